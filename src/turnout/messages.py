@@ -1,0 +1,306 @@
+"""What devices, gateways and jobs say to each other: frozen values, no behaviour.
+
+The eight edge messages carry the words of the FLARE edge protocol; they become bytes only in ``wire/``.
+Times are in seconds everywhere here: ``retry_wait`` turns into a device's own unit when a reply is encoded.
+"""
+
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+
+class Status(StrEnum):
+    """How a request ended, in the words every FLARE client knows."""
+
+    OK = "OK"
+    RETRY = "RETRY"
+    DONE = "DONE"
+    ERROR = "ERROR"
+    NO_JOB = "NO_JOB"
+    NO_TASK = "NO_TASK"
+    INVALID_REQUEST = "INVALID_REQUEST"
+
+
+class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+    """Base of every message: immutable, and silent about fields that hold their default."""
+
+
+# --- who asks -----------------------------------------------------------------------------------------------------
+
+
+class DeviceInfo(Message, frozen=True):
+    """What a device says of itself. Only ``device_id`` is required; nothing here is proven."""
+
+    device_id: str
+    app_name: str = ""
+    app_version: str = ""
+    platform: str = ""
+    platform_version: str = ""
+    extra: dict[str, str] = {}
+
+
+class UserInfo(Message, frozen=True):
+    """Who uses the device. Carried, never trusted."""
+
+    user_id: str = ""
+    user_name: str = ""
+    access_token: str = ""
+    auth_token: str = ""
+    auth_session: str = ""
+    extra: dict[str, str] = {}
+
+
+NOBODY = UserInfo()
+
+
+# --- the model ----------------------------------------------------------------------------------------------------
+
+
+class TensorSpec(Message, frozen=True):
+    """One named float32 tensor of a model."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class ModelSchema(Message, frozen=True):
+    """The tensors of a model in the order in which they lie in its flat float32 vector."""
+
+    tensors: tuple[TensorSpec, ...]
+
+
+class ModelRef(Message, frozen=True):
+    """A model named, not sent: ``sha256`` of the immutable blob and what a device shall do with it.
+
+    ``meta`` is handed to the device's trainer: ``model_version`` and the job's ``[device]`` settings.
+    """
+
+    sha256: str
+    bytes: int
+    meta: dict[str, Any]
+
+
+# --- the eight edge messages --------------------------------------------------------------------------------------
+
+
+class JobRequest(Message, frozen=True):
+    """A device looks for a job by name. ``capabilities`` matter only to a job that declares an eligibility."""
+
+    device: DeviceInfo
+    job_name: str
+    capabilities: dict[str, Any] = {}
+    user: UserInfo = NOBODY
+
+
+class JobResponse(Message, frozen=True):
+    """``job_data`` is ``{"config": content of device_config.json or None}`` when ``status`` is OK."""
+
+    status: Status
+    job_id: str | None = None
+    job_name: str | None = None
+    method: str | None = None
+    job_data: dict[str, Any] | None = None
+    retry_wait: float | None = None
+    message: str | None = None
+
+
+class TaskRequest(Message, frozen=True):
+    """A device asks for work. ``accept`` names the model formats that it takes by reference ("safetensors")."""
+
+    device: DeviceInfo
+    job_id: str
+    cookie: dict[str, Any] | None = None
+    accept: tuple[str, ...] = ()
+    user: UserInfo = NOBODY
+
+
+class TaskResponse(Message, frozen=True):
+    """``task_id`` is the lease; ``lease_s`` is how long the place is kept for this device, from now."""
+
+    status: Status
+    job_id: str | None = None
+    task_id: str | None = None
+    task_name: str | None = None
+    task_data: ModelRef | None = None
+    cookie: dict[str, Any] | None = None
+    lease_s: float | None = None
+    retry_wait: float | None = None
+    message: str | None = None
+
+
+class SelectionRequest(Message, frozen=True):
+    """Asked by fleet simulators: who is selected now?"""
+
+    device: DeviceInfo
+    job_id: str
+    user: UserInfo = NOBODY
+
+
+class SelectionResponse(Message, frozen=True):
+    """``selection`` maps a device id (or "*": any device that asks) to the id of its selection."""
+
+    status: Status
+    job_id: str | None = None
+    task_id: str | None = None
+    selection: dict[str, int] | None = None
+    retry_wait: float | None = None
+    message: str | None = None
+
+
+class ResultReport(Message, frozen=True):
+    """What a device learned. ``update`` is the flat little-endian float32 vector of the job's schema."""
+
+    device: DeviceInfo
+    job_id: str
+    task_id: str
+    task_name: str
+    update: memoryview
+    num_examples: float = 1.0
+    metrics: dict[str, float] = {}
+    status: str = "OK"
+    cookie: dict[str, Any] | None = None
+    user: UserInfo = NOBODY
+
+
+class ResultResponse(Message, frozen=True):
+    """``counted`` is the promise: true only when the result is in the model exactly once, and stays there."""
+
+    status: Status
+    counted: bool
+    task_id: str | None = None
+    task_name: str | None = None
+    message: str | None = None
+    retry_wait: float | None = None
+    duplicate: bool = False
+
+
+class ResultOffer(Message, frozen=True):
+    """A gateway asks before it reads a large body: would a result of this task be taken?
+
+    Answered by a ResultResponse: OK and not counted means "send it"; anything else is the final answer.
+    """
+
+    device: DeviceInfo
+    job_id: str
+    task_id: str
+
+
+EdgeRequest = JobRequest | TaskRequest | SelectionRequest | ResultReport | ResultOffer
+EdgeResponse = JobResponse | TaskResponse | SelectionResponse | ResultResponse
+
+
+class Topic(StrEnum):
+    """What a frame's request asks of a job."""
+
+    TASK = "task_request"
+    SELECTION = "selection_request"
+    RESULT = "result_report"
+    OFFER = "result_offer"
+    STATUS = "status"
+    STOP = "stop"
+
+
+# --- jobs and their life cycle ------------------------------------------------------------------------------------
+
+
+class Eligibility(Message, frozen=True):
+    """Which devices a job takes. Empty fields admit everyone; versions compare number by number."""
+
+    platforms: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    app_version_min: str = ""
+
+
+class RunningJob(Message, frozen=True):
+    """A launched job as gateways know it: ``meta["edge_method"]`` must be non-empty for it to be offered.
+
+    ``address`` is where its process listens and ``blobs`` the folder of its model files; both may be absent yet.
+    """
+
+    job_id: str
+    name: str
+    meta: dict[str, Any] = {}
+    device_config: Any = None
+    eligibility: Eligibility = Eligibility()
+    address: str = ""
+    blobs: str = ""
+
+
+class JobLaunched(Message, frozen=True, tag=True):
+    """A job was started; devices may be told of it though its process may not answer yet."""
+
+    job: RunningJob
+
+
+class JobCompleted(Message, frozen=True, tag=True):
+    """A job reached its stop rule."""
+
+    job_id: str = ""
+
+
+class JobCancelled(Message, frozen=True, tag=True):
+    """A person ended a job."""
+
+    job_id: str = ""
+
+
+class JobAborted(Message, frozen=True, tag=True):
+    """A job cannot go on; ``reason`` is for people."""
+
+    job_id: str = ""
+    reason: str = ""
+
+
+class TableSnapshot(Message, frozen=True, tag=True):
+    """All running jobs; what a gateway gets first whenever it connects. It replaces what was known."""
+
+    jobs: tuple[RunningJob, ...] = ()
+
+
+LifeCycleEvent = JobLaunched | JobCompleted | JobCancelled | JobAborted
+FeedEvent = LifeCycleEvent | TableSnapshot
+
+
+# --- what people see ----------------------------------------------------------------------------------------------
+
+
+class JobStatus(Message, frozen=True):
+    """A job's own account of itself, for the CLI and the dashboard.
+
+    ``waiting_for`` says in words what the job waits for. Counts are since the job's first start, as far as its
+    journal remembers; ``warnings`` are things a person should know (work lost by a crash, a failing evaluation).
+    """
+
+    job_id: str
+    name: str
+    state: str
+    workflow: str
+    version: int = 0
+    buffered: int = 0
+    goal: int = 0
+    places: int = 0
+    training: int = 0
+    lost: int = 0
+    counted: int = 0
+    duplicates: int = 0
+    refused: dict[str, int] = {}
+    staleness: dict[int, int] = {}
+    metrics: dict[str, float] = {}
+    metrics_version: int = 0
+    model_sha256: str = ""
+    uptime_s: float = 0.0
+    waiting_for: str = ""
+    warnings: tuple[str, ...] = ()
+    journal: str = ""
+    finished: str = ""
+
+
+class GatewayCounters(Message, frozen=True, tag=True):
+    """What a gateway has done since it started; sent to control every second."""
+
+    gateway: int = 0
+    requests: dict[str, int] = {}
+    refused: dict[str, int] = {}
+    connections: int = 0
+    uptime_s: float = 0.0
