@@ -1,0 +1,283 @@
+"""Models and updates <-> bytes: named float32 tensors, or the one flat vector that the rest of turnout adds up.
+
+Every way in distrusts its input: names, shapes, dtype and finiteness are checked here, once. Whatever is wrong raises
+a ``DeviceError`` that names the tensor, what was found and what is expected; nothing else is ever raised for input.
+
+A safetensors file is an eight-byte length, a JSON header and the numbers. Ours has the tensors in the order of the
+schema, so that the numbers *are* the vector: whoever sends exactly this header is read without a parse or a copy. Files
+of other writers go through the safetensors library.
+"""
+
+import functools
+import math
+from collections.abc import Collection, Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import msgspec
+import numpy as np
+import safetensors
+from numpy.typing import NDArray
+
+from turnout.errors import DeviceError
+from turnout.messages import ModelSchema, TensorSpec
+
+Vector = NDArray[np.float32]
+
+ELEMENT_BYTES = 4
+HEADER_ALIGNMENT = 8  #: Writers pad the header with spaces to this, so that the numbers can be used where they lie.
+LENGTH_BYTES = 8
+DIMENSIONS_MAX = 32
+ELEMENTS_MAX = 2**40  #: Of one tensor, counting a dimension of zero as one: beyond it numpy cannot even hold the shape.
+NAMES_SHOWN = 3
+NAME_SHOWN_CHARS = 80
+ERROR_SHOWN_CHARS = 200
+JSON_KINDS = {
+    dict: "an object",
+    list: "a list",
+    str: "text",
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    type(None): "null",
+}
+HEADS_MAX = 256  #: Headers kept ready: one for each job that this process serves.
+
+
+class TensorFormatError(DeviceError):
+    """Not tensors at all: broken safetensors bytes, or JSON of another form."""
+
+    reason = "format"
+
+
+class TensorNamesError(DeviceError):
+    """Tensors are missing or not of this model."""
+
+    reason = "names"
+
+
+class TensorShapeError(DeviceError):
+    """A tensor has another shape than the model's."""
+
+    reason = "shape"
+
+
+class TensorDtypeError(DeviceError):
+    """A tensor does not hold float32 numbers."""
+
+    reason = "dtype"
+
+
+class TensorNotFiniteError(DeviceError):
+    """A number is NaN or infinite, or becomes so as float32."""
+
+    reason = "not_finite"
+
+
+# --- the schema ---------------------------------------------------------------------------------------------------
+
+
+def num_parameters(schema: ModelSchema) -> int:
+    """How many numbers a model of this schema has."""
+    return sum(math.prod(tensor.shape) for tensor in schema.tensors)
+
+
+def offsets(schema: ModelSchema) -> dict[str, slice]:
+    """Where each tensor lies in the flat vector."""
+    return {tensor.name: slice(begin, begin + size) for tensor, begin, size in _layout(schema)}
+
+
+def schema_of(arrays: Mapping[str, NDArray[Any]]) -> ModelSchema:
+    """The schema of these tensors, in the order given."""
+    return ModelSchema(tuple(TensorSpec(name, tuple(array.shape)) for name, array in arrays.items()))
+
+
+def _layout(schema: ModelSchema) -> Iterator[tuple[TensorSpec, int, int]]:
+    """Each tensor with its first index in the vector and its number of elements."""
+    begin = 0
+    for tensor in schema.tensors:
+        size = math.prod(tensor.shape)
+        yield tensor, begin, size
+        begin += size
+
+
+# --- arrays <-> vector --------------------------------------------------------------------------------------------
+
+
+def flatten(arrays: Mapping[str, NDArray[Any]], schema: ModelSchema) -> Vector:
+    """One new contiguous vector of these tensors, which must be exactly those of ``schema``, float32 and finite."""
+    _check_names(arrays.keys(), schema)
+    vector = np.empty(num_parameters(schema), dtype=np.float32)
+    for tensor, begin, size in _layout(schema):
+        array = np.asarray(arrays[tensor.name])
+        if array.dtype != np.float32:
+            raise TensorDtypeError(f"tensor {_quote(tensor.name)} is {array.dtype}; float32 is expected")
+        _check_shape(tensor, array.shape)
+        vector[begin : begin + size] = array.reshape(-1)
+    _check_finite(vector, schema)
+    return vector
+
+
+def unflatten(vector: Vector, schema: ModelSchema) -> dict[str, Vector]:
+    """The tensors of a vector, as views of it. The vector's length must be that of the schema."""
+    assert vector.shape == (num_parameters(schema),), "a vector that passed the wire has its schema's length"
+    return {tensor.name: vector[begin : begin + size].reshape(tensor.shape) for tensor, begin, size in _layout(schema)}
+
+
+# --- JSON ---------------------------------------------------------------------------------------------------------
+
+
+def from_nested(lists: object, schema: ModelSchema) -> Vector:
+    """The vector of ``{name: nested lists of numbers}``, as FLARE's WEIGHTS and WEIGHT_DIFF carry it."""
+    if not isinstance(lists, dict):
+        raise TensorFormatError(
+            f"an object of tensors by name is expected, found {JSON_KINDS.get(type(lists), type(lists).__name__)}"
+        )
+    _check_names(lists.keys(), schema)
+    vector = np.empty(num_parameters(schema), dtype=np.float32)
+    for tensor, begin, size in _layout(schema):
+        vector[begin : begin + size] = _numbers(lists[tensor.name], tensor)
+    _check_finite(vector, schema)
+    return vector
+
+
+def to_nested(vector: Vector, schema: ModelSchema) -> dict[str, Any]:
+    """``{name: nested lists of floats}``; a tensor of shape () is a bare number."""
+    return {name: array.tolist() for name, array in unflatten(vector, schema).items()}
+
+
+def _numbers(value: object, tensor: TensorSpec) -> Vector:
+    """The numbers of a nested list of the tensor's shape, in one row; those beyond float32 become infinite.
+
+    Goes down level by level, so that nothing is built that is larger than the tensor. Left to itself, numpy takes
+    "1.5" and true for numbers, and one long text among many short ones for an array of long texts.
+    """
+    level: list[Any] = [value]
+    for depth, length in enumerate(tensor.shape):
+        if not all(type(item) is list and len(item) == length for item in level):
+            raise TensorShapeError(
+                f"tensor {_quote(tensor.name)} is not nested lists of shape {list(tensor.shape)}: "
+                f"at depth {depth + 1}, lists of length {length} are expected"
+            )
+        level = list(chain.from_iterable(level))
+    wrong = set(map(type, level)) - {float, int}
+    if wrong:
+        kinds = " and ".join(sorted(JSON_KINDS.get(kind, kind.__name__) for kind in wrong))
+        deeper = TensorShapeError if list in wrong else TensorDtypeError
+        raise deeper(f"tensor {_quote(tensor.name)} holds {kinds}; numbers in shape {list(tensor.shape)} are expected")
+    try:
+        with np.errstate(over="ignore"):
+            return np.array(level, dtype=np.float32)
+    except OverflowError:
+        raise TensorNotFiniteError(
+            f"tensor {_quote(tensor.name)} holds an integer beyond all floats; finite float32 numbers are expected"
+        ) from None
+
+
+# --- safetensors --------------------------------------------------------------------------------------------------
+
+
+def to_safetensors(vector: Vector, schema: ModelSchema) -> bytes:
+    """A safetensors file whose numbers lie in the order of the schema."""
+    assert vector.shape == (num_parameters(schema),), "a vector that passed the wire has its schema's length"
+    return _head(schema)[0] + np.ascontiguousarray(vector, dtype="<f4").tobytes()
+
+
+def from_safetensors(data: bytes | memoryview, schema: ModelSchema) -> Vector:
+    """The vector of a safetensors file, which must hold exactly the tensors of ``schema``, float32 and finite.
+
+    A file as ``to_safetensors`` writes it is not copied: the vector is a read-only view of ``data``.
+    """
+    head, file_bytes = _head(schema)
+    if len(data) != file_bytes or data[: len(head)] != head:
+        return flatten(_load(data), schema)
+    vector = np.frombuffer(data, dtype="<f4", offset=len(head))
+    vector = vector.astype(np.float32, copy=not vector.flags.aligned)
+    _check_finite(vector, schema)
+    return vector
+
+
+def read_safetensors(data: bytes | memoryview) -> tuple[Vector, ModelSchema]:
+    """The vector and schema of any safetensors file of finite float32 tensors, ordered by name."""
+    arrays = _load(data)
+    schema = schema_of({name: arrays[name] for name in sorted(arrays)})
+    return flatten(arrays, schema), schema
+
+
+@functools.lru_cache(maxsize=HEADS_MAX)
+def _head(schema: ModelSchema) -> tuple[bytes, int]:
+    """All of a file that comes before the numbers, and the size of the whole file."""
+    header: dict[str, object] = {}
+    for tensor, begin, size in _layout(schema):
+        data_offsets = (begin * ELEMENT_BYTES, (begin + size) * ELEMENT_BYTES)
+        header[tensor.name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": data_offsets}
+    text = msgspec.json.encode(header)
+    text += b" " * (-len(text) % HEADER_ALIGNMENT)
+    head = len(text).to_bytes(LENGTH_BYTES, "little") + text
+    return head, len(head) + num_parameters(schema) * ELEMENT_BYTES
+
+
+def _load(data: bytes | memoryview) -> dict[str, Vector]:
+    """The tensors of any safetensors file, float32 and no larger than numpy can shape."""
+    try:
+        tensors = safetensors.deserialize(bytes(data))  # type: ignore[no-untyped-call]
+    except safetensors.SafetensorError as error:
+        raise TensorFormatError(f"the body is not a safetensors file: {_clip(str(error), ERROR_SHOWN_CHARS)}") from None
+    arrays = {}
+    for name, found in tensors:
+        shape = found["shape"]
+        if found["dtype"] != "F32":
+            raise TensorDtypeError(f"tensor {_quote(name)} is {found['dtype']}; F32 (float32) is expected")
+        if len(shape) > DIMENSIONS_MAX or math.prod(max(size, 1) for size in shape) > ELEMENTS_MAX:
+            raise TensorShapeError(f"tensor {_quote(name)} has more dimensions or elements than a tensor can have")
+        arrays[name] = np.frombuffer(found["data"], dtype="<f4").reshape(shape)
+    return arrays
+
+
+# --- checks and words ---------------------------------------------------------------------------------------------
+
+
+def _check_names(names: Collection[str], schema: ModelSchema) -> None:
+    expected = {tensor.name for tensor in schema.tensors}
+    if expected == set(names):
+        return
+    missing = [tensor.name for tensor in schema.tensors if tensor.name not in names]
+    unexpected = [name for name in names if name not in expected]
+    found = [f"missing {_quote_some(missing)}"] * bool(missing)
+    found += [f"not of this model {_quote_some(unexpected)}"] * bool(unexpected)
+    raise TensorNamesError(f"tensors: {'; '.join(found)}; expected are exactly the {len(expected)} of the model")
+
+
+def _check_shape(tensor: TensorSpec, shape: tuple[int, ...]) -> None:
+    if shape != tensor.shape:
+        raise TensorShapeError(
+            f"tensor {_quote(tensor.name)} has shape {_clip(str(list(shape)))}; {list(tensor.shape)} is expected"
+        )
+
+
+def _check_finite(vector: Vector, schema: ModelSchema) -> None:
+    finite = np.isfinite(vector)
+    if finite.all():
+        return
+    index = int(finite.argmin())
+    for tensor, begin, size in _layout(schema):
+        if begin <= index < begin + size:
+            raise TensorNotFiniteError(
+                f"tensor {_quote(tensor.name)} is {vector[index]} at position {index - begin}; "
+                "finite float32 numbers are expected"
+            )
+
+
+def _quote(name: str) -> str:
+    """A name that a device chose, fit to be shown: clipped, and without control characters."""
+    return f'"{_clip(name)}"'
+
+
+def _quote_some(names: Collection[str]) -> str:
+    shown = ", ".join(_quote(name) for name in list(names)[:NAMES_SHOWN])
+    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
+
+
+def _clip(text: str, chars_max: int = NAME_SHOWN_CHARS) -> str:
+    text = text if len(text) <= chars_max else text[:chars_max] + "…"
+    return text if text.isprintable() else ascii(text)[1:-1]
