@@ -13,7 +13,7 @@ GRACE_S = 5.0  #: How long a child may take to end by itself after its parent is
 EXIT_ORPHANED = 75  #: Exit code of a child that had to be ended by force because its loop did not react.
 
 
-def watch(fd: int, end: Callable[[], None], grace_s: float = GRACE_S) -> None:
+def watch(fd: int, end: Callable[[], object], grace_s: float = GRACE_S) -> None:
     """Call ``end`` once, **in another thread**, when the pipe closes; end the process by force ``grace_s`` later.
 
     With an event loop, ``end`` is ``partial(loop.call_soon_threadsafe, stop)``. A thread, because a loop that is busy

@@ -1,0 +1,53 @@
+"""How each child process is called: the one place where command lines of roles are written.
+
+Every child inherits the read end of the lifeline and gets its number. ``-P`` keeps the current folder off the import
+path, so that no file of a user's can stand in for a module of ours.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+from turnout.supervisor.messages import JobProcess
+
+PYTHON = (sys.executable, "-P", "-m")
+_ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def gateway(number: int, listen_fd: int, feed: Path, lifeline_fd: int) -> list[str]:
+    """A gateway on an inherited listening socket, which it shares with the other gateways."""
+    return [
+        *(*PYTHON, "turnout.gateway.process"),
+        *("--number", str(number)),
+        *("--listen-fd", str(listen_fd)),
+        *("--feed", str(feed)),
+        *("--lifeline-fd", str(lifeline_fd)),
+    ]
+
+
+def control(listen_fd: int, runtime: Path, data: Path, lifeline_fd: int) -> list[str]:
+    """Control on an inherited listening socket; it finds the other sockets in the ``runtime`` folder."""
+    return [
+        *(*PYTHON, "turnout.control.process"),
+        *("--listen-fd", str(listen_fd)),
+        *("--runtime", str(runtime)),
+        *("--data", str(data)),
+        *("--lifeline-fd", str(lifeline_fd)),
+    ]
+
+
+def job(job: JobProcess, lifeline_fd: int) -> list[str]:
+    """The process of one job."""
+    return [
+        *(*PYTHON, "turnout.job.process"),
+        *("--folder", job.folder),
+        *("--job-id", job.job_id),
+        *("--address", job.address),
+        *("--blobs", job.blobs),
+        *("--lifeline-fd", str(lifeline_fd)),
+    ]
+
+
+def environment() -> dict[str, str]:
+    """Ours, with one BLAS thread per process unless the user said otherwise: processes share the cores already."""
+    return {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ, "PYTHONUNBUFFERED": "1"}

@@ -1,0 +1,243 @@
+"""The supervisor's shell: carries out what ``children`` decides and feeds back what became of it.
+
+Kept small, for all others die with it. It knows nothing of models, devices or HTTP.
+"""
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+from turnout import lifeline
+from turnout.supervisor import commands, runtime
+from turnout.supervisor.channel import Channel
+from turnout.supervisor.children import POLICIES, Children, Effect, Ended, Kind, Say, Signal, Start
+
+LINE_BYTES_MAX = 4096  #: A child's output is passed on in pieces of at most this size.
+LAST_WORDS_S = (
+    0.5  #: How long to wait for the rest of a child's output after its end: its own children may hold the pipe.
+)
+EXIT_CANNOT_START = 127
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``turnout up`` runs."""
+
+    host: str  #: Where devices connect; loopback only until there is authentication.
+    port: int  #: The gateways' port; 0 takes a free one.
+    control_port: int  #: The API's port; 0 takes a free one.
+    data: Path  #: Folder of jobs and models; made when absent.
+    gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
+
+
+def say(line: str) -> None:
+    """One line for people. Nobody may be listening any more, which is no reason to end."""
+    try:
+        print(line, file=sys.stderr, flush=True)
+    except (OSError, ValueError):
+        pass
+
+
+class Supervisor:
+    """Runs the children of one server until told to end."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Take the port, its lock and both sockets. Raises TurnoutError when that cannot be."""
+        runtime.check_loopback(settings.host, "the gateway")
+        self._data = settings.data.absolute()
+        self._data_lock = runtime.take_data(self._data)
+        if settings.port:
+            self._runtime = runtime.take(settings.port)
+            self._devices = runtime.listen(settings.host, settings.port, "--port")
+        else:
+            self._devices = runtime.listen(settings.host, 0, "--port")
+            self._runtime = runtime.take(self._devices.getsockname()[1])
+        self._api = runtime.listen("127.0.0.1", settings.control_port, "--control-port")
+        self._gateways = settings.gateways
+        self._children = Children()
+        self._channel = Channel(self._start_job, self._stop_job)
+        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._lifeline, self._our_end = os.pipe()
+
+    @property
+    def devices_url(self) -> str:
+        """Where devices connect."""
+        return _url(self._devices)
+
+    @property
+    def api_url(self) -> str:
+        """Where people's tools connect."""
+        return _url(self._api)
+
+    async def run(self) -> None:
+        """Keep the children until ``stop`` is called and all have ended."""
+        self._loop = asyncio.get_running_loop()
+        self._over = asyncio.Event()
+        self._timer = self._loop.call_later(0, lambda: None)
+        serving = asyncio.create_task(self._channel.serve(self._runtime.supervisor))
+        self._do(self._children.add("control", Kind.CONTROL))
+        for number in range(self._gateways):
+            self._do(self._children.add(f"gateway {number}", Kind.GATEWAY))
+        try:
+            await self._over.wait()
+        finally:
+            serving.cancel()
+            await asyncio.gather(serving, return_exceptions=True)
+            os.close(self._our_end)
+            self._runtime.release()
+            os.close(self._data_lock)
+
+    def stop(self) -> None:
+        """End all children, kindly; asked again, by force."""
+        self._do(self._children.shut_down(self._loop.time()))
+
+    def _start_job(self, job_id: str) -> None:
+        self._do(self._children.add(f"job {job_id}", Kind.JOB))
+
+    def _stop_job(self, job_id: str) -> None:
+        self._do(self._children.stop(f"job {job_id}", self._loop.time()))
+
+    def _do(self, effects: list[Effect]) -> None:
+        """Carry out effects in their order, then set the alarm for the next decision."""
+        for effect in effects:
+            match effect:
+                case Say():
+                    say(effect.line)
+                case Signal():
+                    self._signal(effect)
+                case Start():
+                    task = asyncio.create_task(self._live(effect.name))
+                    self._tasks.add(task)
+                    task.add_done_callback(self._tasks.discard)
+                case Ended():
+                    if effect.name.startswith("job "):
+                        self._channel.ended(effect.name.removeprefix("job "), effect.code, effect.reason)
+        if self._children.over:
+            self._over.set()
+        self._timer.cancel()
+        deadline = self._children.deadline()
+        if deadline is not None:
+            self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _tick(self) -> None:
+        self._do(self._children.tick(self._loop.time()))
+
+    def _signal(self, effect: Signal) -> None:
+        try:
+            self._processes[effect.name].send_signal(effect.signal)
+        except ProcessLookupError:
+            pass  # it has just ended; its exit is reported in a moment
+
+    async def _live(self, name: str) -> None:
+        """One life of a child: start it, pass on what it prints, report its end."""
+        output, theirs = os.pipe()
+        command, listen_fds = self._command(name)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *command,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=theirs,
+                stderr=theirs,
+                env=commands.environment(),
+                pass_fds=(self._lifeline, *listen_fds),
+                process_group=0,  # Ctrl-C in the terminal is ours to handle, not the children's
+            )
+        except OSError as error:
+            os.close(output)
+            reason = f"cannot be started: {error}"
+            self._do(self._children.exited(name, EXIT_CANNOT_START, reason, self._loop.time()))
+            return
+        finally:
+            os.close(theirs)
+        self._processes[name] = process
+        last_line = [""]
+        printing = asyncio.create_task(_pass_on(name, output, last_line))
+        self._do(self._children.started(name, process.pid, self._loop.time()))
+        code = await process.wait()
+        await asyncio.wait([printing], timeout=LAST_WORDS_S)
+        printing.cancel()
+        del self._processes[name]
+        self._do(self._children.exited(name, code, last_line[0], self._loop.time()))
+
+    def _command(self, name: str) -> tuple[list[str], tuple[int, ...]]:
+        """The command of a child, and the listening sockets it inherits."""
+        kind, _, which = name.partition(" ")
+        if kind == "job":
+            return commands.job(self._channel.job(which), self._lifeline), ()
+        if kind == "gateway":
+            fd = self._devices.fileno()
+            return commands.gateway(int(which), fd, self._runtime.feed, self._lifeline), (fd,)
+        fd = self._api.fileno()
+        return commands.control(fd, self._runtime.folder, self._data, self._lifeline), (fd,)
+
+
+async def _pass_on(name: str, output: int, last_line: list[str]) -> None:
+    """Print each line that a child prints, with its name; keep the last one."""
+    async for line in _lines(output):
+        say(f"[{name}] {line}")
+        last_line[0] = line
+
+
+async def _lines(fd: int) -> AsyncIterator[str]:
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    pipe = os.fdopen(fd, "rb", buffering=0)
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
+    rest = b""
+    try:
+        while chunk := await reader.read(LINE_BYTES_MAX):
+            *lines, rest = (rest + chunk).split(b"\n")
+            if len(rest) > LINE_BYTES_MAX:
+                lines.append(rest)
+                rest = b""
+            for line in lines:
+                yield line.decode("utf-8", "replace").rstrip()
+        if rest:
+            yield rest.decode("utf-8", "replace").rstrip()
+    finally:
+        transport.close()
+
+
+def _url(listening: socket.socket) -> str:
+    host, port = listening.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def run(settings: Settings, lifeline_fd: int | None = None, ready_fd: int | None = None) -> None:
+    """Run a server until SIGINT, SIGTERM or the end of the lifeline. Raises TurnoutError when it cannot start.
+
+    ``ready_fd`` is told both URLs, a line each, once devices and people can connect.
+    """
+    supervisor = Supervisor(settings)
+    say(f"turnout is up (pid {os.getpid()}): devices at {supervisor.devices_url}, API at {supervisor.api_url}")
+    say(f"jobs and models are kept in {settings.data}; Ctrl-C ends it")
+    if ready_fd is not None:
+        with os.fdopen(ready_fd, "w") as ready:
+            ready.write(f"{supervisor.devices_url}\n{supervisor.api_url}\n")
+    asyncio.run(_run(supervisor, lifeline_fd))
+    say("turnout has ended; no process is left")
+
+
+async def _run(supervisor: Supervisor, lifeline_fd: int | None) -> None:
+    loop = asyncio.get_running_loop()
+    asked = 0
+
+    def stop(why: str) -> None:
+        nonlocal asked
+        asked += 1
+        say(f"{why}: ending gateways, then jobs, then control" if asked == 1 else f"{why} again: killing what is left")
+        supervisor.stop()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop, number.name)
+    if lifeline_fd is not None:
+        grace_s = sum(policy.grace_s for policy in POLICIES.values()) + lifeline.GRACE_S
+        lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, stop, "the parent has ended"), grace_s)
+    await supervisor.run()
