@@ -1,0 +1,170 @@
+"""Who asks: the three ``X-Flare-*`` headers <-> DeviceInfo and UserInfo.
+
+What a device says about itself comes in all the forms that existing clients send: a query string, percent-encoded
+(Python) or not (Android), a JSON object (iOS), nothing at all, and the text ``None`` for a value that is not there.
+Only the id header names the device; an id elsewhere is at most compared with it.
+"""
+
+import re
+from urllib.parse import parse_qsl, urlencode
+
+import msgspec
+
+from turnout.errors import DeviceError
+from turnout.messages import NOBODY, DeviceInfo, UserInfo
+
+DEVICE_ID = "X-Flare-Device-ID"
+DEVICE_INFO = "X-Flare-Device-Info"
+USER_INFO = "X-Flare-User-Info"
+
+DEVICE_ID_CHARS_MAX = 128
+INFO_FIELDS_MAX = 64  #: Fields in one info header; existing clients send at most six.
+TEXTS_KEPT_MAX = 1024  #: Info headers whose meaning is remembered: devices of one app version send the same text.
+
+_DEVICE_ID = re.compile(rb"[A-Za-z0-9._:@~+=/-]{1,%d}" % DEVICE_ID_CHARS_MAX)
+_NULL = "None"  #: What FLARE's Python client sends for a field that is null.
+_JSON_OBJECT: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[str, object])
+_FLEET_MARKS = b"?#"
+
+Known = tuple[str, str, str, str, dict[str, str]]  #: The fields of a DeviceInfo after its id.
+
+
+class BadHeader(DeviceError):
+    """A header that says who asks is missing or malformed."""
+
+    reason = "bad_header"
+
+
+class DeviceReader:
+    """Reads the headers, and remembers what the texts that come again and again mean."""
+
+    def __init__(self) -> None:
+        self._infos: dict[bytes, tuple[Known, str | None]] = {}
+        self._users: dict[bytes, UserInfo] = {}
+
+    def device(self, device_id: bytes | None, info: bytes | None) -> DeviceInfo:
+        """The device that asks. Raises BadHeader."""
+        if device_id is None or not _DEVICE_ID.fullmatch(device_id):
+            raise _bad_device_id(device_id)
+        name = device_id.decode("ascii")
+        if not info:
+            return DeviceInfo(name)
+        known = self._infos.get(info)
+        if known is None:
+            known = _info(info)
+            if len(self._infos) >= TEXTS_KEPT_MAX:
+                self._infos.clear()
+            self._infos[info] = known
+        fields, also_named = known
+        if also_named is not None and also_named != name:
+            raise BadHeader(
+                f"Device ID mismatch: {DEVICE_INFO} names another device_id than {DEVICE_ID}; "
+                "leave it out there, or send the same once"
+            )
+        return DeviceInfo(name, *fields)
+
+    def user(self, text: bytes | None) -> UserInfo:
+        """Who uses the device. Raises BadHeader."""
+        if not text:
+            return NOBODY
+        user = self._users.get(text)
+        if user is None:
+            user = _user(text)
+            if len(self._users) >= TEXTS_KEPT_MAX:
+                self._users.clear()
+            self._users[text] = user
+        return user
+
+
+def device_headers(device: DeviceInfo, user: UserInfo = NOBODY) -> tuple[tuple[str, str], ...]:
+    """The headers of a request, as FLARE's Python client sends them."""
+    headers = [(DEVICE_ID, device.device_id)]
+    about = {
+        "app_name": device.app_name,
+        "app_version": device.app_version,
+        "platform": device.platform,
+        "platform_version": device.platform_version,
+        **device.extra,
+    }
+    if text := urlencode({key: value for key, value in about.items() if value}):
+        headers.append((DEVICE_INFO, text))
+    who = {
+        "user_id": user.user_id,
+        "user_name": user.user_name,
+        "access_token": user.access_token,
+        "auth_token": user.auth_token,
+        "auth_session": user.auth_session,
+        **user.extra,
+    }
+    if text := urlencode({key: value for key, value in who.items() if value}):
+        headers.append((USER_INFO, text))
+    return tuple(headers)
+
+
+def _bad_device_id(device_id: bytes | None) -> BadHeader:
+    if not device_id:
+        return BadHeader(f"Device ID missing: send the device's own id in the header {DEVICE_ID}")
+    if any(mark in device_id for mark in _FLEET_MARKS):
+        return BadHeader(
+            f"{DEVICE_ID}: ids with ? or # stand for whole fleets, which are not taken; send one device's id"
+        )
+    return BadHeader(
+        f"{DEVICE_ID} must be 1 to {DEVICE_ID_CHARS_MAX} letters, digits or any of . _ : @ ~ + = / -; "
+        f"it has {len(device_id)} characters"
+    )
+
+
+def _info(text: bytes) -> tuple[Known, str | None]:
+    fields = _fields(text, DEVICE_INFO)
+    also_named = fields.pop("device_id", None)
+    if text.lstrip().startswith(b"{"):
+        also_named = None  # iOS: the app's own idea of an id, which FLARE never reads there
+    known = (
+        fields.pop("app_name", ""),
+        fields.pop("app_version", ""),
+        fields.pop("platform", ""),
+        fields.pop("platform_version", ""),
+        fields,
+    )
+    return known, also_named
+
+
+def _user(text: bytes) -> UserInfo:
+    fields = _fields(text, USER_INFO)
+    return UserInfo(
+        fields.pop("user_id", ""),
+        fields.pop("user_name", ""),
+        fields.pop("access_token", ""),
+        fields.pop("auth_token", ""),
+        fields.pop("auth_session", ""),
+        fields,
+    )
+
+
+def _fields(raw: bytes, header: str) -> dict[str, str]:
+    try:
+        text = raw.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        text = raw.decode("latin-1").strip()
+    if text.startswith("{"):
+        return _json_fields(text)
+    try:
+        pairs = parse_qsl(text, max_num_fields=INFO_FIELDS_MAX)
+    except ValueError:
+        raise BadHeader(f"{header} has more than {INFO_FIELDS_MAX} fields; send fewer") from None
+    fields: dict[str, str] = {}
+    for key, value in pairs:
+        if key == "device_id" and key in fields:
+            raise BadHeader(f"Device ID mismatch: {header} names device_id twice; send it once or not at all")
+        if value != _NULL:
+            fields.setdefault(key, value)
+    return fields
+
+
+def _json_fields(text: str) -> dict[str, str]:
+    """The text and number fields of a JSON object. FLARE ignores this form, so nothing in it is refused."""
+    try:
+        found = _JSON_OBJECT.decode(text)
+    except (msgspec.DecodeError, RecursionError):
+        return {}
+    return {key: str(value) for key, value in found.items() if isinstance(value, str | float | int)}

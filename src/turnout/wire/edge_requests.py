@@ -1,0 +1,140 @@
+"""What a device asks: bodies and queries of HTTP requests -> messages, and back on the device's side.
+
+Fields may stand in the query or in the JSON body, as with FLARE; the body wins. Who asks is never read from a body.
+Results are in ``edge_results.py``.
+"""
+
+from collections.abc import Mapping
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+import msgspec
+
+from turnout.errors import DeviceError
+from turnout.messages import DeviceInfo, JobRequest, SelectionRequest, TaskRequest, UserInfo
+from turnout.wire.edge_headers import device_headers
+
+JSON = "application/json"
+
+#: Numbers that a cookie may hold; larger ones cannot travel on to a job.
+CookieInteger = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
+Cookie = dict[str, CookieInteger | float | str | bool | None]
+
+#: What a JSON decoder of msgspec raises for input, whatever the input.
+MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
+
+
+class BadBody(DeviceError):
+    """The body is not the JSON that this path takes."""
+
+    reason = "bad_body"
+
+
+class MissingField(DeviceError):
+    """A field is neither in the query nor in the body."""
+
+    reason = "missing_field"
+
+
+class HttpRequest(msgspec.Struct, frozen=True):
+    """One request as a device sends it. ``target`` is path and query; Host and Content-Length are the client's part."""
+
+    method: str
+    target: str
+    headers: tuple[tuple[str, str], ...]
+    body: bytes
+
+
+class _JobBody(msgspec.Struct):
+    job_name: str
+    capabilities: dict[str, Any]
+
+
+class _TaskBody(msgspec.Struct):
+    job_id: str | None = None
+    cookie: Cookie | None = None
+    accept: tuple[str, ...] | None = None
+
+
+class _SelectionBody(msgspec.Struct):
+    job_id: str | None = None
+
+
+_JOB_BODY = msgspec.json.Decoder(_JobBody)
+_TASK_BODY = msgspec.json.Decoder(_TaskBody)
+_SELECTION_BODY = msgspec.json.Decoder(_SelectionBody)
+_JOB_EXAMPLE = '{"job_name": "...", "capabilities": {"methods": []}}'
+_TASK_EXAMPLE = '{"accept": ["safetensors"], "cookie": {...}} or {}'
+
+
+def decode_job(device: DeviceInfo, user: UserInfo, body: bytes) -> JobRequest:
+    """Raises BadBody or MissingField."""
+    try:
+        found = _JOB_BODY.decode(body)
+    except MALFORMED as error:
+        raise bad_body("/job", error, _JOB_EXAMPLE) from None
+    methods = found.capabilities.get("methods")
+    if not isinstance(methods, list):
+        raise MissingField(
+            f"body of /job: capabilities must have a list methods (it may be empty); send {_JOB_EXAMPLE}"
+        )
+    return JobRequest(device, found.job_name, found.capabilities, user)
+
+
+def decode_task(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], body: bytes) -> TaskRequest:
+    """Raises BadBody or MissingField."""
+    try:
+        found = _TASK_BODY.decode(body)
+    except MALFORMED as error:
+        raise bad_body("/task", error, _TASK_EXAMPLE) from None
+    job_id = found.job_id
+    if job_id is None:
+        job_id = required(query, "job_id", "/task")
+    return TaskRequest(device, job_id, found.cookie, found.accept or (), user)
+
+
+def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], body: bytes) -> SelectionRequest:
+    """Raises BadBody or MissingField."""
+    try:
+        found = _SELECTION_BODY.decode(body)
+    except MALFORMED as error:
+        raise bad_body("/selection", error, "{}") from None
+    job_id = found.job_id
+    if job_id is None:
+        job_id = required(query, "job_id", "/selection")
+    return SelectionRequest(device, job_id, user)
+
+
+def encode_request(request: JobRequest | TaskRequest | SelectionRequest) -> HttpRequest:
+    """What a device sends. Results: ``edge_results.encode_result``."""
+    body: dict[str, object] = {}
+    match request:
+        case JobRequest():
+            target = "/job"
+            body = {"job_name": request.job_name, "capabilities": {"methods": [], **request.capabilities}}
+        case TaskRequest():
+            target = "/task?" + urlencode({"job_id": request.job_id})
+            if request.accept:
+                body["accept"] = request.accept
+            if request.cookie is not None:
+                body["cookie"] = request.cookie
+        case SelectionRequest():
+            target = "/selection?" + urlencode({"job_id": request.job_id})
+    headers = (*device_headers(request.device, request.user), ("Content-Type", JSON))
+    return HttpRequest("POST", target, headers, msgspec.json.encode(body))
+
+
+def required(query: Mapping[str, str], field: str, path: str) -> str:
+    """A field that the body did not have."""
+    value = query.get(field)
+    if value is None:
+        raise MissingField(f"missing {field}: send it in the query of {path}, as in {path}?{field}=...")
+    return value
+
+
+def bad_body(path: str, error: Exception, example: str) -> BadBody:
+    """What is wrong with a body, in words."""
+    what = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+    if isinstance(error, UnicodeDecodeError):
+        what = "it is not UTF-8 text"
+    return BadBody(f"body of {path}: {what}; send {example}")

@@ -1,0 +1,226 @@
+"""What a device learned: a posted result -> one finite float32 vector of the job's schema, and back.
+
+Two forms: ``application/vnd.safetensors`` with the fields in the query, and FLARE's JSON with a ``WEIGHT_DIFF``.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import msgspec
+import numpy as np
+
+from turnout.errors import DeviceError
+from turnout.messages import DeviceInfo, ModelSchema, ResultReport, UserInfo
+from turnout.wire import tensors
+from turnout.wire.edge_headers import device_headers
+from turnout.wire.edge_requests import MALFORMED, Cookie, HttpRequest, MissingField, bad_body
+
+SAFETENSORS = "application/vnd.safetensors"
+OK = "OK"
+ERROR = "ERROR"
+WEIGHT_DIFF = "WEIGHT_DIFF"
+ERROR_KIND = "error"  #: What iOS sends when its training failed.
+TASK_ID_CHARS_MAX = 1024
+METRICS_MAX = 64
+
+SchemaOf = Callable[[str], ModelSchema | None]
+
+
+class BadField(DeviceError):
+    """A field of a result has a value that no result can have."""
+
+    reason = "bad_field"
+
+
+class ResultFields(msgspec.Struct, frozen=True, array_like=True):
+    """All of a result but its update and who sent it."""
+
+    job_id: str
+    task_id: str
+    task_name: str
+    num_examples: float = 1.0
+    metrics: dict[str, float] = {}
+    status: str = OK
+    cookie: dict[str, Any] | None = None
+
+
+class DecodedResult(msgspec.Struct, frozen=True, array_like=True):
+    """``update`` is the flat vector, empty when the device reports a failure; None when the job's schema is unknown."""
+
+    fields: ResultFields
+    update: memoryview | None
+
+
+class ResultQuery(msgspec.Struct, frozen=True, array_like=True):
+    """What the query of ``POST /result`` says; a JSON body may say the rest."""
+
+    job_id: str | None = None
+    task_id: str | None = None
+    task_name: str | None = None
+    status: str | None = None
+    num_examples: float | None = None
+    metrics: dict[str, float] | None = None
+
+
+class _Dxo(msgspec.Struct):
+    kind: str = ""
+    data: Any = None
+
+
+class _ResultBody(msgspec.Struct):
+    job_id: str | None = None
+    task_id: str | None = None
+    task_name: str | None = None
+    status: str | None = None
+    num_examples: float | None = None
+    metrics: dict[str, float] | None = None
+    cookie: Cookie | None = None
+    result: _Dxo | None = None
+
+
+_RESULT_BODY = msgspec.json.Decoder(_ResultBody)
+_METRICS = msgspec.json.Decoder(dict[str, float])
+_EXAMPLE = '{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {name: nested lists}, "count": n}, "meta": {}}}'
+
+
+def decode_result_query(query: dict[str, str]) -> ResultQuery:
+    """Raises BadField or BadBody for a field that cannot be read; none is required here."""
+    num_examples = metrics = None
+    if (text := query.get("num_examples")) is not None:
+        try:
+            num_examples = float(text)
+        except ValueError:
+            raise BadField("num_examples in the query must be a number, as in num_examples=32") from None
+    if (text := query.get("metrics")) is not None:
+        try:
+            metrics = _METRICS.decode(text)
+        except MALFORMED as error:
+            raise bad_body("/result, metrics in its query", error, 'metrics={"loss": 0.5}, percent-encoded') from None
+    return ResultQuery(
+        query.get("job_id"), query.get("task_id"), query.get("task_name"), query.get("status"), num_examples, metrics
+    )
+
+
+def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf) -> DecodedResult:
+    """A result whose body is the update alone, and empty when its status is not OK. Raises DeviceError."""
+    fields = _checked(
+        ResultFields(
+            _either(None, query.job_id, "job_id"),
+            _either(None, query.task_id, "task_id"),
+            _either(None, query.task_name, "task_name"),
+            1.0 if query.num_examples is None else query.num_examples,
+            query.metrics or {},
+            OK if query.status is None else query.status,
+        )
+    )
+    if fields.status != OK:
+        return DecodedResult(fields, memoryview(b""))
+    schema = schema_of(fields.job_id)
+    if schema is None:
+        return DecodedResult(fields, None)
+    return DecodedResult(fields, _bytes_of(tensors.from_safetensors(body, schema)))
+
+
+def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: SchemaOf) -> DecodedResult:
+    """A result in FLARE's JSON; what its body says wins over the query. Raises DeviceError."""
+    try:
+        found = _RESULT_BODY.decode(body)
+    except MALFORMED as error:
+        raise bad_body("/result", error, _EXAMPLE) from None
+    status = found.status or query.status or OK
+    if status == OK and found.result is not None and found.result.kind == ERROR_KIND:
+        status = ERROR
+    if found.result is None and status == OK:
+        raise MissingField(f"body of /result: missing result; send {_EXAMPLE}")
+    lists, count = _update(found.result) if status == OK else (None, None)
+    num_examples = next((n for n in (found.num_examples, count, query.num_examples) if n is not None), 1.0)
+    fields = _checked(
+        ResultFields(
+            _either(found.job_id, query.job_id, "job_id"),
+            _either(found.task_id, query.task_id, "task_id"),
+            _either(found.task_name, query.task_name, "task_name"),
+            num_examples,
+            found.metrics or query.metrics or {},
+            status,
+            found.cookie,
+        )
+    )
+    if status != OK:
+        return DecodedResult(fields, memoryview(b""))
+    schema = schema_of(fields.job_id)
+    if schema is None:
+        return DecodedResult(fields, None)
+    return DecodedResult(fields, _bytes_of(tensors.from_nested(lists, schema)))
+
+
+def report(device: DeviceInfo, user: UserInfo, fields: ResultFields, update: memoryview) -> ResultReport:
+    """The message for a job."""
+    return ResultReport(
+        device,
+        fields.job_id,
+        fields.task_id,
+        fields.task_name,
+        update,
+        fields.num_examples,
+        fields.metrics,
+        fields.status,
+        fields.cookie,
+        user,
+    )
+
+
+def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
+    """What a device sends: raw safetensors, its fields in the query; no body when it reports a failure."""
+    fields: dict[str, str] = {"job_id": result.job_id, "task_id": result.task_id, "task_name": result.task_name}
+    if result.status == OK:
+        fields["num_examples"] = repr(float(result.num_examples))
+        body = tensors.to_safetensors(np.frombuffer(result.update, dtype="<f4"), schema)
+    else:
+        fields["status"] = result.status
+        body = b""
+    if result.metrics:
+        fields["metrics"] = msgspec.json.encode(result.metrics).decode()
+    headers = (*device_headers(result.device, result.user), ("Content-Type", SAFETENSORS))
+    return HttpRequest("POST", "/result?" + urlencode(fields), headers, body)
+
+
+def _update(dxo: _Dxo | None) -> tuple[object, float | None]:
+    """The named lists of a WEIGHT_DIFF and its count."""
+    assert dxo is not None, "a result with status OK has been checked to be there"
+    if dxo.kind != WEIGHT_DIFF:
+        raise BadField(f'body of /result: result.kind must be "{WEIGHT_DIFF}" or "{ERROR_KIND}"; send {_EXAMPLE}')
+    if not isinstance(dxo.data, dict) or "dict" not in dxo.data:
+        raise MissingField(f"body of /result: missing result.data.dict; send {_EXAMPLE}")
+    count = dxo.data.get("count")
+    if count is None:
+        return dxo.data["dict"], None
+    if isinstance(count, bool) or not isinstance(count, int | float) or not abs(count) < math.inf:
+        raise BadField("body of /result: result.data.count must be the number of examples learned from")
+    try:
+        return dxo.data["dict"], float(count)
+    except OverflowError:
+        raise BadField("body of /result: result.data.count is beyond all numbers of examples") from None
+
+
+def _either(in_body: str | None, in_query: str | None, name: str) -> str:
+    value = in_body if in_body is not None else in_query
+    if value is None:
+        raise MissingField(f"missing {name}: send it in the query of /result, as in /result?{name}=...")
+    return value
+
+
+def _checked(fields: ResultFields) -> ResultFields:
+    """The same fields, when they can be those of a result."""
+    if not math.isfinite(fields.num_examples):
+        raise BadField("num_examples must be a finite number")
+    if len(fields.task_id) > TASK_ID_CHARS_MAX:
+        raise BadField(f"task_id is longer than {TASK_ID_CHARS_MAX} characters; echo that of the task unchanged")
+    if len(fields.metrics) > METRICS_MAX:
+        raise BadField(f"metrics has more than {METRICS_MAX} entries; send the few that matter")
+    return fields
+
+
+def _bytes_of(vector: tensors.Vector) -> memoryview:
+    return vector.view(np.uint8).data
