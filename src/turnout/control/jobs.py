@@ -1,0 +1,131 @@
+"""The life of a job, from its submission to its end: what is stored, ordered from the supervisor, and told to gateways.
+
+No waiting and no I/O but the store's: orders and events go out through the functions given.
+"""
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+
+from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
+from turnout.messages import JobAborted, JobCancelled, JobCompleted, JobLaunched, JobStatus, LifeCycleEvent, RunningJob
+from turnout.supervisor.children import EXIT_ABORTED, EXIT_COMPLETED
+from turnout.supervisor.messages import ForgetJob, JobProcess, JobReport, Order, Report, Roster, StartJob, StopJob
+from turnout.supervisor.runtime import job_address
+
+SLUG_MAX = 24
+
+
+class Jobs:
+    """All jobs of one data folder; ``running`` is what gateways offer to devices."""
+
+    def __init__(
+        self,
+        store: Store,
+        data: Path,
+        runtime: Path,
+        order: Callable[[Order], None],
+        publish: Callable[[LifeCycleEvent], None],
+        wall_clock: Callable[[], float],
+    ) -> None:
+        """``data`` is the data folder and ``runtime`` the folder of sockets; both absolute."""
+        self._store = store
+        self._data = data
+        self._runtime = runtime
+        self._order = order
+        self._publish = publish
+        self._now = wall_clock
+        self.running = {job.job_id: self._placed(job.announcement) for job in store.unfinished()}
+
+    def folder(self, job_id: str) -> Path:
+        """All that is kept of a job: its ``folder`` as submitted, its ``blobs``, and ``final.json`` once it ended."""
+        return self._data / "jobs" / job_id
+
+    def launch(self, announcement: RunningJob) -> RunningJob:
+        """Store and start a job whose folder is in its place."""
+        self._store.add(announcement, self._now())
+        job = self.running[announcement.job_id] = self._placed(announcement)
+        self._order(StartJob(self._process(job.job_id)))
+        self._publish(JobLaunched(job))
+        return job
+
+    def cancel(self, job_id: str) -> None:
+        """Note that a person ends the job; it is over when its process is."""
+        self._store.cancelling(job_id)
+
+    def force(self, job_id: str) -> None:
+        """End the process of a cancelled job that does not end by itself."""
+        if job_id in self.running:
+            self._order(StopJob(job_id))
+
+    def heard(self, report: Report) -> None:
+        """Take in what the supervisor says: one job's end, or all it knows, which is then made to match the store."""
+        match report:
+            case JobReport():
+                self._heard_of(report)
+            case Roster():
+                for known in report.jobs:
+                    self._heard_of(known)
+                missing = self.running.keys() - {known.job_id for known in report.jobs}
+                for job in self._store.unfinished():
+                    if job.job_id in missing:
+                        self._recover(job)
+
+    def final(self, job_id: str) -> JobStatus | None:
+        """A job's last account of itself, which it writes when it ends."""
+        try:
+            return msgspec.json.decode((self.folder(job_id) / "final.json").read_bytes(), type=JobStatus)
+        except (OSError, msgspec.DecodeError, msgspec.ValidationError):
+            return None
+
+    def _heard_of(self, report: JobReport) -> None:
+        job = self._store.get(report.job_id)
+        if report.code is not None:
+            if job is not None and job.state in UNFINISHED:
+                self._finish(job, report.code, report.reason)
+            self._order(ForgetJob(report.job_id))
+        elif job is None or job.state is not JobState.RUNNING:
+            self._order(StopJob(report.job_id))
+
+    def _recover(self, job: StoredJob) -> None:
+        """A job that should run and does not: it ended unheard, was to be ended, or the whole server was restarted."""
+        final = self.final(job.job_id)
+        if final is not None:
+            self._finish(job, EXIT_COMPLETED if final.state == JobState.COMPLETED else EXIT_ABORTED, "")
+        elif job.state is JobState.CANCELLING:
+            self._finish(job, EXIT_ABORTED, "")
+        else:
+            self._order(StartJob(self._process(job.job_id)))
+
+    def _finish(self, job: StoredJob, code: int, reason: str) -> None:
+        final = self.final(job.job_id)
+        said = final.finished if final is not None else reason
+        event: LifeCycleEvent
+        if code == EXIT_COMPLETED and final is not None:
+            state, event = JobState.COMPLETED, JobCompleted(job.job_id)
+        elif job.state is JobState.CANCELLING:
+            state, event = JobState.CANCELLED, JobCancelled(job.job_id)
+            said = said or "ended by a person"
+        else:
+            said = reason or said or "its process ended without saying why"
+            state, event = JobState.ABORTED, JobAborted(job.job_id, said)
+        self._store.finish(job.job_id, state, said, self._now())
+        self.running.pop(job.job_id, None)
+        self._publish(event)
+
+    def _placed(self, announcement: RunningJob) -> RunningJob:
+        process = self._process(announcement.job_id)
+        return msgspec.structs.replace(announcement, address=process.address, blobs=process.blobs)
+
+    def _process(self, job_id: str) -> JobProcess:
+        folder = self.folder(job_id)
+        address = job_address(self._runtime, job_id)
+        return JobProcess(job_id, str(folder / "folder"), str(address), str(folder / "blobs"))
+
+
+def new_job_id(name: str, chance: str) -> str:
+    """An id that people can read: the job's name as far as it fits a file name, and ``chance`` to make it unique."""
+    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:SLUG_MAX].strip("-") or "job"
+    return f"{slug}-{chance}"

@@ -1,0 +1,116 @@
+"""The jobs ever submitted and how they ended: one SQLite file, with migrations numbered in ``migrations/``."""
+
+import sqlite3
+from enum import StrEnum
+from importlib import resources
+from pathlib import Path
+
+import msgspec
+
+from turnout.errors import TurnoutError
+from turnout.messages import Message, RunningJob
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    ABORTED = "aborted"
+
+
+UNFINISHED = (JobState.RUNNING, JobState.CANCELLING)
+
+
+class StoredJob(Message, frozen=True):
+    """One row. Times are seconds since 1970; ``announcement`` is without ``address`` and ``blobs``."""
+
+    job_id: str
+    name: str
+    state: JobState
+    submitted_at: float
+    finished_at: float | None
+    reason: str
+    announcement: RunningJob
+
+
+class Store:
+    """Every method is one transaction, durable when it returns."""
+
+    def __init__(self, path: Path | str) -> None:
+        """Open or make the file. Raises TurnoutError when a newer turnout has written it."""
+        self._db = sqlite3.connect(path, isolation_level=None)
+        self._db.execute("PRAGMA journal_mode = WAL")
+        self._db.execute("PRAGMA synchronous = FULL")
+        _migrate(self._db, str(path))
+
+    def add(self, job: RunningJob, now: float) -> None:
+        """Store a submitted job as running."""
+        announcement = msgspec.json.encode(msgspec.structs.replace(job, address="", blobs=""))
+        self._db.execute(
+            "INSERT INTO job (id, name, state, submitted_at, announcement) VALUES (?, ?, ?, ?, ?)",
+            (job.job_id, job.name, JobState.RUNNING, now, announcement),
+        )
+
+    def cancelling(self, job_id: str) -> None:
+        """A person wants the job to end."""
+        self._db.execute(
+            "UPDATE job SET state = ? WHERE id = ? AND state = ?", (JobState.CANCELLING, job_id, JobState.RUNNING)
+        )
+
+    def finish(self, job_id: str, state: JobState, reason: str, now: float) -> None:
+        """Store how the job ended; a job that has ended already keeps its first end."""
+        self._db.execute(
+            "UPDATE job SET state = ?, reason = ?, finished_at = ? WHERE id = ? AND state IN (?, ?)",
+            (state, reason, now, job_id, *UNFINISHED),
+        )
+
+    def get(self, job_id: str) -> StoredJob | None:
+        """The job with this id."""
+        rows = self._select("WHERE id = ?", job_id)
+        return rows[0] if rows else None
+
+    def jobs(self, limit: int) -> list[StoredJob]:
+        """The jobs submitted last, newest first."""
+        return self._select("ORDER BY submitted_at DESC, id LIMIT ?", limit)
+
+    def unfinished(self) -> list[StoredJob]:
+        """The jobs that have not ended, oldest first."""
+        return self._select("WHERE state IN (?, ?) ORDER BY submitted_at, id", *UNFINISHED)
+
+    def close(self) -> None:
+        self._db.close()
+
+    def _select(self, rest: str, *values: str | int) -> list[StoredJob]:
+        columns = "id, name, state, submitted_at, finished_at, reason, announcement"
+        return [
+            StoredJob(
+                job_id, name, JobState(state), submitted, finished, reason, msgspec.json.decode(said, type=RunningJob)
+            )
+            for job_id, name, state, submitted, finished, reason, said in self._db.execute(
+                f"SELECT {columns} FROM job {rest}", values
+            )
+        ]
+
+
+def _migrate(db: sqlite3.Connection, path: str) -> None:
+    """Bring the schema up to date, one numbered file per transaction."""
+    files = sorted(
+        (
+            file
+            for file in resources.files("turnout.control").joinpath("migrations").iterdir()
+            if file.name.endswith("sql")
+        ),
+        key=lambda file: file.name,
+    )
+    (done,) = db.execute("PRAGMA user_version").fetchone()
+    if done > len(files):
+        raise TurnoutError(
+            f"{path} was written by a newer turnout (schema {done}, this one knows {len(files)}): update turnout, or "
+            "choose another data folder with --data"
+        )
+    for number, file in enumerate(files[done:], start=done + 1):
+        script = file.read_text("utf-8")
+        db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")

@@ -1,0 +1,82 @@
+"""The store of jobs: one row per job, one end per job."""
+
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from turnout.control.store import JobState, Store
+from turnout.errors import TurnoutError
+from turnout.messages import Eligibility, RunningJob
+
+DIGITS = RunningJob(
+    job_id="digits-1",
+    name="digits",
+    meta={"edge_method": "numpy"},
+    device_config={"rate": 0.5},
+    eligibility=Eligibility(platforms=("android",)),
+    address="/tmp/x",
+    blobs="/tmp/y",
+)
+
+
+@pytest.fixture
+def store() -> Store:
+    return Store(":memory:")
+
+
+def test_a_submitted_job_is_running_and_keeps_what_gateways_must_know_but_no_paths(store: Store) -> None:
+    store.add(DIGITS, now=100.0)
+    job = store.get("digits-1")
+    assert job is not None
+    assert (job.state, job.submitted_at, job.finished_at, job.reason) == (JobState.RUNNING, 100.0, None, "")
+    assert job.announcement == RunningJob(
+        "digits-1", "digits", {"edge_method": "numpy"}, {"rate": 0.5}, Eligibility(platforms=("android",))
+    )
+
+
+def test_an_unknown_job_is_none(store: Store) -> None:
+    assert store.get("nothing") is None
+
+
+def test_the_first_end_of_a_job_stays(store: Store) -> None:
+    store.add(DIGITS, now=100.0)
+    store.finish("digits-1", JobState.COMPLETED, "version 20", now=160.0)
+    store.finish("digits-1", JobState.ABORTED, "too late", now=170.0)
+    job = store.get("digits-1")
+    assert job is not None
+    assert (job.state, job.reason, job.finished_at) == (JobState.COMPLETED, "version 20", 160.0)
+    assert store.unfinished() == []
+
+
+def test_a_job_that_a_person_ends_is_unfinished_until_its_process_has_ended(store: Store) -> None:
+    store.add(DIGITS, now=100.0)
+    store.cancelling("digits-1")
+    assert [job.state for job in store.unfinished()] == [JobState.CANCELLING]
+    store.finish("digits-1", JobState.CANCELLED, "", now=101.0)
+    store.cancelling("digits-1")
+    assert store.unfinished() == []
+
+
+def test_the_newest_jobs_come_first(store: Store) -> None:
+    for number in range(3):
+        store.add(RunningJob(f"digits-{number}", "digits"), now=float(number))
+    assert [job.job_id for job in store.jobs(limit=2)] == ["digits-2", "digits-1"]
+
+
+def test_jobs_survive_in_the_file(tmp_path: Path) -> None:
+    store = Store(tmp_path / "control.sqlite")
+    store.add(DIGITS, now=1.0)
+    store.close()
+    again = Store(tmp_path / "control.sqlite")
+    assert [job.job_id for job in again.unfinished()] == ["digits-1"]
+    again.close()
+
+
+def test_a_file_of_a_newer_turnout_is_refused_with_a_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "control.sqlite"
+    db = sqlite3.connect(path)
+    db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(TurnoutError, match=r"newer turnout \(schema 99, .*--data"):
+        Store(path)
