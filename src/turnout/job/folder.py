@@ -1,0 +1,161 @@
+"""A job folder: all that a person writes to have a model trained, read and checked as a whole.
+
+    job.toml             the settings (``spec.py``)
+    model.safetensors    the model to start from; or
+    model.py             with ``initial_model() -> dict[str, ndarray]``, float32
+    device_config.json   sent to devices as it is; optional
+    server.py            with ``evaluate(model) -> dict[str, float]``; optional
+    device.py            with ``trainer(index, devices, seed) -> Trainer``, for Python devices; optional
+
+The code in it is that of the person who runs the job, and is trusted. Every error is a JobFolderError of one line.
+"""
+
+import importlib.util
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from turnout.errors import DeviceError, JobFolderError
+from turnout.job.spec import JobSpec
+from turnout.job.toml import decode_toml
+from turnout.messages import ModelSchema
+from turnout.wire.tensors import Vector, flatten, read_safetensors, schema_of
+
+JOB_TOML = "job.toml"
+DEVICE_CONFIG = "device_config.json"
+MODEL_FILE = "model.safetensors"
+MODEL_CODE = "model.py"
+SERVER_CODE = "server.py"
+DEVICE_CODE = "device.py"
+RESERVED_TENSOR_NAME = "__metadata__"  #: The safetensors format uses it for notes.
+
+
+@dataclass(frozen=True, slots=True)
+class JobFolder:
+    """A job folder that can be run."""
+
+    path: Path
+    spec: JobSpec
+    device_config: Any  #: The content of device_config.json; None without it.
+    model: Vector  #: What training starts from.
+    schema: ModelSchema
+    server: Path | None  #: server.py, if there is one.
+    device: Path | None  #: device.py, if there is one.
+
+
+def load_job_folder(path: Path) -> JobFolder:
+    """Read a job folder and run its model.py. ``model.safetensors`` goes before ``model.py``: it is a warm start."""
+    if not path.is_dir():
+        raise JobFolderError(f"{path}: no such folder; expected is a job folder with a {JOB_TOML}")
+    spec = decode_toml(_text(path, JOB_TOML), JobSpec, JOB_TOML)
+    model, schema = _initial_model(path)
+    return JobFolder(
+        path=path,
+        spec=spec,
+        device_config=_device_config(path),
+        model=model,
+        schema=schema,
+        server=_optional(path / SERVER_CODE),
+        device=_optional(path / DEVICE_CODE),
+    )
+
+
+def load_module(file: Path) -> ModuleType:
+    """Run a Python file of a job folder. Raises JobFolderError with the reason and the line if it fails."""
+    spec = importlib.util.spec_from_file_location(f"turnout_job_{file.stem}", file)
+    assert spec is not None, "the file is named *.py"
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up there
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the folder's own code may fail in any way
+        raise JobFolderError(f"{file.name}: {_reason(error, file)}") from error
+    return module
+
+
+def _optional(file: Path) -> Path | None:
+    return file if file.is_file() else None
+
+
+def _text(path: Path, name: str) -> str:
+    try:
+        return (path / name).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise JobFolderError(f"{path}: {name} is missing") from None
+    except UnicodeDecodeError as error:
+        raise JobFolderError(f"{name}: not UTF-8 text (byte {error.start})") from None
+    except OSError as error:
+        raise JobFolderError(f"{name}: cannot be read: {error.strerror}") from None
+
+
+def _device_config(path: Path) -> Any:
+    if not (path / DEVICE_CONFIG).exists():
+        return None
+    try:
+        return msgspec.json.decode(_text(path, DEVICE_CONFIG))
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise JobFolderError(f"{DEVICE_CONFIG}: not valid JSON: {error}") from None
+
+
+# --- the initial model --------------------------------------------------------------------------------------------
+
+
+def _initial_model(path: Path) -> tuple[Vector, ModelSchema]:
+    if (path / MODEL_FILE).exists():
+        source = MODEL_FILE
+        try:
+            model, schema = read_safetensors((path / MODEL_FILE).read_bytes())
+        except DeviceError as error:
+            raise JobFolderError(f"{MODEL_FILE}: {error}") from None
+        except OSError as error:
+            raise JobFolderError(f"{MODEL_FILE}: cannot be read: {error.strerror}") from None
+    elif (path / MODEL_CODE).exists():
+        source = f"{MODEL_CODE}: initial_model()"
+        model, schema = _model_from_code(path / MODEL_CODE, source)
+    else:
+        raise JobFolderError(
+            f"{path}: no initial model; expected is {MODEL_FILE}, or {MODEL_CODE} with initial_model()"
+        )
+    if not model.size:
+        raise JobFolderError(f"{source}: the model has no parameters")
+    return model, schema
+
+
+def _model_from_code(file: Path, source: str) -> tuple[Vector, ModelSchema]:
+    initial_model = getattr(load_module(file), "initial_model", None)
+    if not callable(initial_model):
+        raise JobFolderError(
+            f"{MODEL_CODE}: no function initial_model(); expected is one that returns a dict of arrays"
+        )
+    try:
+        arrays = initial_model()
+    except Exception as error:  # the folder's own code may fail in any way
+        raise JobFolderError(f"{source} failed: {_reason(error, file)}") from error
+    if not isinstance(arrays, dict):
+        raise JobFolderError(f"{source} gave {type(arrays).__name__}; expected is a dict of float32 arrays by name")
+    for name, array in arrays.items():
+        if not isinstance(name, str) or name == RESERVED_TENSOR_NAME:
+            raise JobFolderError(
+                f"{source} has a tensor named {name!r}; expected is text other than {RESERVED_TENSOR_NAME}"
+            )
+        if not isinstance(array, np.ndarray):
+            raise JobFolderError(f"{source}: {name!r} is of type {type(array).__name__}; expected is a float32 array")
+    schema = schema_of(arrays)
+    try:
+        return flatten(arrays, schema), schema
+    except DeviceError as error:
+        raise JobFolderError(f"{source}: {error}") from None
+
+
+def _reason(error: Exception, file: Path) -> str:
+    """What went wrong in the folder's code, and at which of its lines."""
+    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    text = " ".join(f"{type(error).__name__}: {error}".split())
+    return f"{text} (line {lines[-1]})" if lines else text

@@ -1,0 +1,231 @@
+"""The settings of a job: what ``job.toml`` may say, section by section.
+
+Each section is a frozen struct; where a choice carries its own settings, each choice is a struct of its own. What a
+field's type admits is what ``toml.py`` tells a person whose value it refuses.
+"""
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+from turnout.aggregator import staleness
+from turnout.messages import Eligibility
+
+YEAR_S = 366 * 24 * 3600.0
+COUNT_MAX = 10_000_000  #: Devices at once, or results in one version.
+
+Name = Annotated[
+    str,
+    Meta(
+        max_length=128,
+        pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
+        description="a name of 1 to 128 printable characters",
+    ),
+]
+Version = Annotated[str, Meta(max_length=64, pattern=r"^(\d+(\.\d+)*)?$", description='a version like "1.4.0"')]
+Count = Annotated[int, Meta(ge=1, le=COUNT_MAX)]
+CountOrNone = Annotated[int, Meta(ge=0, le=COUNT_MAX)]
+Seconds = Annotated[float, Meta(gt=0, le=YEAR_S)]
+SecondsOrNone = Annotated[float, Meta(ge=0, le=YEAR_S)]
+Positive = Annotated[float, Meta(gt=0, le=1e30)]
+Share = Annotated[float, Meta(gt=0, le=1)]
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A table of ``job.toml``: a key that it does not know is an error."""
+
+
+# --- [training.staleness] -----------------------------------------------------------------------------------------
+
+
+class ConstantDiscount(Section, frozen=True, tag_field="discount", tag="constant"):
+    """Every update counts fully, however stale."""
+
+    def at(self, versions: int) -> float:
+        return staleness.constant(versions)
+
+
+class PolynomialDiscount(Section, frozen=True, tag_field="discount", tag="polynomial"):
+    """An update ``s`` versions old counts ``(1 + s) ** -exponent``."""
+
+    #: How fast age devalues, 0 to 10. FedBuff uses 0.5; more where updates of old models do harm.
+    exponent: Annotated[float, Meta(ge=0, le=10)] = 0.5
+
+    def at(self, versions: int) -> float:
+        return staleness.polynomial(versions, self.exponent)
+
+
+class HingeDiscount(Section, frozen=True, tag_field="discount", tag="hinge"):
+    """An update counts fully up to ``b`` versions old, then ``1 / (a * (s - b) + 1)``."""
+
+    #: How steeply age devalues beyond ``b``, above 0 and up to 1000. FedAsync uses 10.
+    a: Annotated[float, Meta(gt=0, le=1000)] = 10.0
+    #: Up to this age nothing is lost, 0 to 1000. Set it to the staleness that an ordinary device has.
+    b: Annotated[float, Meta(ge=0, le=1000)] = 4.0
+
+    def at(self, versions: int) -> float:
+        return staleness.hinge(versions, self.a, self.b)
+
+
+# --- [training] ---------------------------------------------------------------------------------------------------
+
+
+class Training(Section, frozen=True):
+    """What both workflows have: how results are weighed and bounded."""
+
+    #: "examples": a result weighs its ``num_examples``, up to ``weight_max``. "uniform": all weigh the same, which
+    #: no device can talk up; choose it where devices are not trusted or have about as much data each.
+    weighting: Literal["examples", "uniform"] = "examples"
+    #: The cap put into each lease: a device that claims more examples weighs this much. Set it to what a large honest
+    #: device has, so that nobody dominates a version.
+    weight_max: Annotated[float, Meta(gt=0, le=1e12)] = 1000.0
+    #: The largest L2 norm of an update; a larger one is refused. Unset: no bound. Look at the norms of honest updates
+    #: and set it to a few times their largest.
+    update_norm_max: Positive | None = None
+
+
+class RoundsTraining(Training, frozen=True, tag_field="workflow", tag="rounds"):
+    """Synchronous rounds: a cohort trains one version, and the version closes when enough of it has reported."""
+
+    #: Results that close a round, at least 1. More make a steadier step and a slower round; 30 to 300 is usual.
+    cohort: Count = 32
+    #: Devices asked per result needed, 1 to 100. 1.3 covers a dropout of 20 %.
+    over_selection: Annotated[float, Meta(ge=1, le=100)] = 1.3
+    #: How long a round waits for its cohort. Set it to what most devices need for a task, connection included.
+    deadline_s: Seconds = 60.0
+    #: The share of the cohort that suffices at the deadline, above 0 and up to 1.
+    quorum: Share = 0.5
+    #: How often a round below quorum is extended, with more devices asked, before the job pauses and says so.
+    round_extensions_max: Annotated[int, Meta(ge=0, le=1000)] = 3
+
+
+class BufferedTraining(Training, frozen=True, tag_field="workflow", tag="buffered"):
+    """Buffered asynchronous training (FedBuff): a version closes after so many results, whichever they are of."""
+
+    #: Most devices training at once, at least 1. More make versions come faster, and updates staler.
+    concurrency: Count = 100
+    #: Results that close a version, at least 1. FedBuff uses 10; a tenth to a quarter of ``concurrency`` keeps
+    #: staleness at a few versions.
+    buffer_goal: Count = 16
+    #: A result trained from a version more than so many behind is refused. Above what slow honest devices reach.
+    staleness_max: Annotated[int, Meta(ge=0, le=100_000)] = 20
+    #: What a stale result still counts.
+    staleness: ConstantDiscount | PolynomialDiscount | HingeDiscount = PolynomialDiscount()
+
+
+# --- the other tables ---------------------------------------------------------------------------------------------
+
+
+class SgdOptimizer(Section, frozen=True, tag_field="name", tag="sgd"):
+    """The server's step: ``v = momentum * v + mean update; model += learning_rate * v``."""
+
+    #: How far the model follows the mean update. 1 is plain federated averaging; less where versions are noisy.
+    learning_rate: Annotated[float, Meta(gt=0, le=1000)] = 1.0
+    #: How much of the last step is kept, 0 to below 1. With momentum m, lower ``learning_rate`` to about 1 - m.
+    momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+
+
+class CheckInSelection(Section, frozen=True, tag_field="kind", tag="checkin"):
+    """A free place goes to a device that asks; where many ask, chance decides among them."""
+
+    #: The least time between two tasks of one device. 0: none. Raise it to spread the work over the fleet.
+    participation_interval_s: SecondsOrNone = 0.0
+    #: About how long a free place may stay free so that devices that ask less often have a chance. 0: first come,
+    #: first served.
+    thinning_window_s: Annotated[float, Meta(ge=0, le=3600)] = 0.5
+
+
+class EligibilityRule(Eligibility, frozen=True, forbid_unknown_fields=True):
+    """Which devices the job takes; what is left out admits everyone."""
+
+    #: Platforms as devices name them ("android", "ios", "linux"), in any case.
+    platforms: tuple[Name, ...] = ()
+    #: Capabilities of which a device must offer at least one.
+    methods: tuple[Name, ...] = ()
+    #: The oldest app version taken, like "1.4.0"; compared number by number.
+    app_version_min: Version = ""
+
+
+class Pacing(Section, frozen=True):
+    """When devices that got no task shall ask again."""
+
+    #: How many waiting devices shall ask per second, altogether. Enough that a free place is soon taken: a few times
+    #: the results expected per second.
+    check_ins_per_s: Annotated[float, Meta(gt=0, le=1_000_000)] = 100.0
+    #: The shortest wait told to a device.
+    wait_min_s: Seconds = 1.0
+    #: The longest. A fleet can be no larger than ``check_ins_per_s * wait_max_s`` to be asked at that rate.
+    wait_max_s: Seconds = 600.0
+
+    def __post_init__(self) -> None:
+        if self.wait_min_s > self.wait_max_s:
+            raise ValueError(f"wait_min_s = {self.wait_min_s:g} is above wait_max_s = {self.wait_max_s:g}")
+
+
+class Leases(Section, frozen=True):
+    """How long a device keeps its place. The time is learned from the fleet; these are its start and its bounds."""
+
+    #: Until twenty results have been seen. Rather too long: a late result counts anyway.
+    first_s: Seconds = 60.0
+    #: Never shorter. Above a hiccup of the network.
+    min_s: Seconds = 5.0
+    #: Never longer. What you would wait for the slowest device before giving its place away.
+    max_s: Seconds = 3600.0
+    #: How long after its lease a device that heard no answer may send the same result again and be told rightly
+    #: whether it counted. As long as devices may be offline.
+    resend_window_s: SecondsOrNone = 600.0
+
+    def __post_init__(self) -> None:
+        if not self.min_s <= self.first_s <= self.max_s:
+            raise ValueError(
+                f"min_s <= first_s <= max_s must hold; "
+                f"they are min_s = {self.min_s:g}, first_s = {self.first_s:g}, max_s = {self.max_s:g}"
+            )
+
+
+class Evaluation(Section, frozen=True):
+    """When ``evaluate`` of ``server.py`` looks at the model; the last version is always evaluated."""
+
+    #: Every so many versions; 0: never. Raise it where an evaluation takes longer than a version.
+    every: CountOrNone = 1
+
+
+class StopRule(Section, frozen=True):
+    """When the job is completed: at the first that is reached. At least one must be set."""
+
+    #: At this model version.
+    versions: Count | None = None
+    #: After this much time of running; what is staged then is saved, not stepped.
+    time_s: Seconds | None = None
+
+    def __post_init__(self) -> None:
+        if self.versions is None and self.time_s is None:
+            raise ValueError("set versions, time_s or both: without either the job would never end")
+
+
+class JobSpec(Section, frozen=True):
+    """All of ``job.toml``."""
+
+    #: What devices ask for; up to 128 characters. Several jobs may share a name.
+    name: Name
+    #: [stop]
+    stop: StopRule
+    #: How devices train, as the FLARE edge protocol names it. Shown to people; no server decides by it.
+    edge_method: Name = "numpy"
+    #: [training]: ``workflow`` chooses which.
+    training: RoundsTraining | BufferedTraining = BufferedTraining()
+    #: [optimizer]: ``name`` chooses which.
+    optimizer: SgdOptimizer = SgdOptimizer()
+    #: [device]: handed to the trainer of each device as it is (epochs, batch_size, learning_rate, momentum, ...).
+    device: dict[str, Any] = {}
+    #: [selection]: ``kind`` chooses which.
+    selection: CheckInSelection = CheckInSelection()
+    #: [eligibility]
+    eligibility: EligibilityRule = EligibilityRule()
+    #: [pacing]
+    pacing: Pacing = Pacing()
+    #: [leases]
+    leases: Leases = Leases()
+    #: [evaluation]
+    evaluation: Evaluation = Evaluation()

@@ -1,0 +1,115 @@
+"""The job folder as a whole: what is read, what runs, and what a person is told who left something out."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from turnout.errors import JobFolderError
+from turnout.job.folder import JobFolder, load_job_folder, load_module
+from turnout.wire.tensors import flatten, schema_of, to_safetensors
+
+JOB_TOML = 'name = "sum"\n[stop]\nversions = 1\n'
+MODEL_PY = """
+import numpy as np
+
+def initial_model():
+    return {"w": np.ones((2, 2), dtype=np.float32), "b": np.zeros(1, dtype=np.float32)}
+"""
+
+
+def folder(path: Path, **files: str) -> Path:
+    (path / "job.toml").write_text(JOB_TOML)
+    for stem, text in files.items():
+        (path / stem.replace("__", ".")).write_text(text)
+    return path
+
+
+def complaint(path: Path) -> str:
+    with pytest.raises(JobFolderError) as error:
+        load_job_folder(path)
+    assert "\n" not in str(error.value)
+    return str(error.value)
+
+
+def model_complaint(path: Path, body: str) -> str:
+    return complaint(folder(path, model__py=f"import numpy as np\n\ndef initial_model():\n    {body}\n"))
+
+
+def test_a_folder_with_a_model_in_code_is_loaded(tmp_path: Path) -> None:
+    found = load_job_folder(folder(tmp_path, model__py=MODEL_PY))
+    assert isinstance(found, JobFolder)
+    assert found.spec.name == "sum"
+    assert found.model.tolist() == [1, 1, 1, 1, 0]
+    assert [(tensor.name, tensor.shape) for tensor in found.schema.tensors] == [("w", (2, 2)), ("b", (1,))]
+    assert (found.device_config, found.server, found.device) == (None, None, None)
+
+
+def test_the_optional_files_are_found(tmp_path: Path) -> None:
+    found = load_job_folder(
+        folder(tmp_path, model__py=MODEL_PY, device_config__json='{"a": [1]}', server__py="", device__py="")
+    )
+    assert found.device_config == {"a": [1]}
+    assert (found.server, found.device) == (tmp_path / "server.py", tmp_path / "device.py")
+
+
+def test_a_given_model_is_a_warm_start(tmp_path: Path) -> None:
+    arrays = {"w": np.array([3, 4], dtype=np.float32)}
+    schema = schema_of(arrays)
+    (tmp_path / "model.safetensors").write_bytes(to_safetensors(flatten(arrays, schema), schema))
+    assert load_job_folder(folder(tmp_path, model__py=MODEL_PY)).model.tolist() == [3, 4]
+
+
+def test_what_is_missing_is_named(tmp_path: Path) -> None:
+    assert "no such folder" in complaint(tmp_path / "nowhere")
+    assert "job.toml is missing" in complaint(tmp_path)
+    assert "no initial model; expected is model.safetensors, or model.py" in complaint(folder(tmp_path))
+
+
+def test_a_broken_device_config_is_refused(tmp_path: Path) -> None:
+    told = complaint(folder(tmp_path, model__py=MODEL_PY, device_config__json='{"a": NaN}'))
+    assert told.startswith("device_config.json: not valid JSON: ")
+
+
+def test_a_broken_model_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"no tensors")
+    assert complaint(folder(tmp_path)).startswith("model.safetensors: the body is not a safetensors file")
+
+
+def test_code_that_does_not_run_is_refused_with_its_reason_and_line(tmp_path: Path) -> None:
+    assert "SyntaxError" in complaint(folder(tmp_path, model__py="def initial_model(:\n"))
+    assert "line 1" in complaint(folder(tmp_path, model__py="def initial_model(:\n"))
+    assert complaint(folder(tmp_path, model__py="\nimport nowhere\n")) == (
+        "model.py: ModuleNotFoundError: No module named 'nowhere' (line 2)"
+    )
+    assert model_complaint(tmp_path, "return np.ones(2) @ np.ones(3)").endswith("(line 4)")
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ("return None", "initial_model() gave NoneType; expected is a dict of float32 arrays by name"),
+        ("return {}", "the model has no parameters"),
+        ("return {'w': [1.0]}", "'w' is of type list; expected is a float32 array"),
+        ("return {'w': np.zeros(2)}", 'tensor "w" is float64; float32 is expected'),
+        ("return {'w': np.full(1, np.nan, np.float32)}", 'tensor "w" is nan at position 0'),
+        ("return {1: np.zeros(2, np.float32)}", "a tensor named 1"),
+        ("return {'__metadata__': np.zeros(2, np.float32)}", "a tensor named '__metadata__'"),
+    ],
+)
+def test_a_model_that_is_none_is_refused(tmp_path: Path, body: str, words: str) -> None:
+    told = model_complaint(tmp_path, body)
+    assert told.startswith("model.py: initial_model()")
+    assert words in told
+
+
+def test_code_without_an_initial_model_is_refused(tmp_path: Path) -> None:
+    assert "no function initial_model()" in complaint(folder(tmp_path, model__py="x = 1"))
+
+
+def test_code_of_a_folder_may_use_dataclasses(tmp_path: Path) -> None:
+    file = tmp_path / "device.py"
+    file.write_text(
+        "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\n"
+    )
+    assert load_module(file).Point(3).x == 3
