@@ -1,0 +1,120 @@
+"""The requests in flight to jobs: one book of them, with its deadlines and bounds. Pure.
+
+Every entry leaves the book exactly once: settled by a reply, expired, or lost with its job. Whoever takes it out owes
+its context an answer.
+"""
+
+from dataclasses import dataclass
+from typing import Generic, TypeAlias, TypeVar
+
+from turnout.messages import Topic
+
+Context = TypeVar("Context")
+_Entry: TypeAlias = tuple[float, str, int, Context]  # deadline, job id, bytes, context
+
+
+@dataclass(frozen=True, slots=True)
+class DispatcherLimits:
+    """How much a gateway holds for its jobs, and for how long."""
+
+    #: Requests in flight to one job, results apart. Set it above the devices that ask within one round trip to a busy
+    #: job, and low enough that a job that hangs costs little until its requests have timed out.
+    inflight_max: int = 4096
+    #: A request that the job has not answered by then gets RETRY.
+    request_timeout_s: float = 5.0
+    #: The same for a result, which waits for its commit. Keep it below the 10 s after which mobile clients hang up.
+    result_timeout_s: float = 8.0
+    #: Updates in flight over all jobs. A single larger one goes when it goes alone.
+    results_bytes_max: int = 256 * 1024 * 1024
+
+
+class Pending(Generic[Context]):
+    """Requests and results in flight, by ticket. ``context`` is whatever its owner needs to answer.
+
+    All requests have one timeout and all results another, so each dict is in the order of its deadlines, provided that
+    ``now`` never decreases: what has expired is at the front, and expiry looks no further.
+    """
+
+    def __init__(self, limits: DispatcherLimits) -> None:
+        self._limits = limits
+        self._requests: dict[int, _Entry[Context]] = {}
+        self._results: dict[int, _Entry[Context]] = {}
+        self._requests_of: dict[str, int] = {}
+        self._results_of: dict[str, int] = {}
+        self._results_bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._requests) + len(self._results)
+
+    @property
+    def results_bytes(self) -> int:
+        """Bytes of all updates in flight."""
+        return self._results_bytes
+
+    def count(self, job_id: str) -> int:
+        """Requests and results in flight to this job."""
+        return self._requests_of.get(job_id, 0) + self._results_of.get(job_id, 0)
+
+    def add(self, ticket: int, job_id: str, topic: Topic, size_bytes: int, context: Context, now: float) -> bool:
+        """Enter a request that is about to be sent. False when its bound is reached: nothing was entered then."""
+        limits = self._limits
+        if topic is Topic.RESULT:
+            if self._results_bytes and self._results_bytes + size_bytes > limits.results_bytes_max:
+                return False
+            self._results[ticket] = (now + limits.result_timeout_s, job_id, size_bytes, context)
+            self._results_of[job_id] = self._results_of.get(job_id, 0) + 1
+            self._results_bytes += size_bytes
+            return True
+        inflight = self._requests_of.get(job_id, 0)
+        if inflight >= limits.inflight_max:
+            return False
+        self._requests[ticket] = (now + limits.request_timeout_s, job_id, size_bytes, context)
+        self._requests_of[job_id] = inflight + 1
+        return True
+
+    def settle(self, ticket: int) -> Context | None:
+        """Take out what was answered; None when it had already left the book (or was never in it)."""
+        entry = self._requests.pop(ticket, None)
+        if entry is not None:
+            _leave(self._requests_of, entry[1])
+            return entry[3]
+        entry = self._results.pop(ticket, None)
+        if entry is None:
+            return None
+        self._results_bytes -= entry[2]
+        _leave(self._results_of, entry[1])
+        return entry[3]
+
+    def expire(self, now: float) -> list[Context]:
+        """Take out everything whose deadline has come, oldest first."""
+        return self._settle_all([ticket for book in (self._requests, self._results) for ticket in _overdue(book, now)])
+
+    def lose(self, job_id: str) -> list[Context]:
+        """Take out everything that was in flight to this job, oldest first, requests before results."""
+        if not self.count(job_id):
+            return []
+        return self._settle_all(
+            [ticket for book in (self._requests, self._results) for ticket, entry in book.items() if entry[1] == job_id]
+        )
+
+    def _settle_all(self, tickets: list[int]) -> list[Context]:
+        contexts = [self.settle(ticket) for ticket in tickets]
+        return [context for context in contexts if context is not None]
+
+
+def _overdue(book: dict[int, _Entry[Context]], now: float) -> list[int]:
+    """The tickets at the front of ``book`` whose deadline has come."""
+    tickets = []
+    for ticket, entry in book.items():
+        if entry[0] > now:
+            break
+        tickets.append(ticket)
+    return tickets
+
+
+def _leave(counts: dict[str, int], job_id: str) -> None:
+    """One less in flight to this job; a job without any leaves no trace."""
+    if counts[job_id] == 1:
+        del counts[job_id]
+    else:
+        counts[job_id] -= 1

@@ -1,0 +1,326 @@
+"""Brings every request of a device to the running job that must answer it: between gateway and transport.
+
+Nothing here waits and nothing is kept per device: a request leaves ``submit`` as a ticket in ``pending``, and whatever
+settles the ticket first, a reply, a lost connection or a deadline, answers the device.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Final, NamedTuple, TypeAlias
+
+import msgspec
+
+from turnout.dispatcher.pending import DispatcherLimits, Pending
+from turnout.dispatcher.table import JobTable
+from turnout.errors import ServerError
+from turnout.messages import (
+    EdgeRequest,
+    EdgeResponse,
+    FeedEvent,
+    JobRequest,
+    JobResponse,
+    ModelSchema,
+    ResultOffer,
+    ResultReport,
+    ResultResponse,
+    SelectionRequest,
+    SelectionResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+    Topic,
+)
+from turnout.transport.base import Transport
+from turnout.wire.frames import PAYLOAD_BYTES_MAX
+
+logger = logging.getLogger(__name__)
+
+# How long a device shall wait when we answer RETRY in a job's place. Each wait is drawn from once to twice the value, so
+# that the devices of a job that went down do not return all at once.
+RETRY_DOWN_S: Final = 2.0  #: The job's process does not answer yet, or not any more; a restart takes about this long.
+RETRY_BUSY_S: Final = 2.0  #: Too much is in flight to the job.
+RETRY_SLOW_S: Final = 5.0  #: The job did not answer in time.
+RETRY_FAILED_S: Final = 5.0  #: The job could not handle this request.
+
+ForwardedRequest: TypeAlias = TaskRequest | SelectionRequest | ResultReport | ResultOffer
+Answer: TypeAlias = Callable[[EdgeResponse], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """How a kind of request travels, and the class of its answers."""
+
+    topic: Topic
+    response: type[TaskResponse] | type[SelectionResponse] | type[ResultResponse]
+    decode: Callable[[bytes | memoryview], EdgeResponse]
+
+
+_KINDS: Final[dict[type[ForwardedRequest], _Kind]] = {
+    TaskRequest: _Kind(Topic.TASK, TaskResponse, msgspec.msgpack.Decoder(TaskResponse).decode),
+    SelectionRequest: _Kind(Topic.SELECTION, SelectionResponse, msgspec.msgpack.Decoder(SelectionResponse).decode),
+    ResultReport: _Kind(Topic.RESULT, ResultResponse, msgspec.msgpack.Decoder(ResultResponse).decode),
+    ResultOffer: _Kind(Topic.OFFER, ResultResponse, msgspec.msgpack.Decoder(ResultResponse).decode),
+}
+
+
+class _Held(NamedTuple):
+    """What is kept of a request in flight; not its update."""
+
+    answer: Answer
+    kind: _Kind
+    job_id: str
+    task_id: str | None
+    task_name: str | None
+
+    def refuse(self, status: Status, message: str, retry_wait: float | None = None) -> None:
+        """Answer in the job's place; nothing that the dispatcher answers itself is counted."""
+        response = self.kind.response
+        if issubclass(response, ResultResponse):
+            self.answer(response(status, False, self.task_id, self.task_name, message, retry_wait))
+        else:
+            self.answer(response(status, message=message, retry_wait=retry_wait))
+
+
+class EdgeTaskDispatcher:
+    """The table of running jobs, the book of requests in flight and the transport, put together.
+
+    ``clock`` and the ``now`` of ``tick`` are one clock, which never goes back. All calls come from one event loop.
+    """
+
+    def __init__(
+        self,
+        table: JobTable,
+        transport: Transport,
+        clock: Callable[[], float],
+        rng: Random,
+        limits: DispatcherLimits | None = None,
+    ) -> None:
+        self._table = table
+        self._transport = transport
+        self._clock = clock
+        self._rng = rng
+        self._limits = limits or DispatcherLimits()
+        self._pending: Pending[_Held] = Pending(self._limits)
+        self._asks: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
+        self._ticket = 0
+        self._encoder = msgspec.msgpack.Encoder()
+        self._opened: set[str] = set()  # jobs the transport was told of
+        self._leaving: set[str] = set()  # of these, jobs that ended while something was in flight to them
+        self._connected: set[str] = set()
+        self._schemas: dict[str, ModelSchema] = {}
+        self._reserved = 0
+        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
+        self._resuming = False
+        transport.attach(self)
+
+    # --- what devices ask ---------------------------------------------------------------------------------------
+
+    def submit(self, request: EdgeRequest, answer: Answer) -> None:
+        """Bring a request to its job; ``answer`` is called exactly once, perhaps before this returns."""
+        if isinstance(request, JobRequest):
+            answer(self._offer_job(request))
+            return
+        kind = _KINDS[type(request)]
+        job_id = request.job_id
+        if isinstance(request, ResultReport):
+            held = _Held(answer, kind, job_id, request.task_id, request.task_name)
+            size_bytes = request.update.nbytes
+        else:
+            held = _Held(answer, kind, job_id, request.task_id if isinstance(request, ResultOffer) else None, None)
+            size_bytes = 0
+        if not job_id:
+            held.refuse(Status.INVALID_REQUEST, "job_id is missing: ask POST /job for one")
+        elif self._table.get(job_id) is None:
+            held.refuse(Status.NO_JOB, f'job "{job_id}" is not running')
+        elif job_id not in self._connected:
+            self._retry(held, RETRY_DOWN_S, "the job is starting or restarting")
+        else:
+            self._forward(request, held, size_bytes)
+
+    async def dispatch(self, request: EdgeRequest) -> EdgeResponse:
+        """``submit`` for those who wait."""
+        future: asyncio.Future[EdgeResponse] = asyncio.get_running_loop().create_future()
+        self.submit(request, lambda response: None if future.done() else future.set_result(response))
+        return await future
+
+    def schema(self, job_id: str) -> ModelSchema | None:
+        """The schema of a running job's model; None until its process has answered once."""
+        return self._schemas.get(job_id) if self._table.get(job_id) is not None else None
+
+    def reserve(self, num_bytes: int, resume: Callable[[], None]) -> bool:
+        """Take room for a result's body that is about to be read.
+
+        False when there is none now, or others wait: ``resume`` is then called once, in the order of asking, when the
+        room *has been taken* for this caller. Either way give it back with ``release`` as soon as the result is
+        submitted, where it is counted by itself, or the body is dropped.
+        """
+        if not self._waiting and self._has_room(num_bytes):
+            self._reserved += num_bytes
+            return True
+        self._waiting.append((num_bytes, resume))
+        return False
+
+    def release(self, num_bytes: int) -> None:
+        """Give back what ``reserve`` took."""
+        self._reserved -= num_bytes
+        assert self._reserved >= 0, "released more than was reserved"
+        self._resume()
+
+    # --- what control says --------------------------------------------------------------------------------------
+
+    def apply(self, event: FeedEvent) -> None:
+        """Follow the life cycle of jobs. What makes no sense is logged and changes nothing."""
+        complaint = self._table.apply(event)
+        if complaint:
+            logger.error(complaint)
+        for job in self._table:
+            self._leaving.discard(job.job_id)
+            if job.address:
+                self._opened.add(job.job_id)
+                try:
+                    self._transport.open(job)
+                except ServerError as error:
+                    logger.error('job "%s" cannot be reached: %s', job.job_id, error)
+        for job_id in [job_id for job_id in self._opened if self._table.get(job_id) is None]:
+            self._leave(job_id)
+
+    def tick(self, now: float) -> None:
+        """Answer what has waited too long, and let go of jobs that ended. Call it every 50 ms or so."""
+        for held in self._pending.expire(now):
+            self._retry(held, RETRY_SLOW_S, "the job did not answer in time")
+        for job_id in list(self._leaving):
+            self._leave(job_id)
+        self._resume()
+
+    async def ask(self, job_id: str, topic: Topic, payload: bytes, timeout_s: float) -> bytes:
+        """Ask a job something on nobody's behalf (its status, to stop). Raises ServerError when it does not answer."""
+        self._ticket += 1
+        ticket = self._ticket
+        if not self._transport.send(job_id, ticket, topic, payload):
+            raise ServerError(f'job "{job_id}" cannot be asked for "{topic}": it is not connected or does not read')
+        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self._asks[ticket] = (job_id, future)
+        try:
+            async with asyncio.timeout(timeout_s):
+                return await future
+        except TimeoutError:
+            raise ServerError(f'job "{job_id}" did not answer "{topic}" within {timeout_s:g} s') from None
+        finally:
+            del self._asks[ticket]
+
+    # --- Inbox: what jobs answer --------------------------------------------------------------------------------
+
+    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
+        """The job's process answers."""
+        logger.info('job "%s" answers, generation %d', job_id, generation)
+        self._connected.add(job_id)
+        self._schemas[job_id] = schema
+
+    def replied(self, ticket: int, payload: bytes | memoryview) -> None:
+        """Pass on a job's answer, unless its time was over."""
+        held = self._pending.settle(ticket)
+        if held is None:
+            self._asked(ticket, bytes(payload))
+            return
+        try:
+            response = held.kind.decode(payload)
+        except msgspec.DecodeError as error:
+            logger.error('job "%s" answered %s with something else: %s', held.job_id, held.kind.topic, error)
+            self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
+        else:
+            held.answer(response)
+        if self._waiting:
+            self._resume()
+
+    def failed(self, ticket: int, reason: str) -> None:
+        """The job could not handle one request."""
+        held = self._pending.settle(ticket)
+        if held is None:
+            self._asked(ticket, ServerError(reason))
+            return
+        logger.warning('job "%s" failed to handle %s: %s', held.job_id, held.kind.topic, reason)
+        self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
+        self._resume()
+
+    def lost(self, job_id: str, reason: str) -> None:
+        """The connection to a job is gone, and with it everything that was in flight."""
+        self._connected.discard(job_id)
+        for asked_job_id, future in list(self._asks.values()):
+            if asked_job_id == job_id and not future.done():
+                future.set_exception(ServerError(f'job "{job_id}": {reason}'))
+        for held in self._pending.lose(job_id):
+            self._retry(held, RETRY_DOWN_S, "the connection to the job was lost")
+        if job_id in self._leaving:
+            self._leave(job_id)
+        self._resume()
+
+    # --- within -------------------------------------------------------------------------------------------------
+
+    def _offer_job(self, request: JobRequest) -> JobResponse:
+        if not request.job_name:
+            return JobResponse(Status.INVALID_REQUEST, message="job_name is missing")
+        job = self._table.match(request, self._rng)
+        if job is None:
+            return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
+        return JobResponse(Status.OK, job.job_id, request.job_name, job_data={"config": job.device_config})
+
+    def _forward(self, request: ForwardedRequest, held: _Held, size_bytes: int) -> None:
+        try:
+            payload = self._encoder.encode(request)
+        except (OverflowError, RecursionError) as error:  # a device may write any number, at any depth, in its cookie
+            held.refuse(Status.INVALID_REQUEST, f"the request cannot be passed on: {error}")
+            return
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            held.refuse(Status.ERROR, f"the request has {len(payload)} bytes, allowed are {PAYLOAD_BYTES_MAX}")
+            return
+        self._ticket += 1
+        ticket = self._ticket
+        if not self._pending.add(ticket, held.job_id, held.kind.topic, size_bytes, held, self._clock()):
+            self._retry(held, RETRY_BUSY_S, "too many requests are in flight")
+        elif not self._transport.send(held.job_id, ticket, held.kind.topic, payload):
+            self._pending.settle(ticket)
+            self._retry(held, RETRY_BUSY_S, "the job does not keep up")
+
+    def _retry(self, held: _Held, wait_s: float, message: str) -> None:
+        held.refuse(Status.RETRY, message, wait_s * (1.0 + self._rng.random()))
+
+    def _asked(self, ticket: int, outcome: bytes | ServerError) -> None:
+        _, future = self._asks.get(ticket, ("", None))
+        if future is None or future.done():
+            return
+        if isinstance(outcome, ServerError):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+
+    def _leave(self, job_id: str) -> None:
+        """Close the connection to an ended job once its last answers are in; its deadlines bound that."""
+        if job_id in self._connected and self._pending.count(job_id):
+            self._leaving.add(job_id)
+            return
+        self._leaving.discard(job_id)
+        self._opened.discard(job_id)
+        self._schemas.pop(job_id, None)
+        self._connected.discard(job_id)
+        self._transport.close(job_id)
+
+    def _has_room(self, num_bytes: int) -> bool:
+        used = self._reserved + self._pending.results_bytes
+        return used == 0 or used + num_bytes <= self._limits.results_bytes_max
+
+    def _resume(self) -> None:
+        """Let those go on for whom there is room now."""
+        if self._resuming:  # called from within a resume below
+            return
+        self._resuming = True
+        try:
+            while self._waiting and self._has_room(self._waiting[0][0]):
+                num_bytes, resume = self._waiting.popleft()
+                self._reserved += num_bytes
+                resume()
+        finally:
+            self._resuming = False

@@ -1,0 +1,174 @@
+"""One end of a stream of frames, whichever end: the hello, a tick's messages in one write, bounds, a clear end."""
+
+import asyncio
+import logging
+from typing import Final, Protocol
+
+from turnout.errors import ServerError
+from turnout.messages import Topic
+from turnout.transport.base import JobHandler, Reply
+from turnout.wire import frames
+from turnout.wire.frames import Hello, Item, Payload, Received
+
+logger = logging.getLogger(__name__)
+
+#: Bytes that wait to be sent on one connection, beyond which nothing more is taken. As much as all the results that a
+#: gateway holds by default, so that no result is turned away here that was let in there.
+QUEUE_BYTES_MAX: Final = 256 * 1024 * 1024
+#: Bytes handed to the event loop before we wait for the peer to read; what comes meanwhile stays in the outbox.
+WRITE_BUFFER_BYTES: Final = 1024 * 1024
+#: A peer that has not said hello by then is none.
+HELLO_TIMEOUT_S: Final = 5.0
+
+
+class Side(Protocol):
+    """What differs between the two ends of a connection. All calls come from the event loop."""
+
+    hello: Hello  #: what this end says first
+    peer: str  #: how messages name the other end, as in 'job "mnist"'
+
+    def encode(self, items: list[Item]) -> bytearray:
+        """One frame of what this end sends."""
+        ...
+
+    def decode(self, body: memoryview) -> list[Received]:
+        """What the other end sent in one frame. Raises ServerError when it is malformed."""
+        ...
+
+    def check(self, hello: Hello) -> None:
+        """Raise ServerError unless the peer is the one we mean."""
+
+    def began(self, hello: Hello) -> None:
+        """The peer has said hello and may be sent to."""
+
+    def received(self, items: list[Received]) -> None:
+        """One frame's messages."""
+
+    def ended(self, reason: str, began: bool) -> None:
+        """The connection is of no use any more. Called exactly once, and nothing else after it."""
+
+
+class Connection(asyncio.Protocol):
+    """Sends what a tick collects as one frame, and hands what arrives to its side."""
+
+    def __init__(self, side: Side, queue_bytes_max: int = QUEUE_BYTES_MAX) -> None:
+        self._side = side
+        self._loop = asyncio.get_running_loop()
+        self._reader = frames.FrameReader(frames.HELLO_BYTES_MAX)
+        self._outbox = frames.Outbox(queue_bytes_max)
+        self._transport: asyncio.Transport | None = None
+        self._hello_timer: asyncio.TimerHandle | None = None
+        self._began = False
+        self._closing = False
+        self._ended = False
+        self._paused = False  # the peer reads slower than we write
+        self._flush_due = False
+
+    # --- sending ------------------------------------------------------------------------------------------------
+
+    def send(self, ticket: int, code: int, payload: Payload) -> bool:
+        """Put one message into this tick's frame. False before the hello, after the end, or when the outbox is full."""
+        if not self._began or self._ended or not self._outbox.add(ticket, code, payload):
+            return False
+        if not self._flush_due and not self._paused:
+            self._flush_due = True
+            self._loop.call_soon(self._flush)
+        return True
+
+    def close(self) -> None:
+        """Send what was taken, then end. A peer that does not read is the caller's to ``end`` after a while."""
+        self._closing = True
+        if not self._ended:
+            self._flush()
+
+    def end(self, reason: str) -> None:
+        """End now; what was not sent is dropped."""
+        if self._ended:
+            return
+        self._ended = True
+        self._stop_hello_timer()
+        self._outbox.clear()
+        if self._transport is not None:
+            self._transport.abort()
+        self._side.ended(reason, self._began)
+
+    def _flush(self) -> None:
+        """Write until the outbox is empty or the peer has to read first."""
+        self._flush_due = False
+        if self._ended or self._transport is None:
+            return
+        while self._outbox and not self._paused:
+            self._transport.write(self._side.encode(self._outbox.take()))
+        if self._closing and not self._outbox:
+            self._transport.close()
+
+    def pause_writing(self) -> None:
+        """The peer has much to read already; keep what comes."""
+        self._paused = True
+
+    def resume_writing(self) -> None:
+        """The peer has read."""
+        self._paused = False
+        self._flush()
+
+    # --- receiving ----------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Say hello; everything else waits for the peer's."""
+        self._transport = transport  # type: ignore[assignment]  # a stream protocol is given nothing else
+        assert self._transport is not None
+        if self._ended:
+            self._transport.abort()
+            return
+        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._transport.write(frames.encode_hello(self._side.hello))
+        self._hello_timer = self._loop.call_later(
+            HELLO_TIMEOUT_S, self.end, f"{self._side.peer} said no hello within {HELLO_TIMEOUT_S:g} s"
+        )
+
+    def data_received(self, data: bytes) -> None:
+        """Cut into frames and hand them on; a peer that breaks the protocol is cut off, with the reason."""
+        if self._ended:
+            return
+        try:
+            bodies = self._reader.feed(data)
+        except ServerError as error:
+            self.end(f"{self._side.peer} sent {error}")
+            return
+        for body in bodies:
+            try:
+                if not self._began:
+                    self._greet(body)
+                    continue
+                items = self._side.decode(body)
+            except ServerError as error:
+                self.end(str(error))
+                return
+            self._side.received(items)
+            if self._ended:
+                return
+
+    def connection_lost(self, error: Exception | None) -> None:
+        """The peer is gone, or we ended."""
+        self.end(f"{self._side.peer} closed the connection" + (f": {error}" if error else ""))
+
+    def _greet(self, body: memoryview) -> None:
+        hello = frames.decode_hello(body, self._side.peer)
+        self._side.check(hello)
+        self._stop_hello_timer()
+        self._reader.bytes_max = frames.FRAME_BYTES_MAX
+        self._began = True
+        self._side.began(hello)
+
+    def _stop_hello_timer(self) -> None:
+        if self._hello_timer is not None:
+            self._hello_timer.cancel()
+
+
+def hand_over(handler: JobHandler, topic: Topic, payload: memoryview, reply: Reply) -> None:
+    """Give a job one request. One that makes the handler raise is failed alone: the other requests go on."""
+    try:
+        handler.received(topic, payload, reply)
+    except Exception as error:
+        logger.exception("a %s could not be handled", topic)
+        reply.fail(f"{type(error).__name__}: {error}")

@@ -1,0 +1,329 @@
+"""Between processes of one machine: frames over Unix sockets, or over loopback TCP where there are none.
+
+``UnixTransport`` is the gateway's end, ``UnixJobServer`` the job's.
+"""
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import stat
+from pathlib import Path
+from random import Random
+from typing import Final
+
+from turnout.errors import ServerError
+from turnout.messages import ModelSchema, RunningJob, Topic
+from turnout.transport.address import TcpAddress, UnixAddress, parse_address
+from turnout.transport.base import Inbox, JobHandler
+from turnout.transport.blobs import blob_file
+from turnout.transport.connection import QUEUE_BYTES_MAX, Connection, hand_over
+from turnout.wire import frames
+from turnout.wire.frames import Hello, Item, Received
+
+logger = logging.getLogger(__name__)
+
+CONNECT_TIMEOUT_S: Final = 5.0
+#: The wait before a lost connection is tried again doubles from MIN to MAX, each time a random half to all of it. A
+#: try on a machine's own sockets costs microseconds, and a restarted job should be found at once.
+RECONNECT_MIN_S: Final = 0.02
+RECONNECT_MAX_S: Final = 0.5
+#: How long a job that ends waits for its gateways to read their last replies.
+CLOSE_TIMEOUT_S: Final = 2.0
+
+
+class _Link:
+    """A gateway's connection to one job, made again and again until it is closed."""
+
+    def __init__(self, job: RunningJob, inbox: Inbox, queue_bytes_max: int, rng: Random) -> None:
+        self.job = job
+        self.hello = Hello(frames.PROTOCOL_VERSION, job.job_id)
+        self.peer = f'job "{job.job_id}"'
+        self._address = parse_address(job.address)
+        self._inbox = inbox
+        self._queue_bytes_max = queue_bytes_max
+        self._rng = rng
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._began = False  # in the present attempt
+        self._logged = ""
+        self._task = self._loop.create_task(self._keep_connected(), name=f"link to {self.peer}")
+
+    def send(self, ticket: int, topic: Topic, payload: bytes) -> bool:
+        return self._connection is not None and self._connection.send(ticket, frames.TOPIC_CODES[topic], payload)
+
+    def close(self) -> None:
+        """Forget the job; what was unanswered is reported as lost before this returns."""
+        self._task.cancel()
+        if self._connection is not None:
+            self._connection.end("closed")
+
+    async def _keep_connected(self) -> None:
+        wait_s = RECONNECT_MIN_S
+        while True:
+            self._began = False
+            await self._connect_once()
+            if self._began:
+                wait_s = RECONNECT_MIN_S
+            await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.0))
+            wait_s = min(2 * wait_s, RECONNECT_MAX_S)
+
+    async def _connect_once(self) -> None:
+        """Connect, and return when that connection is over."""
+        self._over = self._loop.create_future()
+        self._connection = connection = Connection(self, self._queue_bytes_max)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                match self._address:
+                    case UnixAddress(path):
+                        await self._loop.create_unix_connection(lambda: connection, path)
+                    case TcpAddress(host, port):
+                        await self._loop.create_connection(lambda: connection, host, port)
+        except (OSError, TimeoutError) as error:  # not listening yet, or no more
+            logger.debug("%s at %s: %s", self.peer, self._address, error)
+            return
+        await self._over
+
+    # --- Side ---------------------------------------------------------------------------------------------------
+
+    def encode(self, items: list[Item]) -> bytearray:
+        return frames.encode_requests(items)
+
+    def decode(self, body: memoryview) -> list[Received]:
+        return frames.decode_replies(body)
+
+    def check(self, hello: Hello) -> None:
+        if hello.job_id != self.job.job_id:
+            raise ServerError(f'{self.peer} was expected at {self._address}, but job "{hello.job_id}" answers there')
+        if hello.schema is None:
+            raise ServerError(f"{self.peer} said hello without the schema of its model")
+
+    def began(self, hello: Hello) -> None:
+        assert hello.schema is not None
+        self._began = True
+        self._logged = ""
+        self._inbox.connected(self.job.job_id, hello.generation, hello.schema)
+
+    def received(self, items: list[Received]) -> None:
+        for ticket, outcome, payload in items:
+            if outcome == frames.ANSWERED:
+                self._inbox.replied(ticket, payload)
+            else:
+                self._inbox.failed(ticket, str(payload, "utf-8", "replace"))
+
+    def ended(self, reason: str, began: bool) -> None:
+        if reason != self._logged:
+            self._logged = reason
+            logger.log(logging.INFO if began else logging.WARNING, "%s: %s", self.peer, reason)
+        if not self._over.done():
+            self._over.set_result(None)
+        if began:
+            self._inbox.lost(self.job.job_id, reason)
+
+
+class UnixTransport:
+    """The gateway's end: one connection to each job's process."""
+
+    def __init__(self, rng: Random | None = None, queue_bytes_max: int = QUEUE_BYTES_MAX) -> None:
+        self._rng = rng or Random()
+        self._queue_bytes_max = queue_bytes_max
+        self._inbox: Inbox | None = None
+        self._links: dict[str, _Link] = {}
+
+    def attach(self, inbox: Inbox) -> None:
+        """Deliver to ``inbox``."""
+        self._inbox = inbox
+
+    def open(self, job: RunningJob) -> None:
+        """Keep a connection to the job's process. Raises ServerError when its address is none."""
+        assert self._inbox is not None, "attach before open"
+        link = self._links.get(job.job_id)
+        if link is not None and link.job.address == job.address:
+            link.job = job
+            return
+        self.close(job.job_id)
+        self._links[job.job_id] = _Link(job, self._inbox, self._queue_bytes_max, self._rng)
+
+    def close(self, job_id: str) -> None:
+        """Forget a job."""
+        link = self._links.pop(job_id, None)
+        if link is not None:
+            link.close()
+
+    def close_all(self) -> None:
+        """Forget every job; for the end of the process."""
+        for job_id in list(self._links):
+            self.close(job_id)
+
+    def send(self, job_id: str, ticket: int, topic: Topic, payload: bytes) -> bool:
+        """Put one request into this tick's frame. False when the job is not connected or its queue is full."""
+        link = self._links.get(job_id)
+        return link is not None and link.send(ticket, topic, payload)
+
+    async def blob(self, job_id: str, sha256: str) -> Path:
+        """The file of a model blob. Raises FileNotFoundError when the job has no such blob."""
+        link = self._links.get(job_id)
+        return blob_file("" if link is None else link.job.blobs, sha256)
+
+
+class _Reply:
+    """Answers one request of one gateway; does nothing once that gateway is gone."""
+
+    __slots__ = ("_ticket", "_visit")
+
+    def __init__(self, visit: "_Visit", ticket: int) -> None:
+        self._visit = visit
+        self._ticket = ticket
+
+    def __call__(self, payload: bytes) -> None:
+        if len(payload) > frames.PAYLOAD_BYTES_MAX:
+            self.fail(f"the reply has {len(payload)} bytes, a frame carries {frames.PAYLOAD_BYTES_MAX}")
+            return
+        self._visit.answer(self._ticket, frames.ANSWERED, payload)
+
+    def fail(self, reason: str) -> None:
+        self._visit.answer(self._ticket, frames.FAILED, reason.encode())
+
+
+class _Visit:
+    """A job's connection with one gateway."""
+
+    def __init__(self, server: "UnixJobServer", queue_bytes_max: int) -> None:
+        self.hello = server.hello
+        self.peer = "a gateway"
+        self.connection = Connection(self, queue_bytes_max)
+        self._server = server
+
+    def answer(self, ticket: int, outcome: int, payload: bytes) -> None:
+        if not self.connection.send(ticket, outcome, payload):
+            self.connection.end("a gateway does not read its replies")
+
+    # --- Side ---------------------------------------------------------------------------------------------------
+
+    def encode(self, items: list[Item]) -> bytearray:
+        return frames.encode_replies(items)
+
+    def decode(self, body: memoryview) -> list[Received]:
+        return frames.decode_requests(body)
+
+    def check(self, hello: Hello) -> None:
+        if hello.job_id != self.hello.job_id:
+            raise ServerError(f'a gateway asked for job "{hello.job_id}" at the socket of job "{self.hello.job_id}"')
+
+    def began(self, hello: Hello) -> None:
+        pass
+
+    def received(self, items: list[Received]) -> None:
+        for ticket, code, payload in items:
+            hand_over(self._server.handler, frames.TOPICS[code], payload, _Reply(self, ticket))
+
+    def ended(self, reason: str, began: bool) -> None:
+        self._server.visit_ended(self, reason, began)
+
+
+class UnixJobServer:
+    """The job's end: listens at ``address`` and hands every gateway's requests to ``handler``."""
+
+    def __init__(
+        self,
+        address: str,
+        job_id: str,
+        generation: int,
+        schema: ModelSchema,
+        handler: JobHandler,
+        *,
+        queue_bytes_max: int = QUEUE_BYTES_MAX,
+    ) -> None:
+        self.hello = Hello(frames.PROTOCOL_VERSION, job_id, generation, schema)
+        self.handler = handler
+        self._address = parse_address(address)
+        self._queue_bytes_max = queue_bytes_max
+        self._server: asyncio.Server | None = None
+        self._visits: set[_Visit] = set()
+        self._empty: asyncio.Event | None = None
+        self._logged = ""
+
+    @property
+    def address(self) -> str:
+        """Where gateways reach this job; with TCP port 0, known after ``start``."""
+        return str(self._address)
+
+    async def start(self) -> None:
+        """Listen. Raises ServerError when another process already does."""
+        match self._address:
+            case UnixAddress(path):
+                sock = _bind_unix(path)
+            case TcpAddress(host, port):
+                sock = socket.create_server((host, port))
+                self._address = TcpAddress(host, sock.getsockname()[1])
+        loop = asyncio.get_running_loop()
+        if sock.family == socket.AF_INET:
+            self._server = await loop.create_server(self._visit, sock=sock)
+        else:
+            self._server = await loop.create_unix_server(self._visit, sock=sock)
+
+    async def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Listen no more, send what was answered, end. A gateway that does not read is left after ``timeout_s``."""
+        self._stop_listening()
+        self._empty = asyncio.Event()
+        for visit in list(self._visits):
+            visit.connection.close()
+        if self._visits:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                self.abort()
+
+    def abort(self) -> None:
+        """End every connection at once, as a crash would."""
+        self._stop_listening()
+        for visit in list(self._visits):
+            visit.connection.end("aborted")
+
+    def _stop_listening(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            self._server = None
+            if isinstance(self._address, UnixAddress):
+                Path(self._address.path).unlink(missing_ok=True)
+
+    def visit_ended(self, visit: _Visit, reason: str, began: bool) -> None:
+        """One gateway's connection is over."""
+        self._visits.discard(visit)
+        if not began and reason != self._logged:
+            self._logged = reason
+            logger.warning("refused: %s", reason)
+        if self._empty is not None and not self._visits:
+            self._empty.set()
+
+    def _visit(self) -> Connection:
+        visit = _Visit(self, self._queue_bytes_max)
+        self._visits.add(visit)
+        return visit.connection
+
+
+def _bind_unix(path: str) -> socket.socket:
+    """A socket bound to ``path``, for our user only; the file that a killed process left behind is removed."""
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        if os.path.lexists(path):
+            if not stat.S_ISSOCK(os.lstat(path).st_mode):
+                raise ServerError(f'"{path}" exists and is no socket: it is left alone, choose another path')
+            sock.setblocking(False)
+            if sock.connect_ex(path) in (0, errno.EAGAIN):  # EAGAIN: it hangs, with a full backlog
+                raise ServerError(f'"{path}": another process listens there')
+            os.unlink(path)
+            sock.close()
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        mask = os.umask(0o177)
+        try:
+            sock.bind(path)
+        finally:
+            os.umask(mask)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
