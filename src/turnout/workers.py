@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
+from typing import cast
 
 from turnout.errors import TurnoutError
 from turnout.worker_main import HEADER, PAYLOAD_BYTES_MAX, Kind
@@ -66,8 +67,7 @@ class _Child(asyncio.SubprocessProtocol):
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.SubprocessTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.SubprocessTransport, transport)  # uvloop's is one, but does not inherit it
 
     def pipe_data_received(self, fd: int, data: bytes | str) -> None:
         assert isinstance(data, bytes)
@@ -102,8 +102,7 @@ class _Child(asyncio.SubprocessProtocol):
             raise WorkerFailed(Failure.CRASHED, self._how_it_ended())
         if self._reply.done():
             self._reply = asyncio.get_running_loop().create_future()
-        stdin = self._transport.get_pipe_transport(0)
-        assert isinstance(stdin, asyncio.WriteTransport)
+        stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
         stdin.write(HEADER.pack(kind, memoryview(payload).nbytes))
         stdin.write(payload)
         async with asyncio.timeout(timeout_s):

@@ -204,6 +204,16 @@ async def test_a_pool_that_was_never_used_closes(make: Make) -> None:
     await make().close()
 
 
+@pytest.mark.parametrize("anyio_backend", [("asyncio", {"use_uvloop": True})])
+async def test_a_crash_and_a_hang_are_survived_on_uvloop_too(make: Make) -> None:
+    pool = make()
+    for word, failure in ((b"die", Failure.CRASHED), (b"hang", Failure.TIMED_OUT), (b"refuse", Failure.REFUSED)):
+        with pytest.raises(WorkerFailed) as caught:
+            await pool.run(word, timeout_s=0.1)
+        assert caught.value.failure is failure
+    assert await pool.run(b"hello") == b"hello"
+
+
 def test_a_worker_ends_when_its_stdin_closes_even_in_a_call(tmp_path: Path) -> None:
     (tmp_path / "work_of_test.py").write_text(WORK)
     worker = subprocess.Popen(
