@@ -1,0 +1,59 @@
+"""The weighted mean of the updates of one model version: one running sum, however many devices report."""
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.aggregator.codec import DenseFloat32, Refusal, UpdateCodec
+
+
+class MeanAggregator:
+    """``sum(s_i * w_i * x_i) / sum(w_i)`` over updates x with weights w and staleness discounts s.
+
+    With all s = 1 it is the average of FedAvg (McMahan et al. 2017, arXiv:1602.05629), with all w = 1 that of FedBuff
+    (Nguyen et al. 2022, arXiv:2106.06639). It divides by the weights, not by the weights times the discounts: that
+    would cancel the discount when all updates are equally stale.
+    """
+
+    def __init__(self, num_parameters: int, weight_max: float, norm_max: float | None = None) -> None:
+        self._sum: UpdateCodec = DenseFloat32(num_parameters, norm_max)
+        self._weight_max = weight_max
+        self.total_weight = 0.0
+        self.count = 0  #: Updates in the sum.
+
+    def check(self, vector: NDArray[np.float32], weight: float) -> Refusal | None:
+        """Why this update cannot be added; None: it can. Looks at all of it and changes nothing."""
+        if not 0 < weight <= self._weight_max:  # also refuses NaN
+            return Refusal("weight", f"weight {weight:g} is not above 0 and at most {self._weight_max:g}")
+        return self._sum.check(vector, weight)
+
+    def add(self, vector: NDArray[np.float32], weight: float, discount: float = 1.0) -> None:
+        """Add an update that passed ``check`` with this weight; ``discount`` is above 0 and at most 1."""
+        assert 0 < discount <= 1
+        self._sum.add(vector, weight * discount)
+        self.total_weight += weight
+        self.count += 1
+
+    def mean(self) -> NDArray[np.float64]:
+        """The mean of all that was added, which must be something."""
+        assert self.count > 0, "the mean of nothing"
+        return self._sum.total() / self.total_weight
+
+    def clear(self) -> None:
+        """Begin the next version."""
+        self._sum.clear()
+        self.total_weight = 0.0
+        self.count = 0
+
+    def snapshot(self) -> tuple[NDArray[np.float64], float, int]:
+        """The sum, the total weight and the count, as values that later adds do not change."""
+        return self._sum.total(), self.total_weight, self.count
+
+    def restore(self, total: NDArray[np.float64], total_weight: float, count: int) -> None:
+        """Go on from a snapshot; what was added since is forgotten."""
+        assert count >= 0
+        assert math.isfinite(total_weight)
+        self._sum.restore(total)
+        self.total_weight = total_weight
+        self.count = count
