@@ -1,0 +1,404 @@
+"""What a device does next: get a job, get a task, train, report, and again. Pure.
+
+A shell (``client.py`` for one device, ``turnout.fleet`` for many) asks ``next(now)`` and does what it says: send a request, train, or sleep. It then tells the session what
+became of it: ``received``, ``failed`` or ``trained``. One request or training is under way at a time.
+"""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from turnout.device.meanings import Then, meaning
+from turnout.messages import (
+    DeviceInfo,
+    EdgeRequest,
+    EdgeResponse,
+    JobRequest,
+    JobResponse,
+    Message,
+    ResultReport,
+    ResultResponse,
+    TaskRequest,
+    TaskResponse,
+)
+
+ACCEPT = ("safetensors",)  #: A model comes by reference, never inside a reply.
+REASONS_MAX = 32  #: Different reasons of refusal that are counted apart; what comes later is "other".
+REASON_CHARS_MAX = 120
+
+_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class SessionPolicy:
+    """How patient a device is."""
+
+    backoff_base_s: float = 1.0  #: Longest wait after the first request without an answer; doubles with each further.
+    backoff_max_s: float = 120.0  #: Longest wait of all. A fleet of N devices returns at about 2N / this per second.
+    retry_wait_max_s: float = 86_400.0  #: A server that asks for more is believed this much.
+    resend_window_s: float = 600.0  #: How long past its lease a result is sent again, while nobody answers.
+    counted_max: int | None = None  #: End after this many counted results.
+    stay: bool = False  #: When the job wants no more of this device: look for a job again, rather than end.
+    stay_wait_s: float = 300.0  #: With ``stay``: how long until then.
+
+
+DEFAULT_POLICY = SessionPolicy()
+
+
+# --- what to do, and what became of it ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Send this request; then call ``received`` or ``failed``."""
+
+    request: EdgeRequest
+
+
+@dataclass(frozen=True, slots=True)
+class Train:
+    """Do this task; then call ``trained``."""
+
+    task: TaskResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Sleep:
+    """Nothing to do before ``until``."""
+
+    until: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """Nothing to do any more, unless ``resume`` is called."""
+
+    reason: str
+
+
+Action = Send | Train | Sleep | Ended
+
+
+@dataclass(frozen=True, slots=True)
+class TrainedUpdate:
+    """What was learned: ``update`` is the flat float32 vector that ResultReport carries."""
+
+    update: memoryview
+    num_examples: float = 1.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingFailed:
+    """The task could not be done. Nothing is reported; the place is freed when its lease expires."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class SessionCounters:
+    """What came of it all. Many sessions may share one."""
+
+    tasks: int = 0
+    counted: int = 0  #: Results that are in the model, each once.
+    duplicates: int = 0  #: Of these, how many were sent again though they had been counted.
+    refused: dict[str, int] = field(default_factory=dict)  #: Results that were refused for good, by reason.
+    given_up: int = 0  #: Results that nobody answered while it could still be known whether they had counted.
+    trainings_failed: dict[str, int] = field(default_factory=dict)
+    unanswered: dict[str, int] = field(default_factory=dict)  #: Requests without an answer, by reason.
+
+
+# --- the session --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Looking:
+    """Without a job."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asking:
+    """Of a job, without a task."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Training:
+    """On a task since ``since``."""
+
+    task: TaskResponse
+    job_id: str
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Reporting:
+    """With a result that nobody acknowledged; ``until`` is None before it was first sent."""
+
+    report: ResultReport
+    lease_until: float
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Over:
+    """At the end."""
+
+    reason: str
+
+
+_State = _Looking | _Asking | _Training | _Reporting | _Over
+
+
+class Session:
+    """One device's part in one job at a time, by its name.
+
+    Waits that the server names are kept to; all others are full jitter: uniform between nothing and a bound that
+    doubles with each attempt (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+    """
+
+    __slots__ = (
+        "_answered_by",
+        "_cookie",
+        "_counted",
+        "_due",
+        "_fruitless",
+        "_rng",
+        "_state",
+        "_stopped",
+        "_unanswered",
+        "capabilities",
+        "counters",
+        "device",
+        "job_name",
+        "policy",
+    )
+
+    def __init__(
+        self,
+        device: DeviceInfo,
+        job_name: str,
+        rng: Random,
+        policy: SessionPolicy = DEFAULT_POLICY,
+        counters: SessionCounters | None = None,
+        capabilities: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.device = device
+        self.job_name = job_name
+        self.policy = policy
+        self.counters = counters or SessionCounters()
+        self.capabilities = dict(capabilities) if capabilities else {}
+        self._rng = rng
+        self._state: _State = _Looking()
+        self._due = -math.inf
+        self._answered_by: type[Message] | None = None
+        self._cookie: dict[str, Any] | None = None
+        self._unanswered = 0  # attempts in a row that brought nothing, not even a time to wait
+        self._fruitless = 0  # tasks in a row that came to nothing
+        self._counted = 0
+        self._stopped = False
+
+    @property
+    def unacknowledged(self) -> ResultReport | None:
+        """The result that is being kept, if there is one."""
+        return self._state.report if isinstance(self._state, _Reporting) else None
+
+    def next(self, now: float) -> Action:
+        """What to do now. Asked again only after the last Send or Train came to an end."""
+        assert self._answered_by is None, "the last request has neither an answer nor failed"
+        state = self._state
+        if isinstance(state, _Over):
+            return Ended(state.reason)
+        if self._stopped and isinstance(state, _Looking | _Asking):
+            return Ended("stopped")
+        if isinstance(state, _Training):
+            return Train(state.task)
+        if isinstance(state, _Reporting) and state.until is not None and max(now, self._due) > state.until:
+            self.counters.given_up += 1
+            self._fruitless += 1
+            self._settle(Then.NEXT, state.report.job_id, now)
+            return self.next(now)
+        if now < self._due:
+            return Sleep(self._due)
+        return self._send(state, now)
+
+    def _send(self, state: _Looking | _Asking | _Reporting, now: float) -> Send:
+        match state:
+            case _Looking():
+                self._answered_by = JobResponse
+                return Send(JobRequest(self.device, self.job_name, self.capabilities))
+            case _Asking():
+                self._answered_by = TaskResponse
+                return Send(TaskRequest(self.device, state.job_id, self._cookie, ACCEPT))
+            case _Reporting():
+                self._answered_by = ResultResponse
+                if state.until is None:
+                    until = max(state.lease_until, now) + self.policy.resend_window_s
+                    self._state = _Reporting(state.report, state.lease_until, until)
+                return Send(state.report)
+
+    # --- what became of it ---
+
+    def received(self, response: EdgeResponse, now: float) -> None:
+        """The answer to the last request. One that answers nothing (late, twice, another task's) changes nothing."""
+        if type(response) is not self._answered_by or self._is_of_another_task(response):
+            return
+        self._answered_by = None
+        then = meaning(response)
+        if isinstance(self._state, _Reporting) and then is not Then.AGAIN:
+            assert isinstance(response, ResultResponse)
+            self._note(response)
+            self._settle(then, self._state.report.job_id, now, response.retry_wait)
+            return
+        match then:
+            case Then.TAKE_JOB:
+                assert isinstance(response, JobResponse)
+                assert response.job_id
+                self._unanswered = 0
+                self._cookie = None
+                self._go(_Asking(response.job_id), now)
+            case Then.TRAIN:
+                assert isinstance(response, TaskResponse)
+                self._take(response, now)
+            case Then.AGAIN:
+                self._go(self._state, now + self._wait(response.retry_wait))
+            case _:
+                self._leave(then, now, response.retry_wait, response.message)
+
+    def failed(self, reason: str, now: float, retry_wait: float | None = None) -> None:
+        """No answer: a broken connection, a time-out, HTTP 429 or 5xx (whose Retry-After is ``retry_wait``)."""
+        assert self._answered_by is not None, "nothing was asked"
+        self._answered_by = None
+        _count(self.counters.unanswered, reason)
+        self._go(self._state, now + self._wait(retry_wait))
+
+    def trained(self, outcome: TrainedUpdate | TrainingFailed, now: float) -> None:
+        """The task is done, or cannot be done."""
+        state = self._state
+        assert isinstance(state, _Training), "no task is under way"
+        if isinstance(outcome, TrainingFailed):
+            self._fruitless += 1
+            _count(self.counters.trainings_failed, outcome.reason)
+            self._settle(Then.NEXT, state.job_id, now)
+            return
+        task = state.task
+        assert task.task_id
+        assert task.task_name
+        report = ResultReport(
+            self.device, state.job_id, task.task_id, task.task_name,
+            outcome.update, outcome.num_examples, dict(outcome.metrics), cookie=task.cookie,
+        )  # fmt: skip
+        self._go(_Reporting(report, state.since + (task.lease_s or 0.0)), now)
+
+    # --- what its owner may want ---
+
+    def stop(self) -> None:
+        """Take no more tasks; end once the present one is reported."""
+        self._stopped = True
+
+    def resume(self, now: float) -> None:
+        """Go on after ``stop``, or begin again after any other end."""
+        self._stopped = False
+        if isinstance(self._state, _Over):
+            self._counted = 0
+            self._go(_Looking(), now)
+
+    def abandon(self, until: float) -> None:
+        """Forget the task, result or request under way, as when it is switched off; come back at ``until``."""
+        self._answered_by = None
+        match self._state:
+            case _Training(job_id=job_id):
+                self._go(_Asking(job_id), until)
+            case _Reporting(report=report):
+                self._go(_Asking(report.job_id), until)
+            case state:
+                self._go(state, until)
+
+    # --- inside ---
+
+    def _is_of_another_task(self, response: EdgeResponse) -> bool:
+        if not isinstance(response, ResultResponse) or not isinstance(self._state, _Reporting):
+            return False
+        return response.task_id is not None and response.task_id != self._state.report.task_id
+
+    def _take(self, task: TaskResponse, now: float) -> None:
+        assert isinstance(self._state, _Asking)
+        self.counters.tasks += 1
+        self._unanswered = 0
+        if task.cookie is not None:
+            self._cookie = task.cookie
+        self._go(_Training(task, self._state.job_id, now), now)
+
+    def _note(self, response: ResultResponse) -> None:
+        """Count what became of a result."""
+        if response.counted:
+            self._counted += 1
+            self._fruitless = 0
+            self.counters.counted += 1
+            self.counters.duplicates += response.duplicate
+        else:
+            self._fruitless += 1
+            _count(self.counters.refused, refusal(response))
+
+    def _settle(self, then: Then, job_id: str, now: float, retry_wait: float | None = None) -> None:
+        """The task is over, well or not: go on. A task that came to nothing is followed by a pause."""
+        self._unanswered = 0
+        if self.policy.counted_max is not None and self._counted >= self.policy.counted_max:
+            self._state = _Over("enough results counted")
+        elif then is Then.NEXT:
+            pause = self._jitter(self._fruitless - 1) if self._fruitless else 0.0
+            self._go(_Asking(job_id), now + max(pause, _sane(retry_wait, self.policy) or 0.0))
+        else:
+            self._leave(then, now, retry_wait)
+
+    def _leave(self, then: Then, now: float, retry_wait: float | None, message: str | None = None) -> None:
+        """This job is not for us any more."""
+        if then is Then.END:
+            self._state = _Over(f"not understood by the server: {message or 'no reason given'}")
+        elif then is Then.OVER and not self.policy.stay:
+            self._state = _Over("the job is done")
+        elif then is Then.OVER:
+            self._go(_Looking(), now + max(self.policy.stay_wait_s, _sane(retry_wait, self.policy) or 0.0))
+        else:
+            assert then is Then.LOOK
+            self._go(_Looking(), now + self._wait(retry_wait))
+
+    def _go(self, state: _State, due: float) -> None:
+        self._state = state
+        self._due = due
+
+    def _wait(self, retry_wait: float | None) -> float:
+        """How long to wait before the next attempt."""
+        told = _sane(retry_wait, self.policy)
+        if told is not None:
+            self._unanswered = 0
+            return told
+        self._unanswered += 1
+        return self._jitter(self._unanswered - 1)
+
+    def _jitter(self, attempt: int) -> float:
+        policy = self.policy
+        return self._rng.uniform(0.0, min(policy.backoff_max_s, policy.backoff_base_s * 2.0 ** min(attempt, 60)))
+
+
+def refusal(response: ResultResponse) -> str:
+    """Why a result was refused, without its numbers, so that like reasons are counted together."""
+    return f"{response.status}: {_NUMBER.sub('#', response.message)}" if response.message else str(response.status)
+
+
+def _sane(retry_wait: float | None, policy: SessionPolicy) -> float | None:
+    """What the server asks us to wait, if that is a time."""
+    if retry_wait is None or not retry_wait > 0.0:
+        return None
+    return min(retry_wait, policy.retry_wait_max_s)
+
+
+def _count(book: dict[str, int], reason: str) -> None:
+    reason = " ".join(reason.split())[:REASON_CHARS_MAX]
+    if reason not in book and len(book) >= REASONS_MAX:
+        reason = "other"
+    book[reason] = book.get(reason, 0) + 1

@@ -1,0 +1,440 @@
+"""What a device does next, and what every status of every response means to it."""
+
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from turnout.device.meanings import JOB_MEANING, RESULT_MEANING, TASK_MEANING, Then, meaning
+from turnout.device.session import (
+    REASONS_MAX,
+    Ended,
+    Send,
+    Session,
+    SessionCounters,
+    SessionPolicy,
+    Sleep,
+    Train,
+    TrainedUpdate,
+    TrainingFailed,
+)
+from turnout.messages import (
+    DeviceInfo,
+    JobRequest,
+    JobResponse,
+    ModelRef,
+    ResultReport,
+    ResultResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+)
+
+DEVICE = DeviceInfo("a3f")
+UPDATE = memoryview(b"\0\0\x80?")
+POLICY = SessionPolicy(backoff_base_s=1.0, backoff_max_s=8.0, resend_window_s=100.0)
+
+
+class Always(Random):
+    """Draws the upper end of every range, so that waits can be checked by hand."""
+
+    def uniform(self, a: float, b: float) -> float:
+        return b
+
+
+def job(status: Status = Status.OK, **fields: object) -> JobResponse:
+    return JobResponse(status, job_id="j1" if status is Status.OK else None, **fields)  # type: ignore[arg-type]
+
+
+def task(status: Status = Status.OK, number: int = 1, **fields: object) -> TaskResponse:
+    if status is not Status.OK:
+        return TaskResponse(status, **fields)  # type: ignore[arg-type]
+    model = ModelRef("ab" * 32, 4, {"model_version": 3})
+    cookie = {"device_selection_id": number}
+    return TaskResponse(status, "j1", f"t{number}", "train", model, cookie, lease_s=10.0, retry_wait=0.0)
+
+
+def result(status: Status = Status.OK, counted: bool = False, **fields: object) -> ResultResponse:
+    return ResultResponse(status, counted, **fields)  # type: ignore[arg-type]
+
+
+def session(policy: SessionPolicy = POLICY) -> Session:
+    return Session(DEVICE, "digits", Always(), policy)
+
+
+def with_job(policy: SessionPolicy = POLICY) -> Session:
+    """A session that has a job at time 0."""
+    device = session(policy)
+    device.next(0.0)
+    device.received(job(), 0.0)
+    return device
+
+
+def with_task(policy: SessionPolicy = POLICY) -> Session:
+    device = with_job(policy)
+    device.next(0.0)
+    device.received(task(), 0.0)
+    return device
+
+
+def with_result_sent(policy: SessionPolicy = POLICY) -> Session:
+    """A session whose result was sent at time 5 and is not answered."""
+    device = with_task(policy)
+    device.next(0.0)
+    device.trained(TrainedUpdate(UPDATE), 5.0)
+    device.next(5.0)
+    return device
+
+
+def request(device: Session, now: float) -> object:
+    action = device.next(now)
+    assert isinstance(action, Send), action
+    return action.request
+
+
+# --- the walk -----------------------------------------------------------------------------------------------------
+
+
+def test_a_device_gets_a_job_then_a_task_then_trains_then_reports_and_asks_again() -> None:
+    device = session()
+    assert request(device, 0.0) == JobRequest(DEVICE, "digits")
+    device.received(job(), 1.0)
+    assert request(device, 1.0) == TaskRequest(DEVICE, "j1", None, ("safetensors",))
+    device.received(task(), 2.0)
+    assert device.next(2.0) == Train(task())
+    device.trained(TrainedUpdate(UPDATE, 20.0, {"loss": 0.5}), 3.0)
+    cookie = {"device_selection_id": 1}
+    assert request(device, 3.0) == ResultReport(DEVICE, "j1", "t1", "train", UPDATE, 20.0, {"loss": 0.5}, cookie=cookie)
+    device.received(result(counted=True, task_id="t1"), 4.0)
+    assert request(device, 4.0) == TaskRequest(DEVICE, "j1", cookie, ("safetensors",))
+    assert (device.counters.tasks, device.counters.counted) == (1, 1)
+
+
+def test_a_cookie_is_kept_until_another_comes() -> None:
+    device = with_result_sent()
+    device.received(result(counted=True), 5.0)
+    device.next(5.0)
+    device.received(task(Status.RETRY, retry_wait=1.0), 5.0)
+    again = request(device, 6.0)
+    assert isinstance(again, TaskRequest)
+    assert again.cookie == {"device_selection_id": 1}
+
+
+def test_nothing_else_is_asked_before_the_last_request_came_to_an_end() -> None:
+    device = session()
+    device.next(0.0)
+    with pytest.raises(AssertionError):
+        device.next(0.0)
+
+
+# --- what every status means --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("table", [JOB_MEANING, TASK_MEANING, RESULT_MEANING])
+def test_every_status_has_a_meaning(table: dict[Status, Then]) -> None:
+    assert set(table) == set(Status)
+
+
+@pytest.mark.parametrize(
+    ("status", "then"),
+    [
+        (Status.OK, TaskRequest),
+        (Status.RETRY, Sleep(2.0)),
+        (Status.NO_JOB, Sleep(2.0)),
+        (Status.NO_TASK, Sleep(2.0)),
+        (Status.ERROR, Sleep(2.0)),
+        (Status.DONE, Ended("the job is done")),
+        (Status.INVALID_REQUEST, Ended("not understood by the server: why")),
+    ],
+)
+def test_what_each_status_of_a_job_response_means(status: Status, then: object) -> None:
+    device = session()
+    device.next(1.0)
+    device.received(job(status, message="why"), 1.0)
+    after(device, then, JobRequest)
+
+
+@pytest.mark.parametrize(
+    ("status", "then", "later"),
+    [
+        (Status.OK, Train(task()), None),
+        (Status.RETRY, Sleep(2.0), TaskRequest),
+        (Status.NO_TASK, Sleep(2.0), TaskRequest),
+        (Status.ERROR, Sleep(2.0), TaskRequest),
+        (Status.NO_JOB, Sleep(2.0), JobRequest),
+        (Status.DONE, Ended("the job is done"), None),
+        (Status.INVALID_REQUEST, Ended("not understood by the server: why"), None),
+    ],
+)
+def test_what_each_status_of_a_task_response_means(status: Status, then: object, later: type | None) -> None:
+    device = with_job()
+    device.next(1.0)
+    device.received(task(status, message="why"), 1.0)
+    after(device, then, later)
+
+
+@pytest.mark.parametrize(
+    ("status", "then", "later"),
+    [
+        (Status.OK, TaskRequest, None),
+        (Status.RETRY, TaskRequest, None),
+        (Status.NO_TASK, TaskRequest, None),
+        (Status.ERROR, TaskRequest, None),
+        (Status.INVALID_REQUEST, TaskRequest, None),
+        (Status.NO_JOB, Sleep(2.0), JobRequest),
+        (Status.DONE, Ended("the job is done"), None),
+    ],
+)
+def test_what_each_status_of_a_counted_result_means(status: Status, then: object, later: type | None) -> None:
+    device = with_result_sent()
+    device.received(result(status, counted=True), 1.0)
+    assert device.counters.counted == 1
+    assert device.unacknowledged is None
+    after(device, then, later)
+
+
+@pytest.mark.parametrize(
+    ("status", "then", "later"),
+    [
+        (Status.OK, Sleep(2.0), TaskRequest),
+        (Status.NO_TASK, Sleep(2.0), TaskRequest),
+        (Status.ERROR, Sleep(2.0), TaskRequest),
+        (Status.INVALID_REQUEST, Sleep(2.0), TaskRequest),
+        (Status.NO_JOB, Sleep(2.0), JobRequest),
+        (Status.DONE, Ended("the job is done"), None),
+    ],
+)
+def test_what_each_status_of_a_refused_result_means(status: Status, then: object, later: type | None) -> None:
+    device = with_result_sent()
+    device.received(result(status, message="too late"), 1.0)
+    assert device.counters.refused == {f"{status}: too late": 1}
+    assert device.unacknowledged is None
+    after(device, then, later)
+
+
+@pytest.mark.parametrize("answer", [result(Status.RETRY, retry_wait=7.0), result(Status.OK, retry_wait=7.0)])
+def test_a_result_that_shall_be_sent_again_is_kept_and_sent_again(answer: ResultResponse) -> None:
+    device = with_result_sent()
+    kept = device.unacknowledged
+    device.received(answer, 5.0)
+    assert device.next(11.9) == Sleep(12.0)
+    assert request(device, 12.0) is kept
+
+
+def test_an_ok_that_lacks_what_it_promises_is_asked_for_again() -> None:
+    assert meaning(JobResponse(Status.OK)) is Then.AGAIN
+    assert meaning(TaskResponse(Status.OK, task_id="t1")) is Then.AGAIN
+
+
+def after(device: Session, then: object, later: type | None) -> None:
+    """At time 1 the session does ``then``; when that is to sleep, it does ``later`` afterwards."""
+    action = device.next(1.0)
+    if isinstance(then, type):
+        assert isinstance(action, Send)
+        assert isinstance(action.request, then)
+        return
+    assert action == then
+    if isinstance(then, Sleep):
+        assert later is not None
+        assert isinstance(request(device, then.until), later)
+
+
+# --- waiting ------------------------------------------------------------------------------------------------------
+
+
+def test_the_wait_that_a_server_names_is_kept_to_exactly() -> None:
+    device = with_job()
+    device.next(0.0)
+    device.received(task(Status.RETRY, retry_wait=30.0), 0.0)
+    assert device.next(29.0) == Sleep(30.0)
+    assert isinstance(request(device, 30.0), TaskRequest)
+
+
+def test_a_wait_beyond_all_reason_is_cut() -> None:
+    device = with_job()
+    device.next(0.0)
+    device.received(task(Status.RETRY, retry_wait=1e12), 0.0)
+    assert device.next(0.0) == Sleep(86_400.0)
+
+
+def test_without_an_answer_the_bound_of_the_wait_doubles_up_to_its_maximum() -> None:
+    device = session()
+    now = 0.0
+    waits = []
+    for _ in range(6):
+        device.next(now)
+        device.failed("connect", now)
+        action = device.next(now)
+        assert isinstance(action, Sleep)
+        waits.append(action.until - now)
+        now = action.until
+    assert waits == [1.0, 2.0, 4.0, 8.0, 8.0, 8.0]
+    assert device.counters.unanswered == {"connect": 6}
+
+
+def test_waits_without_an_answer_are_spread_over_all_of_the_range() -> None:
+    waits = []
+    for seed in range(200):
+        device = Session(DEVICE, "digits", Random(seed), POLICY)
+        device.next(0.0)
+        device.failed("connect", 0.0)
+        action = device.next(0.0)
+        waits.append(action.until if isinstance(action, Sleep) else 0.0)
+    assert min(waits) < 0.1
+    assert max(waits) > 0.9
+    assert 0.4 < sum(waits) / 200 < 0.6
+
+
+def test_an_answer_starts_the_backoff_anew() -> None:
+    device = session()
+    for now in (0.0, 10.0):
+        device.next(now)
+        device.failed("connect", now)
+    device.next(20.0)
+    device.received(job(), 20.0)
+    device.next(20.0)
+    device.failed("connect", 20.0)
+    assert device.next(20.0) == Sleep(21.0)
+
+
+def test_retry_after_of_a_busy_server_is_honoured() -> None:
+    device = session()
+    device.next(0.0)
+    device.failed("429", 0.0, retry_wait=33.0)
+    assert device.next(0.0) == Sleep(33.0)
+
+
+# --- an unacknowledged result -------------------------------------------------------------------------------------
+
+
+def test_an_unanswered_result_is_sent_again_until_it_is_answered() -> None:
+    device = with_result_sent()
+    kept = device.unacknowledged
+    device.failed("timeout", 6.0)
+    assert device.next(6.0) == Sleep(7.0)
+    assert request(device, 7.0) is kept
+    device.received(result(counted=True, duplicate=True), 8.0)
+    assert (device.counters.counted, device.counters.duplicates) == (1, 1)
+    assert device.unacknowledged is None
+
+
+def test_a_result_is_given_up_when_lease_and_resend_window_have_passed() -> None:
+    device = with_result_sent()  # lease until 10, window 100
+    device.failed("timeout", 109.0)
+    assert isinstance(request(device, 110.0), ResultReport)
+    device.failed("timeout", 110.0)
+    assert device.next(112.0) == Sleep(113.0)  # a pause, as after any task that came to nothing
+    assert device.counters.given_up == 1
+    assert isinstance(request(device, 113.0), TaskRequest)
+
+
+def test_a_result_that_took_longer_than_its_lease_is_sent_all_the_same() -> None:
+    device = with_task()
+    device.next(0.0)
+    device.trained(TrainedUpdate(UPDATE), 1000.0)
+    assert isinstance(request(device, 1000.0), ResultReport)
+    device.failed("timeout", 1000.0)
+    assert isinstance(request(device, 1001.0), ResultReport)
+
+
+def test_the_answer_to_another_task_s_result_changes_nothing() -> None:
+    device = with_result_sent()
+    device.received(result(counted=True, task_id="t0"), 6.0)
+    assert device.counters.counted == 0
+    device.received(result(counted=True, task_id="t1"), 6.0)
+    assert device.counters.counted == 1
+
+
+def test_an_answer_that_comes_twice_changes_nothing_the_second_time() -> None:
+    device = with_result_sent()
+    for _ in range(2):
+        device.received(result(counted=True, task_id="t1"), 6.0)
+    assert device.counters.counted == 1
+
+
+# --- failure, stop, resume ----------------------------------------------------------------------------------------
+
+
+def test_a_training_that_failed_is_not_reported_and_the_pause_grows() -> None:
+    device = with_task()
+    now = 0.0
+    for pause in (1.0, 2.0, 4.0):
+        device.next(now)
+        device.trained(TrainingFailed("out of memory"), now)
+        assert device.next(now) == Sleep(now + pause)
+        now += pause
+        assert isinstance(request(device, now), TaskRequest)
+        device.received(task(), now)
+    assert device.counters.trainings_failed == {"out of memory": 3}
+
+
+def test_a_device_may_end_after_its_counted_results() -> None:
+    device = with_result_sent(SessionPolicy(counted_max=1))
+    device.received(result(counted=True), 6.0)
+    assert device.next(6.0) == Ended("enough results counted")
+
+
+def test_a_device_that_stays_looks_for_a_job_again_when_one_is_done() -> None:
+    device = with_job(SessionPolicy(stay=True, stay_wait_s=50.0))
+    device.next(1.0)
+    device.received(task(Status.DONE), 1.0)
+    assert device.next(1.0) == Sleep(51.0)
+    assert isinstance(request(device, 51.0), JobRequest)
+
+
+def test_a_stopped_device_takes_no_more_tasks() -> None:
+    device = with_job()
+    device.stop()
+    assert device.next(1.0) == Ended("stopped")
+    device.resume(2.0)
+    assert isinstance(request(device, 2.0), TaskRequest)
+
+
+def test_a_stopped_device_still_reports_what_it_trained() -> None:
+    device = with_task()
+    device.next(0.0)
+    device.stop()
+    device.trained(TrainedUpdate(UPDATE), 1.0)
+    assert isinstance(request(device, 1.0), ResultReport)
+    device.received(result(counted=True), 1.0)
+    assert device.next(1.0) == Ended("stopped")
+
+
+def test_an_ended_device_may_begin_again() -> None:
+    device = with_job()
+    device.next(1.0)
+    device.received(task(Status.DONE), 1.0)
+    device.resume(5.0)
+    assert isinstance(request(device, 5.0), JobRequest)
+
+
+@pytest.mark.parametrize("begin", [with_task, with_result_sent])
+def test_an_abandoned_task_is_forgotten_and_the_device_comes_back_later(begin: Callable[[], Session]) -> None:
+    device = begin()
+    device.abandon(70.0)
+    assert device.next(6.0) == Sleep(70.0)
+    assert isinstance(request(device, 70.0), TaskRequest)
+
+
+def test_reasons_differ_by_their_words_not_by_their_numbers() -> None:
+    counters = SessionCounters()
+    for version in (3, 4):
+        device = Session(DEVICE, "digits", Always(), POLICY, counters)
+        device.next(0.0)
+        device.received(job(), 0.0)
+        device.next(0.0)
+        device.received(task(), 0.0)
+        device.next(0.0)
+        device.trained(TrainedUpdate(UPDATE), 0.0)
+        device.next(0.0)
+        device.received(result(Status.NO_TASK, message=f"trained from model version {version}, now it is 9.5"), 0.0)
+    assert counters.refused == {"NO_TASK: trained from model version #, now it is #": 2}
+
+
+def test_only_so_many_reasons_are_told_apart() -> None:
+    device = session()
+    for number in range(REASONS_MAX + 5):
+        device.next(1e6 * number)
+        device.failed(f"reason {'x' * number}", 1e6 * number)
+    assert len(device.counters.unanswered) == REASONS_MAX + 1
+    assert device.counters.unanswered["other"] == 5
