@@ -199,6 +199,7 @@ class Topic(StrEnum):
     OFFER = "result_offer"
     STATUS = "status"
     STOP = "stop"
+    RESUME = "resume"
 
 
 # --- jobs and their life cycle ------------------------------------------------------------------------------------

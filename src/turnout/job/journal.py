@@ -5,31 +5,73 @@ runs that may be lost. A durable journal has the same two methods.
 """
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.job.counted import CountedVersion
 from turnout.job.leases import Lease
 
 
 @dataclass(frozen=True, slots=True)
+class BlobRef:
+    """A model as an immutable file: the sha256 of its bytes, and how many they are."""
+
+    sha256: str
+    num_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All that a job must not forget, as of one commit. Arrays are never changed after they are put here."""
+    """All that a job must not forget, as of one commit. Nothing in it is changed after it was made."""
 
     commit: int  #: Counts the commits of this job, from 1.
     version: int
     model: NDArray[np.float32]
-    total: NDArray[np.float64]  #: The accumulator's sum of w * update over the counted tasks of the open buffer.
+    total: NDArray[np.float64]  #: The accumulator's sum of discount * weight * update over the open buffer.
     total_weight: float
     buffered: int  #: Updates in ``total``.
-    counted: tuple[tuple[int, int, float, bytes], ...]  #: (version, first task, keep until, bitmap) of each version.
+    counted: tuple[CountedVersion, ...]
     leases: tuple[Lease, ...]  #: The live ones.
+    taken: tuple[tuple[bytes, int], ...]  #: (device, task) of those that took a task of this version.
     reserved_until: int  #: Task numbers below this may have been given out; the next start begins here.
-    workflow: dict[str, Any]  #: Round, deadline and so on, of ``rounds`` or ``buffered``.
+    blobs: tuple[tuple[int, BlobRef], ...]  #: Of the older versions that devices may still download.
+    workflow: dict[str, Any]
     optimizer: tuple[NDArray[np.float64], ...]
     rng: tuple[Any, ...]
     job_time: float
-    pacing: float
+    next_appointment: float
     durations: tuple[float, ...]
-    tally: dict[str, Any]  #: Counts shown to people.
+    tally: dict[str, Any]
+
+
+class Journal(Protocol):
+    """One job's memory. Called from one thread at a time, not on the event loop."""
+
+    durable: bool  #: Whether a commit survives the end of the process.
+
+    def load(self) -> Snapshot | None:
+        """The last committed snapshot; None before the first commit."""
+        ...
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """Replace the snapshot. When it raises OSError, ``load`` tells whether it happened."""
+        ...
+
+
+class MemoryJournal:
+    """A journal that forgets with its process."""
+
+    durable = False
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+
+    def load(self) -> Snapshot | None:
+        return self._snapshot
+
+    def commit(self, snapshot: Snapshot) -> None:
+        last = self._snapshot.commit if self._snapshot else 0
+        assert snapshot.commit == last + 1, "commits are numbered without gaps"
+        self._snapshot = snapshot

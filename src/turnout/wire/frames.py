@@ -44,6 +44,7 @@ TOPIC_CODES: Final = {
     Topic.OFFER: 3,
     Topic.STATUS: 4,
     Topic.STOP: 5,
+    Topic.RESUME: 6,
 }
 TOPICS: Final = {code: topic for topic, code in TOPIC_CODES.items()}
 

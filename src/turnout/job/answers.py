@@ -1,0 +1,100 @@
+"""The answers of a job, in one place: what each outcome says to a device."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from turnout.job.journal import BlobRef
+from turnout.job.leases import Lease
+from turnout.messages import (
+    ModelRef,
+    ResultOffer,
+    ResultReport,
+    ResultResponse,
+    Status,
+    TaskResponse,
+)
+
+TASK_NAME = "train"
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A result that will not be counted: ``reason`` is the word it is counted under, ``message`` is for its sender."""
+
+    reason: str
+    message: str
+    status: Status = Status.NO_TASK
+
+
+NOT_LEASED = Refused("not_leased", "task_id is not a task of this job; ask for a task and echo its task_id unchanged")
+OTHER_DEVICE = Refused("other_device", "this task was given to another device")
+TOO_OLD = Refused("too_old", "this task is so old that nobody knows any more whether it was counted")
+FINISHED = Refused("finished", "the job has ended; this result came too late")
+DEVICE_FAILED = "device_failed"
+
+
+def too_stale(version: int, current: int, staleness_max: int) -> Refused:
+    return Refused(
+        "too_stale",
+        f"trained from model version {version}, now it is {current}; "
+        f"results older than {staleness_max} versions are not counted",
+    )
+
+
+def task(job_id: str, lease: Lease, task_id: str, blob: BlobRef, settings: dict[str, Any], now: float) -> TaskResponse:
+    """Work: the lease, the model to start from, and how to train."""
+    return TaskResponse(
+        status=Status.OK,
+        job_id=job_id,
+        task_id=task_id,
+        task_name=TASK_NAME,
+        task_data=ModelRef(blob.sha256, blob.num_bytes, {"model_version": lease.version, **settings}),
+        cookie={"model_version": lease.version, "device_selection_id": lease.task + 1},
+        lease_s=max(lease.expires_at - now, 0.0),
+        retry_wait=0.0,
+    )
+
+
+def no_task_yet(job_id: str, wait_s: float, why: str) -> TaskResponse:
+    return TaskResponse(status=Status.RETRY, job_id=job_id, retry_wait=wait_s, message=why)
+
+
+def no_more_tasks(job_id: str, why: str) -> TaskResponse:
+    return TaskResponse(status=Status.DONE, job_id=job_id, message=why)
+
+
+def counted(report: ResultReport | ResultOffer, duplicate: bool) -> ResultResponse:
+    """The promise. To be sent only after the commit that holds the result."""
+    return ResultResponse(
+        status=Status.OK,
+        counted=True,
+        duplicate=duplicate,
+        task_id=report.task_id,
+        task_name=TASK_NAME,
+    )
+
+
+def refused(report: ResultReport | ResultOffer, why: Refused) -> ResultResponse:
+    return ResultResponse(
+        status=why.status,
+        counted=False,
+        task_id=report.task_id,
+        task_name=TASK_NAME,
+        message=why.message,
+    )
+
+
+def not_saved(report_task_id: str, wait_s: float) -> ResultResponse:
+    """The commit failed: nothing was counted, and the device should send the same result again."""
+    return ResultResponse(
+        status=Status.RETRY,
+        counted=False,
+        task_id=report_task_id,
+        task_name=TASK_NAME,
+        retry_wait=wait_s,
+        message="the result could not be saved; send it again",
+    )
+
+
+def send_it(offer: ResultOffer) -> ResultResponse:
+    return ResultResponse(status=Status.OK, counted=False, task_id=offer.task_id, task_name=TASK_NAME)

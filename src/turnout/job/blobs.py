@@ -1,0 +1,53 @@
+"""Models as immutable files named by their sha256, where the gateways of this machine find them."""
+
+import hashlib
+import os
+from collections.abc import Collection
+from pathlib import Path
+
+from turnout.job.journal import BlobRef
+
+SUFFIX = ".safetensors"
+
+
+class BlobStore:
+    """One folder of blobs. A file that is there under its final name is whole."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def path(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}{SUFFIX}"
+
+    def put(self, data: bytes) -> BlobRef:
+        """Store ``data``; durable when this returns. Blocks for the disk: not to be called on the event loop."""
+        ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+        target = self.path(ref.sha256)
+        if target.exists() and target.stat().st_size == ref.num_bytes:
+            return ref
+        unfinished = target.with_suffix(".unfinished")
+        with unfinished.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        unfinished.replace(target)
+        self._sync_folder()
+        return ref
+
+    def drop(self, ref: BlobRef) -> None:
+        self.path(ref.sha256).unlink(missing_ok=True)
+
+    def keep_only(self, wanted: Collection[str]) -> None:
+        """Remove what an earlier process left behind, but for the blobs named in ``wanted``."""
+        for file in self.folder.iterdir():
+            if file.suffix == ".unfinished" or (file.suffix == SUFFIX and file.stem not in wanted):
+                file.unlink(missing_ok=True)
+
+    def _sync_folder(self) -> None:
+        """The file's name is durable only with its folder."""
+        folder = os.open(self.folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

@@ -1,0 +1,63 @@
+"""From a job's settings to the parts that its core is made of."""
+
+from random import Random
+
+from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.optimizer import ServerSGD
+from turnout.job.buffered import Buffered
+from turnout.job.core import Parts, Rules
+from turnout.job.evaluation import Evaluation
+from turnout.job.leases import LeaseTime, Seal
+from turnout.job.pacing import AppointmentBook
+from turnout.job.places import Places
+from turnout.job.rounds import Rounds
+from turnout.job.selection import CheckIn
+from turnout.job.spec import BufferedTraining, JobSpec, RoundsTraining
+from turnout.job.workflow import Workflow
+
+
+def rules_of(spec: JobSpec, job_id: str) -> Rules:
+    return Rules(
+        job_id=job_id,
+        name=spec.name,
+        by_examples=spec.training.weighting == "examples",
+        versions_max=spec.stop.versions,
+        time_max_s=spec.stop.time_s,
+        device_settings=spec.device,
+    )
+
+
+def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, evaluates: bool, rng: Random) -> Parts:
+    """``evaluates``: whether the job has something that measures its model."""
+    training, leases, pacing = spec.training, spec.leases, spec.pacing
+    return Parts(
+        workflow=workflow_of(training),
+        seal=Seal(job_id, key),
+        aggregator=MeanAggregator(num_parameters, training.weight_max, training.update_norm_max),
+        optimizer=ServerSGD(spec.optimizer.learning_rate, spec.optimizer.momentum),
+        discount=training.staleness.at if isinstance(training, BufferedTraining) else lambda staleness: 1.0,
+        places=Places(
+            selection=CheckIn(spec.selection.thinning_window_s),
+            lease_time=LeaseTime(leases.first_s, leases.min_s, leases.max_s),
+            weight_max=training.weight_max,
+            resend_window_s=leases.resend_window_s,
+            participation_interval_s=spec.selection.participation_interval_s,
+        ),
+        pacing=AppointmentBook(pacing.check_ins_per_s, pacing.wait_min_s, pacing.wait_max_s),
+        evaluation=Evaluation(spec.evaluation.every if evaluates else 0),
+        rng=rng,
+    )
+
+
+def workflow_of(training: BufferedTraining | RoundsTraining) -> Workflow:
+    match training:
+        case BufferedTraining():
+            return Buffered(training.concurrency, training.buffer_goal, training.staleness_max)
+        case RoundsTraining():
+            return Rounds(
+                goal=training.cohort,
+                over_selection=training.over_selection,
+                deadline_s=training.deadline_s,
+                quorum=training.quorum,
+                extensions_max=training.round_extensions_max,
+            )

@@ -1,0 +1,535 @@
+"""All that a job decides: events in, effects out. The shell is ``process.py``; the simulation runs this very code.
+
+The core keeps two states apart by one rule: what devices see is what is durable. A result is *staged* when it is added
+to the running sum and *counted* when the commit that holds it is durable; only then is its sender answered. While the
+commit that closes a version is under way the core holds what comes in, so nobody sees a version that may not be.
+
+``now`` is job time in seconds: a persisted value plus monotonic elapsed time, which no clock change moves.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.optimizer import ServerSGD
+from turnout.job import answers
+from turnout.job.answers import Refused
+from turnout.job.counted import CountedTasks
+from turnout.job.evaluation import Evaluation
+from turnout.job.events import (
+    Answer,
+    Commit,
+    CommitFailed,
+    Committed,
+    Effect,
+    Evaluate,
+    Evaluated,
+    Event,
+    Finish,
+    Publish,
+    Result,
+    ResultOffered,
+    Resumed,
+    Retract,
+    SelectionAsked,
+    Stop,
+    TaskAsked,
+    Tick,
+)
+from turnout.job.journal import BlobRef, Snapshot
+from turnout.job.leases import Lease, LiveLeases, Seal, device_hash
+from turnout.job.models import Models
+from turnout.job.pacing import AppointmentBook
+from turnout.job.places import Places
+from turnout.job.tally import Tally
+from turnout.job.workflow import Verdict, Workflow
+from turnout.messages import (
+    ResultOffer,
+    ResultReport,
+    ResultResponse,
+    SelectionResponse,
+    Status,
+    TaskResponse,
+)
+
+TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
+PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of that commit: commits take a tenth of the time at most.
+PAUSE_MIN_S = 0.005
+PAUSE_MAX_S = 1.0
+RETRY_COMMIT_S = 1.0  #: After a failed commit.
+HELD_MAX = 10_000  #: Requests held while a version closes; beyond it a device hears RETRY.
+WARNINGS_MAX = 20  #: The newest warnings are kept for people.
+DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
+SOON_S = 1.0  #: The wait told to a device that meets a full hold or a job that only just starts.
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A job's settings that are not those of one of its parts."""
+
+    job_id: str
+    name: str
+    by_examples: bool  #: Weigh a result by its ``num_examples``; otherwise all weigh 1.
+    versions_max: int | None  #: The job is completed at this version,
+    time_max_s: float | None  #: or at this job time.
+    device_settings: dict[str, Any]  #: Handed to trainers.
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a job is composed of; each is pure and owned by the core."""
+
+    workflow: Workflow
+    seal: Seal
+    aggregator: MeanAggregator
+    optimizer: ServerSGD
+    discount: Callable[[int], float]
+    places: Places
+    pacing: AppointmentBook
+    evaluation: Evaluation
+    rng: Random
+
+
+@dataclass(slots=True)
+class _InFlight:
+    """The commit under way: whom to answer once it is durable."""
+
+    snapshot: Snapshot
+    closes: bool
+    staged: dict[int, list[Answer]]
+    retired: list[BlobRef]
+
+
+@dataclass(slots=True)
+class _Ending:
+    aborted: bool
+    reason: str
+    diverged: bool = False  # the results in the buffer make no model
+    announced: bool = False
+
+
+@dataclass(slots=True)
+class JobCore:
+    """One training run. Call ``start`` once, then ``handle`` for every event, and carry out the effects in order."""
+
+    rules: Rules
+    parts: Parts
+    model: NDArray[np.float32]
+    version: int = 0
+    commits: int = 0
+    counted: CountedTasks = field(default_factory=CountedTasks)
+    tally: Tally = field(default_factory=Tally)
+    models: Models = field(default_factory=Models)
+    warnings: list[str] = field(default_factory=list)
+    _staged: dict[int, list[Answer]] = field(default_factory=dict)  # task -> whom to tell when it is durable
+    _held: deque[TaskAsked | Result] = field(default_factory=deque)
+    _retired: list[BlobRef] = field(default_factory=list)
+    _inflight: _InFlight | None = None
+    _next_commit_at: float = 0.0
+    _retry_at: float = 0.0  # no commit before this: the last one failed
+    _ending: _Ending | None = None
+
+    # --- life --------------------------------------------------------------------------------------------------
+
+    def start(self, now: float, snapshot: Snapshot | None) -> list[Effect]:
+        """Recover from what the journal holds, and reserve task numbers before the first is given out."""
+        if snapshot is None:
+            self.counted.open(0, 0)
+            self.parts.workflow.opened(now)
+        else:
+            self._recover(snapshot)
+        return [self._commit(now)]
+
+    def handle(self, event: Event, now: float) -> list[Effect]:
+        """What follows from ``event``, in the order in which it must be done."""
+        expiry = self._live.next_expiry()
+        if expiry is not None and expiry <= now:
+            self._expire(now)
+        effects = self._react(event, now)
+        effects += self._advance(now)
+        assert len(self._held) <= HELD_MAX
+        assert not self._staged or self._ending is None or not self._ending.announced, "staged after the end"
+        return effects
+
+    def next_tick(self, now: float) -> float | None:
+        """When a Tick is due, unless another event comes first; None: not before one does."""
+        due = [self._live.next_expiry(), self.parts.workflow.deadline()]
+        if self._inflight is None and now < self._retry_at:
+            due.append(self._retry_at)
+        elif self._inflight is None and (self._staged or self._must_reserve()):
+            due.append(self._next_commit_at)
+        if self.rules.time_max_s is not None and self._ending is None:
+            due.append(self.rules.time_max_s)
+        return min((at for at in due if at is not None), default=None)
+
+    @property
+    def _live(self) -> LiveLeases:
+        return self.parts.places.live
+
+    @property
+    def state(self) -> str:
+        if self._ending is not None:
+            return "CLOSED" if self._ending.announced else "CLOSING"
+        if self.models.newest() is None:
+            return "RECOVER"
+        return "OPEN" if self._inflight is None else "COMMITTING"
+
+    @property
+    def ended(self) -> bool:
+        return self._ending is not None and self._ending.announced
+
+    def _react(self, event: Event, now: float) -> list[Effect]:
+        match event:
+            case TaskAsked():
+                return self._assign(event, now)
+            case Result():
+                return self._collect(event, now)
+            case ResultOffered():
+                return self._judge_offer(event)
+            case Committed():
+                return self._committed(event, now)
+            case CommitFailed():
+                return self._commit_failed(event, now)
+            case SelectionAsked():
+                return [self._select(event)]
+            case Evaluated():
+                return self._evaluated(event)
+            case Resumed():
+                self.parts.workflow.resume(now)
+            case Stop():
+                self._end(_Ending(aborted=True, reason=event.reason))
+            case Tick():
+                pass
+        return []
+
+    # --- tasks -------------------------------------------------------------------------------------------------
+
+    def _assign(self, event: TaskAsked, now: float) -> list[Effect]:
+        self.parts.pacing.arrived(now)
+        if self._ending is not None:
+            return [Answer(event.ticket, answers.no_more_tasks(self.rules.job_id, self._ending.reason))]
+        if self._holding():
+            return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
+        device = device_hash(event.request.device.device_id)
+        open_places = self.parts.workflow.places(self.parts.aggregator.count)
+        lease = self.parts.places.ask(device, self.version, open_places, self.counted, now, self.parts.rng)
+        if isinstance(lease, Lease):
+            blob, task_id = self.models.of(lease.version), self.parts.seal.close(lease)
+            given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now)
+            return [Answer(event.ticket, given)]
+        wait = self.parts.pacing.wait(now, self.parts.rng, self.parts.workflow.deadline())
+        return [Answer(event.ticket, answers.no_task_yet(self.rules.job_id, wait, lease))]
+
+    def _expire(self, now: float) -> None:
+        expired = self._live.expire(now)
+        self.tally.lost += len(expired)
+        self._retire({lease.version for lease in expired})
+
+    def _select(self, event: SelectionAsked) -> Effect:
+        """Whoever asks may be selected while places are free: a job of check-ins names nobody."""
+        free = self._ending is None and self.parts.workflow.places(self.parts.aggregator.count) > len(self._live)
+        selection = {"*": self.version + 1} if free else {}
+        return Answer(event.ticket, SelectionResponse(Status.OK, self.rules.job_id, selection=selection))
+
+    # --- results -----------------------------------------------------------------------------------------------
+
+    def _collect(self, event: Result, now: float) -> list[Effect]:
+        report = event.report
+        lease = self._lease_of(report)
+        if isinstance(lease, Refused):
+            return [self._refuse(event.ticket, report, lease)]
+        if self._counted_already(lease):
+            self.tally.duplicates += 1
+            return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(report, duplicate=True)))
+        if self._holding():
+            return self._hold(event, answers.not_saved(report.task_id, SOON_S))
+        self.parts.places.reported(lease, now)
+        self._retire({lease.version})
+        refusal = self._too_late(lease) or self._stage(event, lease)
+        if refusal is not None:
+            self.parts.places.refuse(lease)
+            return [self._refuse(event.ticket, report, refusal)]
+        return []
+
+    def _lease_of(self, request: ResultReport | ResultOffer) -> Lease | Refused:
+        lease = self.parts.seal.open(request.task_id)
+        if lease is None:
+            return answers.NOT_LEASED
+        if lease.device != device_hash(request.device.device_id):
+            return answers.OTHER_DEVICE
+        if not self.counted.knows(lease.version):
+            return answers.TOO_OLD
+        return lease
+
+    def _counted_already(self, lease: Lease) -> bool:
+        return self.counted.has(lease.version, lease.task)
+
+    def _answer_duplicate(self, lease: Lease, answer: Answer) -> list[Effect]:
+        """At once if its first copy is durable; else together with it."""
+        for staged in (self._staged, self._inflight.staged if self._inflight else {}):
+            if lease.task in staged:
+                staged[lease.task].append(answer)
+                return []
+        return [answer]
+
+    def _too_late(self, lease: Lease) -> Refused | None:
+        if self._ending is not None:
+            return answers.FINISHED
+        staleness_max = self.parts.workflow.staleness_max
+        if self.version - lease.version > staleness_max:
+            return answers.too_stale(lease.version, self.version, staleness_max)
+        return None
+
+    def _stage(self, event: Result, lease: Lease) -> Refused | None:
+        """Add the update to the running sum, or say why not; a refused one changes nothing."""
+        report = event.report
+        if report.status != Status.OK:
+            return Refused(answers.DEVICE_FAILED, f"the device reports {report.status[:40]!r}", Status.ERROR)
+        weight = min(report.num_examples, lease.weight_max) if self.rules.by_examples else 1.0
+        update = np.frombuffer(report.update, dtype="<f4")
+        refusal = self.parts.aggregator.check(update, weight)
+        if refusal is not None:
+            return Refused(refusal.reason, refusal.message, Status.ERROR)
+        staleness = self.version - lease.version
+        self.parts.aggregator.add(update, weight, self.parts.discount(staleness))
+        self.counted.add(lease.version, lease.task)
+        self.tally.count(staleness)
+        self._staged[lease.task] = [Answer(event.ticket, answers.counted(report, duplicate=False))]
+        return None
+
+    def _refuse(self, ticket: int, request: ResultReport | ResultOffer, why: Refused) -> Answer:
+        self.tally.refuse(why.reason)
+        return Answer(ticket, answers.refused(request, why))
+
+    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
+        """As a result, as far as one can be judged unseen."""
+        lease = self._lease_of(event.offer)
+        if isinstance(lease, Refused):
+            return [self._refuse(event.ticket, event.offer, lease)]
+        if self._counted_already(lease):
+            self.tally.duplicates += 1
+            return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(event.offer, duplicate=True)))
+        late = self._too_late(lease)
+        if late is not None:
+            return [self._refuse(event.ticket, event.offer, late)]
+        return [Answer(event.ticket, answers.send_it(event.offer))]
+
+    # --- holding -----------------------------------------------------------------------------------------------
+
+    def _holding(self) -> bool:
+        """Whether what comes in belongs to a version that is not durable yet: from a full buffer to its commit."""
+        return not self.models.has(self.version) or self.parts.aggregator.count >= self.parts.workflow.goal
+
+    def _hold(self, event: TaskAsked | Result, otherwise: TaskResponse | ResultResponse) -> list[Effect]:
+        if len(self._held) >= HELD_MAX:
+            return [Answer(event.ticket, otherwise)]
+        self._held.append(event)
+        return []
+
+    def _release(self, now: float) -> list[Effect]:
+        """Handle what was held, in its order; what must still wait is held again."""
+        effects: list[Effect] = []
+        held, self._held = self._held, deque()
+        for event in held:
+            effects += self._react(event, now)
+            effects += self._advance(now)
+        return effects
+
+    # --- commits -----------------------------------------------------------------------------------------------
+
+    def _advance(self, now: float) -> list[Effect]:
+        """Close the version or commit what is staged, if it is time and no commit is under way."""
+        if self._inflight is not None or now < self._retry_at:
+            return []
+        if not self.models.has(self.version):  # the first commit of this process failed: try again
+            return [self._commit(now)]
+        if self._ending is not None:
+            return self._wind_up(now)
+        if self.rules.time_max_s is not None and now >= self.rules.time_max_s:
+            self._end(_Ending(aborted=False, reason=f"the job ran for {self.rules.time_max_s:g} s"))
+            return self._wind_up(now)
+        live = len(self._live)
+        match self.parts.workflow.verdict(self.parts.aggregator.count, live, now):
+            case Verdict.CLOSE:
+                return self._close(now)
+            case Verdict.PAUSE:
+                self._warn(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, now))
+        if (self._staged or self._must_reserve()) and now >= self._next_commit_at:
+            return [self._commit(now)]
+        return []
+
+    def _must_reserve(self) -> bool:
+        places = self.parts.places
+        return places.reserved_until - places.next_task < TASK_BLOCK // 2
+
+    def _close(self, now: float) -> list[Effect]:
+        """Make the next version of what is in the buffer. Nobody sees it before its commit."""
+        aggregator = self.parts.aggregator
+        model = self.parts.optimizer.step(self.model, aggregator.mean())
+        if not np.isfinite(model).all():
+            self._ending = _Ending(aborted=True, reason=DIVERGED.format(self.version + 1), diverged=True)
+            return self._wind_up(now)
+        self.model = model
+        aggregator.clear()
+        self.version += 1
+        self.counted.open(self.version, self.parts.places.next_task)
+        self.parts.workflow.opened(now)
+        return [self._commit(now, closes=True)]
+
+    def _commit(self, now: float, closes: bool = False) -> Effect:
+        assert self._inflight is None, "one commit at a time"
+        snapshot = self._snapshot(now, closes)
+        self._inflight = _InFlight(snapshot, closes, self._staged, self._retired)
+        self._staged, self._retired = {}, []
+        return Commit(snapshot)
+
+    def _snapshot(self, now: float, closes: bool) -> Snapshot:
+        parts = self.parts
+        total, total_weight, buffered = parts.aggregator.snapshot()
+        return Snapshot(
+            commit=self.commits + 1,
+            version=self.version,
+            model=self.model,
+            total=total,
+            total_weight=total_weight,
+            buffered=buffered,
+            counted=self.counted.snapshot(),
+            leases=self._live.all(),
+            taken=() if closes else parts.places.taken(),
+            reserved_until=parts.places.next_task + TASK_BLOCK,
+            blobs=self.models.all(),
+            workflow=parts.workflow.snapshot(),
+            optimizer=parts.optimizer.snapshot(),
+            rng=parts.rng.getstate(),
+            job_time=now,
+            next_appointment=parts.pacing.next_free,
+            durations=parts.places.lease_time.durations(),
+            tally=self.tally.snapshot(),
+        )
+
+    def _committed(self, event: Committed, now: float) -> list[Effect]:
+        inflight = self._inflight
+        assert inflight is not None
+        assert event.commit == inflight.snapshot.commit
+        self._inflight = None
+        self.commits = event.commit
+        self.parts.places.reserved_until = inflight.snapshot.reserved_until
+        self._next_commit_at = now + min(max(PAUSE_MULTIPLE * event.took_s, PAUSE_MIN_S), PAUSE_MAX_S)
+        effects: list[Effect] = []
+        if inflight.closes:
+            self.parts.places.new_version()
+        if not self.models.has(self.version):
+            effects += self._publish(event.blob, now)
+        for waiting in inflight.staged.values():
+            effects += waiting
+        effects += [Retract(blob) for blob in inflight.retired if not self.models.uses(blob)]
+        return effects + self._release(now)
+
+    def _publish(self, blob: BlobRef, now: float) -> list[Effect]:
+        """The version is durable: devices get it from now on."""
+        self.models.publish(self.version, blob)
+        effects: list[Effect] = [Publish(self.version, self.model, blob)]
+        oldest = self.version - self.parts.workflow.staleness_max
+        self._live.end_older(oldest)
+        self.counted.forget(oldest, now)
+        self._retire({version for version, _ in self.models.all()})
+        last = self.rules.versions_max is not None and self.version >= self.rules.versions_max
+        if self.parts.evaluation.due(self.version, last):
+            effects += self.parts.evaluation.want(Evaluate(self.version, self.model))
+        if last:
+            self._end(_Ending(aborted=False, reason=f"version {self.version} is the last"))
+        return effects
+
+    def _retire(self, versions: set[int]) -> None:
+        """Let go of models nobody needs. Their files go with the next commit: till then a restart may need them."""
+        self._retired += self.models.retire(versions, self._live)
+
+    def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
+        """A failed commit may have happened: answer by what the journal holds, and go on from there."""
+        inflight = self._inflight
+        assert inflight is not None
+        if event.durable is not None and event.durable.commit >= inflight.snapshot.commit:
+            assert event.blob is not None
+            return self._committed(Committed(event.commit, 0.0, event.blob), now)
+        self._inflight = None
+        self._warn(f"a commit failed, nothing was lost or counted: {event.reason}")
+        self._retired += inflight.retired
+        unsaved = [*inflight.staged.values(), *self._staged.values()]
+        self._staged = {}
+        self._retry_at = now + RETRY_COMMIT_S
+        if event.durable is not None:
+            self._roll_back(event.durable)
+        effects: list[Effect] = [
+            Answer(answer.ticket, answers.not_saved(answer.response.task_id or "", SOON_S))
+            for waiting in unsaved
+            for answer in waiting
+        ]
+        return effects + self._release(now)
+
+    def _roll_back(self, durable: Snapshot) -> None:
+        """Forget what was staged since ``durable``. Leases granted since then stand: their seals are out there."""
+        self._restore_sums(durable)
+        resend_window_s = self.parts.places.resend_window_s
+        for lease in self._live.all():
+            self.counted.keep(lease.version, lease.expires_at + resend_window_s)
+
+    def _recover(self, durable: Snapshot) -> None:
+        """Take over from an earlier process: everything is as of its last commit, nothing is replayed."""
+        self._restore_sums(durable)
+        self.commits = durable.commit
+        self.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
+        self.models.recover(durable.blobs, before=durable.version)
+        self.parts.rng.setstate(durable.rng)
+        self.parts.pacing.next_free = durable.next_appointment
+        self.parts.places.lease_time.restore(durable.durations)
+
+    def _restore_sums(self, durable: Snapshot) -> None:
+        self.version, self.model = durable.version, durable.model
+        self.counted = CountedTasks(durable.counted)
+        self.parts.aggregator.restore(durable.total, durable.total_weight, durable.buffered)
+        self.parts.optimizer.restore(durable.optimizer)
+        self.parts.workflow.restore(durable.workflow)
+        self.tally = Tally.restore(durable.tally)
+
+    # --- evaluation and the end --------------------------------------------------------------------------------
+
+    def _evaluated(self, event: Evaluated) -> list[Effect]:
+        if event.metrics is None:
+            self._warn(f"evaluating version {event.version} failed: {event.error}")
+        return [*self.parts.evaluation.ended(event.version, event.metrics)]
+
+    def _end(self, ending: _Ending) -> None:
+        if self._ending is None:
+            self._ending = ending
+
+    def _wind_up(self, now: float) -> list[Effect]:
+        """The last steps, one per event: what was acknowledged goes into the model, then the end is announced."""
+        assert self._ending is not None
+        if self._ending.announced:
+            return []
+        if self._staged and self._ending.diverged:
+            return [self._commit(now)]
+        if self.parts.aggregator.count and not self._ending.diverged:
+            return self._close(now)
+        if self.parts.evaluation.running or self._held:
+            return []
+        self._ending.announced = True
+        return [Finish(self._ending.aborted, self._ending.reason)]
+
+    def _warn(self, text: str) -> None:
+        self.warnings = [*self.warnings, text][-WARNINGS_MAX:]
+
+    def uncommitted(self) -> int:
+        """Results staged and not yet durable."""
+        return len(self._staged) + (len(self._inflight.staged) if self._inflight else 0)
+
+    @property
+    def ending(self) -> str:
+        """Why the job ends or ended; empty while it goes on."""
+        return self._ending.reason if self._ending else ""

@@ -1,0 +1,146 @@
+"""What happens to a job (events) and what it wants done (effects). A ticket is the shell's name for who waits."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.job.journal import BlobRef, Snapshot
+from turnout.messages import (
+    ResultOffer,
+    ResultReport,
+    ResultResponse,
+    SelectionRequest,
+    SelectionResponse,
+    TaskRequest,
+    TaskResponse,
+)
+
+# --- events -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAsked:
+    ticket: int
+    request: TaskRequest
+
+
+@dataclass(frozen=True, slots=True)
+class SelectionAsked:
+    ticket: int
+    request: SelectionRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ResultOffered:
+    """A gateway asks before it reads a large result."""
+
+    ticket: int
+    offer: ResultOffer
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    ticket: int
+    report: ResultReport
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time passed; due at ``JobCore.next_tick``."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The snapshot of this commit is durable, and so is the blob of its model."""
+
+    commit: int
+    took_s: float
+    blob: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class CommitFailed:
+    """``durable`` is what the journal holds now, read again: a failed commit may have happened all the same."""
+
+    commit: int
+    reason: str
+    durable: Snapshot | None
+    blob: BlobRef | None
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """``metrics`` is None when the evaluation failed, for ``error``."""
+
+    version: int
+    metrics: Mapping[str, float] | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Resumed:
+    """A person wants a paused job to go on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """A person ends the job."""
+
+    reason: str
+
+
+Event = (
+    TaskAsked | SelectionAsked | ResultOffered | Result | Tick | Committed | CommitFailed | Evaluated | Resumed | Stop
+)
+
+# --- effects, to be carried out in the order in which they come ------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """Make it durable, elsewhere than on the loop; report Committed or CommitFailed. Never two at once."""
+
+    snapshot: Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    ticket: int
+    response: TaskResponse | SelectionResponse | ResultResponse
+
+
+@dataclass(frozen=True, slots=True)
+class Publish:
+    """This version is durable, and what devices get from now on."""
+
+    version: int
+    model: NDArray[np.float32]
+    blob: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Retract:
+    """No device may still need this blob."""
+
+    blob: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Measure this model, elsewhere; report Evaluated. Never two at once."""
+
+    version: int
+    model: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The job is over, completed or (``aborted``) for a reason; everybody who waited has been answered."""
+
+    aborted: bool
+    reason: str
+
+
+Effect = Commit | Answer | Publish | Retract | Evaluate | Finish

@@ -1,0 +1,54 @@
+"""The job's own code in a process of its own: slow code delays nobody, a crash is a warning.
+
+Runs in a worker (``turnout.workers``). ``setup`` gets the path of the job folder's ``server.py``.
+"""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from turnout.errors import JobFolderError
+from turnout.job.folder import load_module
+from turnout.wire.tensors import read_safetensors, unflatten
+
+METRICS_MAX = 64
+METRIC_NAME_CHARS = 64
+
+_evaluate: Callable[..., Any]
+
+
+def setup(path: bytes) -> None:
+    """Load ``evaluate`` from the file named by ``path``. Raises JobFolderError when it has none."""
+    global _evaluate
+    file = Path(path.decode())
+    found = getattr(load_module(file), "evaluate", None)
+    if not callable(found):
+        raise JobFolderError(f"{file.name} has no function evaluate(model); add one, or remove the file")
+    _evaluate = found
+
+
+def evaluate(model: memoryview) -> bytes:
+    """Call the hook with the model's arrays by name; returns its metrics as msgpack."""
+    vector, schema = read_safetensors(model)
+    return msgspec.msgpack.encode(checked_metrics(_evaluate(unflatten(vector, schema))))
+
+
+def checked_metrics(metrics: Any) -> dict[str, float]:
+    """What a hook returned, if it is a dict of finite numbers. Raises JobFolderError."""
+    if not isinstance(metrics, dict) or len(metrics) > METRICS_MAX:
+        raise JobFolderError(f"evaluate must return a dict of at most {METRICS_MAX} numbers by name")
+    for name, value in metrics.items():
+        if not isinstance(name, str) or len(name) > METRIC_NAME_CHARS:
+            raise JobFolderError(
+                f"evaluate returned the metric name {name!r:.80}; use up to {METRIC_NAME_CHARS} characters"
+            )
+        try:
+            finite = math.isfinite(value)
+        except TypeError:
+            finite = False
+        if not finite:
+            raise JobFolderError(f"evaluate returned {name} = {value!r:.80}; a metric is a finite number")
+    return {name: float(value) for name, value in metrics.items()}

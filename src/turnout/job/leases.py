@@ -1,0 +1,185 @@
+"""What a task is: a lease that one device holds, sealed so that only this job can have written it.
+
+``task_id`` on the wire is the sealed lease. Every FLARE client echoes it in its result, so every client has leases
+without knowing. Nothing is kept per task once its place is free: the seal itself says what was promised to whom.
+"""
+
+import hashlib
+import hmac
+import struct
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from binascii import Error as Base64Error
+from collections import Counter, deque
+from collections.abc import Iterable
+from heapq import heappop, heappush
+
+import msgspec
+
+DEVICE_HASH_BYTES = 16
+SEAL_BYTES = 16  #: HMAC-SHA256 cut to 128 bits (RFC 2104 section 5 allows half of the hash): forging costs 2^127 tries.
+FORMAT = 1
+
+_LAYOUT = struct.Struct(">B8sIQ16sfdd")
+TASK_ID_CHARS = (_LAYOUT.size + SEAL_BYTES) * 4 // 3 + 1
+
+
+def device_hash(device_id: str) -> bytes:
+    """What a job remembers of a device: enough to tell devices apart, too little to name one."""
+    return hashlib.sha256(device_id.encode()).digest()[:DEVICE_HASH_BYTES]
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """The right of one device to do one task. Times are job time, in seconds."""
+
+    version: int  #: The model version to train from.
+    task: int  #: Counts up per job, never reused: the idempotency key of the result.
+    device: bytes  #: ``device_hash`` of its holder.
+    weight_max: float  #: The most that its result may weigh.
+    granted_at: float
+    expires_at: float  #: When the place is freed. The right to report outlives it.
+
+
+class Seal:
+    """Turns leases into task ids and back, under a key that only this job has."""
+
+    def __init__(self, job_id: str, key: bytes) -> None:
+        self._key = key
+        self._job = hashlib.sha256(job_id.encode()).digest()[:8]
+
+    def close(self, lease: Lease) -> str:
+        """The task id of ``lease``; the same lease always gives the same text."""
+        body = _LAYOUT.pack(
+            FORMAT,
+            self._job,
+            lease.version,
+            lease.task,
+            lease.device,
+            lease.weight_max,
+            lease.granted_at,
+            lease.expires_at,
+        )
+        return urlsafe_b64encode(body + self._sign(body)).rstrip(b"=").decode()
+
+    def open(self, task_id: str) -> Lease | None:
+        """The lease that this job sealed into ``task_id``; None for anything else."""
+        if len(task_id) > TASK_ID_CHARS:
+            return None
+        try:
+            sealed = urlsafe_b64decode(task_id.encode("ascii") + b"=" * (-len(task_id) % 4))
+        except (Base64Error, UnicodeEncodeError):
+            return None
+        body, signature = sealed[:-SEAL_BYTES], sealed[-SEAL_BYTES:]
+        if len(body) != _LAYOUT.size or not hmac.compare_digest(signature, self._sign(body)):
+            return None
+        form, job, version, task, device, weight_max, granted_at, expires_at = _LAYOUT.unpack(body)
+        if form != FORMAT or job != self._job:
+            return None
+        return Lease(version, task, device, weight_max, granted_at, expires_at)
+
+    def _sign(self, body: bytes) -> bytes:
+        return hmac.digest(self._key, body, "sha256")[:SEAL_BYTES]
+
+
+class LiveLeases:
+    """The places in use: at most one live lease a device, found by device, ended by result or by expiry."""
+
+    def __init__(self, leases: Iterable[Lease] = ()) -> None:
+        self._by_device: dict[bytes, Lease] = {}
+        self._of_version: Counter[int] = Counter()
+        self._expiry: list[tuple[float, int, bytes]] = []  # a heap; entries of ended leases are dropped when met
+        for lease in leases:
+            self.add(lease)
+
+    def __len__(self) -> int:
+        return len(self._by_device)
+
+    def all(self) -> tuple[Lease, ...]:
+        return tuple(self._by_device.values())
+
+    def of(self, device: bytes) -> Lease | None:
+        return self._by_device.get(device)
+
+    def on(self, version: int) -> int:
+        """How many live leases train from ``version``."""
+        return self._of_version[version]
+
+    def next_expiry(self) -> float | None:
+        """No live lease ends before this; it may be early, for an ended lease."""
+        return self._expiry[0][0] if self._expiry else None
+
+    def add(self, lease: Lease) -> None:
+        assert lease.device not in self._by_device, "one live lease a device"
+        self._by_device[lease.device] = lease
+        self._of_version[lease.version] += 1
+        heappush(self._expiry, (lease.expires_at, lease.task, lease.device))
+
+    def end(self, device: bytes, task: int) -> bool:
+        """Free the place of ``task`` if it still has one."""
+        lease = self._by_device.get(device)
+        if lease is None or lease.task != task:
+            return False
+        del self._by_device[device]
+        self._of_version[lease.version] -= 1
+        if not self._of_version[lease.version]:
+            del self._of_version[lease.version]
+        return True
+
+    def end_older(self, version_min: int) -> int:
+        """Free the places of all leases on versions below ``version_min``; returns how many there were."""
+        if all(version >= version_min for version in self._of_version):
+            return 0
+        old = [lease for lease in self._by_device.values() if lease.version < version_min]
+        for lease in old:
+            self.end(lease.device, lease.task)
+        return len(old)
+
+    def expire(self, now: float) -> list[Lease]:
+        """Free the places whose time is over; returns their leases."""
+        expired = []
+        while self._expiry and self._expiry[0][0] <= now:
+            _, task, device = heappop(self._expiry)
+            lease = self._by_device.get(device)
+            if lease is not None and lease.task == task and lease.expires_at <= now and self.end(device, task):
+                expired.append(lease)
+        return expired
+
+
+class LeaseTime:
+    """How long a new lease lasts: four times the running p90 of observed durations, so nobody tunes timeouts.
+
+    Durations of late results count too, else a lease that is too short would never be seen to be.
+    """
+
+    MULTIPLE = 4.0
+    WINDOW = 256  #: Durations remembered; enough for a p90 within a few percent.
+    REFRESH = 32  #: Sort again after so many new ones.
+    ENOUGH = 20  #: Fewer observations than this say too little: the first lease time holds.
+
+    def __init__(self, first_s: float, min_s: float, max_s: float) -> None:
+        self._first, self._min, self._max = first_s, min_s, max_s
+        self.restore(())
+
+    @property
+    def lease_s(self) -> float:
+        return self._lease_s
+
+    def durations(self) -> tuple[float, ...]:
+        return tuple(self._durations)
+
+    def restore(self, durations: Iterable[float]) -> None:
+        self._durations = deque(durations, maxlen=self.WINDOW)
+        self._fresh = 0
+        self._lease_s = self._estimate()
+
+    def observe(self, duration_s: float) -> None:
+        self._durations.append(max(duration_s, 0.0))
+        self._fresh += 1
+        if self._fresh >= self.REFRESH or len(self._durations) == self.ENOUGH:
+            self._fresh = 0
+            self._lease_s = self._estimate()
+
+    def _estimate(self) -> float:
+        if len(self._durations) < self.ENOUGH:
+            return self._first
+        p90 = sorted(self._durations)[int(0.9 * (len(self._durations) - 1))]
+        return min(max(self.MULTIPLE * p90, self._min), self._max)

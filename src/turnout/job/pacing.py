@@ -1,0 +1,53 @@
+"""When a device that got no task shall return: an appointment book with no memory per device.
+
+Bonawitz et al. 2019 (section 2.3) call this pace steering. Ours hands out appointments one after the other at the
+rate at which the job wants to be asked. Estimating the population instead oscillates by a factor of eight.
+"""
+
+from random import Random
+
+JITTER = 0.2  #: Share of a wait by which it is spread, so that devices told the same do not come the same moment.
+BIN_S = 5.0  #: Returns are compared with appointments in bins this long.
+SHARE_MIN = 0.1  #: However few return, at most ten devices are told each moment.
+SHARE_WEIGHT = 0.3  #: How much the latest bin says about the share that returns.
+MEASURABLE = 10  #: A bin with fewer appointments than this says nothing.
+
+
+class AppointmentBook:
+    """``rate`` is asks per second wanted from waiting devices; waits lie within ``wait_min_s`` and ``wait_max_s``."""
+
+    def __init__(self, rate: float, wait_min_s: float, wait_max_s: float, next_free: float = 0.0) -> None:
+        self.rate = rate
+        self.next_free = next_free
+        self.share = 1.0  #: Observed share of told devices that do return.
+        self._min, self._max = wait_min_s, wait_max_s
+        self._booked: dict[int, int] = {}  # appointments by bin; at most wait_max_s / BIN_S entries
+        self._bin = 0
+        self._arrived = 0
+
+    def arrived(self, now: float) -> None:
+        """A device asked."""
+        current = int(now // BIN_S)
+        if current != self._bin:
+            self._compare(current)
+        self._arrived += 1
+
+    def wait(self, now: float, rng: Random, until: float | None = None) -> float:
+        """How long a device shall wait, in seconds; not past ``until`` (a waiting cohort's deadline)."""
+        self.next_free = max(self.next_free, now) + self.share / self.rate
+        self.next_free = min(self.next_free, now + self._max)
+        wait = (self.next_free - now) * (1 + JITTER * (2 * rng.random() - 1))
+        if until is not None:
+            wait = min(wait, until - now)
+        wait = min(max(wait, self._min), self._max)
+        due = int((now + wait) // BIN_S)
+        self._booked[due] = self._booked.get(due, 0) + 1
+        return wait
+
+    def _compare(self, current: int) -> None:
+        booked = self._booked.get(self._bin, 0)
+        if booked >= MEASURABLE:
+            seen = min(max(self._arrived / booked, SHARE_MIN), 1.0)
+            self.share += SHARE_WEIGHT * (seen - self.share)
+        self._booked = {due: n for due, n in self._booked.items() if due >= current}
+        self._bin, self._arrived = current, 0

@@ -1,0 +1,98 @@
+"""Who holds a place, who may have one, and under which task number."""
+
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from random import Random
+
+from turnout.job.counted import CountedTasks
+from turnout.job.leases import Lease, LeaseTime, LiveLeases
+from turnout.job.selection import CheckIn
+
+RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; the oldest beyond it may come early.
+SPENT = -1  #: Instead of a task number: this device's task of the version was refused, it gets no other.
+
+
+@dataclass(slots=True)
+class Places:
+    """The places of a job and the task numbers given out with them. Times are job time, in seconds."""
+
+    selection: CheckIn
+    lease_time: LeaseTime
+    weight_max: float  #: The cap put into each lease.
+    resend_window_s: float
+    participation_interval_s: float
+    live: LiveLeases = field(default_factory=LiveLeases)
+    next_task: int = 0
+    reserved_until: int = 0  #: Numbers below this are durable as given out.
+    _taken: dict[bytes, int] = field(default_factory=dict)  # device -> its task of this version, or SPENT
+    _recent: OrderedDict[bytes, float] = field(default_factory=OrderedDict)  # device -> when it may come again
+
+    def ask(
+        self, device: bytes, version: int, places: int, counted: CountedTasks, now: float, rng: Random
+    ) -> Lease | str:
+        """The lease that ``device`` holds already, a new one, or why it gets none now.
+
+        One task a device and version: a device that lost its place gets the same task again, so that however often
+        it trains and reports, one result counts.
+        """
+        lease = self.live.of(device)
+        if lease is not None:
+            return lease
+        free = places - len(self.live)
+        drawn = self.selection.admits(free, now, rng)
+        task = self._taken.get(device)
+        if task is not None and (task == SPENT or counted.has(version, task)):
+            return "this device has done its task of this model version"
+        if self._recent and self._recent.get(device, now) > now:
+            return "this device took part only a short while ago"
+        if not drawn:
+            return "no place is free" if free <= 0 else "others were chosen this time"
+        if task is None:
+            if self.next_task >= self.reserved_until:
+                return "task numbers are being reserved"
+            task = self._number()
+        return self._grant(device, version, task, counted, now)
+
+    def _number(self) -> int:
+        """A task number that was never given out and never will be again."""
+        self.next_task += 1
+        return self.next_task - 1
+
+    def _grant(self, device: bytes, version: int, task: int, counted: CountedTasks, now: float) -> Lease:
+        lease = Lease(version, task, device, self.weight_max, now, now + self.lease_time.lease_s)
+        self._taken[device] = task
+        self.live.add(lease)
+        counted.keep(version, lease.expires_at + self.resend_window_s)
+        if self.participation_interval_s > 0:
+            self._remember(device, now)
+        return lease
+
+    def _remember(self, device: bytes, now: float) -> None:
+        self._recent[device] = now + self.participation_interval_s
+        self._recent.move_to_end(device)
+        while len(self._recent) > RECENT_MAX or next(iter(self._recent.values())) <= now:
+            self._recent.popitem(last=False)
+
+    def reported(self, lease: Lease, now: float) -> None:
+        """A result of ``lease`` is here: its place is free, and how long it took is known."""
+        self.lease_time.observe(now - lease.granted_at)
+        self.live.end(lease.device, lease.task)
+
+    def refuse(self, lease: Lease) -> None:
+        """Its result was refused: the device gets no second try in this version."""
+        if self._taken.get(lease.device) == lease.task:
+            self._taken[lease.device] = SPENT
+
+    def new_version(self) -> None:
+        """Every device may have a task of the version that begins."""
+        self._taken.clear()
+
+    def taken(self) -> tuple[tuple[bytes, int], ...]:
+        return tuple(self._taken.items())
+
+    def recover(self, leases: Iterable[Lease], taken: Iterable[tuple[bytes, int]], reserved_until: int) -> None:
+        """Take over from an earlier process. Numbers below ``reserved_until`` may be out there: none is used again."""
+        self.live = LiveLeases(leases)
+        self._taken = dict(taken)
+        self.next_task = reserved_until

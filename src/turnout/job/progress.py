@@ -1,0 +1,37 @@
+"""How far the job got, in a small file beside its blobs: what a restart with a journal in memory has lost."""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+FILE = "progress.json"
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """As of the newest published version."""
+
+    generation: int
+    version: int
+    counted: int
+    sha256: str
+
+
+class ProgressFile:
+    """Written at each published version, without waiting for the disk: it informs people, nothing is decided by it."""
+
+    def __init__(self, folder: Path, generation: int) -> None:
+        self._path = folder / FILE
+        self._generation = generation
+        self.before = self._read()
+
+    def _read(self) -> Progress | None:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Progress)
+        except (FileNotFoundError, msgspec.MsgspecError):
+            return None
+
+    def published(self, version: int, counted: int, sha256: str) -> None:
+        unfinished = self._path.with_suffix(".unfinished")
+        unfinished.write_bytes(msgspec.json.encode(Progress(self._generation, version, counted, sha256)))
+        os.replace(unfinished, self._path)

@@ -1,0 +1,44 @@
+"""What a workflow decides: how many places a version has, and when the version closes."""
+
+from enum import Enum
+from typing import Any, Protocol
+
+
+class Verdict(Enum):
+    """What is to be done about the open version."""
+
+    WAIT = "wait"
+    CLOSE = "close"  #: Enough results: make the next version.
+    EXTEND = "extend"  #: The deadline passed below quorum: it was moved, and places were added.
+    PAUSE = "pause"  #: The deadline passed for the last time: no more tasks until a person resumes the job.
+
+
+class Workflow(Protocol):
+    """``rounds.py`` or ``buffered.py``. Times are job time, in seconds."""
+
+    name: str
+    goal: int  #: Results that close a version.
+    staleness_max: int  #: A result trained from a version older than this is refused.
+
+    def opened(self, now: float) -> None:
+        """A new version begins."""
+
+    def places(self, buffered: int) -> int:
+        """How many leases may live now, with ``buffered`` results in."""
+        ...
+
+    def verdict(self, buffered: int, live: int, now: float) -> Verdict: ...
+
+    def deadline(self) -> float | None:
+        """When to ask for a verdict again though nothing happened."""
+        ...
+
+    def resume(self, now: float) -> None:
+        """A person says: go on."""
+
+    def snapshot(self) -> dict[str, Any]: ...
+    def restore(self, state: dict[str, Any]) -> None: ...
+
+    def words(self, buffered: int, live: int, version: int, now: float) -> str:
+        """What the job waits for, for a person."""
+        ...

@@ -1,0 +1,521 @@
+"""What a job decides: tasks, results, duplicates, lateness."""
+
+import numpy as np
+
+from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
+from turnout.job.buffered import Buffered
+from turnout.job.core import TASK_BLOCK
+from turnout.job.events import Answer, Commit, Evaluate, Evaluated, Finish, Publish, Retract, Stop, Tick
+from turnout.job.rounds import Rounds
+from turnout.messages import Status, TaskResponse
+
+
+def buffered(goal: int = 2, concurrency: int = 4, staleness_max: int = 3) -> Buffered:
+    return Buffered(concurrency=concurrency, goal=goal, staleness_max=staleness_max)
+
+
+def advance(job: Job, versions: int) -> None:
+    """Close so many versions with results of devices that nobody else is."""
+    target = job.core.version + versions
+    while job.core.version < target:
+        device = f"filler-{job.tickets}"
+        job.report(device, job.ask(device))
+        job.now += 1.0
+        job.happens(Tick())
+        job.settle()
+
+
+# --- tasks --------------------------------------------------------------------------------------------------------
+
+
+def test_a_device_gets_a_task_with_the_newest_model_and_the_jobs_settings(job: Job) -> None:
+    task = job.ask("a")
+    assert task.status is Status.OK
+    assert task.task_name == "train"
+    assert task.task_data is not None
+    assert task.task_data.sha256 == blob_of(0).sha256
+    assert task.task_data.meta == {"model_version": 0, "epochs": 1}
+    assert task.lease_s == LEASE_S
+
+
+def test_a_device_that_asks_again_gets_the_same_task(job: Job) -> None:
+    first, again = job.ask("a"), job.ask("a")
+    assert first.task_id == again.task_id
+    assert job.ask("b").task_id != first.task_id
+
+
+def test_a_device_that_asks_again_later_hears_how_long_its_place_is_still_kept(job: Job) -> None:
+    job.ask("a")
+    job.now = 20.0
+    assert job.ask("a").lease_s == LEASE_S - 20.0
+
+
+def test_no_more_devices_train_at_once_than_there_are_places(job: Job) -> None:
+    for device in "abcd":
+        assert job.ask(device).status is Status.OK
+    refused = job.ask("e")
+    assert refused.status is Status.RETRY
+    assert refused.retry_wait is not None
+    assert refused.retry_wait >= 1.0
+    assert refused.message == "no place is free"
+
+
+def test_the_place_of_a_silent_device_goes_to_another_when_its_lease_expires(job: Job) -> None:
+    for device in "abcd":
+        job.ask(device)
+    job.now = LEASE_S - 0.1
+    assert job.ask("e").status is Status.RETRY
+    job.now = LEASE_S
+    assert job.ask("e").status is Status.OK
+    assert job.core.tally.lost == 4
+
+
+def test_the_place_of_a_result_goes_to_another_device(job: Job) -> None:
+    tasks = {device: job.ask(device) for device in "abcd"}
+    job.report("a", tasks["a"])
+    assert job.ask("e").status is Status.OK
+
+
+def test_a_device_gets_one_task_a_version(job: Job) -> None:
+    job.report("a", job.ask("a"))
+    again = job.ask("a")
+    assert again.status is Status.RETRY
+    assert again.message == "this device has done its task of this model version"
+    advance(job, versions=1)
+    assert job.ask("a").status is Status.OK
+
+
+def test_a_device_whose_lease_expired_gets_the_same_task_again_so_it_counts_once(job: Job) -> None:
+    first = job.ask("a")
+    job.now = LEASE_S
+    second = job.ask("a")
+    assert second.cookie == first.cookie, "the same task number"
+    job.report("a", first)
+    late = job.report("a", second)
+    job.commit()
+    answer = late()
+    assert answer is not None
+    assert answer.duplicate
+    assert job.core.tally.counted == 1
+
+
+def test_a_device_that_took_part_waits_for_the_participation_interval() -> None:
+    job = new_job(lambda: buffered(goal=1))
+    job.core.parts.places.participation_interval_s = 10.0
+    job.report("a", job.ask("a"))
+    job.settle()
+    job.now = 9.9
+    assert job.ask("a").message == "this device took part only a short while ago"
+    job.now = 10.0
+    assert job.ask("a").status is Status.OK
+
+
+def test_the_selection_names_nobody_and_is_empty_when_no_place_is_free(job: Job) -> None:
+    from turnout.job.events import SelectionAsked
+    from turnout.messages import DeviceInfo, SelectionRequest, SelectionResponse
+
+    def selection() -> object:
+        effect = job.happens(SelectionAsked(job.ticket(), SelectionRequest(DeviceInfo("s"), "job-1")))[0]
+        assert isinstance(effect, Answer)
+        assert isinstance(effect.response, SelectionResponse)
+        return effect.response.selection
+
+    assert selection() == {"*": 1}
+    for device in "abcd":
+        job.ask(device)
+    assert selection() == {}
+
+
+# --- results ------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_is_answered_only_when_its_commit_is_durable(job: Job) -> None:
+    answer = job.report("a", job.ask("a"))
+    assert answer() is None
+    job.commit()
+    told = answer()
+    assert told is not None
+    assert (told.status, told.counted, told.duplicate) == (Status.OK, True, False)
+
+
+def test_a_version_is_the_old_model_plus_the_weighted_mean_of_its_updates(job: Job) -> None:
+    """(1 * 4 + 3 * 8) / 4 = 7 and (1 * 0 + 3 * 4) / 4 = 3."""
+    first, second = job.ask("a"), job.ask("b")
+    job.report("a", first, (4.0, 0.0), examples=1)
+    job.commit()
+    job.report("b", second, (8.0, 4.0), examples=3)
+    effects = job.commit()
+    published = [effect for effect in effects if isinstance(effect, Publish)]
+    assert [effect.version for effect in published] == [1]
+    assert published[0].model.tolist() == [7.0, 3.0]
+
+
+def test_a_claim_of_many_examples_weighs_no_more_than_the_lease_allows(job: Job) -> None:
+    """The cap is 10: (10 * 1 + 10 * 3) / 20 = 2."""
+    first, second = job.ask("a"), job.ask("b")
+    job.report("a", first, (1.0, 0.0), examples=1e9)
+    job.commit()
+    job.report("b", second, (3.0, 0.0), examples=10)
+    job.commit()
+    assert job.core.model.tolist() == [2.0, 0.0]
+
+
+def test_with_uniform_weights_the_number_of_examples_does_not_matter() -> None:
+    job = new_job(buffered, by_examples=False)
+    first, second = job.ask("a"), job.ask("b")
+    job.report("a", first, (1.0, 0.0), examples=9)
+    job.commit()
+    job.report("b", second, (3.0, 0.0), examples=1)
+    job.commit()
+    assert job.core.model.tolist() == [2.0, 0.0]
+
+
+def test_a_stale_update_is_discounted_but_the_divisor_is_not() -> None:
+    """Discounts 1/(1+s): b is one version old, so (1 * 2 + 1/2 * 4) / 2 = 2."""
+    job = new_job(buffered, discount=lambda staleness: 1 / (1 + staleness))
+    old = job.ask("b")
+    advance(job, versions=1)
+    before = job.core.model.copy()
+    job.report("a", job.ask("a"), (2.0, 0.0))
+    job.commit()
+    job.report("b", old, (4.0, 0.0))
+    job.commit()
+    assert (job.core.model - before).tolist() == [2.0, 0.0]
+    assert job.core.tally.staleness == {0: 3, 1: 1}
+
+
+def test_a_late_result_counts_while_its_version_is_not_too_stale(job: Job) -> None:
+    task = job.ask("a")
+    job.now = LEASE_S + 1
+    job.happens(Tick())
+    answer = job.report("a", task)
+    job.settle()
+    told = answer()
+    assert told is not None
+    assert told.counted
+
+
+def test_a_result_of_a_version_out_of_the_window_is_refused_with_the_reason(job: Job) -> None:
+    task = job.ask("slow")
+    advance(job, versions=4)
+    told = job.report("slow", task)()
+    assert told is not None
+    assert (told.status, told.counted) == (Status.NO_TASK, False)
+    assert told.message is not None
+    assert "trained from model version 0, now it is 4" in told.message
+    assert job.core.tally.refused == {"too_stale": 1}
+
+
+def test_a_result_without_a_lease_is_refused(job: Job) -> None:
+    told = job.report("a", TaskResponse(Status.OK, task_id="made up"))()
+    assert told is not None
+    assert (told.status, told.counted) == (Status.NO_TASK, False)
+    assert job.core.tally.refused == {"not_leased": 1}
+
+
+def test_a_result_under_another_devices_lease_is_refused(job: Job) -> None:
+    told = job.report("b", job.ask("a"))()
+    assert told is not None
+    assert told.status is Status.NO_TASK
+    assert job.core.tally.refused == {"other_device": 1}
+
+
+def test_a_refused_update_changes_nothing_says_why_and_frees_its_place(job: Job) -> None:
+    task = job.ask("a")
+    told = job.report("a", task, (1.0, 2.0, 3.0))()
+    assert told is not None
+    assert (told.status, told.counted) == (Status.ERROR, False)
+    assert told.message is not None
+    assert "2 numbers are expected" in told.message
+    assert job.core.parts.aggregator.count == 0
+    assert len(job.core.parts.places.live) == 0
+
+
+def test_a_device_whose_update_was_refused_gets_no_second_try_in_the_version(job: Job) -> None:
+    job.report("a", job.ask("a"), (float("nan"), 0.0))
+    assert job.ask("a").status is Status.RETRY
+
+
+def test_a_device_that_reports_a_failure_is_not_counted(job: Job) -> None:
+    from turnout.job.events import Result
+    from turnout.messages import DeviceInfo, ResultReport
+
+    task = job.ask("a")
+    report = ResultReport(DeviceInfo("a"), "job-1", task.task_id or "", "train", memoryview(b""), status="ERROR")
+    effect = job.happens(Result(job.ticket(), report))[0]
+    assert isinstance(effect, Answer)
+    assert effect.response.status is Status.ERROR
+    assert job.core.tally.refused == {"device_failed": 1}
+
+
+# --- duplicates ---------------------------------------------------------------------------------------------------
+
+
+def test_a_duplicate_of_a_staged_result_is_answered_together_with_it(job: Job) -> None:
+    task = job.ask("a")
+    first = job.report("a", task)
+    again = job.report("a", task)
+    assert first() is None
+    assert again() is None
+    job.commit()
+    told = again()
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, True)
+    assert job.core.tally.counted == 1
+
+
+def test_a_duplicate_of_a_counted_result_is_answered_at_once_and_the_first_body_wins(job: Job) -> None:
+    task = job.ask("a")
+    job.report("a", task, (1.0, 0.0))
+    job.commit()
+    told = job.report("a", task, (100.0, 0.0))()
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, True)
+    assert job.core.parts.aggregator.snapshot()[0].tolist() == [1.0, 0.0]
+
+
+def test_a_duplicate_is_known_as_such_even_when_its_version_is_too_stale(job: Job) -> None:
+    task = job.ask("a")
+    job.report("a", task)
+    advance(job, versions=5)
+    told = job.report("a", task)()
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, True)
+
+
+def test_beyond_the_resend_window_nobody_knows(job: Job) -> None:
+    task = job.ask("a")
+    job.report("a", task)
+    advance(job, versions=5)
+    job.now += LEASE_S + RESEND_S
+    advance(job, versions=1)
+    told = job.report("a", task)()
+    assert told is not None
+    assert told.counted is False
+    assert job.core.tally.refused == {"too_old": 1}
+
+
+# --- offers -------------------------------------------------------------------------------------------------------
+
+
+def test_a_result_that_would_be_taken_is_asked_for(job: Job) -> None:
+    told = job.offer("a", job.ask("a").task_id or "")
+    assert told is not None
+    assert (told.status, told.counted) == (Status.OK, False)
+
+
+def test_a_result_that_would_be_refused_is_refused_unseen(job: Job) -> None:
+    told = job.offer("a", "made up")
+    assert told is not None
+    assert told.status is Status.NO_TASK
+
+
+def test_a_result_that_is_counted_already_need_not_be_sent_again(job: Job) -> None:
+    task = job.ask("a")
+    job.report("a", task)
+    assert job.offer("a", task.task_id or "") is None, "not durable yet"
+    job.commit()
+    told = job.offer("a", task.task_id or "")
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, True)
+
+
+# --- versions -----------------------------------------------------------------------------------------------------
+
+
+def test_nobody_sees_a_version_before_its_commit(job: Job) -> None:
+    job.report("a", job.ask("a"))
+    job.commit()
+    last = job.report("b", job.ask("b"))
+    assert isinstance(job.committing, Commit)
+    assert job.committing.snapshot.version == 1
+    ticket = job.ticket()
+    from turnout.job.events import TaskAsked
+    from turnout.messages import DeviceInfo, TaskRequest
+
+    assert job.happens(TaskAsked(ticket, TaskRequest(DeviceInfo("c"), "job-1"))) == [], "held"
+    assert last() is None
+    job.commit()
+    held = job.answers[ticket]
+    assert isinstance(held, TaskResponse)
+    assert held.task_data is not None
+    assert held.task_data.meta["model_version"] == 1
+
+
+def test_results_beyond_the_goal_go_to_the_next_version_at_their_new_staleness(job: Job) -> None:
+    tasks = {device: job.ask(device) for device in "abc"}
+    job.report("a", tasks["a"])
+    job.report("b", tasks["b"])
+    third = job.report("c", tasks["c"])
+    job.commit()
+    assert third() is None, "a is durable; a and b close the version"
+    job.commit()
+    assert job.core.version == 1
+    assert job.core.parts.aggregator.count == 1
+    assert job.core.tally.staleness == {0: 2, 1: 1}
+
+
+def test_the_model_of_an_old_version_lives_until_its_last_lease_has_ended_durably(job: Job) -> None:
+    slow = job.ask("slow")
+    advance(job, versions=1)
+    assert not [effect for effect in job.effects if isinstance(effect, Retract)]
+    again = job.ask("slow")
+    assert again.task_id == slow.task_id
+    job.report("slow", slow)
+    assert not [effect for effect in job.effects if isinstance(effect, Retract)], "a restart may still need it"
+    job.now += 1.0
+    job.happens(Tick())
+    job.settle()
+    assert [effect.blob for effect in job.effects if isinstance(effect, Retract)] == [blob_of(0)]
+
+
+def test_a_commit_waits_after_the_last_one_but_a_full_buffer_does_not(job: Job) -> None:
+    tasks = {device: job.ask(device) for device in "ab"}
+    job.report("a", tasks["a"])
+    job.commit()
+    job.report("b", tasks["b"])
+    assert job.committing is not None, "two of two: at once"
+    job.commit()
+    job.between_s = 0.0
+    job.report("c", job.ask("c"))
+    assert job.committing is None, "one of two: not within ten times the last commit's duration"
+    due = job.core.next_tick(job.now)
+    assert due == job.now + 0.01
+    job.now = due
+    job.happens(Tick())
+    assert job.committing is not None
+
+
+def test_task_numbers_are_reserved_again_before_the_block_is_used_up(job: Job) -> None:
+    reserved = job.core.parts.places.reserved_until
+    assert reserved == TASK_BLOCK
+    job.core.parts.places.next_task = reserved // 2 + 1
+    job.now = 1.0
+    job.happens(Tick())
+    job.commit()
+    assert job.core.parts.places.reserved_until == reserved // 2 + 1 + TASK_BLOCK
+
+
+def test_no_task_is_given_under_a_number_that_is_not_durably_reserved(job: Job) -> None:
+    job.core.parts.places.next_task = job.core.parts.places.reserved_until
+    assert job.ask("a").message == "task numbers are being reserved"
+
+
+# --- rounds -------------------------------------------------------------------------------------------------------
+
+
+def test_a_round_refuses_the_results_that_came_after_it() -> None:
+    job = new_job(lambda: Rounds(goal=2, over_selection=1.5, deadline_s=30.0, quorum=1.0, extensions_max=1))
+    tasks = {device: job.ask(device) for device in "abc"}
+    assert job.ask("d").status is Status.RETRY, "three were asked for two results"
+    job.report("a", tasks["a"])
+    job.commit()
+    job.report("b", tasks["b"])
+    job.commit()
+    told = job.report("c", tasks["c"])()
+    assert told is not None
+    assert told.status is Status.NO_TASK
+    assert job.core.version == 1
+
+
+def test_a_device_of_a_closed_round_gets_a_task_of_the_next() -> None:
+    job = new_job(lambda: Rounds(goal=1, over_selection=2.0, deadline_s=30.0, quorum=1.0, extensions_max=1))
+    slow, fast = job.ask("slow"), job.ask("fast")
+    job.report("fast", fast)
+    job.commit()
+    again = job.ask("slow")
+    assert again.task_id != slow.task_id
+    assert again.task_data is not None
+    assert again.task_data.meta["model_version"] == 1
+
+
+def test_a_paused_round_says_why() -> None:
+    job = new_job(lambda: Rounds(goal=2, over_selection=1.0, deadline_s=30.0, quorum=1.0, extensions_max=0))
+    job.now = 30.0
+    job.happens(Tick())
+    assert "0 of 2 updates" in job.core.warnings[0]
+    assert job.ask("a").status is Status.RETRY
+
+
+# --- the end ------------------------------------------------------------------------------------------------------
+
+
+def test_a_job_ends_at_its_last_version_after_everybody_was_answered() -> None:
+    job = new_job(buffered, versions_max=1)
+    tasks = {device: job.ask(device) for device in "abc"}
+    job.report("a", tasks["a"])
+    job.commit()
+    job.report("b", tasks["b"])
+    third = job.report("c", tasks["c"])
+    effects = job.commit()
+    assert effects[-1] == Finish(aborted=False, reason="version 1 is the last")
+    told = third()
+    assert told is not None
+    assert (told.status, told.counted) == (Status.NO_TASK, False)
+    assert job.ask("d").status is Status.DONE
+
+
+def test_a_job_that_a_person_stops_puts_what_it_acknowledged_into_the_model() -> None:
+    job = new_job(buffered)
+    job.report("a", job.ask("a"), (4.0, 0.0))
+    job.commit()
+    job.happens(Stop("enough"))
+    assert job.committing is not None
+    effects = job.commit()
+    assert effects[-1] == Finish(aborted=True, reason="enough")
+    assert job.core.model.tolist() == [4.0, 0.0]
+
+
+def test_a_job_ends_when_its_time_is_over() -> None:
+    job = new_job(buffered, time_max_s=100.0)
+    assert job.core.next_tick(job.now) == 100.0
+    job.now = 100.0
+    assert job.happens(Tick())[-1] == Finish(aborted=False, reason="the job ran for 100 s")
+
+
+def test_the_last_version_is_evaluated_before_the_end_is_announced() -> None:
+    job = new_job(lambda: buffered(goal=1), versions_max=1)
+    job.core.parts.evaluation.every = 100
+    job.report("a", job.ask("a"))
+    effects = job.commit()
+    assert any(isinstance(effect, Evaluate) and effect.version == 1 for effect in effects)
+    assert not any(isinstance(effect, Finish) for effect in effects)
+    assert isinstance(job.happens(Evaluated(1, {"accuracy": 0.9}))[-1], Finish)
+    assert job.core.parts.evaluation.metrics == {"accuracy": 0.9}
+
+
+def test_a_failed_evaluation_is_a_warning() -> None:
+    job = new_job(lambda: buffered(goal=1))
+    job.core.parts.evaluation.every = 1
+    job.report("a", job.ask("a"))
+    job.commit()
+    job.happens(Evaluated(1, None, "ValueError: no data"))
+    assert job.core.warnings == ["evaluating version 1 failed: ValueError: no data"]
+    assert job.core.state == "OPEN"
+
+
+def test_only_the_newest_version_waits_for_a_running_evaluation() -> None:
+    job = new_job(lambda: buffered(goal=1))
+    job.core.parts.evaluation.every = 1
+    for device in "abc":
+        job.report(device, job.ask(device))
+        job.commit()
+    started = [effect.version for effect in job.effects if isinstance(effect, Evaluate)]
+    assert started == [1]
+    effects = job.happens(Evaluated(1, {}))
+    assert [effect.version for effect in effects if isinstance(effect, Evaluate)] == [3]
+
+
+def test_a_job_whose_model_would_not_be_finite_is_aborted_with_its_last_good_model() -> None:
+    job = new_job(lambda: buffered(goal=1))
+    huge = np.finfo(np.float32).max / 200
+    for index in range(300):
+        job.report(f"device-{index}", job.ask(f"device-{index}"), (float(huge), 0.0))
+        job.settle()
+        if job.core.ended:
+            break
+    last = job.effects[-1]
+    assert isinstance(last, Finish)
+    assert last.aborted
+    assert "training diverges" in last.reason
+    assert np.isfinite(job.core.model).all()

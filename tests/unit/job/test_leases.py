@@ -1,0 +1,100 @@
+"""Leases: sealed by one job for one device, live until result or expiry."""
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+
+from hypothesis import given
+from hypothesis import strategies as st
+from turnout.job.leases import TASK_ID_CHARS, Lease, LeaseTime, LiveLeases, Seal, device_hash
+
+KEY = b"k" * 32
+LEASE = Lease(version=7, task=42, device=device_hash("a"), weight_max=100.0, granted_at=3.0, expires_at=63.0)
+
+
+def test_a_sealed_lease_opens_to_itself() -> None:
+    seal = Seal("job-1", KEY)
+    assert seal.open(seal.close(LEASE)) == LEASE
+
+
+def test_the_same_lease_always_gives_the_same_task_id() -> None:
+    assert Seal("job-1", KEY).close(LEASE) == Seal("job-1", KEY).close(LEASE)
+
+
+def test_a_lease_of_another_job_or_key_does_not_open() -> None:
+    task_id = Seal("job-1", KEY).close(LEASE)
+    assert Seal("job-2", KEY).open(task_id) is None
+    assert Seal("job-1", b"other").open(task_id) is None
+
+
+@given(st.integers(0, TASK_ID_CHARS * 6 - 1))
+def test_a_lease_with_any_bit_changed_does_not_open(bit: int) -> None:
+    seal = Seal("job-1", KEY)
+    task_id = seal.close(LEASE)
+    sealed = bytearray(urlsafe_b64decode(task_id + "=" * (-len(task_id) % 4)))
+    sealed[bit // 8 % len(sealed)] ^= 1 << bit % 8
+    assert seal.open(urlsafe_b64encode(sealed).decode().rstrip("=")) is None
+
+
+@given(st.text(max_size=200))
+def test_no_text_that_was_not_sealed_opens(text: str) -> None:
+    assert Seal("job-1", KEY).open(text) is None
+
+
+def lease(device: str, task: int, expires_at: float, version: int = 0) -> Lease:
+    return Lease(version, task, device_hash(device), 1.0, 0.0, expires_at)
+
+
+def test_a_device_has_one_live_lease_until_it_ends() -> None:
+    live = LiveLeases([lease("a", 1, 10.0)])
+    assert live.of(device_hash("a")) == lease("a", 1, 10.0)
+    assert not live.end(device_hash("a"), task=2), "not its task"
+    assert live.end(device_hash("a"), task=1)
+    assert live.of(device_hash("a")) is None
+    assert len(live) == 0
+
+
+def test_leases_expire_in_the_order_of_their_time_not_of_their_grant() -> None:
+    live = LiveLeases([lease("a", 1, 30.0), lease("b", 2, 10.0), lease("c", 3, 20.0)])
+    assert [each.task for each in live.expire(now=20.0)] == [2, 3]
+    assert [each.task for each in live.expire(now=29.9)] == []
+    assert [each.task for each in live.expire(now=30.0)] == [1]
+
+
+def test_a_lease_that_ended_does_not_expire_the_next_one_of_its_device() -> None:
+    live = LiveLeases([lease("a", 1, 10.0)])
+    live.end(device_hash("a"), 1)
+    live.add(lease("a", 2, 50.0))
+    assert live.expire(now=20.0) == []
+    assert live.of(device_hash("a")) == lease("a", 2, 50.0)
+
+
+def test_the_same_task_given_again_lives_until_its_new_time() -> None:
+    live = LiveLeases([lease("a", 1, 10.0)])
+    live.end(device_hash("a"), 1)
+    live.add(lease("a", 1, 50.0))
+    assert live.expire(now=20.0) == []
+    assert [each.task for each in live.expire(now=50.0)] == [1]
+
+
+def test_leases_of_versions_out_of_the_window_are_ended_together() -> None:
+    live = LiveLeases([lease("a", 1, 90.0, version=1), lease("b", 2, 90.0, version=2), lease("c", 3, 90.0, version=2)])
+    assert live.on(2) == 2
+    assert live.end_older(version_min=2) == 1
+    assert [each.task for each in live.all()] == [2, 3]
+
+
+def test_a_lease_lasts_four_times_the_p90_of_observed_durations() -> None:
+    time = LeaseTime(first_s=60.0, min_s=1.0, max_s=600.0)
+    assert time.lease_s == 60.0, "nothing observed yet"
+    for duration_s in range(1, 21):
+        time.observe(float(duration_s))
+    assert time.lease_s == 4 * 18.0, "18 is the 90th percentile of 1..20"
+
+
+def test_a_lease_stays_within_its_bounds() -> None:
+    time = LeaseTime(first_s=60.0, min_s=5.0, max_s=100.0)
+    for _ in range(20):
+        time.observe(0.001)
+    assert time.lease_s == 5.0
+    for _ in range(LeaseTime.WINDOW + LeaseTime.REFRESH):
+        time.observe(1000.0)
+    assert time.lease_s == 100.0

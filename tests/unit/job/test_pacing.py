@@ -1,0 +1,68 @@
+"""Who gets a free place, and when the others come back."""
+
+from random import Random
+
+from turnout.job.pacing import AppointmentBook
+from turnout.job.selection import CheckIn
+
+
+def test_waiting_devices_are_told_to_come_at_the_wanted_rate() -> None:
+    book = AppointmentBook(rate=10.0, wait_min_s=0.0, wait_max_s=1000.0)
+    rng = Random(1)
+    returns = sorted(book.wait(now=0.0, rng=rng) for _ in range(500))
+    assert 40 < returns[-1] < 60, "500 devices at 10 a second take 50 s, jitter aside"
+    in_the_middle = sum(20 <= at < 30 for at in returns)
+    assert 85 < in_the_middle < 115
+
+
+def test_waits_stay_within_their_bounds() -> None:
+    book = AppointmentBook(rate=1.0, wait_min_s=2.0, wait_max_s=30.0)
+    rng = Random(1)
+    waits = [book.wait(now=0.0, rng=rng) for _ in range(200)]
+    assert min(waits) >= 2.0
+    assert max(waits) <= 30.0
+
+
+def test_nobody_is_sent_past_the_deadline_of_a_waiting_cohort() -> None:
+    book = AppointmentBook(rate=0.01, wait_min_s=1.0, wait_max_s=1000.0)
+    assert book.wait(now=0.0, rng=Random(1), until=7.0) == 7.0
+
+
+def test_when_only_half_of_the_devices_return_twice_as_many_are_told() -> None:
+    """A told device returns with probability one half; the asks must settle near the wanted rate."""
+    book, rng = AppointmentBook(rate=20.0, wait_min_s=0.0, wait_max_s=60.0), Random(1)
+    due = [rng.random() * 10 for _ in range(2000)]
+    asks_late = 0
+    while due:
+        due.sort()
+        now = due.pop(0)
+        if now > 300:
+            break
+        book.arrived(now)
+        asks_late += now > 200
+        wait = book.wait(now, rng)
+        due.append(now + wait if rng.random() < 0.5 else now + wait + 60 * rng.random())
+    assert 0.1 <= book.share <= 1.0
+    assert 14 < asks_late / 100 < 30
+
+
+def test_a_free_place_goes_to_the_device_that_asks() -> None:
+    assert CheckIn(window_s=0.2).admits(free=1, now=0.0, rng=Random(1))
+
+
+def test_nobody_gets_a_place_when_none_is_free() -> None:
+    assert not CheckIn(window_s=0.2).admits(free=0, now=0.0, rng=Random(1))
+
+
+def test_when_many_ask_for_few_places_chance_decides() -> None:
+    """1,000 asks a second and one free place at a time: an ask has one chance in 200."""
+    selection, rng = CheckIn(window_s=0.2), Random(1)
+    for tick in range(5000):
+        selection.admits(free=0, now=tick / 1000, rng=rng)
+    drawn = sum(selection.admits(free=1, now=5 + tick / 1000, rng=rng) for tick in range(10_000))
+    assert 25 < drawn < 85
+
+
+def test_without_a_window_the_first_that_asks_wins() -> None:
+    selection, rng = CheckIn(window_s=0.0), Random(1)
+    assert all(selection.admits(free=1, now=tick / 1000, rng=rng) for tick in range(1000))

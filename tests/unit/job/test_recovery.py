@@ -1,0 +1,142 @@
+"""What a job does when a commit fails, and when its process was killed."""
+
+from tests.unit.job.a_job import Job, new_job
+from turnout.job.buffered import Buffered
+from turnout.job.core import RETRY_COMMIT_S, TASK_BLOCK
+from turnout.job.events import Tick
+from turnout.messages import Status
+
+
+def test_nobody_is_told_counted_when_the_commit_failed(job: Job) -> None:
+    answer = job.report("a", job.ask("a"))
+    job.fail_commit()
+    told = answer()
+    assert told is not None
+    assert (told.status, told.counted) == (Status.RETRY, False)
+    assert job.core.parts.aggregator.count == 0
+    assert "disk full" in job.core.warnings[0]
+
+
+def test_a_result_sent_again_after_a_failed_commit_counts_once(job: Job) -> None:
+    task = job.ask("a")
+    job.report("a", task)
+    job.fail_commit()
+    job.now = 2.0
+    again = job.report("a", task)
+    job.commit()
+    told = again()
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, False)
+    assert job.core.parts.aggregator.snapshot()[0].tolist() == [1.0, 0.0]
+
+
+def test_results_staged_while_the_commit_failed_are_not_lost_silently(job: Job) -> None:
+    first, second = job.ask("a"), job.ask("b")
+    job.core.parts.workflow = Buffered(4, 8, 3)
+    job.report("a", first)
+    staged_meanwhile = job.report("b", second)
+    job.fail_commit()
+    told = staged_meanwhile()
+    assert told is not None
+    assert told.status is Status.RETRY
+
+
+def test_a_commit_that_failed_but_happened_counts(job: Job) -> None:
+    answer = job.report("a", job.ask("a"))
+    job.fail_commit(but_it_happened=True)
+    told = answer()
+    assert told is not None
+    assert told.counted
+
+
+def test_a_version_whose_commit_failed_was_never_there(job: Job) -> None:
+    tasks = {device: job.ask(device) for device in "ab"}
+    job.report("a", tasks["a"])
+    job.commit()
+    job.report("b", tasks["b"])
+    job.fail_commit()
+    assert job.core.version == 0
+    assert job.core.model.tolist() == [0.0, 0.0]
+    assert job.core.parts.aggregator.count == 1, "a is durable"
+    given = job.ask("c").task_data
+    assert given is not None
+    assert given.meta["model_version"] == 0
+
+
+def test_after_a_failed_commit_the_next_try_waits(job: Job) -> None:
+    job.report("a", job.ask("a"))
+    job.fail_commit()
+    job.report("b", job.ask("b"))
+    assert job.committing is None
+    due = job.core.next_tick(job.now)
+    assert due == 0.02 + RETRY_COMMIT_S
+    job.now = due
+    job.happens(Tick())
+    assert job.committing is not None
+
+
+def test_a_restarted_job_goes_on_where_its_last_commit_was(job: Job) -> None:
+    task = job.ask("a")
+    job.report("a", task)
+    job.commit()
+    job.report("b", job.ask("b"))  # staged, never committed
+    again = job.restart()
+    assert again.core.parts.aggregator.snapshot()[0].tolist() == [1.0, 0.0]
+    told = again.report("a", task)()
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, True)
+
+
+def test_a_result_that_was_staged_when_the_job_was_killed_counts_when_it_is_sent_again(job: Job) -> None:
+    task = job.ask("b")
+    unanswered = job.report("b", task)
+    again = job.restart()
+    assert unanswered() is None
+    answer = again.report("b", task)
+    again.settle()
+    told = answer()
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, False)
+
+
+def test_a_restarted_job_never_gives_a_number_twice(job: Job) -> None:
+    job.ask("a")
+    again = job.restart()
+    given = again.ask("b").cookie
+    assert given == {"model_version": 0, "device_selection_id": TASK_BLOCK + 1}
+
+
+def test_live_leases_survive_with_the_commits(job: Job) -> None:
+    slow = job.ask("slow")
+    job.report("a", job.ask("a"))
+    job.commit()
+    again = job.restart()
+    assert again.ask("slow").task_id == slow.task_id
+
+
+def test_requests_before_the_first_commit_of_a_process_are_held(job: Job) -> None:
+    from turnout.job.core import JobCore
+    from turnout.job.events import TaskAsked
+    from turnout.messages import DeviceInfo, TaskRequest, TaskResponse
+
+    fresh = Job(JobCore(job.core.rules, job.remake(), job.core.model), job.journal)
+    fresh.take(fresh.core.start(0.0, job.journal.load()))
+    assert fresh.core.state == "RECOVER"
+    ticket = fresh.ticket()
+    assert fresh.happens(TaskAsked(ticket, TaskRequest(DeviceInfo("a"), "job-1"))) == []
+    fresh.commit()
+    answer = fresh.answers[ticket]
+    assert isinstance(answer, TaskResponse)
+    assert answer.status is Status.OK
+
+
+def test_the_first_commit_is_tried_again_until_it_succeeds() -> None:
+    job = new_job(lambda: Buffered(4, 2, 3))
+    fresh = Job(job.core.__class__(job.core.rules, job.remake(), job.core.model))
+    fresh.take(fresh.core.start(0.0, None))
+    fresh.fail_commit()
+    assert fresh.core.next_tick(0.0) == 1.0
+    fresh.now = 1.0
+    fresh.happens(Tick())
+    fresh.commit()
+    assert fresh.ask("a").status is Status.OK
