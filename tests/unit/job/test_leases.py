@@ -4,6 +4,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from hypothesis import given
 from hypothesis import strategies as st
+
 from turnout.job.leases import TASK_ID_CHARS, Lease, LeaseTime, LiveLeases, Seal, device_hash
 
 KEY = b"k" * 32
