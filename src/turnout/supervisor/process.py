@@ -81,7 +81,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         self._timer = self._loop.call_later(0, lambda: None)
-        serving = asyncio.create_task(self._channel.serve(self._runtime.supervisor))
+        serving = asyncio.create_task(self._channel.serve(runtime.supervisor_path(self._runtime.folder)))
         self._do(self._children.add("control", Kind.CONTROL))
         for number in range(self._gateways):
             self._do(self._children.add(f"gateway {number}", Kind.GATEWAY))
@@ -173,7 +173,7 @@ class Supervisor:
             return commands.job(self._channel.job(which), self._lifeline), ()
         if kind == "gateway":
             fd = self._devices.fileno()
-            return commands.gateway(int(which), fd, self._runtime.feed, self._lifeline), (fd,)
+            return commands.gateway(int(which), fd, runtime.feed_path(self._runtime.folder), self._lifeline), (fd,)
         fd = self._api.fileno()
         return commands.control(fd, self._runtime.folder, self._data, self._lifeline), (fd,)
 

@@ -30,20 +30,20 @@ class Runtime:
     folder: Path
     lock_fd: int
 
-    @property
-    def feed(self) -> Path:
-        """Where control tells gateways which jobs run."""
-        return self.folder / "feed"
-
-    @property
-    def supervisor(self) -> Path:
-        """Where control asks for job processes."""
-        return self.folder / "supervisor"
-
     def release(self) -> None:
         """Remove the folder and give up the lock; the processes of this server must have ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self.lock_fd)
+
+
+def feed_path(folder: Path) -> Path:
+    """Where control tells gateways which jobs run."""
+    return folder / "feed"
+
+
+def supervisor_path(folder: Path) -> Path:
+    """Where control orders job processes."""
+    return folder / "supervisor"
 
 
 def job_address(folder: Path, job_id: str) -> Path:

@@ -1,0 +1,70 @@
+"""Reads a submitted job folder in a process of its own: it may hold code (``model.py``), which may hang or crash.
+
+``python -m turnout.control.check FOLDER`` prints what gateways must know of the job, or what is wrong, as JSON.
+"""
+
+import asyncio
+import contextlib
+import sys
+from pathlib import Path
+
+import msgspec
+
+from turnout.errors import JobFolderError
+from turnout.messages import Message, RunningJob
+from turnout.supervisor.commands import PYTHON, environment
+
+CHECK_TIMEOUT_S = 60.0
+ANSWER_BYTES_MAX = 1 << 20
+
+
+class Checked(Message, frozen=True):
+    """``job`` without an id, or the ``error``."""
+
+    job: RunningJob | None = None
+    error: str = ""
+
+
+async def check(folder: Path) -> RunningJob:
+    """What gateways must know of the job in ``folder``; its id is empty. Raises JobFolderError."""
+    process = await asyncio.create_subprocess_exec(
+        *PYTHON,
+        "turnout.control.check",
+        str(folder),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        env=environment(),
+    )
+    try:
+        output, _ = await asyncio.wait_for(process.communicate(), CHECK_TIMEOUT_S)
+    except TimeoutError:
+        raise JobFolderError(f"reading the job folder took longer than {CHECK_TIMEOUT_S:.0f} s") from None
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    try:
+        checked = msgspec.json.decode(output[:ANSWER_BYTES_MAX], type=Checked)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise JobFolderError(f"reading the job folder ended with exit code {process.returncode}") from None
+    if checked.job is None:
+        raise JobFolderError(checked.error)
+    return checked.job
+
+
+def read(folder: Path) -> Checked:
+    """Read the folder in this process."""
+    from turnout.job.folder import load_job_folder
+
+    try:
+        job = load_job_folder(folder)
+    except JobFolderError as error:
+        return Checked(error=str(error).replace(f"{folder}: ", ""))
+    meta = {"edge_method": job.spec.edge_method}
+    return Checked(RunningJob("", job.spec.name, meta, job.device_config, job.spec.eligibility))
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
+        answer = read(Path(sys.argv[1]))
+    print(msgspec.json.encode(answer).decode())

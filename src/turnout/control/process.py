@@ -1,0 +1,83 @@
+"""The control process: API, store, feed and the supervisor's reports on one loop."""
+
+import argparse
+import asyncio
+import socket
+import time
+from functools import partial
+from pathlib import Path
+
+import uvicorn
+
+from turnout import lifeline
+from turnout.control.api import Api
+from turnout.control.feed import FeedServer
+from turnout.control.jobs import Jobs
+from turnout.control.questions import Questions
+from turnout.control.store import Store
+from turnout.control.supervised import SupervisorLink
+from turnout.messages import JobLaunched, LifeCycleEvent
+from turnout.supervisor.runtime import feed_path, supervisor_path
+from turnout.transport.unix import UnixTransport
+
+SHUTDOWN_GRACE_S = 2  #: How long open API requests may take to end.
+CONNECTIONS_MAX = 200
+
+
+async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int) -> None:
+    """Serve until SIGTERM or the end of the lifeline."""
+    store = Store(data / "control.sqlite")
+    link = SupervisorLink()
+    questions = Questions(UnixTransport())
+
+    def publish(event: LifeCycleEvent) -> None:
+        match event:
+            case JobLaunched():
+                questions.watch(event.job)
+            case _:
+                questions.forget(event.job_id)
+        feed.publish(event)
+
+    jobs = Jobs(store, data, runtime, link.order, publish, time.time)
+    for job in jobs.running.values():
+        questions.watch(job)
+    feed = FeedServer(jobs.running.values)
+    api = Api(store, jobs, questions, feed.gateways, data)
+    server = uvicorn.Server(
+        uvicorn.Config(
+            api.app(),
+            log_level="warning",
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            server_header=False,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
+        )
+    )
+    loop = asyncio.get_running_loop()
+    lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, setattr, server, "should_exit", True))
+    async with asyncio.TaskGroup() as tasks:
+        others = [
+            tasks.create_task(feed.serve(feed_path(runtime))),
+            tasks.create_task(link.follow(supervisor_path(runtime), jobs.heard)),
+        ]
+        await server.serve(sockets=[listen])
+        for task in others:
+            task.cancel()
+    store.close()
+
+
+def main() -> None:
+    """``python -m turnout.control.process``: started by the supervisor, see ``supervisor/commands.py``."""
+    parser = argparse.ArgumentParser(prog="turnout.control.process")
+    parser.add_argument("--listen-fd", type=int, required=True)
+    parser.add_argument("--runtime", type=Path, required=True)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--lifeline-fd", type=int, required=True)
+    given = parser.parse_args()
+    asyncio.run(run(socket.socket(fileno=given.listen_fd), given.runtime, given.data, given.lifeline_fd))
+
+
+if __name__ == "__main__":
+    main()
