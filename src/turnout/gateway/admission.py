@@ -1,0 +1,72 @@
+"""Who is let in, and for how long: every limit of a gateway, and the pure arithmetic on them."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class GatewayLimits:
+    """The bounds of one gateway process. The defaults suit phones on mobile networks and one machine of a few GB."""
+
+    #: Connections open at once; one more is told 503 and closed. About 10 kB each while idle; keep it below the
+    #: limit of open files (``ulimit -n``) of the process.
+    connections_max: int = 50_000
+    #: How many more may be told so at the same time; beyond these, connections are closed without a word.
+    connections_spare: int = 256
+    #: Requests of one connection that are answered at the same time; beyond it nothing more is read from it.
+    #: Devices send one at a time; proxies seldom more than a few.
+    pipeline_max: int = 16
+
+    #: Path and query. A result carries its metrics and its task id in the query.
+    target_bytes_max: int = 8 * 1024
+    #: Request line and all headers together.
+    head_bytes_max: int = 16 * 1024
+    headers_max: int = 64
+    #: Body of a job, task or selection request: a few names and a cookie.
+    body_bytes_max: int = 64 * 1024
+    #: Body of a result, whatever the job. The job's own limit, from the size of its model, is lower. Keep it below
+    #: the frames' payload limit, and at least 4 bytes for each parameter of the largest model.
+    result_bytes_max: int = 256 * 1024 * 1024
+    #: A larger result is offered to its job before it is read, which costs a round trip inside the server. Set it to
+    #: what arrives in one read anyway.
+    ask_first_bytes: int = 16 * 1024
+    #: Larger JSON results are decoded in a worker process: decoding holds the interpreter for about 1 ms per 50 kB.
+    inline_decode_bytes: int = 64 * 1024
+    #: JSON results that wait for a decoding worker; beyond it, 503.
+    decode_queue_max: int = 32
+
+    #: A kept-alive connection without a request. Set it above the pause between a device's requests, so that a busy
+    #: device keeps its connection, and below that of any proxy in front.
+    idle_timeout_s: float = 75.0
+    #: From the first byte of a request to the end of its headers. Several round trips on a bad network.
+    head_timeout_s: float = 10.0
+    #: A body may be late by this much ...
+    body_grace_s: float = 10.0
+    #: ... and must then have come at this rate on average. Set it below the slowest uplink worth waiting for.
+    body_bytes_per_s_min: float = 2048.0
+    #: A device that takes nothing of its reply for this long is gone.
+    write_stall_timeout_s: float = 30.0
+    #: A result waits this long for its job's word and for room in the gateway's memory, then it is told 503.
+    admission_timeout_s: float = 15.0
+    #: What a device is told to wait by 503 and Retry-After.
+    retry_after_s: int = 5
+
+    #: After a refusal, what is still coming is thrown away for this long and up to so many bytes, so that the sender
+    #: sees the reply and not a reset connection.
+    linger_s: float = 2.0
+    linger_bytes_max: int = 512 * 1024
+    #: The unread body of a refused request that is read and thrown away to keep the connection.
+    discard_bytes_max: int = 64 * 1024
+    #: How long requests in flight may take when the gateway ends.
+    drain_timeout_s: float = 10.0
+
+    #: Model files kept open, by their size. Large ones are mapped: pages of the system's cache, not memory of ours.
+    blobs_bytes_max: int = 512 * 1024 * 1024
+    #: JSON of models kept for devices that do not take safetensors. This is memory.
+    weights_bytes_max: int = 256 * 1024 * 1024
+    #: Model files that are being opened or turned into JSON at once; beyond it, 503.
+    loads_max: int = 64
+
+
+def body_overdue(started: float, received_bytes: int, now: float, limits: GatewayLimits) -> bool:
+    """Whether a body comes too slowly. ``started`` is when we last began to wait for it."""
+    return now - started > limits.body_grace_s + received_bytes / limits.body_bytes_per_s_min

@@ -1,0 +1,298 @@
+"""All that a gateway decides about a request, in two steps, so that nothing large is read for nobody. Pure.
+
+``head`` sees the request line and the headers and either answers or says which body it expects; ``body`` sees the body
+and answers, or gives the message that the dispatcher shall forward. Shells own sockets, clocks and limits of pace.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import msgspec
+
+from turnout.errors import DeviceError
+from turnout.gateway import decode, ranges, replies
+from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.replies import Reply, refusal
+from turnout.gateway.routes import METHODS, BlobName, Route, find, parse_query, split_target
+from turnout.messages import (
+    DeviceInfo,
+    EdgeRequest,
+    ModelSchema,
+    ResultOffer,
+    ResultResponse,
+    Status,
+    UserInfo,
+)
+from turnout.wire import edge_results, tensors
+from turnout.wire.edge_headers import DeviceReader
+from turnout.wire.edge_requests import JSON, decode_job, decode_selection, decode_task
+from turnout.wire.edge_results import SAFETENSORS, DecodedResult, ResultQuery, result_from_json, result_from_safetensors
+
+QUERIES_KEPT_MAX = 1024  #: Queries whose fields are remembered: all devices of a job ask with the same one.
+#: Room in a result's body for all but the numbers: names, shapes, fields.
+RESULT_OVERHEAD_BYTES = 64 * 1024
+#: The longest a float32 gets in JSON, with its comma, a space and a sign.
+JSON_BYTES_PER_NUMBER = 28
+
+Headers = Mapping[bytes, bytes]
+SchemaOf = Callable[[str], ModelSchema | None]
+
+_DECODED = msgspec.msgpack.Decoder(DecodedResult)
+_JSON = JSON.encode()
+_SAFETENSORS = SAFETENSORS.encode()
+_PLAIN_ENCODINGS = (b"", b"identity")
+
+
+class Expect:
+    """A body to read, and who sends it. ``offer``, if any, must be taken by the job before it is read."""
+
+    __slots__ = ("binary", "device", "limit_bytes", "offer", "query", "result", "route", "user")
+
+    def __init__(
+        self, route: Route, device: DeviceInfo, user: UserInfo, query: Mapping[str, str], limit_bytes: int
+    ) -> None:
+        self.route = route
+        self.device = device
+        self.user = user
+        self.query = query
+        self.limit_bytes = limit_bytes
+        self.binary = False
+        self.result: ResultQuery | None = None
+        self.offer: ResultOffer | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class BlobWanted:
+    """A model, or a part of it, that the shell must find."""
+
+    name: BlobName
+    headers: Headers
+    head_only: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BlobReply:
+    """What to send of a blob: bytes ``start`` to ``stop``."""
+
+    status: int
+    headers: tuple[replies.Header, ...]
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decode:
+    """A result too large to decode here: ``payload`` for a worker, whose answer goes to ``GatewayCore.decoded``."""
+
+    payload: bytes
+
+
+class GatewayCore:
+    """The decisions of one gateway. ``schema_of`` knows the jobs; ``health`` makes the body of ``/healthz``."""
+
+    def __init__(self, schema_of: SchemaOf, limits: GatewayLimits, health: Callable[[], bytes]) -> None:
+        self._schema_of = schema_of
+        self._limits = limits
+        self._health = health
+        self._devices = DeviceReader()
+        self._queries: dict[bytes, dict[str, str]] = {}
+        self._sizes: dict[str, tuple[ModelSchema, int, int]] = {}
+
+    # --- the first step ---
+
+    def head(
+        self, method: bytes, target: bytes, headers: Headers, length: int | None
+    ) -> tuple[Route | None, Reply | Expect | BlobWanted]:
+        """What to do after the headers (names in lower case). ``length``: of the body; None when it is not known."""
+        path, query = split_target(target)
+        found = find(path)
+        if found is None:
+            return None, _not_found(path)
+        route = Route.BLOB if isinstance(found, BlobName) else found
+        if method not in METHODS[route]:
+            return route, _wrong_method(route)
+        try:
+            if isinstance(found, BlobName):
+                return route, BlobWanted(found, headers, method == b"HEAD")
+            if route is Route.HEALTH:
+                return route, Reply(200, self._health(), ((b"Cache-Control", b"no-store"),))
+            return route, self._edge_head(route, query, headers, length)
+        except DeviceError as error:
+            return route, refused(error)
+
+    def _edge_head(self, route: Route, query: bytes, headers: Headers, length: int | None) -> Reply | Expect:
+        binary = False
+        if headers.get(b"content-type") != _JSON:
+            media = headers.get(b"content-type", b"").partition(b";")[0].strip().lower()
+            binary = media == _SAFETENSORS and route is Route.RESULT
+            if media != _JSON and not binary:
+                return _wrong_type(route)
+        if headers.get(b"content-encoding", b"").lower() not in _PLAIN_ENCODINGS:
+            return refusal(415, "content_encoding", "Content-Encoding is not supported; send the body as it is")
+        device = self._devices.device(headers.get(b"x-flare-device-id"), headers.get(b"x-flare-device-info"))
+        user = self._devices.user(headers.get(b"x-flare-user-info"))
+        if route is Route.RESULT:
+            return self._result_head(device, user, query, binary, length)
+        limit = self._limits.body_bytes_max
+        if length is not None and length > limit:
+            return too_large(limit)
+        return Expect(route, device, user, self._fields(query), limit)
+
+    def _fields(self, query: bytes) -> dict[str, str]:
+        fields = self._queries.get(query)
+        if fields is None:
+            fields = parse_query(query)
+            if len(self._queries) >= QUERIES_KEPT_MAX:
+                self._queries.clear()
+            self._queries[query] = fields
+        return fields
+
+    def _result_head(
+        self, device: DeviceInfo, user: UserInfo, query: bytes, binary: bool, length: int | None
+    ) -> Reply | Expect:
+        fields = parse_query(query)
+        expect = Expect(Route.RESULT, device, user, fields, self._result_limit(fields.get("job_id"), binary))
+        if length is not None and length > expect.limit_bytes:
+            return too_large(expect.limit_bytes, "a result of this job", binary)
+        expect.binary = binary
+        result = expect.result = edge_results.decode_result_query(fields)
+        if length is None or length > self._limits.ask_first_bytes:
+            if result.job_id is None or result.task_id is None:
+                return refusal(
+                    400,
+                    "task_not_in_query",
+                    f"a result in chunks or over {self._limits.ask_first_bytes} bytes is read only for a task that "
+                    "takes it: send job_id and task_id in the query, as in /result?job_id=...&task_id=...",
+                )
+            expect.offer = ResultOffer(device, result.job_id, result.task_id)
+        return expect
+
+    def _result_limit(self, job_id: str | None, binary: bool) -> int:
+        """How large a result of this job can be in this form."""
+        schema = self._schema_of(job_id) if job_id else None
+        if job_id is None or schema is None:
+            return self._limits.result_bytes_max
+        kept = self._sizes.get(job_id)
+        if kept is None or kept[0] is not schema:
+            if len(self._sizes) >= QUERIES_KEPT_MAX:
+                self._sizes.clear()
+            names = sum(len(tensor.name) * 4 + 64 for tensor in schema.tensors)
+            kept = schema, tensors.num_parameters(schema), names + RESULT_OVERHEAD_BYTES
+            self._sizes[job_id] = kept
+        _, numbers, overhead = kept
+        per_number = tensors.ELEMENT_BYTES if binary else JSON_BYTES_PER_NUMBER
+        return min(numbers * per_number + overhead, self._limits.result_bytes_max)
+
+    # --- the second step ---
+
+    def body(self, expect: Expect, data: bytes) -> Reply | EdgeRequest | Decode:
+        """What to do with the body that was expected."""
+        try:
+            if expect.route is Route.TASK:
+                return decode_task(expect.device, expect.user, expect.query, data)
+            if expect.route is Route.JOB:
+                return decode_job(expect.device, expect.user, data)
+            if expect.route is Route.SELECTION:
+                return decode_selection(expect.device, expect.user, expect.query, data)
+            return self._result_body(expect, data)
+        except DeviceError as error:
+            return refused(error)
+
+    def _result_body(self, expect: Expect, data: bytes) -> Reply | EdgeRequest | Decode:
+        assert expect.result is not None, "the head of a result has read its query"
+        if expect.binary:
+            return self._report(expect, result_from_safetensors(expect.result, data, self._schema_of))
+        if len(data) <= self._limits.inline_decode_bytes or expect.offer is None:
+            return self._report(expect, result_from_json(expect.result, data, self._schema_of))
+        schema = self._schema_of(expect.offer.job_id)
+        if schema is None:
+            return expect.offer
+        return Decode(decode.result_work(expect.result, schema, data))
+
+    def decoded(self, expect: Expect, answer: bytes) -> Reply | EdgeRequest:
+        """What to do with a result that a worker has decoded."""
+        try:
+            return self._report(expect, _DECODED.decode(answer))
+        except DeviceError as error:
+            return refused(error)
+
+    def _report(self, expect: Expect, result: DecodedResult) -> EdgeRequest:
+        """The message for the job; only an offer while the job's schema is unknown, so that its absence is told."""
+        fields = result.fields
+        offer = expect.offer
+        if offer is not None and (offer.job_id, offer.task_id) != (fields.job_id, fields.task_id):
+            raise edge_results.BadField(
+                "job_id and task_id in the body are others than in the query; send them once, in the query"
+            )
+        if result.update is None:
+            return ResultOffer(expect.device, fields.job_id, fields.task_id)
+        return edge_results.report(expect.device, expect.user, fields, result.update)
+
+
+def takes_model_by_reference(accept: tuple[str, ...]) -> bool:
+    """Whether a device's ``accept`` spares it the model as JSON."""
+    return "safetensors" in accept
+
+
+def send_it(response: object) -> bool:
+    """Whether this answer to an offer asks for the body. Any other is the final answer."""
+    return isinstance(response, ResultResponse) and response.status is Status.OK and not response.counted
+
+
+def select_blob(wanted: BlobWanted, size: int) -> Reply | BlobReply:
+    """What to send of a blob of ``size`` bytes."""
+    etag = b'"%b"' % wanted.name.sha256.encode()
+    always: tuple[replies.Header, ...] = (
+        (b"ETag", etag),
+        (b"Accept-Ranges", b"bytes"),
+        (b"Cache-Control", b"public, max-age=31536000, immutable"),
+    )
+    headers = wanted.headers
+    if wanted.head_only:
+        headers = {name: value for name, value in headers.items() if name != b"range"}
+    match ranges.select(headers, etag, size):
+        case ranges.NotModified():
+            return BlobReply(304, always, 0, 0)
+        case ranges.NotSatisfiable():
+            return refusal(
+                416,
+                "range",
+                f"Range lies beyond the end: the model has {size} bytes",
+                headers=((b"Content-Range", b"bytes */%d" % size),),
+            )
+        case ranges.Part(start, stop):
+            part = (b"Content-Range", b"bytes %d-%d/%d" % (start, stop - 1, size))
+            return BlobReply(206, (*always, part), start, stop)
+        case ranges.Whole():
+            return BlobReply(200, always, 0, size)
+
+
+def refused(error: DeviceError) -> Reply:
+    """A device's mistake as its answer."""
+    return refusal(error.status, error.reason, str(error))
+
+
+def too_large(limit_bytes: int, what: str = "this request", binary: bool = True) -> Reply:
+    """413, with what would fit."""
+    hint = "" if binary else f"; as {SAFETENSORS} it is much smaller"
+    return refusal(413, "too_large", f"the body of {what} may have {limit_bytes} bytes at most{hint}")
+
+
+def _not_found(path: bytes) -> Reply:
+    known = "POST /job /task /selection /result, GET /blob/{job_id}/{sha256} and /healthz"
+    return refusal(404, "path", f"no such path: {path.decode('ascii', 'replace')[:80]}; there are {known}")
+
+
+def _wrong_method(route: Route) -> Reply:
+    allowed = b", ".join(METHODS[route])
+    return refusal(
+        405,
+        "method",
+        f"/{route} takes {allowed.decode()} only",
+        headers=((b"Allow", allowed),),
+    )
+
+
+def _wrong_type(route: Route) -> Reply:
+    also = f" or {SAFETENSORS}" if route is Route.RESULT else ""
+    return refusal(415, "content_type", f"Content-Type of /{route} must be {JSON}{also}")

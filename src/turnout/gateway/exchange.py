@@ -1,0 +1,331 @@
+"""One request and its answer, from the end of its headers to the bytes of its reply."""
+
+import asyncio
+from collections.abc import Callable
+from functools import partial
+from typing import Protocol
+
+import msgspec
+
+from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.blobs import Blobs, Busy
+from turnout.gateway.core import (
+    BlobWanted,
+    Decode,
+    Expect,
+    GatewayCore,
+    select_blob,
+    send_it,
+    takes_model_by_reference,
+)
+from turnout.gateway.counters import Counters
+from turnout.gateway.replies import Reply, head_bytes, refusal, unavailable
+from turnout.gateway.routes import BlobName
+from turnout.gateway.weights import Weights
+from turnout.messages import EdgeRequest, EdgeResponse, ResultOffer, ResultResponse, Status, TaskRequest, TaskResponse
+from turnout.wire.edge_replies import ReplyWriter
+
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"  #: Only said to HTTP/1.0, where it is not the default.
+OCTETS = b"application/octet-stream"
+#: Larger replies are written in pieces as the device takes them.
+WRITE_BYTES = 64 * 1024
+
+Buffers = tuple[bytes | memoryview, ...]
+
+
+class Dispatcher(Protocol):
+    """What a gateway needs of the dispatcher."""
+
+    def submit(self, request: EdgeRequest, answer: Callable[[EdgeResponse], None]) -> None: ...
+    def reserve(self, num_bytes: int, resume: Callable[[], None]) -> bool: ...
+    def release(self, num_bytes: int) -> None: ...
+
+
+class Site:
+    """What all connections of a gateway share."""
+
+    __slots__ = (
+        "blobs",
+        "core",
+        "counters",
+        "date",
+        "decode",
+        "dispatcher",
+        "draining",
+        "emptied",
+        "limits",
+        "now",
+        "ok_head",
+        "weights",
+        "writer",
+    )
+
+    def __init__(
+        self,
+        core: GatewayCore,
+        dispatcher: Dispatcher,
+        blobs: Blobs,
+        weights: Weights,
+        decode: Callable[[bytes, Callable[[bytes | Reply], None]], None],
+        counters: Counters,
+        limits: GatewayLimits,
+    ) -> None:
+        self.core = core
+        self.dispatcher = dispatcher
+        self.blobs = blobs
+        self.weights = weights
+        self.decode = decode
+        self.counters = counters
+        self.limits = limits
+        self.writer = ReplyWriter()
+        self.draining = False
+        self.emptied = asyncio.Event()  #: The last connection is gone.
+        self.set_time(0.0, b"")
+
+    def set_time(self, now: float, date: bytes) -> None:
+        """Set the gateway's coarse clock: time-outs and the Date header need no better one than once a second."""
+        self.now = now
+        self.date = date
+        self.ok_head = b"HTTP/1.1 200 OK\r\nDate: %b\r\nContent-Type: application/json\r\nContent-Length: " % date
+
+
+class Line(Protocol):
+    """The connection of an exchange, as the exchange sees it."""
+
+    lost: bool
+
+    def answered(self, exchange: "Exchange") -> None:
+        """The reply is ready: send it when it is its turn."""
+
+    def admitted(self, exchange: "Exchange") -> None:
+        """The body may be read."""
+
+    def turned_away(self, exchange: "Exchange") -> bool:
+        """The reply comes, and what has not been read of the body never will be: True when that is anything."""
+
+
+class Exchange:
+    """One request of a connection. Exactly one reply is put into ``out``.
+
+    ``held``: the body may not be read yet, or not be handed on if it is here already.
+    """
+
+    __slots__ = (
+        "_body",
+        "_inline",
+        "_line",
+        "_platform",
+        "_site",
+        "_unread",
+        "close",
+        "expect",
+        "head_only",
+        "held",
+        "out",
+        "reserved",
+        "tail",
+    )
+
+    def __init__(self, line: Line, site: Site, tail: bytes, close: bool, head_only: bool) -> None:
+        self._line = line
+        self._site = site
+        self._body: bytes | None = None
+        self._platform = ""
+        self._inline = False
+        self._unread = False
+        self.tail = tail
+        self.close = close
+        self.head_only = head_only
+        self.held = False
+        self.reserved = 0
+        self.expect: Expect | None = None
+        self.out: bytes | Buffers | None = None
+
+    # --- before the body ---
+
+    def begin(self, expect: Expect, num_bytes: int) -> None:
+        """Read a body of at most ``num_bytes``, once the job wants it and there is room for it."""
+        self.expect = expect
+        self._platform = expect.device.platform
+        if expect.result is None:
+            return
+        self.reserved = num_bytes
+        if expect.offer is not None:
+            self.held = True
+            self._site.dispatcher.submit(expect.offer, self._offered)
+        else:
+            self._reserve()
+
+    def _offered(self, response: EdgeResponse) -> None:
+        line = self._line
+        if line.lost or self.out is not None:
+            return
+        if send_it(response):
+            self._reserve()
+            return
+        self.held = False
+        self.reserved = 0
+        self.close = line.turned_away(self) or self.close
+        self._put(self._site.writer.encode(response, self._platform))
+        line.answered(self)
+
+    def _reserve(self) -> None:
+        if self._site.dispatcher.reserve(self.reserved, self._room_taken):
+            if self.held:
+                self._admit()
+        else:
+            self.held = True
+
+    def _room_taken(self) -> None:
+        if self._line.lost or self.out is not None:
+            self.held = False
+            self.drop()
+        else:
+            self._admit()
+
+    def _admit(self) -> None:
+        self.held = False
+        self._line.admitted(self)
+        if self._body is not None:
+            self.run(self._body)
+
+    def drop(self) -> None:
+        """Give back the room of a body that nobody needs any more."""
+        if self.reserved and not self.held:
+            self._site.dispatcher.release(self.reserved)
+            self.reserved = 0
+
+    # --- with the body ---
+
+    def run(self, body: bytes) -> None:
+        """The whole body is here."""
+        if self.held:
+            self._body = body
+            return
+        assert self.expect is not None, "only an expected body is run"
+        decision = self._site.core.body(self.expect, body)
+        if type(decision) is Reply:
+            self.reply(decision)
+        elif type(decision) is Decode:
+            self._site.decode(decision.payload, self._decoded)
+        else:
+            self._submit(decision)  # type: ignore[arg-type]
+
+    def _submit(self, request: EdgeRequest) -> None:
+        if type(request) is TaskRequest:
+            self._inline = not takes_model_by_reference(request.accept)
+        elif type(request) is ResultOffer:
+            self._unread = True
+        self._site.dispatcher.submit(request, self._answer)
+        if self.reserved:
+            self.drop()
+
+    def _decoded(self, outcome: bytes | Reply) -> None:
+        if self._line.lost:
+            self.drop()
+            return
+        assert self.expect is not None, "only an expected body is decoded"
+        decision = outcome if isinstance(outcome, Reply) else self._site.core.decoded(self.expect, outcome)
+        if isinstance(decision, Reply):
+            self.reply(decision)
+        else:
+            self._submit(decision)
+
+    def _answer(self, response: EdgeResponse) -> None:
+        line = self._line
+        if line.lost:
+            return
+        if type(response) is TaskResponse and self._inline and response.task_data is not None:
+            assert response.job_id is not None, "a task names its job"
+            name = BlobName(response.job_id, response.task_data.sha256)
+            self._site.weights.fetch(name, partial(self._with_weights, response))
+            return
+        if self._unread and send_it(response):
+            response = self._send_again(response)
+        self._put(self._site.writer.encode(response, self._platform))
+        line.answered(self)
+
+    def _send_again(self, response: EdgeResponse) -> EdgeResponse:
+        """The job's schema came between the body and the answer: the result could not be read, now it could."""
+        assert isinstance(response, ResultResponse), "only an answer to an offer asks for the body"
+        wait_s = float(self._site.limits.retry_after_s)
+        return msgspec.structs.replace(
+            response, status=Status.RETRY, retry_wait=wait_s, message="the job has just started; send it again"
+        )
+
+    def _with_weights(self, response: TaskResponse, weights: bytes | None) -> None:
+        if self._line.lost:
+            return
+        if weights is None:
+            response = TaskResponse(
+                Status.RETRY,
+                response.job_id,
+                retry_wait=float(self._site.limits.retry_after_s),
+                message="the model is not ready",
+            )
+            self._put(self._site.writer.encode(response, self._platform))
+        else:
+            body = self._site.writer.encode_with_weights(response, self._platform, weights)
+            head = b"%b%d\r\n%b\r\n" % (self._site.ok_head, sum(map(len, body)), self._tail())
+            self.out = (head, *body)
+        self._line.answered(self)
+
+    # --- answers without a job ---
+
+    def find_blob(self, wanted: BlobWanted) -> None:
+        """Answer with a model."""
+        self._site.blobs.fetch(wanted.name, partial(self._blob_found, wanted))
+
+    def _blob_found(self, wanted: BlobWanted, blob: memoryview | Busy | None) -> None:
+        if self._line.lost:
+            return
+        if blob is None:
+            self.reply(refusal(404, "blob", "no such model: it was never there, or no task needs it any more"))
+            return
+        if isinstance(blob, Busy):
+            self.reply(unavailable("busy", "too many models are being opened", self._site.limits.retry_after_s))
+            return
+        selected = select_blob(wanted, len(blob))
+        if isinstance(selected, Reply):
+            self.reply(selected)
+            return
+        length = selected.stop - selected.start
+        head = head_bytes(
+            selected.status,
+            selected.headers,
+            length,
+            date=self._site.date,
+            connection=self._tail(),
+            content_type=OCTETS,
+        )
+        self.out = head if wanted.head_only or not length else (head, blob[selected.start : selected.stop])
+        self._line.answered(self)
+
+    def reply(self, reply: Reply) -> None:
+        """Answer with this."""
+        self.set_reply(reply)
+        self._line.answered(self)
+
+    def set_reply(self, reply: Reply) -> None:
+        """Make this the answer, to be sent by whoever calls."""
+        self.drop()
+        if reply.reason:
+            self._site.counters.refuse(reply.reason)
+        self.close = self.close or reply.close
+        head = head_bytes(reply.status, reply.headers, len(reply.body), date=self._site.date, connection=self._tail())
+        self.out = head if self.head_only else head + reply.body
+
+    def _put(self, body: bytes) -> None:
+        """A JSON body with status 200."""
+        site = self._site
+        if len(body) > WRITE_BYTES:
+            self.out = (b"%b%d\r\n%b\r\n" % (site.ok_head, len(body), self._tail()), body)
+        else:
+            self.out = b"%b%d\r\n%b\r\n%b" % (site.ok_head, len(body), self._tail(), body)
+
+    def _tail(self) -> bytes:
+        """The header that says what becomes of the connection."""
+        if self._site.draining:
+            self.close = True
+        return CLOSE if self.close else self.tail

@@ -1,0 +1,136 @@
+"""The gateway's HTTP/1.1 server: sockets, the once-a-second clock, slow decoding, and the graceful end."""
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
+from pathlib import Path
+
+import msgspec
+
+from turnout import __version__
+from turnout.gateway import decode
+from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.blobs import Blobs
+from turnout.gateway.connection import Connection
+from turnout.gateway.core import GatewayCore
+from turnout.gateway.counters import Counters
+from turnout.gateway.exchange import Dispatcher, Site
+from turnout.gateway.replies import Reply, refusal, unavailable
+from turnout.gateway.weights import Weights
+from turnout.messages import ModelSchema
+from turnout.workers import Failure, WorkerFailed, WorkerPool, WorkersBusy
+
+SWEEP_INTERVAL_S = 1.0
+BACKLOG = 4096  #: Connections that the system accepts before we do.
+
+Decoded = Callable[[bytes | Reply], None]
+
+
+class GatewayServer:
+    """Serves devices on sockets that are bound already, for jobs that ``dispatcher`` reaches.
+
+    ``schema_of`` and ``find_blob`` know the jobs' schemas and model files; ``job_count`` is for ``/healthz``.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        schema_of: Callable[[str], ModelSchema | None],
+        find_blob: Callable[[str, str], Awaitable[Path]],
+        *,
+        job_count: Callable[[], int] = lambda: 0,
+        limits: GatewayLimits | None = None,
+        decoders: int = 1,
+    ) -> None:
+        self._limits = limits or GatewayLimits()
+        self._loop = asyncio.get_running_loop()
+        self._workers = WorkerPool(decode.TARGET, decoders, self._limits.decode_queue_max)
+        self._job_count = job_count
+        self._connections: set[Connection] = set()
+        self._servers: list[asyncio.Server] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+        self.counters = Counters(started=self._loop.time())
+        blobs = Blobs(find_blob, self._limits)
+        self._site = Site(
+            GatewayCore(schema_of, self._limits, self._health),
+            dispatcher,
+            blobs,
+            Weights(blobs, self._workers, self._limits),
+            self._decode,
+            self.counters,
+            self._limits,
+        )
+
+    async def start(self, sockets: list[socket.socket]) -> None:
+        """Accept connections on these listening sockets, from now on."""
+        self._sweep()
+        for listening in sockets:
+            self._servers.append(await self._loop.create_server(self.connect, sock=listening, backlog=BACKLOG))
+
+    def connect(self) -> Connection:
+        """The protocol of a new connection."""
+        return Connection(self._site, self._connections)
+
+    async def close(self) -> None:
+        """Accept no more, answer what has been asked within ``drain_timeout_s``, and close."""
+        for server in self._servers:
+            server.close()
+        self._site.draining = True
+        for connection in list(self._connections):
+            connection.drain()
+        if self._connections:
+            try:
+                async with asyncio.timeout(self._limits.drain_timeout_s):
+                    await self._site.emptied.wait()
+            except TimeoutError:
+                pass
+        for connection in list(self._connections):
+            connection.abort()
+        if self._sweeping is not None:
+            self._sweeping.cancel()
+        for task in self._tasks:
+            task.cancel()
+        await self._workers.close()
+
+    def _sweep(self) -> None:
+        now = self._loop.time()
+        self._site.set_time(now, formatdate(usegmt=True).encode("ascii"))
+        for connection in list(self._connections):
+            connection.sweep(now)
+        self._sweeping = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+
+    def _health(self) -> bytes:
+        counters = self.counters
+        return msgspec.json.encode(
+            {
+                "status": "draining" if self._site.draining else "ok",
+                "version": __version__,
+                "jobs": self._job_count(),
+                "connections": counters.connections,
+                "requests": counters.requests,
+                "refused": counters.refused,
+                "uptime_s": round(self._loop.time() - counters.started, 3),
+            }
+        )
+
+    def _decode(self, payload: bytes, done: Decoded) -> None:
+        """Have a large JSON result decoded in a worker."""
+        task = self._loop.create_task(self._decode_elsewhere(payload, done))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _decode_elsewhere(self, payload: bytes, done: Decoded) -> None:
+        outcome: bytes | Reply
+        wait_s = self._limits.retry_after_s
+        try:
+            outcome = await self._workers.run(payload)
+        except WorkersBusy:
+            outcome = unavailable("decoders_busy", "too many large JSON results at once; send it again later", wait_s)
+        except WorkerFailed as error:
+            if error.failure is Failure.REFUSED:
+                outcome = refusal(400, error.reason, str(error))
+            else:
+                outcome = unavailable("decoder_failed", "the result could not be decoded now; send it again", wait_s)
+        done(outcome)

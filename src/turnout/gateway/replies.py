@@ -1,0 +1,76 @@
+"""The answers of the gateway itself: a status, headers and a JSON body, and their bytes in HTTP/1.1."""
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import msgspec
+
+from turnout.messages import Status
+
+JSON_TYPE = b"application/json"
+_REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
+_REASONS[431] = b"Request Header Fields Too Large"
+
+Header = tuple[bytes, bytes]
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer that needs no job. ``close``: the connection is of no more use after it.
+
+    ``reason`` is the label under which a refusal is counted; empty for an answer that refuses nothing.
+    """
+
+    status: int
+    body: bytes
+    headers: tuple[Header, ...] = ()
+    close: bool = False
+    reason: str = ""
+
+
+class _Problem(msgspec.Struct, omit_defaults=True):
+    status: Status
+    message: str
+    details: str = ""
+
+
+def refusal(
+    status: int,
+    reason: str,
+    message: str,
+    *,
+    details: str = "",
+    headers: tuple[Header, ...] = (),
+    close: bool = False,
+) -> Reply:
+    """A refused request: ``message`` says what is wrong and how to mend it."""
+    word = Status.RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else Status.INVALID_REQUEST
+    return Reply(status, msgspec.json.encode(_Problem(word, message, details)), headers, close, reason)
+
+
+def unavailable(reason: str, message: str, retry_after_s: int, *, close: bool = False) -> Reply:
+    """503: nothing is wrong with the request but its moment."""
+    return refusal(503, reason, message, headers=((b"Retry-After", b"%d" % retry_after_s),), close=close)
+
+
+def head_bytes(
+    status: int,
+    headers: tuple[Header, ...],
+    length: int,
+    *,
+    date: bytes,
+    connection: bytes,
+    content_type: bytes = JSON_TYPE,
+) -> bytes:
+    """Status line and headers. ``connection`` is a whole header line with its line end, or empty."""
+    extra = b"".join(b"%b: %b\r\n" % header for header in headers)
+    typed = (
+        b""
+        if status == HTTPStatus.NOT_MODIFIED
+        else b"Content-Type: %b\r\nContent-Length: %d\r\n"
+        % (
+            content_type,
+            length,
+        )
+    )
+    return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b\r\n" % (status, _REASONS[status], date, typed, extra, connection)

@@ -1,0 +1,105 @@
+"""Which path means what: the request target, taken apart."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from urllib.parse import unquote_plus
+
+from turnout.errors import DeviceError
+
+QUERY_FIELDS_MAX = 32
+
+
+class Route(StrEnum):
+    """What a device can ask for; also the label under which requests are counted."""
+
+    JOB = "job"
+    TASK = "task"
+    SELECTION = "selection"
+    RESULT = "result"
+    BLOB = "blob"
+    HEALTH = "healthz"
+
+
+class BadTarget(DeviceError):
+    """The path or the query of a request cannot be read."""
+
+    reason = "bad_target"
+
+
+@dataclass(frozen=True, slots=True)
+class BlobName:
+    """A model of a job."""
+
+    job_id: str
+    sha256: str
+
+
+POST = (b"POST",)
+GET = (b"GET", b"HEAD")
+PATHS: Mapping[bytes, Route] = {
+    b"/job": Route.JOB,
+    b"/task": Route.TASK,
+    b"/selection": Route.SELECTION,
+    b"/result": Route.RESULT,
+    b"/healthz": Route.HEALTH,
+}
+METHODS: Mapping[Route, tuple[bytes, ...]] = {
+    Route.JOB: POST,
+    Route.TASK: POST,
+    Route.SELECTION: POST,
+    Route.RESULT: POST,
+    Route.HEALTH: GET,
+    Route.BLOB: GET,
+}
+_BLOB = re.compile(rb"/blob/([A-Za-z0-9._-]{1,128})/([0-9a-f]{64})")
+_ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
+
+
+def find(path: bytes) -> Route | BlobName | None:
+    """What this path leads to."""
+    route = PATHS.get(path)
+    if route is not None:
+        return route
+    if match := _BLOB.fullmatch(path):
+        return BlobName(match[1].decode("ascii"), match[2].decode("ascii"))
+    return None
+
+
+def split_target(target: bytes) -> tuple[bytes, bytes]:
+    """Path and query, of the target's usual form and of the absolute one that proxies use."""
+    if not target.startswith(b"/"):
+        if match := _ABSOLUTE.match(target):
+            target = target[match.end() :]
+        if not target.startswith(b"/"):
+            target = b"/" + target
+    path, _, query = target.partition(b"?")
+    return path, query.partition(b"#")[0]
+
+
+def parse_query(query: bytes) -> dict[str, str]:
+    """The fields of a query. Raises BadTarget when one comes twice, or is not UTF-8."""
+    if not query:
+        return {}
+    parts = query.split(b"&", QUERY_FIELDS_MAX)
+    if len(parts) > QUERY_FIELDS_MAX:
+        raise BadTarget(f"the query has more than {QUERY_FIELDS_MAX} fields; send fewer")
+    fields: dict[str, str] = {}
+    for part in parts:
+        name, _, value = part.partition(b"=")
+        if not name:
+            continue
+        key, text = _text(name), _text(value)
+        if key in fields:
+            raise BadTarget(f"the query names a field twice: {ascii(key)[:80]}; send it once")
+        fields[key] = text
+    return fields
+
+
+def _text(raw: bytes) -> str:
+    try:
+        text = raw.decode("utf-8")
+        return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
+    except UnicodeDecodeError:
+        raise BadTarget("the query is not percent-encoded UTF-8; encode it as such") from None
