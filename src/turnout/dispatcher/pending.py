@@ -5,10 +5,11 @@ its context an answer.
 """
 
 from dataclasses import dataclass
-from typing import Generic, TypeAlias, TypeVar
+from typing import Final, Generic, TypeAlias, TypeVar
 
 from turnout.messages import Topic
 
+_RESULT: Final = Topic.RESULT  # on the hot path: looking up a member of an enumeration is slow in Python 3.11
 Context = TypeVar("Context")
 _Entry: TypeAlias = tuple[float, str, int, Context]  # deadline, job id, bytes, context
 
@@ -58,7 +59,7 @@ class Pending(Generic[Context]):
     def add(self, ticket: int, job_id: str, topic: Topic, size_bytes: int, context: Context, now: float) -> bool:
         """Enter a request that is about to be sent. False when its bound is reached: nothing was entered then."""
         limits = self._limits
-        if topic is Topic.RESULT:
+        if topic is _RESULT:
             if self._results_bytes and self._results_bytes + size_bytes > limits.results_bytes_max:
                 return False
             self._results[ticket] = (now + limits.result_timeout_s, job_id, size_bytes, context)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -39,8 +39,8 @@ from turnout.wire.frames import PAYLOAD_BYTES_MAX
 
 logger = logging.getLogger(__name__)
 
-# How long a device shall wait when we answer RETRY in a job's place. Each wait is drawn from once to twice the value, so
-# that the devices of a job that went down do not return all at once.
+# How long a device shall wait when we answer RETRY in a job's place. Each wait is drawn from once to twice the value:
+# the devices of a job that went down should not return all at once.
 RETRY_DOWN_S: Final = 2.0  #: The job's process does not answer yet, or not any more; a restart takes about this long.
 RETRY_BUSY_S: Final = 2.0  #: Too much is in flight to the job.
 RETRY_SLOW_S: Final = 5.0  #: The job did not answer in time.
@@ -67,22 +67,18 @@ _KINDS: Final[dict[type[ForwardedRequest], _Kind]] = {
 }
 
 
-class _Held(NamedTuple):
-    """What is kept of a request in flight; not its update."""
+#: What is kept of a request in flight, a plain tuple for speed: how to answer, its kind, job, task id and task name.
+#: Not its update, which may be large.
+_Held: TypeAlias = tuple[Answer, _Kind, str, str | None, str | None]
 
-    answer: Answer
-    kind: _Kind
-    job_id: str
-    task_id: str | None
-    task_name: str | None
 
-    def refuse(self, status: Status, message: str, retry_wait: float | None = None) -> None:
-        """Answer in the job's place; nothing that the dispatcher answers itself is counted."""
-        response = self.kind.response
-        if issubclass(response, ResultResponse):
-            self.answer(response(status, False, self.task_id, self.task_name, message, retry_wait))
-        else:
-            self.answer(response(status, message=message, retry_wait=retry_wait))
+def _refuse(held: _Held, status: Status, message: str, retry_wait: float | None = None) -> None:
+    """Answer in the job's place; nothing that the dispatcher answers itself is counted."""
+    answer, kind, _, task_id, task_name = held
+    if issubclass(kind.response, ResultResponse):
+        answer(kind.response(status, False, task_id, task_name, message, retry_wait))
+    else:
+        answer(kind.response(status, message=message, retry_wait=retry_wait))
 
 
 class EdgeTaskDispatcher:
@@ -126,20 +122,23 @@ class EdgeTaskDispatcher:
             return
         kind = _KINDS[type(request)]
         job_id = request.job_id
+        held: _Held
+        size_bytes = 0
         if isinstance(request, ResultReport):
-            held = _Held(answer, kind, job_id, request.task_id, request.task_name)
+            held = (answer, kind, job_id, request.task_id, request.task_name)
             size_bytes = request.update.nbytes
+        elif isinstance(request, ResultOffer):
+            held = (answer, kind, job_id, request.task_id, None)
         else:
-            held = _Held(answer, kind, job_id, request.task_id if isinstance(request, ResultOffer) else None, None)
-            size_bytes = 0
-        if not job_id:
-            held.refuse(Status.INVALID_REQUEST, "job_id is missing: ask POST /job for one")
-        elif self._table.get(job_id) is None:
-            held.refuse(Status.NO_JOB, f'job "{job_id}" is not running')
-        elif job_id not in self._connected:
-            self._retry(held, RETRY_DOWN_S, "the job is starting or restarting")
-        else:
+            held = (answer, kind, job_id, None, None)
+        if job_id in self._connected and self._table.get(job_id) is not None:
             self._forward(request, held, size_bytes)
+        elif not job_id:
+            _refuse(held, Status.INVALID_REQUEST, "job_id is missing: ask POST /job for one")
+        elif self._table.get(job_id) is None:
+            _refuse(held, Status.NO_JOB, f'job "{job_id}" is not running')
+        else:
+            self._retry(held, RETRY_DOWN_S, "the job is starting or restarting")
 
     async def dispatch(self, request: EdgeRequest) -> EdgeResponse:
         """``submit`` for those who wait."""
@@ -226,13 +225,14 @@ class EdgeTaskDispatcher:
         if held is None:
             self._asked(ticket, bytes(payload))
             return
+        answer, kind, job_id, _, _ = held
         try:
-            response = held.kind.decode(payload)
+            response = kind.decode(payload)
         except msgspec.DecodeError as error:
-            logger.error('job "%s" answered %s with something else: %s', held.job_id, held.kind.topic, error)
+            logger.error('job "%s" answered %s with something else: %s', job_id, kind.topic, error)
             self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
         else:
-            held.answer(response)
+            answer(response)
         if self._waiting:
             self._resume()
 
@@ -242,7 +242,8 @@ class EdgeTaskDispatcher:
         if held is None:
             self._asked(ticket, ServerError(reason))
             return
-        logger.warning('job "%s" failed to handle %s: %s', held.job_id, held.kind.topic, reason)
+        _, kind, job_id, _, _ = held
+        logger.warning('job "%s" failed to handle %s: %s', job_id, kind.topic, reason)
         self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
         self._resume()
 
@@ -272,21 +273,21 @@ class EdgeTaskDispatcher:
         try:
             payload = self._encoder.encode(request)
         except (OverflowError, RecursionError) as error:  # a device may write any number, at any depth, in its cookie
-            held.refuse(Status.INVALID_REQUEST, f"the request cannot be passed on: {error}")
+            _refuse(held, Status.INVALID_REQUEST, f"the request cannot be passed on: {error}")
             return
         if len(payload) > PAYLOAD_BYTES_MAX:
-            held.refuse(Status.ERROR, f"the request has {len(payload)} bytes, allowed are {PAYLOAD_BYTES_MAX}")
+            _refuse(held, Status.ERROR, f"the request has {len(payload)} bytes, allowed are {PAYLOAD_BYTES_MAX}")
             return
-        self._ticket += 1
-        ticket = self._ticket
-        if not self._pending.add(ticket, held.job_id, held.kind.topic, size_bytes, held, self._clock()):
+        _, kind, job_id, _, _ = held
+        self._ticket = ticket = self._ticket + 1
+        if not self._pending.add(ticket, job_id, kind.topic, size_bytes, held, self._clock()):
             self._retry(held, RETRY_BUSY_S, "too many requests are in flight")
-        elif not self._transport.send(held.job_id, ticket, held.kind.topic, payload):
+        elif not self._transport.send(job_id, ticket, kind.topic, payload):
             self._pending.settle(ticket)
             self._retry(held, RETRY_BUSY_S, "the job does not keep up")
 
     def _retry(self, held: _Held, wait_s: float, message: str) -> None:
-        held.refuse(Status.RETRY, message, wait_s * (1.0 + self._rng.random()))
+        _refuse(held, Status.RETRY, message, wait_s * (1.0 + self._rng.random()))
 
     def _asked(self, ticket: int, outcome: bytes | ServerError) -> None:
         _, future = self._asks.get(ticket, ("", None))

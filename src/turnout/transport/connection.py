@@ -54,7 +54,7 @@ class Connection(asyncio.Protocol):
     def __init__(self, side: Side, queue_bytes_max: int = QUEUE_BYTES_MAX) -> None:
         self._side = side
         self._loop = asyncio.get_running_loop()
-        self._reader = frames.FrameReader(frames.HELLO_BYTES_MAX)
+        self._reader = frames.FrameReader()
         self._outbox = frames.Outbox(queue_bytes_max)
         self._transport: asyncio.Transport | None = None
         self._hello_timer: asyncio.TimerHandle | None = None
@@ -128,15 +128,12 @@ class Connection(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Cut into frames and hand them on; a peer that breaks the protocol is cut off, with the reason."""
-        if self._ended:
-            return
-        try:
-            bodies = self._reader.feed(data)
-        except ServerError as error:
-            self.end(f"{self._side.peer} sent {error}")
-            return
-        for body in bodies:
+        bodies = self._reader.feed(data)
+        while not self._ended:
             try:
+                body = next(bodies, None)
+                if body is None:
+                    return
                 if not self._began:
                     self._greet(body)
                     continue
@@ -145,18 +142,16 @@ class Connection(asyncio.Protocol):
                 self.end(str(error))
                 return
             self._side.received(items)
-            if self._ended:
-                return
 
     def connection_lost(self, error: Exception | None) -> None:
         """The peer is gone, or we ended."""
+        self._transport = None  # aborting a transport from in here makes asyncio close it twice
         self.end(f"{self._side.peer} closed the connection" + (f": {error}" if error else ""))
 
     def _greet(self, body: memoryview) -> None:
         hello = frames.decode_hello(body, self._side.peer)
         self._side.check(hello)
         self._stop_hello_timer()
-        self._reader.bytes_max = frames.FRAME_BYTES_MAX
         self._began = True
         self._side.began(hello)
 

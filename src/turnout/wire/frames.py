@@ -12,7 +12,7 @@ The hello keeps its tag and the place of ``protocol`` in all versions to come, s
 
 import struct
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -24,7 +24,7 @@ PROTOCOL_VERSION: Final = 1
 
 #: A longer frame is refused before it is read. Room for one update of 128 million float32 parameters.
 FRAME_BYTES_MAX: Final = 512 * 1024 * 1024
-#: A hello holds a schema and nothing else; garbage in place of the first frame is noticed by its length.
+#: The first frame holds a schema and nothing else; garbage in its place is noticed by its length.
 HELLO_BYTES_MAX: Final = 4 * 1024 * 1024
 #: A tick's batch is cut into frames of about this size, so that a large one is sent while the next is encoded.
 FRAME_SPLIT_BYTES: Final = 256 * 1024
@@ -153,25 +153,28 @@ class FrameReader:
     body stay valid for as long as somebody holds them.
     """
 
-    def __init__(self, bytes_max: int = HELLO_BYTES_MAX) -> None:
-        #: Raise it to FRAME_BYTES_MAX once the peer has said hello.
-        self.bytes_max = bytes_max
+    def __init__(self, first_bytes_max: int = HELLO_BYTES_MAX, bytes_max: int = FRAME_BYTES_MAX) -> None:
+        self._allowed = first_bytes_max  # for the next frame
+        self._bytes_max = bytes_max
         self._head = b""  # fewer bytes than a length has
         self._pieces: list[bytes | memoryview] = []
         self._missing = 0  # bytes of the body in pieces that are still to come
 
-    def feed(self, data: bytes) -> list[memoryview]:
-        """The bodies that ``data`` completes. Raises ServerError on a length out of bounds; the stream is over then."""
-        bodies: list[memoryview] = []
+    def feed(self, data: bytes) -> Iterator[memoryview]:
+        """The bodies that ``data`` completes; use them up before feeding more.
+
+        Raises ServerError at a length out of bounds, after the bodies before it; the stream is over then.
+        """
         position = 0
         if self._missing:
             position = min(self._missing, len(data))
             self._pieces.append(memoryview(data)[:position])
             self._missing -= position
             if self._missing:
-                return bodies
-            bodies.append(memoryview(b"".join(self._pieces)))
+                return
+            body = b"".join(self._pieces)
             self._pieces = []
+            yield memoryview(body)
         elif self._head:
             data = self._head + data
             self._head = b""
@@ -180,16 +183,16 @@ class FrameReader:
         while end - position >= _LENGTH.size:
             start = position + _LENGTH.size
             (length,) = _LENGTH.unpack_from(data, position)
-            if not 0 < length <= self.bytes_max:
-                raise ServerError(f"a frame of {length} bytes: allowed are 1 to {self.bytes_max}")
+            if not 0 < length <= self._allowed:
+                raise ServerError(f"a frame of {length} bytes: allowed are 1 to {self._allowed}")
+            self._allowed = self._bytes_max
             position = start + length
             if position > end:
                 self._pieces = [view[start:]]
                 self._missing = position - end
-                return bodies
-            bodies.append(view[start:position])
+                return
+            yield view[start:position]
         self._head = bytes(view[position:])
-        return bodies
 
 
 class Outbox:

@@ -16,7 +16,7 @@ SCHEMA = ModelSchema((TensorSpec("w", (2, 3)), TensorSpec("b", (3,))))
 
 
 def body_of(frame: bytes | bytearray) -> memoryview:
-    (body,) = FrameReader(frames.FRAME_BYTES_MAX).feed(bytes(frame))
+    (body,) = FrameReader().feed(bytes(frame))
     return body
 
 
@@ -93,7 +93,7 @@ def test_what_is_no_hello_is_refused(body: bytes) -> None:
         msgspec.msgpack.encode([1, [[1, 0]]]),
         msgspec.msgpack.encode([1, [["one", 0, b""]]]),
         msgspec.msgpack.encode([1, [[1, 0, "text"]]]),
-        msgspec.msgpack.encode([1, [[1, 6, b""]]]),  # no such topic
+        msgspec.msgpack.encode([1, [[1, 99, b""]]]),  # no such topic
         frames.encode_requests([(1, 0, b"abc")])[4:-1],  # cut short
     ],
 )
@@ -128,25 +128,42 @@ def test_frames_are_cut_out_of_any_stream_of_chunks(batches: list[list[bytes]], 
 def test_a_body_that_came_in_pieces_stays_valid_while_the_next_is_read() -> None:
     first, second = (bytes(frames.encode_requests([(ticket, 2, bytes([ticket]) * 1000)])) for ticket in (1, 2))
     reader = FrameReader()
-    assert reader.feed(first[:500]) == []
+    assert list(reader.feed(first[:500])) == []
     (body,) = reader.feed(first[500:] + second[:500])
     ((_, _, payload),) = frames.decode_requests(body)
 
-    reader.feed(second[500:])
-
+    assert len(list(reader.feed(second[500:]))) == 1
     assert payload == b"\x01" * 1000
 
 
 def test_a_length_out_of_bounds_is_refused_before_its_body_is_read() -> None:
-    reader = FrameReader(bytes_max=1000)
+    first = struct.pack(">I", 1) + b"x"
 
     with pytest.raises(ServerError, match="a frame of 1001 bytes: allowed are 1 to 1000"):
-        reader.feed(struct.pack(">I", 1001))
+        list(FrameReader(bytes_max=1000).feed(first + struct.pack(">I", 1001)))
+
+
+def test_the_first_frame_has_a_bound_of_its_own() -> None:
+    large = struct.pack(">I", 1000) + bytes(1000)
+    small = struct.pack(">I", 10) + bytes(10)
+
+    assert [len(body) for body in FrameReader(first_bytes_max=10).feed(small + large)] == [10, 1000]
+    with pytest.raises(ServerError, match="allowed are 1 to 10"):
+        list(FrameReader(first_bytes_max=10).feed(large))
+
+
+def test_the_bodies_before_a_length_out_of_bounds_are_given() -> None:
+    good = frames.encode_requests([(1, 0, b"good")])
+    bodies = FrameReader().feed(bytes(good) + bytes(4))
+
+    assert frames.decode_requests(next(bodies)) == [(1, 0, b"good")]
+    with pytest.raises(ServerError, match="a frame of 0 bytes"):
+        next(bodies)
 
 
 def test_an_empty_frame_is_refused() -> None:
     with pytest.raises(ServerError, match="a frame of 0 bytes"):
-        FrameReader().feed(bytes(4))
+        list(FrameReader().feed(bytes(4)))
 
 
 def test_what_a_tick_collects_is_one_batch() -> None:

@@ -1,0 +1,156 @@
+"""The book of requests in flight: every entry leaves it once, at its time, and its bounds hold."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+
+from turnout.dispatcher.pending import DispatcherLimits, Pending
+from turnout.messages import Topic
+
+LIMITS = DispatcherLimits(inflight_max=2, request_timeout_s=5.0, result_timeout_s=8.0, results_bytes_max=100)
+
+
+@pytest.fixture
+def pending() -> Pending[str]:
+    return Pending(LIMITS)
+
+
+def test_what_was_added_is_settled_once(pending: Pending[str]) -> None:
+    assert pending.add(1, "a", Topic.TASK, 0, "one", now=0.0)
+
+    assert pending.settle(1) == "one"
+    assert pending.settle(1) is None
+    assert len(pending) == 0
+
+
+def test_an_unknown_ticket_settles_nothing(pending: Pending[str]) -> None:
+    assert pending.settle(7) is None
+
+
+def test_a_request_expires_after_its_timeout_and_a_result_after_its_own(pending: Pending[str]) -> None:
+    pending.add(1, "a", Topic.RESULT, 10, "result", now=0.0)
+    pending.add(2, "a", Topic.TASK, 0, "task", now=1.0)
+
+    assert pending.expire(5.9) == []
+    assert pending.expire(6.0) == ["task"]
+    assert pending.expire(7.9) == []
+    assert pending.expire(8.0) == ["result"]
+    assert len(pending) == 0
+
+
+def test_the_oldest_expire_first_and_the_rest_stay(pending: Pending[str]) -> None:
+    for ticket, now in ((1, 0.0), (2, 1.0)):
+        pending.add(ticket, "a", Topic.TASK, 0, f"at {now}", now)
+    pending.add(3, "b", Topic.SELECTION, 0, "at 2.0", 2.0)
+
+    assert pending.expire(6.5) == ["at 0.0", "at 1.0"]
+    assert pending.settle(3) == "at 2.0"
+
+
+def test_a_reply_after_expiry_finds_nothing(pending: Pending[str]) -> None:
+    pending.add(1, "a", Topic.TASK, 0, "one", now=0.0)
+    pending.expire(10.0)
+
+    assert pending.settle(1) is None
+
+
+def test_losing_a_job_gives_back_all_of_it_and_nothing_else(pending: Pending[str]) -> None:
+    pending.add(1, "a", Topic.TASK, 0, "a's task", now=0.0)
+    pending.add(2, "b", Topic.TASK, 0, "b's task", now=0.0)
+    pending.add(3, "a", Topic.RESULT, 60, "a's result", now=0.0)
+
+    assert pending.lose("a") == ["a's task", "a's result"]
+    assert pending.lose("a") == []
+    assert pending.count("a") == 0
+    assert pending.count("b") == 1
+    assert pending.results_bytes == 0
+
+
+def test_requests_of_one_job_are_bounded_and_do_not_bound_another(pending: Pending[str]) -> None:
+    assert pending.add(1, "a", Topic.TASK, 0, "1", now=0.0)
+    assert pending.add(2, "a", Topic.SELECTION, 0, "2", now=0.0)
+    assert not pending.add(3, "a", Topic.OFFER, 0, "3", now=0.0)
+    assert pending.add(4, "b", Topic.TASK, 0, "4", now=0.0)
+
+    pending.settle(1)
+
+    assert pending.add(5, "a", Topic.TASK, 0, "5", now=0.0)
+
+
+def test_results_are_not_bounded_in_number_but_in_bytes_over_all_jobs(pending: Pending[str]) -> None:
+    for ticket in range(4):
+        assert pending.add(ticket, f"job {ticket % 2}", Topic.RESULT, 25, "r", now=0.0)
+    assert not pending.add(5, "job 3", Topic.RESULT, 1, "r", now=0.0)
+    assert pending.add(6, "job 0", Topic.TASK, 0, "a request is no result", now=0.0)
+
+    pending.settle(0)
+
+    assert pending.add(7, "job 3", Topic.RESULT, 25, "r", now=0.0)
+
+
+def test_a_result_larger_than_the_bound_goes_when_it_goes_alone(pending: Pending[str]) -> None:
+    assert pending.add(1, "a", Topic.RESULT, 1000, "large", now=0.0)
+    assert not pending.add(2, "a", Topic.RESULT, 1, "small", now=0.0)
+
+    pending.settle(1)
+
+    assert pending.add(3, "a", Topic.RESULT, 1, "small", now=0.0)
+
+
+class PendingMachine(RuleBasedStateMachine):
+    """Compared with the obvious: a list of entries."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pending: Pending[int] = Pending(LIMITS)
+        self.model: dict[int, tuple[float, str, Topic, int]] = {}
+        self.now = 0.0
+        self.ticket = 0
+
+    @rule(job=st.sampled_from("abc"), topic=st.sampled_from(Topic), size=st.integers(0, 60))
+    def add(self, job: str, topic: Topic, size: int) -> None:
+        self.ticket += 1
+        result = topic is Topic.RESULT
+        same = [entry for entry in self.model.values() if (entry[2] is Topic.RESULT) is result]
+        held = sum(entry[3] for entry in same)
+        fits = (held == 0 or held + size <= 100) if result else sum(entry[1] == job for entry in same) < 2
+        assert self.pending.add(self.ticket, job, topic, size, self.ticket, self.now) is fits
+        if fits:
+            self.model[self.ticket] = (self.now + (8.0 if result else 5.0), job, topic, size)
+
+    @rule(back=st.integers(0, 8))
+    def settle(self, back: int) -> None:
+        ticket = self.ticket - back
+        known = self.model.pop(ticket, None)
+        assert self.pending.settle(ticket) == (None if known is None else ticket)
+
+    @rule(passed=st.floats(0.0, 9.0))
+    def expire(self, passed: float) -> None:
+        self.now += passed
+        due = {ticket for ticket, entry in self.model.items() if entry[0] <= self.now}
+        expired = self.pending.expire(self.now)
+        assert len(expired) == len(due)
+        assert set(expired) == due
+        for ticket in due:
+            del self.model[ticket]
+
+    @rule(job=st.sampled_from("abc"))
+    def lose(self, job: str) -> None:
+        gone = {ticket for ticket, entry in self.model.items() if entry[1] == job}
+        lost = self.pending.lose(job)
+        assert len(lost) == len(gone)
+        assert set(lost) == gone
+        for ticket in gone:
+            del self.model[ticket]
+
+    @invariant()
+    def counts_agree(self) -> None:
+        assert len(self.pending) == len(self.model)
+        assert self.pending.results_bytes == sum(e[3] for e in self.model.values() if e[2] is Topic.RESULT)
+        for job in "abc":
+            assert self.pending.count(job) == sum(entry[1] == job for entry in self.model.values())
+
+
+TestPendingMachine = PendingMachine.TestCase
+TestPendingMachine.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)

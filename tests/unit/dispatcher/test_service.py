@@ -1,0 +1,342 @@
+"""The dispatcher beyond the statements: room for results, questions to jobs, the ends of connections, odd requests."""
+
+import asyncio
+from collections.abc import Callable
+
+import pytest
+
+from tests.unit.dispatcher.wires import DEVICE, SCHEMA, World, result_report, task_request
+from turnout.dispatcher import service
+from turnout.dispatcher.pending import DispatcherLimits
+from turnout.errors import ServerError
+from turnout.messages import (
+    JobCompleted,
+    JobLaunched,
+    ResultResponse,
+    RunningJob,
+    Status,
+    TableSnapshot,
+    TaskRequest,
+    TaskResponse,
+    Topic,
+)
+
+EDGE = {"edge_method": "cnn"}
+
+
+# --- room for results -----------------------------------------------------------------------------------------------
+
+
+def world_with_room(results_bytes_max: int) -> World:
+    world = World(DispatcherLimits(results_bytes_max=results_bytes_max))
+    world.launch()
+    return world
+
+
+def test_room_is_taken_until_it_is_released() -> None:
+    dispatcher = world_with_room(100).dispatcher
+
+    assert dispatcher.reserve(60, pytest.fail)
+    assert dispatcher.reserve(40, pytest.fail)
+    resumed: list[str] = []
+    assert not dispatcher.reserve(1, lambda: resumed.append("third"))
+    assert resumed == []
+
+    dispatcher.release(40)
+    assert resumed == ["third"]
+
+
+def test_those_who_wait_for_room_go_on_in_the_order_of_asking_each_once() -> None:
+    dispatcher = world_with_room(100).dispatcher
+    resumed: list[str] = []
+    assert dispatcher.reserve(100, pytest.fail)
+    for name, size in (("large", 80), ("small", 10), ("other", 30)):
+        assert not dispatcher.reserve(size, lambda name=name: resumed.append(name))  # type: ignore[misc]
+
+    dispatcher.release(100)
+    assert resumed == ["large", "small"]
+    dispatcher.release(80)
+    dispatcher.release(10)
+    assert resumed == ["large", "small", "other"]
+    dispatcher.release(30)
+    assert dispatcher.reserve(100, pytest.fail)
+
+
+def test_nobody_overtakes_those_who_wait_for_room() -> None:
+    dispatcher = world_with_room(100).dispatcher
+    resumed: list[str] = []
+    assert dispatcher.reserve(50, pytest.fail)
+    assert not dispatcher.reserve(80, lambda: resumed.append("large"))
+
+    assert not dispatcher.reserve(10, lambda: resumed.append("small"))
+
+
+def test_a_body_larger_than_all_the_room_is_read_when_it_is_alone() -> None:
+    dispatcher = world_with_room(100).dispatcher
+
+    assert dispatcher.reserve(1000, pytest.fail)
+    dispatcher.release(1000)
+    assert dispatcher.reserve(50, pytest.fail)
+
+
+@pytest.mark.parametrize("end", ["reply", "failure", "timeout", "loss"])
+def test_a_result_in_flight_takes_room_until_it_is_answered(end: str) -> None:
+    world = world_with_room(100)
+    resumed: list[str] = []
+    world.submit(result_report(update=bytes(80)))
+    assert not world.dispatcher.reserve(30, lambda: resumed.append("go on"))
+
+    if end == "reply":
+        world.wires.reply(ResultResponse(Status.OK, True))
+    elif end == "failure":
+        world.wires.inbox.failed(world.wires.sent[0][1], "broken")
+    elif end == "timeout":
+        world.tick(8.0)
+    else:
+        world.wires.lose("job-1")
+
+    assert resumed == ["go on"]
+
+
+def test_one_who_goes_on_may_release_at_once() -> None:
+    dispatcher = world_with_room(100).dispatcher
+    order: list[int] = []
+
+    def resume(number: int) -> Callable[[], None]:
+        def go_on() -> None:
+            order.append(number)
+            dispatcher.release(100)
+
+        return go_on
+
+    assert dispatcher.reserve(100, pytest.fail)
+    for number in range(5000):
+        assert not dispatcher.reserve(100, resume(number))
+    dispatcher.release(100)
+
+    assert order == list(range(5000))
+
+
+def test_a_result_beyond_the_bound_is_a_retry_that_says_so() -> None:
+    world = world_with_room(100)
+    world.submit(result_report(update=bytes(80)))
+
+    response = world.answer_now(result_report(update=bytes(24)))
+
+    assert response.status == Status.RETRY
+    assert not response.counted
+    assert service.RETRY_BUSY_S <= response.retry_wait <= 2 * service.RETRY_BUSY_S
+
+
+# --- odd requests ---------------------------------------------------------------------------------------------------
+
+
+def test_a_cookie_with_a_number_that_does_not_travel_is_invalid() -> None:
+    world = World()
+    world.launch()
+
+    response = world.answer_now(TaskRequest(DEVICE, "job-1", {"model_version": 2**80}))
+
+    assert response.status == Status.INVALID_REQUEST
+    assert "cannot be passed on" in response.message
+
+
+def test_a_refused_result_names_its_task() -> None:
+    world = World()
+
+    response = world.answer_now(result_report())
+
+    assert (response.task_id, response.task_name) == ("lease-1", "train")
+
+
+def test_a_late_or_unknown_reply_changes_nothing() -> None:
+    world = World()
+    world.launch()
+    answers = world.submit(task_request())
+    world.tick(5.0)
+
+    world.wires.reply(TaskResponse(Status.OK))
+    world.wires.inbox.failed(world.wires.sent[0][1], "late")
+    world.wires.inbox.replied(987654, b"")
+
+    assert [response.status for response in answers] == [Status.RETRY]
+
+
+def test_waits_are_spread_so_that_devices_do_not_return_all_at_once() -> None:
+    world = World()
+    world.launch(connect=False)
+
+    waits = {world.answer_now(task_request()).retry_wait for _ in range(100)}
+
+    assert len(waits) > 90
+    assert all(service.RETRY_DOWN_S <= wait <= 2 * service.RETRY_DOWN_S for wait in waits)
+
+
+def test_an_answer_may_submit_the_next_request() -> None:
+    world = World()
+    world.launch()
+    answers = []
+
+    def next_one(response: object) -> None:
+        answers.append(response)
+        if len(answers) < 3:
+            world.dispatcher.submit(task_request(), next_one)
+
+    world.dispatcher.submit(task_request(), next_one)
+    world.wires.reply(TaskResponse(Status.DONE))
+    world.wires.lose("job-1")
+
+    assert len(answers) == 3
+
+
+@pytest.mark.anyio
+async def test_dispatch_waits_for_the_answer() -> None:
+    world = World()
+    world.launch()
+    waiting = asyncio.ensure_future(world.dispatcher.dispatch(task_request()))
+    asyncio.get_running_loop().call_soon(lambda: world.wires.reply(TaskResponse(Status.DONE)))
+
+    assert await waiting == TaskResponse(Status.DONE)
+
+
+@pytest.mark.anyio
+async def test_an_answer_to_one_who_waits_no_more_is_dropped() -> None:
+    world = World()
+    world.launch()
+    waiting = asyncio.ensure_future(world.dispatcher.dispatch(task_request()))
+    asyncio.get_running_loop().call_soon(waiting.cancel)
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+
+    world.wires.reply(TaskResponse(Status.DONE))
+
+
+# --- life cycle and connections -------------------------------------------------------------------------------------
+
+
+def test_a_snapshot_opens_what_is_new_and_closes_what_is_gone() -> None:
+    world = World()
+    world.launch("old")
+    world.launch("kept")
+
+    world.dispatcher.apply(
+        TableSnapshot(tuple(RunningJob(job_id, "mnist", EDGE, address=f"/run/{job_id}") for job_id in ("kept", "new")))
+    )
+
+    assert set(world.wires.opened) == {"kept", "new"}
+
+
+def test_a_job_without_address_is_opened_once_it_has_one() -> None:
+    world = World()
+    world.launch(address="", connect=False)
+    assert world.wires.opened == {}
+
+    world.launch(address="/run/1")
+
+    assert world.wires.opened["job-1"].address == "/run/1"
+
+
+def test_an_ended_job_is_let_go_when_its_last_request_has_timed_out() -> None:
+    world = World()
+    world.launch()
+    answers = world.submit(task_request())
+
+    world.dispatcher.apply(JobCompleted("job-1"))
+    world.tick(4.0)
+    assert set(world.wires.opened) == {"job-1"}
+    world.tick(5.0)
+
+    assert world.wires.opened == {}
+    assert [response.status for response in answers] == [Status.RETRY]
+
+
+def test_a_job_launched_again_before_it_was_let_go_keeps_its_connection() -> None:
+    world = World()
+    world.launch()
+    world.submit(task_request())
+    world.dispatcher.apply(JobCompleted("job-1"))
+
+    world.launch(connect=False)
+    world.tick(100.0)
+
+    assert set(world.wires.opened) == {"job-1"}
+    assert world.dispatcher.schema("job-1") == SCHEMA
+    assert world.submit(task_request()) == []
+
+
+def test_the_schema_is_known_from_the_first_connection_to_the_end_of_the_job() -> None:
+    world = World()
+    world.launch(connect=False)
+    assert world.dispatcher.schema("job-1") is None
+
+    world.wires.connect("job-1")
+    world.wires.lose("job-1")
+    assert world.dispatcher.schema("job-1") == SCHEMA
+
+    world.dispatcher.apply(JobCompleted("job-1"))
+    assert world.dispatcher.schema("job-1") is None
+
+
+def test_an_address_that_is_none_is_logged_and_harms_no_other_job(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+
+    def refuse(job: RunningJob) -> None:
+        raise ServerError(f'socket path "{job.address}" is too long')
+
+    world.wires.open = refuse  # type: ignore[method-assign]
+    world.launch(address="/" + "x" * 200, connect=False)
+
+    assert 'job "job-1" cannot be reached: socket path' in caplog.text
+    assert world.answer_now(task_request()).status == Status.RETRY
+
+
+# --- asking a job ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.anyio
+async def test_a_job_can_be_asked() -> None:
+    world = World()
+    world.launch()
+    asyncio.get_running_loop().call_soon(lambda: world.wires.inbox.replied(world.wires.sent[0][1], b"fine"))
+
+    assert await world.dispatcher.ask("job-1", Topic.STATUS, b"how are you", 5.0) == b"fine"
+    assert world.wires.sent[0][2:] == (Topic.STATUS, b"how are you")
+
+
+@pytest.mark.anyio
+async def test_a_question_that_is_not_answered_raises_and_says_why() -> None:
+    world = World()
+    with pytest.raises(ServerError, match='job "job-1" cannot be asked for "status"'):
+        await world.dispatcher.ask("job-1", Topic.STATUS, b"", 5.0)
+
+    world.launch()
+    with pytest.raises(ServerError, match='did not answer "status" within'):
+        await world.dispatcher.ask("job-1", Topic.STATUS, b"", 0.001)
+
+    asyncio.get_running_loop().call_soon(lambda: world.wires.inbox.failed(world.wires.sent[-1][1], "no such topic"))
+    with pytest.raises(ServerError, match="no such topic"):
+        await world.dispatcher.ask("job-1", Topic.STOP, b"", 5.0)
+
+    asyncio.get_running_loop().call_soon(world.wires.lose, "job-1")
+    with pytest.raises(ServerError, match='job "job-1": closed the connection'):
+        await world.dispatcher.ask("job-1", Topic.STOP, b"", 5.0)
+
+
+@pytest.mark.anyio
+async def test_a_late_answer_to_a_question_is_dropped() -> None:
+    world = World()
+    world.launch()
+    with pytest.raises(ServerError):
+        await world.dispatcher.ask("job-1", Topic.STATUS, b"", 0.001)
+
+    world.wires.inbox.replied(world.wires.sent[0][1], b"late")
+
+
+def test_launching_by_event_and_by_snapshot_is_the_same() -> None:
+    job = RunningJob("job-1", "mnist", EDGE, address="/run/1")
+    by_event, by_snapshot = World(), World()
+
+    by_event.dispatcher.apply(JobLaunched(job))
+    by_snapshot.dispatcher.apply(TableSnapshot((job,)))
+
+    assert by_event.wires.opened == by_snapshot.wires.opened == {"job-1": job}
