@@ -1,7 +1,8 @@
 """What a device does next: get a job, get a task, train, report, and again. Pure.
 
-A shell (``client.py`` for one device, ``turnout.fleet`` for many) asks ``next(now)`` and does what it says: send a request, train, or sleep. It then tells the session what
-became of it: ``received``, ``failed`` or ``trained``. One request or training is under way at a time.
+A shell (``client.py`` for one device, ``turnout.fleet`` for many) asks ``next(now)`` and does what it says: send a
+request, train, or sleep. It then tells the session what became of it: ``received``, ``failed`` or ``trained``. One
+request or training is under way at a time.
 """
 
 import math
@@ -162,21 +163,9 @@ class Session:
     """
 
     __slots__ = (
-        "_answered_by",
-        "_cookie",
-        "_counted",
-        "_due",
-        "_fruitless",
-        "_rng",
-        "_state",
-        "_stopped",
-        "_unanswered",
-        "capabilities",
-        "counters",
-        "device",
-        "job_name",
-        "policy",
-    )
+        "_answered_by", "_cookie", "_counted", "_due", "_fruitless", "_rng", "_state", "_stopped", "_unanswered",
+        "capabilities", "counters", "device", "job_name", "policy",
+    )  # fmt: skip
 
     def __init__(
         self,

@@ -1,0 +1,228 @@
+"""A small HTTP/1.1 client on asyncio and httptools: keep-alive, bounded in connections, sizes and time.
+
+One ``HttpClient`` talks to one server. ``submit`` takes a callback and costs no task, which is what a fleet of
+thousands needs; ``request`` is the same for those who await. Replies may be sized, chunked, or end with the connection.
+"""
+
+import asyncio
+import ssl
+from collections import deque
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from turnout.device.http_connection import Connection, Done, Exchange, HttpFailure, HttpReply
+from turnout.errors import TurnoutError
+from turnout.wire.edge_requests import HttpRequest
+
+TICK_S = 0.1  #: How exactly deadlines are kept.
+
+
+@dataclass(frozen=True, slots=True)
+class HttpLimits:
+    """How long and how much a client takes."""
+
+    connections_max: int = 1
+    connect_timeout_s: float = 10.0
+    idle_timeout_s: float = 20.0  #: Longest time in which not a byte moves. A result may be held 8 s by the server.
+    overall_timeout_s: float = 600.0  #: Longest time of one request and its reply, however well it moves.
+    reply_bytes_max: int = 8 * 2**20  #: Largest body of a reply, unless a request says otherwise.
+
+
+DEFAULT_LIMITS = HttpLimits()
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where to send requests, taken from a URL."""
+
+    host: str
+    port: int
+    tls: bool
+    prefix: str  #: What comes before every path, without a slash at its end.
+    authority: str  #: The value of the Host header.
+
+    @classmethod
+    def of(cls, url: str) -> "Server":
+        """Raises TurnoutError when ``url`` is not of the form http://host:port/prefix."""
+        try:
+            parts = urlsplit(url)
+            host, port = parts.hostname, parts.port
+        except ValueError:
+            host = port = None
+            parts = urlsplit("")
+        if parts.scheme not in ("http", "https") or not host or parts.query or not url.isascii() or " " in url:
+            raise TurnoutError(f'"{url}" is not the URL of a server; expected is something like http://127.0.0.1:8080')
+        tls = parts.scheme == "https"
+        authority = parts.netloc.rpartition("@")[2]
+        return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), authority)
+
+
+class HttpClient:
+    """Requests to one server over a bounded number of connections; what finds none free waits its turn.
+
+    A request on a kept-alive connection that the server closed meanwhile is sent once more. Every request of the edge
+    protocol may come twice, so that is always safe. Belongs to one event loop.
+    """
+
+    def __init__(self, url: str, limits: HttpLimits = DEFAULT_LIMITS, tls: ssl.SSLContext | None = None) -> None:
+        self.server = Server.of(url)
+        self.limits = limits
+        self._tls = (tls or ssl.create_default_context()) if self.server.tls else None
+        self._loop = asyncio.get_running_loop()
+        self._open: set[Connection] = set()
+        self._idle: list[Connection] = []
+        self._busy: dict[Connection, None] = {}  # in the order of their deadlines
+        self._waiting: deque[Exchange] = deque()
+        self._connecting: set[asyncio.Task[Connection | HttpFailure]] = set()
+        self._tick: asyncio.TimerHandle | None = None
+        self._all_lost = asyncio.Event()
+        self._all_lost.set()
+        self._closed = False
+
+    @property
+    def connections(self) -> int:
+        """Open connections, used or not."""
+        return len(self._open)
+
+    def submit(self, request: HttpRequest, done: Done, reply_bytes_max: int | None = None) -> None:
+        """Send a request; ``done`` is called once, later, on the loop."""
+        assert not self._closed
+        bytes_max = self.limits.reply_bytes_max if reply_bytes_max is None else reply_bytes_max
+        ends = self._loop.time() + self.limits.overall_timeout_s
+        self._give(Exchange(self._head(request), request.body, bytes_max, ends, done))
+
+    async def request(self, request: HttpRequest, reply_bytes_max: int | None = None) -> HttpReply:
+        """Send a request and wait for its reply. Raises HttpFailure."""
+        future: asyncio.Future[HttpReply | HttpFailure] = self._loop.create_future()
+        self.submit(request, lambda outcome: None if future.done() else future.set_result(outcome), reply_bytes_max)
+        outcome = await future
+        if isinstance(outcome, HttpFailure):
+            raise outcome
+        return outcome
+
+    async def close(self) -> None:
+        """Close all connections; what waits for a reply fails."""
+        self._closed = True
+        if self._tick is not None:
+            self._tick.cancel()
+        for task in self._connecting:
+            task.cancel()
+        await asyncio.gather(*self._connecting, return_exceptions=True)
+        for connection in list(self._open):
+            connection.fail("closed", "the client was closed")
+        while self._waiting:
+            self._waiting.popleft().done(HttpFailure("closed", "the client was closed"))
+        await self._all_lost.wait()
+
+    def _head(self, request: HttpRequest) -> bytes:
+        server = self.server
+        lines = [f"{request.method} {server.prefix}{request.target} HTTP/1.1\r\nHost: {server.authority}\r\n"]
+        lines += [f"{name}: {value}\r\n" for name, value in request.headers]
+        if request.body or request.method == "POST":
+            lines.append(f"Content-Length: {len(request.body)}\r\n")
+        lines.append("\r\n")
+        return "".join(lines).encode("ascii")
+
+    def _give(self, exchange: Exchange) -> None:
+        """Have a connection carry this exchange, now or when one is free."""
+        while self._idle:
+            connection = self._idle.pop()
+            if connection.is_open():
+                self._carry(connection, exchange)
+                return
+        self._waiting.append(exchange)
+        self._connect_if_needed()
+
+    def _carry(self, connection: Connection, exchange: Exchange) -> None:
+        exchange.deadline = min(exchange.ends, self._loop.time() + self.limits.idle_timeout_s)
+        self._busy[connection] = None
+        connection.send(exchange)
+        if self._tick is None:
+            self._tick = self._loop.call_later(TICK_S, self._expire)
+
+    def _connect_if_needed(self) -> None:
+        while (
+            len(self._connecting) < len(self._waiting)
+            and len(self._connecting) + len(self._open) < self.limits.connections_max
+            and not self._closed
+        ):
+            task = self._loop.create_task(self._connect())
+            self._connecting.add(task)
+            task.add_done_callback(self._connected)
+
+    async def _connect(self) -> Connection | HttpFailure:
+        server = self.server
+        try:
+            async with asyncio.timeout(self.limits.connect_timeout_s):
+                _, connection = await self._loop.create_connection(
+                    lambda: Connection(self), server.host, server.port, ssl=self._tls
+                )
+        except (OSError, TimeoutError) as error:
+            return HttpFailure("connect", f"cannot connect to {server.authority}: {error or 'no answer'}")
+        self._open.add(connection)
+        self._all_lost.clear()
+        return connection
+
+    def _connected(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
+        """One of those that wait pays for each attempt that failed; the others have theirs."""
+        self._connecting.discard(task)
+        if task.cancelled():
+            return
+        outcome = task.result()
+        if isinstance(outcome, Connection):
+            self._free(outcome)
+        elif self._waiting:
+            self._waiting.popleft().done(outcome)
+        self._connect_if_needed()
+
+    def _free(self, connection: Connection) -> None:
+        if not connection.is_open():
+            return
+        if self._waiting:
+            self._carry(connection, self._waiting.popleft())
+        else:
+            self._idle.append(connection)
+
+    def _expire(self) -> None:
+        """Give up what does not move."""
+        now = self._loop.time()
+        while self._busy:
+            connection = next(iter(self._busy))
+            exchange = connection.exchange
+            assert exchange is not None
+            if exchange.deadline > now:
+                break
+            if now < exchange.ends and connection.is_sending():
+                self.moved(connection)
+                continue
+            waited_s = self.limits.idle_timeout_s if now < exchange.ends else self.limits.overall_timeout_s
+            connection.fail("timeout", f"{self.server.authority} did not answer within {waited_s:g} s")
+        self._tick = self._loop.call_later(TICK_S, self._expire) if self._busy else None
+
+    # --- what connections say ---
+
+    def moved(self, connection: Connection) -> None:
+        """Bytes came or went: its deadline moves to the end of the queue."""
+        assert connection.exchange is not None
+        self._busy.pop(connection)
+        self._busy[connection] = None
+        connection.exchange.deadline = min(connection.exchange.ends, self._loop.time() + self.limits.idle_timeout_s)
+
+    def settled(self, connection: Connection, exchange: Exchange, outcome: HttpReply | HttpFailure) -> None:
+        """An exchange is over."""
+        self._busy.pop(connection, None)
+        self._free(connection)
+        exchange.done(outcome)
+
+    def resend(self, connection: Connection, exchange: Exchange) -> None:
+        """The connection had been closed before the request reached it."""
+        self._busy.pop(connection, None)
+        exchange.resent = True
+        self._waiting.appendleft(exchange)
+
+    def lost(self, connection: Connection) -> None:
+        """The connection is gone."""
+        self._open.discard(connection)
+        if not self._open:
+            self._all_lost.set()
+        self._connect_if_needed()
