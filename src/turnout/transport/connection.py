@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 from turnout.errors import ServerError
@@ -12,13 +13,24 @@ from turnout.wire.frames import Hello, Item, Payload, Received
 
 logger = logging.getLogger(__name__)
 
-#: Bytes that wait to be sent on one connection, beyond which nothing more is taken. As much as all the results that a
-#: gateway holds by default, so that no result is turned away here that was let in there.
+#: The bound of what waits to be sent on one connection. As much as all the results that a gateway holds by default, so
+#: that no result is turned away here that was let in there.
 QUEUE_BYTES_MAX: Final = 256 * 1024 * 1024
-#: Bytes handed to the event loop before we wait for the peer to read; what comes meanwhile stays in the outbox.
-WRITE_BUFFER_BYTES: Final = 1024 * 1024
-#: A peer that has not said hello by then is none.
-HELLO_TIMEOUT_S: Final = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionLimits:
+    """How much one end of a connection puts up with."""
+
+    #: Bytes that wait to be sent, beyond which nothing more is taken.
+    queue_bytes_max: int = QUEUE_BYTES_MAX
+    #: Bytes handed to the event loop before the peer has to read; what comes meanwhile waits in the queue.
+    write_buffer_bytes: int = 1024 * 1024
+    #: A peer that has not said hello by then is none.
+    hello_timeout_s: float = 5.0
+    #: A peer that has not read for so long hangs, and what waits for it is freed. Set it above the time that a result
+    #: may take: everything that waits has timed out by then.
+    stall_timeout_s: float = 10.0
 
 
 class Side(Protocol):
@@ -51,13 +63,14 @@ class Side(Protocol):
 class Connection(asyncio.Protocol):
     """Sends what a tick collects as one frame, and hands what arrives to its side."""
 
-    def __init__(self, side: Side, queue_bytes_max: int = QUEUE_BYTES_MAX) -> None:
+    def __init__(self, side: Side, limits: ConnectionLimits) -> None:
         self._side = side
+        self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._reader = frames.FrameReader()
-        self._outbox = frames.Outbox(queue_bytes_max)
+        self._outbox = frames.Outbox(limits.queue_bytes_max)
         self._transport: asyncio.Transport | None = None
-        self._hello_timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # until the peer's hello, and while it does not read
         self._began = False
         self._closing = False
         self._ended = False
@@ -86,7 +99,7 @@ class Connection(asyncio.Protocol):
         if self._ended:
             return
         self._ended = True
-        self._stop_hello_timer()
+        self._stop_timer()
         self._outbox.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -103,12 +116,14 @@ class Connection(asyncio.Protocol):
             self._transport.close()
 
     def pause_writing(self) -> None:
-        """The peer has much to read already; keep what comes."""
+        """The peer has much to read already; keep what comes, for a while."""
         self._paused = True
+        self._end_after(self._limits.stall_timeout_s, "has not read")
 
     def resume_writing(self) -> None:
         """The peer has read."""
         self._paused = False
+        self._stop_timer()
         self._flush()
 
     # --- receiving ----------------------------------------------------------------------------------------------
@@ -120,11 +135,9 @@ class Connection(asyncio.Protocol):
         if self._ended:
             self._transport.abort()
             return
-        self._transport.set_write_buffer_limits(high=WRITE_BUFFER_BYTES)
+        self._transport.set_write_buffer_limits(high=self._limits.write_buffer_bytes)
         self._transport.write(frames.encode_hello(self._side.hello))
-        self._hello_timer = self._loop.call_later(
-            HELLO_TIMEOUT_S, self.end, f"{self._side.peer} said no hello within {HELLO_TIMEOUT_S:g} s"
-        )
+        self._end_after(self._limits.hello_timeout_s, "has not said hello")
 
     def data_received(self, data: bytes) -> None:
         """Cut into frames and hand them on; a peer that breaks the protocol is cut off, with the reason."""
@@ -151,13 +164,18 @@ class Connection(asyncio.Protocol):
     def _greet(self, body: memoryview) -> None:
         hello = frames.decode_hello(body, self._side.peer)
         self._side.check(hello)
-        self._stop_hello_timer()
+        self._stop_timer()
         self._began = True
         self._side.began(hello)
 
-    def _stop_hello_timer(self) -> None:
-        if self._hello_timer is not None:
-            self._hello_timer.cancel()
+    def _end_after(self, timeout_s: float, what: str) -> None:
+        self._stop_timer()
+        self._timer = self._loop.call_later(timeout_s, self.end, f"{self._side.peer} {what} for {timeout_s:g} s")
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
 
 def hand_over(handler: JobHandler, topic: Topic, payload: memoryview, reply: Reply) -> None:

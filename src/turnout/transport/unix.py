@@ -18,7 +18,7 @@ from turnout.messages import ModelSchema, RunningJob, Topic
 from turnout.transport.address import TcpAddress, UnixAddress, parse_address
 from turnout.transport.base import Inbox, JobHandler
 from turnout.transport.blobs import blob_file
-from turnout.transport.connection import QUEUE_BYTES_MAX, Connection, hand_over
+from turnout.transport.connection import Connection, ConnectionLimits, hand_over
 from turnout.wire import frames
 from turnout.wire.frames import Hello, Item, Received
 
@@ -36,13 +36,13 @@ CLOSE_TIMEOUT_S: Final = 2.0
 class _Link:
     """A gateway's connection to one job, made again and again until it is closed."""
 
-    def __init__(self, job: RunningJob, inbox: Inbox, queue_bytes_max: int, rng: Random) -> None:
+    def __init__(self, job: RunningJob, inbox: Inbox, limits: ConnectionLimits, rng: Random) -> None:
         self.job = job
         self.hello = Hello(frames.PROTOCOL_VERSION, job.job_id)
         self.peer = f'job "{job.job_id}"'
         self._address = parse_address(job.address)
         self._inbox = inbox
-        self._queue_bytes_max = queue_bytes_max
+        self._limits = limits
         self._rng = rng
         self._loop = asyncio.get_running_loop()
         self._connection: Connection | None = None
@@ -73,7 +73,7 @@ class _Link:
     async def _connect_once(self) -> None:
         """Connect, and return when that connection is over."""
         self._over = self._loop.create_future()
-        self._connection = connection = Connection(self, self._queue_bytes_max)
+        self._connection = connection = Connection(self, self._limits)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
                 match self._address:
@@ -126,9 +126,9 @@ class _Link:
 class UnixTransport:
     """The gateway's end: one connection to each job's process."""
 
-    def __init__(self, rng: Random | None = None, queue_bytes_max: int = QUEUE_BYTES_MAX) -> None:
+    def __init__(self, rng: Random | None = None, limits: ConnectionLimits | None = None) -> None:
         self._rng = rng or Random()
-        self._queue_bytes_max = queue_bytes_max
+        self._limits = limits or ConnectionLimits()
         self._inbox: Inbox | None = None
         self._links: dict[str, _Link] = {}
 
@@ -144,7 +144,7 @@ class UnixTransport:
             link.job = job
             return
         self.close(job.job_id)
-        self._links[job.job_id] = _Link(job, self._inbox, self._queue_bytes_max, self._rng)
+        self._links[job.job_id] = _Link(job, self._inbox, self._limits, self._rng)
 
     def close(self, job_id: str) -> None:
         """Forget a job."""
@@ -190,10 +190,10 @@ class _Reply:
 class _Visit:
     """A job's connection with one gateway."""
 
-    def __init__(self, server: "UnixJobServer", queue_bytes_max: int) -> None:
+    def __init__(self, server: "UnixJobServer", limits: ConnectionLimits) -> None:
         self.hello = server.hello
         self.peer = "a gateway"
-        self.connection = Connection(self, queue_bytes_max)
+        self.connection = Connection(self, limits)
         self._server = server
 
     def answer(self, ticket: int, outcome: int, payload: bytes) -> None:
@@ -234,12 +234,12 @@ class UnixJobServer:
         schema: ModelSchema,
         handler: JobHandler,
         *,
-        queue_bytes_max: int = QUEUE_BYTES_MAX,
+        limits: ConnectionLimits | None = None,
     ) -> None:
         self.hello = Hello(frames.PROTOCOL_VERSION, job_id, generation, schema)
         self.handler = handler
         self._address = parse_address(address)
-        self._queue_bytes_max = queue_bytes_max
+        self._limits = limits or ConnectionLimits()
         self._server: asyncio.Server | None = None
         self._visits: set[_Visit] = set()
         self._empty: asyncio.Event | None = None
@@ -300,7 +300,7 @@ class UnixJobServer:
             self._empty.set()
 
     def _visit(self) -> Connection:
-        visit = _Visit(self, self._queue_bytes_max)
+        visit = _Visit(self, self._limits)
         self._visits.add(visit)
         return visit.connection
 

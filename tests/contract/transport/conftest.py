@@ -13,6 +13,7 @@ import pytest
 
 from turnout.messages import ModelSchema, RunningJob, TensorSpec, Topic
 from turnout.transport.base import JobHandler, Reply, Transport
+from turnout.transport.connection import ConnectionLimits
 from turnout.transport.inprocess import InProcessJobs, InProcessTransport
 from turnout.transport.unix import UnixJobServer, UnixTransport
 
@@ -122,7 +123,7 @@ class InProcessWorld:
 
 class SocketWorld:
     def __init__(self, folder: Path, tcp: bool) -> None:
-        self.transport = UnixTransport(Random(1), queue_bytes_max=QUEUE_BYTES_MAX)
+        self.transport = UnixTransport(Random(1), ConnectionLimits(queue_bytes_max=QUEUE_BYTES_MAX))
         self.events = Events()
         self.transport.attach(self.events)
         self._folder = folder

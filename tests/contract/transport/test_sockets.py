@@ -16,6 +16,7 @@ import pytest
 from turnout.errors import ServerError
 from turnout.messages import RunningJob, Topic
 from turnout.transport.address import TcpAddress, UnixAddress, parse_address
+from turnout.transport.connection import ConnectionLimits
 from turnout.transport.unix import UnixJobServer, UnixTransport
 from turnout.wire import frames
 from turnout.wire.frames import FrameReader, Hello
@@ -269,7 +270,7 @@ async def test_what_a_job_answers_in_a_tick_is_one_frame(server: UnixJobServer) 
 
 async def test_a_job_that_does_not_read_fills_its_own_queue_only(short_folder: Path, raw_job: RawJob) -> None:
     gateway = Gateway()
-    gateway.transport = UnixTransport(Random(1), queue_bytes_max=10_000_000)
+    gateway.transport = UnixTransport(Random(1), ConnectionLimits(queue_bytes_max=10_000_000))
     gateway.transport.attach(gateway.events)
     lively = UnixJobServer(str(short_folder / "lively"), "lively", 1, SCHEMA, Job(echo))
     await lively.start()
@@ -289,6 +290,48 @@ async def test_a_job_that_does_not_read_fills_its_own_queue_only(short_folder: P
     del reader
     gateway.transport.close_all()
     await lively.close()
+
+
+async def test_a_job_that_does_not_read_for_long_is_lost_and_what_waits_for_it_is_freed(raw_job: RawJob) -> None:
+    events = Events()
+    transport = UnixTransport(Random(1), ConnectionLimits(stall_timeout_s=0.05))
+    transport.attach(events)
+    transport.open(running(raw_job.path))
+    _, writer = await raw_job.visit()
+    writer.write(frames.encode_hello(HELLO_JOB))
+    await events.wait("connected")
+
+    for ticket in range(200):
+        assert transport.send("a", ticket, Topic.RESULT, bytes(100_000))
+
+    assert await events.wait("lost") == [("a",)]
+    assert not transport.send("a", 1000, Topic.RESULT, b"")
+    transport.close_all()
+
+
+async def test_a_job_that_says_no_hello_is_tried_again(raw_job: RawJob, caplog: pytest.LogCaptureFixture) -> None:
+    events = Events()
+    transport = UnixTransport(Random(1), ConnectionLimits(hello_timeout_s=0.05))
+    transport.attach(events)
+    transport.open(running(raw_job.path))
+
+    for _ in range(2):
+        reader, _ = await raw_job.visit()
+        await read_to_end(reader)
+
+    assert 'job "a" has not said hello for 0.05 s' in caplog.text
+    assert events.seen == []
+    transport.close_all()
+
+
+async def test_a_gateway_that_says_no_hello_is_left(short_folder: Path) -> None:
+    limits = ConnectionLimits(hello_timeout_s=0.05)
+    server = UnixJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(echo), limits=limits)
+    await server.start()
+
+    await call(server)
+
+    await server.close()
 
 
 async def test_a_job_that_reads_again_gets_everything_that_was_taken(gateway: Gateway, raw_job: RawJob) -> None:
@@ -314,7 +357,9 @@ async def test_a_gateway_that_does_not_read_its_replies_is_left(
     short_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler = Job(lambda payload, reply: reply(bytes(100_000)))
-    server = UnixJobServer(str(short_folder / "job"), "a", 1, SCHEMA, handler, queue_bytes_max=1_000_000)
+    server = UnixJobServer(
+        str(short_folder / "job"), "a", 1, SCHEMA, handler, limits=ConnectionLimits(queue_bytes_max=1_000_000)
+    )
     await server.start()
     reader, writer = await asyncio.open_unix_connection(server.address)
     writer.write(frames.encode_hello(HELLO_GATEWAY))
