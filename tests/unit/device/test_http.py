@@ -7,7 +7,8 @@ from typing import cast
 import pytest
 
 from tests.unit.device.scripted import CLOSE, Asked, ScriptedServer, get, post, reply
-from turnout.device.http import HttpClient, HttpFailure, HttpLimits, Server
+from turnout.device.http import HttpClient, HttpLimits, Server
+from turnout.device.http_connection import HttpFailure
 from turnout.errors import TurnoutError
 
 pytestmark = pytest.mark.anyio

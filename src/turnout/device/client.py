@@ -1,0 +1,141 @@
+"""One device over HTTP: the shell around a session."""
+
+import asyncio
+import logging
+import random
+from dataclasses import dataclass
+
+from turnout import __version__
+from turnout.device.blobs import BlobCache, BlobUnavailable
+from turnout.device.exchange import NoAnswer, from_http, to_http
+from turnout.device.http import DEFAULT_LIMITS, HttpClient, HttpLimits
+from turnout.device.http_connection import HttpFailure
+from turnout.device.session import (
+    DEFAULT_POLICY,
+    Ended,
+    Send,
+    Session,
+    SessionCounters,
+    SessionPolicy,
+    Sleep,
+    Train,
+    TrainedUpdate,
+    TrainingFailed,
+)
+from turnout.device.trainers.base import Trainer
+from turnout.device.training import train
+from turnout.errors import TurnoutError
+from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, TaskResponse
+from turnout.wire.edge_headers import DeviceReader
+
+log = logging.getLogger(__name__)
+
+PLATFORM = "python"
+
+
+class DeviceClient:
+    """Plays one session: sends, trains (in a thread), waits. Connections and models may be shared with others."""
+
+    def __init__(self, session: Session, trainer: Trainer, http: HttpClient, blobs: BlobCache) -> None:
+        self.session = session
+        self._trainer = trainer
+        self._http = http
+        self._blobs = blobs
+        self._schema: ModelSchema | None = None
+        self._stopped = asyncio.Event()
+
+    async def run(self) -> str:
+        """Go on until the session ends; returns why."""
+        now = asyncio.get_running_loop().time
+        while True:
+            match self.session.next(now()):
+                case Send(request):
+                    await self._ask(request)
+                case Train(task):
+                    outcome = await self._train(task)
+                    self.session.trained(outcome, now())
+                case Sleep(until):
+                    await self._sleep(until - now())
+                case Ended(reason):
+                    return reason
+
+    def stop(self) -> None:
+        """Take no more tasks; ``run`` returns once the present one is reported."""
+        self.session.stop()
+        self._stopped.set()
+
+    async def _ask(self, request: EdgeRequest) -> None:
+        now = asyncio.get_running_loop().time
+        try:
+            answer = from_http(request, await self._http.request(to_http(request, self._schema)))
+        except HttpFailure as failure:
+            log.info("%s: %s", request.device.device_id, failure)
+            self.session.failed(failure.reason, now())
+            return
+        if isinstance(answer, NoAnswer):
+            self.session.failed(answer.reason, now(), answer.retry_wait)
+        else:
+            self.session.received(answer, now())
+
+    async def _train(self, task: TaskResponse) -> TrainedUpdate | TrainingFailed:
+        assert task.job_id
+        assert task.task_data
+        try:
+            model = await self._blobs.get(task.job_id, task.task_data)
+        except BlobUnavailable as error:
+            log.info("%s: %s", self.session.device.device_id, error)
+            return TrainingFailed("no model")
+        try:
+            update, self._schema = await asyncio.to_thread(train, self._trainer, model, task.task_data.meta)
+        except TurnoutError as error:
+            log.warning("%s: %s", self.session.device.device_id, error)
+            return TrainingFailed(str(error))
+        except Exception as error:  # a trainer is its user's code: its failure is this one task's
+            log.exception("%s: training failed", self.session.device.device_id)
+            return TrainingFailed(f"{type(error).__name__}: {error}")
+        return update
+
+    async def _sleep(self, seconds: float) -> None:
+        """Wait, but not after ``stop`` unless there is still a result to send."""
+        if self._stopped.is_set():
+            await asyncio.sleep(seconds)
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._stopped.wait()
+        except TimeoutError:
+            pass
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """How a device ended, and what it did."""
+
+    reason: str
+    counters: SessionCounters
+
+
+async def run_device(
+    url: str,
+    job_name: str,
+    trainer: Trainer,
+    *,
+    device_id: str,
+    policy: SessionPolicy = DEFAULT_POLICY,
+    limits: HttpLimits = DEFAULT_LIMITS,
+) -> Finished:
+    """Take part in the job of this name as one device, until the job is done.
+
+    ``device_id`` should stay the same over the device's life. Raises TurnoutError for a URL or an id that is none.
+    """
+    DeviceReader().device(device_id.encode(), None)
+    http = HttpClient(url, limits)
+    blobs = BlobCache(http)
+    device = DeviceInfo(device_id, app_name="turnout", app_version=__version__, platform=PLATFORM)
+    session = Session(device, job_name, random.Random(), policy)
+    try:
+        reason = await DeviceClient(session, trainer, http, blobs).run()
+    finally:
+        await blobs.close()
+        await http.close()
+    return Finished(reason, session.counters)
