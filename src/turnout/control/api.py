@@ -24,8 +24,9 @@ from turnout.control.jobs import Jobs, new_job_id
 from turnout.control.problems import Problem, answer_problem
 from turnout.control.questions import Questions
 from turnout.control.store import JobState, Store, StoredJob
+from turnout.control.view import JobView
 from turnout.errors import JobFolderError, ServerError
-from turnout.messages import GatewayCounters, JobStatus, Message, Topic
+from turnout.messages import GatewayCounters, JobStatus, Topic
 from turnout.transport.blobs import blob_file
 
 STATUS_TIMEOUT_S = 1.0
@@ -34,19 +35,6 @@ STOP_GRACE_S = 10.0  #: A cancelled job that still runs after this is ended by t
 JOBS_LISTED_MAX = 1000
 CHUNK_BYTES = 1 << 18
 UPLOADS_MAX = 2  #: Uploads being read and checked at once.
-
-
-class JobView(Message, frozen=True):
-    """A job as the API shows it. ``fresh``: the job has just said ``status`` itself; else it is the last one known."""
-
-    job_id: str
-    name: str
-    state: JobState
-    submitted_at: float
-    finished_at: float | None
-    reason: str
-    status: JobStatus | None = None
-    fresh: bool = False
 
 
 class Api:

@@ -36,6 +36,7 @@ class Policy:
         return min(self.backoff_max_s, self.backoff_min_s * 2.0 ** min(failures - 1, 30))
 
 
+TOLD_TO_STOP = "it was told to stop"
 KILLED = float("inf")  #: When to kill a child that was killed already.
 
 POLICIES = {
@@ -123,6 +124,11 @@ class Children:
         return name in self._children
 
     @property
+    def ending(self) -> bool:
+        """All were told to end."""
+        return self._ending is not None
+
+    @property
     def over(self) -> bool:
         """All were told to end, and have."""
         return self._ending is not None and not self._children
@@ -151,9 +157,10 @@ class Children:
         child = self._children[name]
         who, lived_s = _who(name, child, now)
         how = describe_exit(code)
+        by_itself = child.kind is Kind.JOB and code in (EXIT_COMPLETED, EXIT_ABORTED)
         if child.kill_at is not None:
-            return self._remove(name, code, "it was told to stop", now)
-        if child.kind is Kind.JOB and code in (EXIT_COMPLETED, EXIT_ABORTED):
+            return self._remove(name, code, "" if by_itself else TOLD_TO_STOP, now)
+        if by_itself:
             verb = "has completed" if code == EXIT_COMPLETED else "has aborted"
             return [Say(f"{who} {verb} after {lived_s:.1f} s"), *self._remove(name, code, "", now)]
         policy = self._policies[child.kind]
@@ -177,7 +184,7 @@ class Children:
         child.kill_at = now + self._policies[child.kind].grace_s
         match child.state:
             case Waiting():
-                return self._remove(name, 0, "it was told to stop", now)
+                return self._remove(name, 0, TOLD_TO_STOP, now)
             case Running():
                 return [Signal(name, signal.SIGTERM)]
             case Starting():
@@ -209,7 +216,7 @@ class Children:
         child.kill_at = KILLED
         match child.state:
             case Waiting():
-                return self._remove(name, 0, "it was told to stop", now)
+                return self._remove(name, 0, TOLD_TO_STOP, now)
             case Running():
                 return [Signal(name, signal.SIGKILL)]
             case Starting():

@@ -1,4 +1,4 @@
-"""How each child process is called: the one place where command lines of roles are written.
+"""How each process of a server is called: the one place where command lines of roles are written.
 
 Every child inherits the read end of the lifeline and gets its number. ``-P`` keeps the current folder off the import
 path, so that no file of a user's can stand in for a module of ours.
@@ -45,6 +45,17 @@ def job(job: JobProcess, lifeline_fd: int) -> list[str]:
         *("--address", job.address),
         *("--blobs", job.blobs),
         *("--lifeline-fd", str(lifeline_fd)),
+    ]
+
+
+def server(data: Path, gateways: int, lifeline_fd: str, ready_fd: int) -> list[str]:
+    """A whole server on free ports, which it tells through ``ready_fd``."""
+    return [
+        *(*PYTHON, "turnout.supervisor.process"),
+        *("--data", str(data)),
+        *("--gateways", str(gateways)),
+        *("--lifeline-fd", lifeline_fd),
+        *("--ready-fd", str(ready_fd)),
     ]
 
 

@@ -3,6 +3,7 @@
 Kept small, for all others die with it. It knows nothing of models, devices or HTTP.
 """
 
+import argparse
 import asyncio
 import os
 import signal
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from turnout import lifeline
+from turnout.errors import TurnoutError
 from turnout.supervisor import commands, runtime
 from turnout.supervisor.channel import Channel
 from turnout.supervisor.children import POLICIES, Children, Effect, Ended, Kind, Say, Signal, Start
@@ -50,8 +52,6 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         """Take the port, its lock and both sockets. Raises TurnoutError when that cannot be."""
         runtime.check_loopback(settings.host, "the gateway")
-        self._data = settings.data.absolute()
-        self._data_lock = runtime.take_data(self._data)
         if settings.port:
             self._runtime = runtime.take(settings.port)
             self._devices = runtime.listen(settings.host, settings.port, "--port")
@@ -59,6 +59,8 @@ class Supervisor:
             self._devices = runtime.listen(settings.host, 0, "--port")
             self._runtime = runtime.take(self._devices.getsockname()[1])
         self._api = runtime.listen("127.0.0.1", settings.control_port, "--control-port")
+        self._data = settings.data.absolute()
+        self._data_lock = runtime.take_data(self._data)
         self._gateways = settings.gateways
         self._children = Children()
         self._channel = Channel(self._start_job, self._stop_job)
@@ -117,14 +119,19 @@ class Supervisor:
                     self._tasks.add(task)
                     task.add_done_callback(self._tasks.discard)
                 case Ended():
-                    if effect.name.startswith("job "):
-                        self._channel.ended(effect.name.removeprefix("job "), effect.code, effect.reason)
+                    self._ended(effect)
         if self._children.over:
             self._over.set()
         self._timer.cancel()
         deadline = self._children.deadline()
         if deadline is not None:
             self._timer = self._loop.call_at(deadline, self._tick)
+
+    def _ended(self, effect: Ended) -> None:
+        """Tell control of a job that is over. One that was only stopped with the server goes on with the next."""
+        kind, _, job_id = effect.name.partition(" ")
+        if kind == Kind.JOB and not (self._children.ending and effect.reason):
+            self._channel.ended(job_id, effect.code, effect.reason)
 
     def _tick(self) -> None:
         self._do(self._children.tick(self._loop.time()))
@@ -225,6 +232,22 @@ def run(settings: Settings, lifeline_fd: int | None = None, ready_fd: int | None
     say("turnout has ended; no process is left")
 
 
+def main() -> int:
+    """``python -m turnout.supervisor.process``: a server as the child of ``turnout run`` or ``turnout demo``."""
+    parser = argparse.ArgumentParser(prog="turnout.supervisor.process")
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--gateways", type=int, required=True)
+    parser.add_argument("--lifeline-fd", type=int, required=True)
+    parser.add_argument("--ready-fd", type=int, required=True)
+    given = parser.parse_args()
+    try:
+        run(Settings("127.0.0.1", 0, 0, given.data, given.gateways), given.lifeline_fd, given.ready_fd)
+    except TurnoutError as error:
+        say(str(error))
+        return 1
+    return 0
+
+
 async def _run(supervisor: Supervisor, lifeline_fd: int | None) -> None:
     loop = asyncio.get_running_loop()
     asked = 0
@@ -241,3 +264,7 @@ async def _run(supervisor: Supervisor, lifeline_fd: int | None) -> None:
         grace_s = sum(policy.grace_s for policy in POLICIES.values()) + lifeline.GRACE_S
         lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, stop, "the parent has ended"), grace_s)
     await supervisor.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

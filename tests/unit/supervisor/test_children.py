@@ -134,6 +134,12 @@ def test_a_stopped_job_gets_its_grace_and_is_then_killed(children: Children) -> 
     assert children.exited("job a", KILLED, "", now=6) == [Ended("job a", KILLED, "it was told to stop")]
 
 
+def test_a_job_that_completes_although_it_was_told_to_stop_has_completed(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.stop("job a", now=1)
+    assert children.exited("job a", 0, "", now=2) == [Ended("job a", 0, "")]
+
+
 def test_a_job_stopped_while_it_waits_for_its_restart_is_over_at_once(children: Children) -> None:
     run(children, "job a", Kind.JOB)
     children.exited("job a", 1, "", now=0)
@@ -156,6 +162,7 @@ def test_shutting_down_stops_gateways_then_jobs_then_control(children: Children)
     assert others(children.exited("gateway 1", 0, "", now=1)) == [Ended("gateway 1", 0, "it was told to stop")]
     assert others(children.exited("gateway 0", 0, "", now=1))[1:] == [Signal("job a", term)]
     assert others(children.exited("job a", 0, "", now=2))[1:] == [Signal("control", term)]
+    assert children.ending
     assert not children.over
     children.exited("control", 0, "", now=3)
     assert children.over

@@ -1,0 +1,64 @@
+# Everything runs in its own environment in .venv, made on first use. Needed: make, and Python 3.11 or newer.
+PYTHON ?= python3
+SEED ?= 0
+MODE ?= buffered
+
+VENV := .venv
+RUN := $(VENV)/bin
+STAMPS := $(VENV)/.stamps
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint format bench sim clean
+
+help:  ## say what each target does
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffered, SEED=n)
+	@$(RUN)/turnout demo --mode $(MODE) --seed $(SEED)
+
+test: $(STAMPS)/test  ## run all tests
+	@$(RUN)/pytest
+
+lint: $(STAMPS)/lint  ## check style, format and types
+	@$(RUN)/ruff check
+	@$(RUN)/ruff format --check
+	@$(RUN)/mypy
+
+format: $(STAMPS)/lint  ## put imports in order and format
+	@$(RUN)/ruff check --fix
+	@$(RUN)/ruff format
+
+bench: $(STAMPS)/base  ## measure requests per second and CPU per request; prints a table
+	@$(RUN)/python bench/http.py
+
+sim: $(STAMPS)/base  ## run one seed of the simulation (SEED=n)
+	@$(RUN)/python -m turnout.sim --seed $(SEED)
+
+clean:  ## remove the environment and all that was made here
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info turnout-demo
+	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp for each set of dependencies: installed again when pyproject.toml changes.
+$(STAMPS)/base: pyproject.toml | $(RUN)/python
+	@echo "installing turnout into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/test: pyproject.toml $(STAMPS)/base
+	@echo "installing what the tests need into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/lint: pyproject.toml $(STAMPS)/base
+	@echo "installing what the checks need into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lint]"
+	@mkdir -p $(@D) && touch $@
+
+$(RUN)/python:
+	@command -v $(PYTHON) >/dev/null || { \
+		echo 'no "$(PYTHON)" here: install Python 3.11 or newer, or name it: make PYTHON=python3.12' >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "turnout needs Python 3.11 or newer, this is $$($(PYTHON) --version 2>&1);" \
+			"name a newer one: make PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+		echo 'cannot make an environment in $(VENV); on Debian or Ubuntu: apt install python3-venv' >&2; exit 1; }

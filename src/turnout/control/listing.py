@@ -1,0 +1,33 @@
+"""The jobs of a server as lines of text."""
+
+import time
+
+from turnout.control.client import ControlClient
+from turnout.control.store import UNFINISHED
+from turnout.control.view import JobView
+
+COLUMNS = ("JOB", "NAME", "STATE", "SINCE", "VERSION", "")
+
+
+def listing(client: ControlClient) -> list[str]:
+    """A table, newest first; running jobs are asked how they do."""
+    jobs = [client.job(job.job_id) if job.state in UNFINISHED else job for job in client.jobs()]
+    if not jobs:
+        return ["no jobs yet; hand one in with: turnout submit JOB_FOLDER"]
+    rows = [COLUMNS, *(_row(job, time.time()) for job in jobs)]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
+def _row(job: JobView, now: float) -> tuple[str, ...]:
+    status = job.status
+    words = job.reason or (status.waiting_for if status else "") or ("starting" if job.state in UNFINISHED else "")
+    version = str(status.version) if status else "-"
+    return job.job_id, job.name, job.state.value, _ago(now - (job.finished_at or job.submitted_at)), version, words
+
+
+def _ago(seconds: float) -> str:
+    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= length:
+            return f"{seconds / length:.0f} {unit}"
+    return f"{max(0.0, seconds):.0f} s"
