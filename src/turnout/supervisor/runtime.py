@@ -66,10 +66,10 @@ def check_loopback(host: str, what: str) -> None:
         )
 
 
-def listen(host: str, port: int, option: str) -> socket.socket:
+def listen(host: str, port: int, option: str, patience_s: float = BIND_PATIENCE_S) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one. Raises PortInUse, which names the ``option`` to change."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    give_up_at = time.monotonic() + BIND_PATIENCE_S
+    give_up_at = time.monotonic() + patience_s
     while True:
         try:
             return socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -81,9 +81,12 @@ def listen(host: str, port: int, option: str) -> socket.socket:
         time.sleep(0.05)
 
 
-def take(port: int) -> Runtime:
-    """Lock the server of this port and empty its folder. Raises PortInUse when it runs already."""
-    folder = _private(_root()) / str(port)
+def take(port: int, root: Path | None = None) -> Runtime:
+    """Lock the server of this port and empty its folder, which lies in ``root`` or where this user's folders belong.
+
+    Raises PortInUse when it runs already.
+    """
+    folder = _private(root or _root()) / str(port)
     while True:
         _private(folder)
         try:

@@ -1,0 +1,98 @@
+"""One server per port and per data folder, in folders that nobody else can enter."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from turnout.errors import TurnoutError
+from turnout.supervisor import runtime
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+def test_the_folder_of_a_server_is_private_and_gone_after_it(root: Path) -> None:
+    taken = runtime.take(8710, root)
+    assert taken.folder == root / "8710"
+    assert taken.folder.stat().st_mode & 0o777 == 0o700
+    taken.release()
+    assert not taken.folder.exists()
+
+
+def test_a_port_is_taken_once_and_the_second_is_told_by_whom(root: Path) -> None:
+    taken = runtime.take(8710, root)
+    with pytest.raises(runtime.PortInUse, match=rf"port 8710 is in use: .*\(pid {os.getpid()}\).*--port"):
+        runtime.take(8710, root)
+    taken.release()
+    runtime.take(8710, root).release()
+
+
+def test_other_ports_are_other_servers(root: Path) -> None:
+    first, second = runtime.take(8710, root), runtime.take(8720, root)
+    first.release()
+    second.release()
+
+
+def test_what_a_killed_server_left_in_the_folder_is_removed(root: Path) -> None:
+    (root / "8710").mkdir(mode=0o700, parents=True)
+    root.chmod(0o700)
+    (root / "8710" / "feed").touch()
+    (root / "8710" / "lock").touch()
+    taken = runtime.take(8710, root)
+    assert [path.name for path in taken.folder.iterdir()] == ["lock"]
+    taken.release()
+
+
+def test_a_folder_that_others_can_enter_is_refused(root: Path) -> None:
+    root.mkdir(mode=0o755)
+    with pytest.raises(TurnoutError, match=r"must be a folder that only you can open \(mode 0700\)"):
+        runtime.take(8710, root)
+
+
+def test_a_link_in_place_of_the_folder_is_refused(root: Path, tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir(mode=0o700)
+    root.symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(TurnoutError, match="must be a folder"):
+        runtime.take(8710, root)
+
+
+def test_a_data_folder_serves_one_server_at_a_time(tmp_path: Path) -> None:
+    lock = runtime.take_data(tmp_path / "a" / "data")
+    with pytest.raises(TurnoutError, match=rf"in use by another turnout \(pid {os.getpid()}\).*--data"):
+        runtime.take_data(tmp_path / "a" / "data")
+    os.close(lock)
+    os.close(runtime.take_data(tmp_path / "a" / "data"))
+
+
+def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(TurnoutError, match="cannot be used: Not a directory"):
+        runtime.take_data(tmp_path / "file" / "data")
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
+def test_loopback_hosts_are_allowed(host: str) -> None:
+    runtime.check_loopback(host, "the gateway")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.5", "example.org", ""])
+def test_any_other_host_is_refused_with_the_reason(host: str) -> None:
+    with pytest.raises(TurnoutError, match=r"no authentication yet.*use 127\.0\.0\.1"):
+        runtime.check_loopback(host, "the gateway")
+
+
+def test_a_port_of_another_program_is_refused_and_the_option_named() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as other,
+        pytest.raises(runtime.PortInUse, match=r"in use by another program.*--control-port"),
+    ):
+        runtime.listen("127.0.0.1", other.getsockname()[1], "--control-port", patience_s=0)
+
+
+def test_the_longest_socket_path_fits_every_system() -> None:
+    address = runtime.job_address(Path("/tmp/turnout-4294967295/65535"), "x" * 33)
+    assert len(str(address)) <= runtime.SOCKET_PATH_MAX
