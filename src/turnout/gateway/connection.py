@@ -1,79 +1,40 @@
-"""One connection of a device: bytes to requests, within limits. The sending half is ``sender.py``.
+"""One connection of a device: the ``asyncio.Protocol`` around its two halves, ``receiver.py`` and ``sender.py``.
 
-httptools parses; what it lets through and HTTP/1.1 forbids is refused here. There is no task, future or timer per
-request: answers come by callback, and ``sweep`` is called once a second with the time.
+There is no task, future or timer per request: answers come by callback, and ``sweep`` is called once a second.
 """
 
 import asyncio
 from typing import cast
 
-import httptools
-
 from turnout.gateway.admission import body_overdue
-from turnout.gateway.core import BlobWanted, Expect, too_large
-from turnout.gateway.counters import OTHER
-from turnout.gateway.exchange import KEEP_ALIVE, Exchange, Site
-from turnout.gateway.framing import SINGLE_HEADERS, find_length, malformed
-from turnout.gateway.replies import Reply, refusal, unavailable
-from turnout.gateway.sender import ADMISSION, PIPELINE, Sender
+from turnout.gateway.core import Expect
+from turnout.gateway.exchange import Exchange, Site
+from turnout.gateway.receiver import BODY, HEAD, OVER, Receiver
+from turnout.gateway.replies import refusal, unavailable
+from turnout.gateway.sender import ADMISSION, STREAMING
 
-#: At most so many bytes are parsed before we look again whether to go on reading.
-FEED_BYTES = 32 * 1024
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-NOTHING = memoryview(b"")
-
-# Where the parser is. OVER: nothing that still comes is a request.
-HEAD, BODY, OVER = "head", "body", "over"
+#: A head that came whole in a read of this size needs no measuring: limits below this are not kept to the byte.
+SMALL_READ_BYTES = 4 * 1024
+HEAD_END = b"\r\n\r\n"
 
 
-class Refused(Exception):
-    """Leaves the parser from within one of its callbacks: the connection has been given its last reply."""
+class Connection(Receiver, asyncio.Protocol):
+    """The shell around ``GatewayCore`` for one connection.
 
+    A device that polls sends the same head again and again. The last head of a small request that came in one read is
+    kept with what the core decided on it: when a read begins with the same bytes where a request can begin, it means
+    the same, and is not parsed again.
+    """
 
-class Connection(Sender, asyncio.Protocol):
-    """The shell around ``GatewayCore`` for one connection."""
-
-    __slots__ = (
-        "_backlog",
-        "_chunks",
-        "_connections",
-        "_continue",
-        "_current",
-        "_feeding",
-        "_head_bytes",
-        "_head_fed",
-        "_headers",
-        "_in_head",
-        "_keep_alive",
-        "_length",
-        "_lingered",
-        "_paced_from",
-        "_parser",
-        "_received",
-        "_state",
-        "_url",
-    )
+    __slots__ = ("_connections", "_lingered", "_same_bytes", "_same_expect", "_same_head")
 
     def __init__(self, site: Site, connections: "set[Connection]") -> None:
         super().__init__(site)
         self._connections = connections
-        self._parser = httptools.HttpRequestParser(self)
-        self._state = HEAD
-        self._url = b""
-        self._headers: dict[bytes, bytes] = {}
-        self._in_head = False
-        self._head_bytes = 0  #: Of the parsed part of a head.
-        self._head_fed = 0  #: Read since a head began.
-        self._keep_alive = True
-        self._length: int | None = 0
-        self._current: Exchange | None = None  #: Whose body is being read.
-        self._chunks: list[bytes] = []
-        self._received = 0
-        self._paced_from = 0  #: What of the body had come when ``_since`` was set.
-        self._continue = False  #: The device waits for 100 Continue.
-        self._backlog = NOTHING  #: Read, but not parsed yet.
-        self._feeding = False
         self._lingered = 0
+        self._same_head = b""
+        self._same_bytes = 0  #: Of the head with its body.
+        self._same_expect: Expect | None = None
 
     # --- asyncio.Protocol ---
 
@@ -90,13 +51,17 @@ class Connection(Sender, asyncio.Protocol):
             self._refuse(unavailable("connections", "too many connections; try again later", limits.retry_after_s))
 
     def data_received(self, data: bytes) -> None:
-        if self._state is OVER:
-            self._discard(len(data))
-        elif self._paused or len(data) > FEED_BYTES:
-            self._backlog = memoryview(b"".join((self._backlog, data)) if self._backlog else data)
-            self._feed_backlog()
-        else:
+        if self._state is OVER or self._paused or len(data) > SMALL_READ_BYTES:
+            self._received_unusual(data)
+        elif self._begun:
             self._feed(data)
+        elif len(data) == self._same_bytes and not self._queue and data.startswith(self._same_head):
+            self._receive_again(data)
+        else:
+            self._whole = None
+            self._feed(data)
+            if self._whole is not None:
+                self._remember(data, *self._whole)
 
     def eof_received(self) -> bool:
         """The device sends no more, but may still wait for what it asked."""
@@ -138,7 +103,7 @@ class Connection(Sender, asyncio.Protocol):
         elif self._state is BODY:
             if not self._paused and body_overdue(self._since, self._received - self._paced_from, now, limits):
                 self._refuse(refusal(408, "slow_body", "the body came too slowly"))
-        elif self._in_head:
+        elif self._begun and self._state is HEAD:
             if waited > limits.head_timeout_s:
                 self._refuse(refusal(408, "slow_head", "the headers came too slowly"))
         elif self._state is HEAD and not self._queue and waited > limits.idle_timeout_s:
@@ -146,98 +111,36 @@ class Connection(Sender, asyncio.Protocol):
 
     def drain(self) -> None:
         """Close as soon as nothing is being asked; the next reply is the last."""
-        if self._state is HEAD and not self._in_head and not self._queue and self._stream is None:
+        if self._state is HEAD and not self._begun and not self._queue and not self._paused & STREAMING:
             self._end()
             self._finish()
 
     # --- reading ---
 
-    def _feed_backlog(self) -> None:
-        """Parse what was read, piece by piece, until there is a reason to stop."""
-        if self._feeding:
+    def _received_unusual(self, data: bytes) -> None:
+        if self._state is OVER:
+            self._discard(len(data))
             return
-        self._feeding = True
-        while self._backlog and not self._paused and self._state is not OVER:
-            size = FEED_BYTES
-            if self._state is BODY and self._length is not None:
-                size = max(size, self._length - self._received)
-            piece, self._backlog = self._backlog[:size], self._backlog[size:]
-            self._feed(piece)
-        self._feeding = False
-
-    def _feed(self, data: bytes | memoryview) -> None:
-        was_in_head = self._in_head
-        try:
-            self._parser.feed_data(data)
-        except httptools.HttpParserError as error:
-            cause = error.__context__
-            if cause is not None and not isinstance(cause, Refused):
-                raise cause from None
-            if self._state is not OVER:
-                self._refuse(malformed(str(error)))
-            return
-        if self._in_head:
-            if not was_in_head:
-                self._since = self._site.now
-            else:
-                self._head_fed += len(data)
-                if self._head_fed > self._site.limits.head_bytes_max:
-                    self._refuse(self._head_too_large())
-
-    def _pause(self, why: int) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._transport.pause_reading()
-        self._paused |= why
-
-    def _unpause(self, why: int) -> None:
-        self._paused &= ~why
-        if self._paused or self.lost:
-            return
-        if self._state is BODY:
-            self._since = self._site.now
-            self._paced_from = self._received
+        self._backlog = memoryview(b"".join((self._backlog, data)) if self._backlog else data)
         self._feed_backlog()
-        if not self._paused and not self._transport.is_closing():
-            self._transport.resume_reading()
 
-    def _rested(self) -> None:
-        if self._paused & PIPELINE and len(self._queue) < self._site.limits.pipeline_max:
-            self._unpause(PIPELINE)
-        if self._continue:
-            self._say_continue()
-        if self._state is HEAD and not self._in_head:
-            self._since = self._site.now
+    def _receive_again(self, data: bytes) -> None:
+        """A request with the same head as one before."""
+        expect = self._same_expect
+        assert expect is not None, "a head is kept with its meaning"
+        self._site.counters.requests[expect.route] += 1
+        exchange = Exchange(self, self._site)
+        self._queue.append(exchange)
+        exchange.begin(expect, expect.limit_bytes)
+        exchange.run(data[len(self._same_head) :])
 
-    def _end(self) -> None:
-        self._state = OVER
-        self._current = None
-        self._chunks = []
-        self._backlog = NOTHING
-        self._continue = False
-        self._in_head = False
-
-    def _discard(self, num_bytes: int) -> None:
-        """What comes after the last request is thrown away, within limits."""
-        self._lingered += num_bytes
-        if self._lingered > self._site.limits.linger_bytes_max and self._linger_until:
-            self._transport.close()
-
-    # --- admission of results ---
-
-    def admitted(self, exchange: Exchange) -> None:
-        """Go on reading."""
-        if self._paused & ADMISSION and not any(e.held for e in self._queue if e is not exchange):
-            self._unpause(ADMISSION)
-        self._say_continue()
-
-    def turned_away(self, exchange: Exchange) -> bool:
-        """An exchange will be answered without its body. True when its body has not been read: say goodbye then."""
-        if exchange is not self._current:
-            self.admitted(exchange)
-            return False
-        self._end()
-        self._unread = True
-        return True
+    def _remember(self, data: bytes, expect: Expect, body_bytes: int) -> None:
+        """Keep the head of a request, if ``data`` is all of it and nothing else."""
+        head_bytes = data.find(HEAD_END) + len(HEAD_END)
+        if head_bytes + body_bytes == len(data):
+            self._same_head = data[:head_bytes]
+            self._same_bytes = len(data)
+            self._same_expect = expect
 
     def _give_up_admission(self) -> None:
         wait_s = self._site.limits.retry_after_s
@@ -246,135 +149,8 @@ class Connection(Sender, asyncio.Protocol):
         self.turned_away(held)
         held.reply(busy)
 
-    def _say_continue(self) -> None:
-        """Ask for the body that the device holds back, when it is its turn."""
-        current = self._current
-        if self._continue and current is not None and not current.held and self._queue[0] is current:
-            self._continue = False
-            if not self._received:
-                self._transport.write(CONTINUE)
-
-    # --- refusing ---
-
-    def _refuse(self, reply: Reply) -> None:
-        """Answer the request that is being read with this, and read no more of this connection."""
-        exchange = self._current
-        if exchange is None:
-            exchange = Exchange(self, self._site, b"", True, False)
-            self._queue.append(exchange)
-        self._end()
-        self._unread = True
-        exchange.close = True
-        exchange.set_reply(reply)
-        self._flush()
-
-    def _head_too_large(self) -> Reply:
-        limits = self._site.limits
-        if len(self._url) > limits.target_bytes_max:
-            return refusal(414, "target_too_long", f"path and query may have {limits.target_bytes_max} bytes at most")
-        return refusal(
-            431,
-            "head_too_large",
-            f"a request may have {limits.headers_max} headers and {limits.head_bytes_max} bytes in them at most",
-        )
-
-    def _refuse_within(self, reply: Reply) -> None:
-        """``_refuse``, from within the parser."""
-        self._refuse(reply)
-        raise Refused
-
-    # --- callbacks of httptools ---
-
-    def on_url(self, url: bytes) -> None:
-        self._in_head = True
-        self._url = self._url + url if self._url else url
-        if len(self._url) > self._site.limits.target_bytes_max:
-            self._refuse_within(self._head_too_large())
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        if self._state is not HEAD:
-            self._refuse_within(refusal(400, "trailers", "trailers after the body are not supported; leave them out"))
-        headers, limits = self._headers, self._site.limits
-        self._head_bytes += len(name) + len(value) + 4
-        if self._head_bytes > limits.head_bytes_max or len(headers) >= limits.headers_max:
-            self._refuse_within(self._head_too_large())
-        name = name.lower()
-        if headers.setdefault(name, value) is not value and name in SINGLE_HEADERS and headers[name] != value:
-            self._refuse_within(
-                refusal(400, "repeated_header", f"{name.decode()} comes twice with different values; send it once")
-            )
-
-    def on_headers_complete(self) -> None:
-        parser, headers, site = self._parser, self._headers, self._site
-        version = parser.get_http_version()
-        if version != "1.1" and version != "1.0":
-            self._refuse_within(refusal(505, "http_version", "only HTTP/1.1 and HTTP/1.0 are spoken here"))
-        length, wrong = find_length(headers, version, parser.should_upgrade())
-        if wrong is not None:
-            self._refuse_within(wrong)
-        method = parser.get_method()
-        self._in_head = False
-        self._head_bytes = self._head_fed = 0
-        self._keep_alive = keep_alive = parser.should_keep_alive()
-        route, decision = site.core.head(method, self._url, headers, length)
-        site.counters.requests[OTHER if route is None else route] += 1
-        tail = KEEP_ALIVE if keep_alive and version == "1.0" else b""
-        exchange = Exchange(self, site, tail, not keep_alive, method == b"HEAD")
-        self._queue.append(exchange)
-        self._state = BODY
-        self._since = site.now
-        self._length = length
-        if len(self._queue) >= site.limits.pipeline_max:
-            self._pause(PIPELINE)
-        continues = version == "1.1" and b"expect" in headers
-        if type(decision) is Expect and not (length == 0 and b"content-length" not in headers):
-            self._current = exchange
-            self._continue = continues
-            exchange.begin(decision, decision.limit_bytes if length is None else length)
-            if exchange.held:
-                self._since = site.now
-                self._pause(ADMISSION)
-            elif continues:
-                self._say_continue()
-        else:
-            self._answer_without_body(exchange, decision, continues)
-
-    def _answer_without_body(self, exchange: Exchange, decision: Reply | Expect | BlobWanted, continues: bool) -> None:
-        """Answer at once; a body that comes all the same is thrown away if it is small, else the connection is."""
-        length = self._length
-        if isinstance(decision, Expect):
-            decision = refusal(411, "length_required", "send the body with Content-Length, or in chunks")
-        if length is None or length > self._site.limits.discard_bytes_max or (length and continues):
-            if isinstance(decision, BlobWanted):
-                decision = too_large(self._site.limits.discard_bytes_max)
-            self._current = exchange
-            self._refuse_within(decision)
-        elif isinstance(decision, Reply):
-            exchange.reply(decision)
-        else:
-            exchange.find_blob(decision)
-
-    def on_body(self, data: bytes) -> None:
-        current = self._current
-        self._received += len(data)
-        if current is None:
-            return
-        assert current.expect is not None, "only an expected body is read"
-        if self._received > current.expect.limit_bytes:
-            self._refuse_within(too_large(current.expect.limit_bytes))
-        self._chunks.append(data)
-
-    def on_message_complete(self) -> None:
-        if self._state is OVER:
-            return
-        current, chunks = self._current, self._chunks
-        self._state = HEAD if self._keep_alive else OVER
-        self._url = b""
-        self._headers = {}
-        self._received = self._paced_from = 0
-        self._continue = False
-        if current is not None:
-            self._current = None
-            if chunks:
-                self._chunks = []
-            current.run(chunks[0] if len(chunks) == 1 else b"".join(chunks))
+    def _discard(self, num_bytes: int) -> None:
+        """What comes after the last request is thrown away, within limits."""
+        self._lingered += num_bytes
+        if self._lingered > self._site.limits.linger_bytes_max and self._linger_until:
+            self._transport.close()

@@ -13,7 +13,16 @@ from turnout.errors import DeviceError
 from turnout.gateway import decode, ranges, replies
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.replies import Reply, refusal
-from turnout.gateway.routes import METHODS, BlobName, Route, find, parse_query, split_target
+from turnout.gateway.routes import (
+    EDGE_PATHS,
+    HEALTH_PATH,
+    METHODS,
+    BlobName,
+    Route,
+    find_blob,
+    origin_form,
+    parse_query,
+)
 from turnout.messages import (
     DeviceInfo,
     EdgeRequest,
@@ -46,7 +55,9 @@ _PLAIN_ENCODINGS = (b"", b"identity")
 class Expect:
     """A body to read, and who sends it. ``offer``, if any, must be taken by the job before it is read."""
 
-    __slots__ = ("binary", "device", "limit_bytes", "offer", "query", "result", "route", "user")
+    binary = False
+    result: ResultQuery | None = None
+    offer: ResultOffer | None = None
 
     def __init__(
         self, route: Route, device: DeviceInfo, user: UserInfo, query: Mapping[str, str], limit_bytes: int
@@ -56,9 +67,6 @@ class Expect:
         self.user = user
         self.query = query
         self.limit_bytes = limit_bytes
-        self.binary = False
-        self.result: ResultQuery | None = None
-        self.offer: ResultOffer | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,21 +112,34 @@ class GatewayCore:
         self, method: bytes, target: bytes, headers: Headers, length: int | None
     ) -> tuple[Route | None, Reply | Expect | BlobWanted]:
         """What to do after the headers (names in lower case). ``length``: of the body; None when it is not known."""
-        path, query = split_target(target)
-        found = find(path)
-        if found is None:
-            return None, _not_found(path)
-        route = Route.BLOB if isinstance(found, BlobName) else found
-        if method not in METHODS[route]:
+        path, _, query = target.partition(b"?")
+        route = EDGE_PATHS.get(path)
+        if route is None:
+            return self._other_head(method, target, headers, length)
+        if method != b"POST":
             return route, _wrong_method(route)
         try:
-            if isinstance(found, BlobName):
-                return route, BlobWanted(found, headers, method == b"HEAD")
-            if route is Route.HEALTH:
-                return route, Reply(200, self._health(), ((b"Cache-Control", b"no-store"),))
             return route, self._edge_head(route, query, headers, length)
         except DeviceError as error:
             return route, refused(error)
+
+    def _other_head(
+        self, method: bytes, target: bytes, headers: Headers, length: int | None
+    ) -> tuple[Route | None, Reply | Expect | BlobWanted]:
+        """The paths that devices seldom ask for, and targets in their long form."""
+        relative = origin_form(target)
+        if relative != target:
+            return self.head(method, relative, headers, length)
+        path = target.partition(b"?")[0]
+        blob = find_blob(path)
+        if blob is None and path != HEALTH_PATH:
+            return None, _not_found(path)
+        route = Route.HEALTH if blob is None else Route.BLOB
+        if method not in METHODS[route]:
+            return route, _wrong_method(route)
+        if blob is not None:
+            return route, BlobWanted(blob, headers, method == b"HEAD")
+        return route, Reply(200, self._health(), ((b"Cache-Control", b"no-store"),))
 
     def _edge_head(self, route: Route, query: bytes, headers: Headers, length: int | None) -> Reply | Expect:
         binary = False

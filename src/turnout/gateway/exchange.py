@@ -31,6 +31,9 @@ OCTETS = b"application/octet-stream"
 #: Larger replies are written in pieces as the device takes them.
 WRITE_BYTES = 64 * 1024
 
+#: The end of a reply's head, for the lengths that most replies have.
+LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(4096))
+
 Buffers = tuple[bytes | memoryview, ...]
 
 
@@ -111,36 +114,22 @@ class Exchange:
     ``held``: the body may not be read yet, or not be handed on if it is here already.
     """
 
-    __slots__ = (
-        "_body",
-        "_inline",
-        "_line",
-        "_platform",
-        "_site",
-        "_unread",
-        "close",
-        "expect",
-        "head_only",
-        "held",
-        "out",
-        "reserved",
-        "tail",
-    )
+    # What most exchanges never set.
+    _body: bytes | None = None
+    _inline = False
+    _unread = False
+    _platform = ""
+    close = False
+    head_only = False
+    held = False
+    reserved = 0
+    tail = b""
+    expect: Expect | None = None
+    out: bytes | Buffers | None = None
 
-    def __init__(self, line: Line, site: Site, tail: bytes, close: bool, head_only: bool) -> None:
+    def __init__(self, line: Line, site: Site) -> None:
         self._line = line
         self._site = site
-        self._body: bytes | None = None
-        self._platform = ""
-        self._inline = False
-        self._unread = False
-        self.tail = tail
-        self.close = close
-        self.head_only = head_only
-        self.held = False
-        self.reserved = 0
-        self.expect: Expect | None = None
-        self.out: bytes | Buffers | None = None
 
     # --- before the body ---
 
@@ -167,7 +156,7 @@ class Exchange:
         self.held = False
         self.reserved = 0
         self.close = line.turned_away(self) or self.close
-        self._put(self._site.writer.encode(response, self._platform))
+        self._put(response)
         line.answered(self)
 
     def _reserve(self) -> None:
@@ -236,14 +225,14 @@ class Exchange:
         line = self._line
         if line.lost:
             return
-        if type(response) is TaskResponse and self._inline and response.task_data is not None:
+        if self._inline and isinstance(response, TaskResponse) and response.task_data is not None:
             assert response.job_id is not None, "a task names its job"
             name = BlobName(response.job_id, response.task_data.sha256)
             self._site.weights.fetch(name, partial(self._with_weights, response))
             return
         if self._unread and send_it(response):
             response = self._send_again(response)
-        self._put(self._site.writer.encode(response, self._platform))
+        self._put(response)
         line.answered(self)
 
     def _send_again(self, response: EdgeResponse) -> EdgeResponse:
@@ -264,7 +253,7 @@ class Exchange:
                 retry_wait=float(self._site.limits.retry_after_s),
                 message="the model is not ready",
             )
-            self._put(self._site.writer.encode(response, self._platform))
+            self._put(response)
         else:
             body = self._site.writer.encode_with_weights(response, self._platform, weights)
             head = b"%b%d\r\n%b\r\n" % (self._site.ok_head, sum(map(len, body)), self._tail())
@@ -316,13 +305,18 @@ class Exchange:
         head = head_bytes(reply.status, reply.headers, len(reply.body), date=self._site.date, connection=self._tail())
         self.out = head if self.head_only else head + reply.body
 
-    def _put(self, body: bytes) -> None:
-        """A JSON body with status 200."""
+    def _put(self, response: EdgeResponse) -> None:
+        """A response in JSON with status 200."""
         site = self._site
-        if len(body) > WRITE_BYTES:
-            self.out = (b"%b%d\r\n%b\r\n" % (site.ok_head, len(body), self._tail()), body)
+        body = site.writer.encode(response, self._platform)
+        size = len(body)
+        tail = self._tail()
+        if size < len(LENGTH_LINES) and not tail:
+            self.out = site.ok_head + LENGTH_LINES[size] + body
+        elif size <= WRITE_BYTES:
+            self.out = b"%b%d\r\n%b\r\n%b" % (site.ok_head, size, tail, body)
         else:
-            self.out = b"%b%d\r\n%b\r\n%b" % (site.ok_head, len(body), self._tail(), body)
+            self.out = (b"%b%d\r\n%b\r\n" % (site.ok_head, size, tail), body)
 
     def _tail(self) -> bytes:
         """The header that says what becomes of the connection."""

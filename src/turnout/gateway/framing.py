@@ -38,5 +38,10 @@ def find_length(headers: dict[bytes, bytes], version: str, upgrade: bool) -> tup
 def malformed(text: str) -> Reply:
     """What the parser could not read, from its own words."""
     if "HTTP version" in text or "PRI/" in text:
-        return refusal(505, "http_version", "only HTTP/1.1 and HTTP/1.0 are spoken here")
+        return wrong_version()
     return refusal(400, "malformed", f"this is not an HTTP/1.1 request: {text}")
+
+
+def wrong_version() -> Reply:
+    """Neither HTTP/1.1 nor HTTP/1.0."""
+    return refusal(505, "http_version", "only HTTP/1.1 and HTTP/1.0 are spoken here")

@@ -38,12 +38,12 @@ class BlobName:
 
 POST = (b"POST",)
 GET = (b"GET", b"HEAD")
-PATHS: Mapping[bytes, Route] = {
+HEALTH_PATH = b"/healthz"
+EDGE_PATHS: Mapping[bytes, Route] = {
     b"/job": Route.JOB,
     b"/task": Route.TASK,
     b"/selection": Route.SELECTION,
     b"/result": Route.RESULT,
-    b"/healthz": Route.HEALTH,
 }
 METHODS: Mapping[Route, tuple[bytes, ...]] = {
     Route.JOB: POST,
@@ -57,25 +57,19 @@ _BLOB = re.compile(rb"/blob/([A-Za-z0-9._-]{1,128})/([0-9a-f]{64})")
 _ABSOLUTE = re.compile(rb"https?://[^/?#]*", re.IGNORECASE)
 
 
-def find(path: bytes) -> Route | BlobName | None:
-    """What this path leads to."""
-    route = PATHS.get(path)
-    if route is not None:
-        return route
-    if match := _BLOB.fullmatch(path):
-        return BlobName(match[1].decode("ascii"), match[2].decode("ascii"))
-    return None
+def find_blob(path: bytes) -> BlobName | None:
+    """The model that this path names."""
+    match = _BLOB.fullmatch(path)
+    return None if match is None else BlobName(match[1].decode("ascii"), match[2].decode("ascii"))
 
 
-def split_target(target: bytes) -> tuple[bytes, bytes]:
-    """Path and query, of the target's usual form and of the absolute one that proxies use."""
-    if not target.startswith(b"/"):
-        if match := _ABSOLUTE.match(target):
-            target = target[match.end() :]
-        if not target.startswith(b"/"):
-            target = b"/" + target
-    path, _, query = target.partition(b"?")
-    return path, query.partition(b"#")[0]
+def origin_form(target: bytes) -> bytes:
+    """A target as devices send it, ``/path?query``, from the absolute form that proxies use, and without a fragment."""
+    target = target.partition(b"#")[0]
+    match = _ABSOLUTE.match(target)
+    if match is not None:
+        target = target[match.end() :]
+    return target if target.startswith(b"/") else b"/" + target
 
 
 def parse_query(query: bytes) -> dict[str, str]:

@@ -9,6 +9,7 @@ from turnout.gateway.exchange import WRITE_BYTES, Buffers, Exchange, Site
 PIPELINE = 1  #: Enough requests are being answered.
 ADMISSION = 2  #: A result waits to be let in.
 WRITING = 4  #: The device does not take its replies.
+STREAMING = 8  #: A large reply is being sent.
 
 
 class Sender:
@@ -53,12 +54,11 @@ class Sender:
             and not self._paused
             and not exchange.close
             and type(out) is bytes
-            and self._stream is None
             and not self._transport.is_closing()
         ):
             queue.clear()
             self._transport.write(out)
-            self._rested()
+            self._answered_last()
         else:
             self._flush()
 
@@ -93,6 +93,10 @@ class Sender:
         """Replies were sent: perhaps reading can go on."""
         raise NotImplementedError
 
+    def _answered_last(self) -> None:
+        """Nothing is being answered any more."""
+        raise NotImplementedError
+
     def _end(self) -> None:
         """Nothing that still comes is a request."""
         raise NotImplementedError
@@ -104,7 +108,7 @@ class Sender:
         queue = self._queue
         if self._transport.is_closing():
             return
-        while queue and self._stream is None and not self._paused & WRITING:
+        while queue and not self._paused & (WRITING | STREAMING):
             exchange = queue[0]
             if exchange.out is None:
                 break
@@ -125,6 +129,7 @@ class Sender:
         else:
             self._stream = deque(memoryview(part) for part in out)
             self._close_after = close
+            self._pause(STREAMING)
             self._pump()
 
     def _pump(self) -> None:
@@ -142,6 +147,8 @@ class Sender:
             self._stream = None
             if self._close_after:
                 self._finish()
+            else:
+                self._unpause(STREAMING)
 
     def _finish(self) -> None:
         """The last reply is written: close, or linger while the device is still sending."""
