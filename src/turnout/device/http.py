@@ -69,6 +69,7 @@ class HttpClient:
         self.limits = limits
         self._tls = (tls or ssl.create_default_context()) if self.server.tls else None
         self._loop = asyncio.get_running_loop()
+        self.now = self._loop.time
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
         self._busy: dict[Connection, None] = {}  # in the order of their deadlines
@@ -134,7 +135,8 @@ class HttpClient:
         self._connect_if_needed()
 
     def _carry(self, connection: Connection, exchange: Exchange) -> None:
-        exchange.deadline = min(exchange.ends, self._loop.time() + self.limits.idle_timeout_s)
+        exchange.sent_at = self._loop.time()
+        exchange.deadline = min(exchange.ends, exchange.sent_at + self.limits.idle_timeout_s)
         self._busy[connection] = None
         connection.send(exchange)
         if self._tick is None:

@@ -21,6 +21,7 @@ class HttpReply:
     status: int
     headers: dict[bytes, bytes]
     body: bytes
+    seconds: float = 0.0  #: From sending the request to the end of the reply.
 
 
 class HttpFailure(TurnoutError):
@@ -38,7 +39,7 @@ Done = Callable[[HttpReply | HttpFailure], None]
 class Exchange:
     """One request and what waits for its reply."""
 
-    __slots__ = ("body", "bytes_max", "deadline", "done", "ends", "head", "resent", "unsent")
+    __slots__ = ("body", "bytes_max", "deadline", "done", "ends", "head", "resent", "sent_at", "unsent")
 
     def __init__(self, head: bytes, body: bytes, bytes_max: int, ends: float, done: Done) -> None:
         self.head = head
@@ -49,10 +50,15 @@ class Exchange:
         self.ends = ends  # at the latest, whatever moves
         self.deadline = ends  # if nothing moves
         self.unsent = 0
+        self.sent_at = 0.0
 
 
 class Owner(Protocol):
     """What a connection reports to."""
+
+    def now(self) -> float:
+        """The loop's time."""
+        ...
 
     def moved(self, connection: "Connection") -> None:
         """Bytes of its reply came."""
@@ -199,7 +205,8 @@ class Connection(asyncio.Protocol):
     def _complete(self) -> None:
         exchange, self.exchange = self.exchange, None
         assert exchange is not None
-        reply = HttpReply(self._parser.get_status_code(), self._headers, b"".join(self._body))
+        seconds = self._owner.now() - exchange.sent_at
+        reply = HttpReply(self._parser.get_status_code(), self._headers, b"".join(self._body), seconds)
         self._served += 1
         assert self._transport is not None
         if self._transport.get_write_buffer_size():

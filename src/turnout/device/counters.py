@@ -1,0 +1,34 @@
+"""What a fleet says of itself once a second."""
+
+from turnout.messages import Message
+
+
+class FleetCounters(Message, frozen=True):
+    """Devices by what they do now; everything else since the fleet's start, but rates and latencies: those are recent.
+
+    ``training`` have a task and work on it; ``lost`` dropped one and are away; ``offline`` would ask or report but have
+    no network; ``waiting`` is all others that have not ``ended``. ``finished`` says why the fleet ended, in its last
+    counters.
+    """
+
+    devices: int
+    training: int = 0
+    waiting: int = 0
+    lost: int = 0
+    offline: int = 0
+    ended: int = 0
+    tasks: int = 0
+    dropped: int = 0
+    counted: int = 0
+    duplicates: int = 0
+    refused: dict[str, int] = {}
+    given_up: int = 0
+    trainings_failed: dict[str, int] = {}
+    requests: dict[str, int] = {}
+    errors: dict[str, int] = {}
+    requests_per_s: float = 0.0
+    latency_p50_ms: float = 0.0
+    latency_p99_ms: float = 0.0
+    connections: int = 0
+    elapsed_s: float = 0.0
+    finished: str = ""

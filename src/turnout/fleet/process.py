@@ -1,0 +1,244 @@
+"""A fleet over real HTTP: the shell around ``core.py``. One process, plus its training workers."""
+
+import asyncio
+import gc
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import msgspec
+
+from turnout import lifeline
+from turnout.device.counters import FleetCounters
+from turnout.device.exchange import NoAnswer, from_http, to_http
+from turnout.device.http import HttpClient, HttpLimits
+from turnout.device.http_connection import HttpFailure, HttpReply
+from turnout.device.session import SessionPolicy
+from turnout.errors import TurnoutError
+from turnout.fleet.classroom import Classroom
+from turnout.fleet.core import Fleet, SimDevice
+from turnout.fleet.spec import FleetSpec
+from turnout.fleet.tally import Latencies
+from turnout.messages import EdgeRequest
+
+TICK_S = 0.01
+REPORT_INTERVAL_S = 1.0
+JOB_OVER_S = 3.0  #: When devices had a job and for so long hear only that it is gone, the fleet ends.
+BACKOFF_BASE_S = 0.5
+BACKOFF_MAX_S = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class FleetOptions:
+    """How the fleet's process works, as opposed to what the fleet is like."""
+
+    connections_max: int = 512  #: Devices share them when they are more.
+    workers: int | None = None  #: Training processes; by default one per core.
+    patience_s: float = 60.0  #: How long to go on where nobody answers, or no job has the name.
+    json_lines: bool = False  #: Counters as JSON, one line a second; else a line for people.
+    lifeline_fd: int | None = None  #: End when this pipe closes.
+
+
+DEFAULT_OPTIONS = FleetOptions()
+
+
+def run_fleet(
+    url: str,
+    job_name: str,
+    spec: FleetSpec,
+    trainers: str,
+    options: FleetOptions = DEFAULT_OPTIONS,
+    write: Callable[[str], object] = print,
+) -> FleetCounters:
+    """Play a fleet until all its devices have ended, the job is over, or SIGINT or SIGTERM; returns its last counters.
+
+    ``trainers`` is a job folder, its device.py, or the name of a module. Raises TurnoutError when these cannot be
+    loaded, when ``url`` is none, and when for ``patience_s`` nobody answers there or no job has the name.
+    """
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        return runner.run(_run(url, job_name, spec, trainers, options, write))
+
+
+def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
+    return factory
+
+
+async def _run(
+    url: str, job_name: str, spec: FleetSpec, trainers: str, options: FleetOptions, write: Callable[[str], object]
+) -> FleetCounters:
+    http = HttpClient(url, HttpLimits(connections_max=min(spec.devices, options.connections_max)))
+    with tempfile.TemporaryDirectory(prefix="turnout-fleet-") as models:
+        classroom = Classroom(http, trainers, spec, options.workers or os.cpu_count() or 1, Path(models))
+        try:
+            await classroom.check()
+            return await FleetProcess(http, classroom, job_name, spec, options, write).run()
+        finally:
+            await classroom.close()
+            await http.close()
+
+
+class FleetProcess:
+    """Carries requests and tasks between a Fleet, its server and its workers, and tells how it goes."""
+
+    def __init__(
+        self,
+        http: HttpClient,
+        classroom: Classroom,
+        job_name: str,
+        spec: FleetSpec,
+        options: FleetOptions,
+        write: Callable[[str], object],
+    ) -> None:
+        self._http = http
+        self._job_name = job_name
+        self._options = options
+        self._write = write
+        self._now = asyncio.get_running_loop().time
+        self._began = self._now()
+        policy = SessionPolicy(BACKOFF_BASE_S, BACKOFF_MAX_S, counted_max=1 if spec.each_once else None)
+        self._fleet = Fleet(spec, job_name, policy, self._send, classroom.train, self._began)
+        classroom.trained = self._fleet.trained
+        self._latencies = Latencies(Random(spec.seed))
+        self._replies = 0
+        self._reported_at = self._began
+        self._stopped = ""
+        self._mistake: BaseException | None = None
+
+    async def run(self) -> FleetCounters:
+        """Until the end; returns the last counters."""
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(self._failed)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self._stop, f"stopped by {number.name}")
+        if self._options.lifeline_fd is not None:
+            orphaned = partial(loop.call_soon_threadsafe, self._stop, "the process that started it has ended")
+            lifeline.watch(self._options.lifeline_fd, orphaned)
+        gc.freeze()  # devices live as long as the fleet: they need not be looked through again and again
+        while not (finished := self._finished(self._now())):
+            now = self._now()
+            self._fleet.tick(now)
+            if now - self._reported_at >= REPORT_INTERVAL_S:
+                self._report(self.counters(now))
+            await asyncio.sleep(TICK_S)
+        if self._mistake is not None:
+            raise self._mistake
+        last = self.counters(self._now(), finished)
+        self._report(last)
+        return last
+
+    def counters(self, now: float, finished: str = "") -> FleetCounters:
+        """What happened so far; begins a new interval of rates and latencies."""
+        fleet, sessions = self._fleet, self._fleet.counters
+        waiting, training, lost, offline, ended = fleet.doing
+        p50, p99 = self._latencies.read()
+        interval, self._reported_at = now - self._reported_at, now
+        replies, self._replies = self._replies, 0
+        return FleetCounters(
+            devices=fleet.spec.devices,
+            training=training,
+            waiting=waiting,
+            lost=lost,
+            offline=offline,
+            ended=ended,
+            tasks=sessions.tasks,
+            dropped=fleet.dropped,
+            counted=sessions.counted,
+            duplicates=sessions.duplicates,
+            refused=dict(sessions.refused),
+            given_up=sessions.given_up,
+            trainings_failed=dict(sessions.trainings_failed),
+            requests=dict(fleet.requests),
+            errors=dict(sessions.unanswered),
+            requests_per_s=round(replies / interval, 1) if interval > 0 else 0.0,
+            latency_p50_ms=round(p50 * 1e3, 2),
+            latency_p99_ms=round(p99 * 1e3, 2),
+            connections=self._http.connections,
+            elapsed_s=round(now - self._began, 2),
+            finished=finished,
+        )
+
+    # --- what the fleet wants ---
+
+    def _send(self, device: SimDevice, request: EdgeRequest) -> None:
+        self._http.submit(to_http(request, device.schema), partial(self._replied, device, request))
+
+    def _replied(self, device: SimDevice, request: EdgeRequest, outcome: HttpReply | HttpFailure) -> None:
+        now = self._now()
+        if isinstance(outcome, HttpFailure):
+            if outcome.reason != "closed":
+                self._fleet.failed(device, outcome.reason, now)
+            return
+        self._replies += 1
+        self._latencies.add(outcome.seconds)
+        answer = from_http(request, outcome)
+        if isinstance(answer, NoAnswer):
+            self._fleet.failed(device, answer.reason, now, answer.retry_wait)
+        else:
+            self._fleet.answered(device, answer, now)
+
+    # --- how it ends ---
+
+    def _finished(self, now: float) -> str:
+        """Why the fleet ends now; empty when it goes on."""
+        fleet, patience_s = self._fleet, self._options.patience_s
+        if self._stopped:
+            return self._stopped
+        if fleet.ended:
+            return "all devices have ended"
+        if fleet.over_since is not None:
+            over_s = now - fleet.over_since
+            if fleet.had_job and over_s >= JOB_OVER_S:
+                return "the job is over"
+            if not fleet.had_job and over_s >= patience_s:
+                raise TurnoutError(f"no job named {self._job_name!r} has run for {patience_s:g} s")
+        if fleet.silent_since is not None and now - fleet.silent_since >= patience_s:
+            raise TurnoutError(f"{self._http.server.authority} has not answered for {patience_s:g} s")
+        return ""
+
+    def _stop(self, why: str) -> None:
+        self._stopped = why
+
+    def _failed(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        """A callback of ours raised: that is our mistake, and the fleet ends with it."""
+        self._mistake = context.get("exception") or AssertionError(context["message"])
+        self._stopped = "failed"
+
+    def _report(self, counters: FleetCounters) -> None:
+        line = msgspec.json.encode(counters).decode() if self._options.json_lines else for_people(counters)
+        try:
+            self._write(line)
+            sys.stdout.flush()
+        except BrokenPipeError:
+            self._stopped = "nobody reads its counters any more"
+
+
+def for_people(counters: FleetCounters) -> str:
+    """Counters as one short line."""
+    parts = [f"{counters.elapsed_s:7.1f} s", f"{counters.training} training", f"{counters.waiting} waiting"]
+    for name in ("lost", "offline", "ended"):
+        if count := getattr(counters, name):
+            parts.append(f"{count} {name}")
+    parts.append(f"{counters.counted} counted")
+    for word, book in (
+        ("refused", counters.refused),
+        ("trainings failed", counters.trainings_failed),
+        ("errors", counters.errors),
+    ):
+        if book:
+            most = max(book, key=lambda reason: book[reason])
+            parts.append(f"{sum(book.values())} {word} ({most})")
+    parts.append(f"{counters.requests_per_s:.0f} requests/s, p99 {counters.latency_p99_ms:.0f} ms")
+    line = " · ".join(parts)
+    return f"{line}\nfleet: {counters.finished}" if counters.finished else line

@@ -1,0 +1,120 @@
+"""What a simulated fleet is like, and what that makes of each of its devices. Pure.
+
+Every trait is drawn from the seed, the device's number and what is drawn, never from what happened before: two runs
+differ only where the server differs.
+"""
+
+import hashlib
+import math
+import struct
+from dataclasses import dataclass
+from enum import IntEnum
+from statistics import NormalDist
+
+from turnout.errors import TurnoutError
+
+DEVICES_MAX = 10_000_000
+STARTS_PER_S = 5_000.0
+_NORMAL = NormalDist()
+_KEY = struct.Struct("<qqqq")
+_HASH = struct.Struct("<Q")
+
+
+class BadFleet(TurnoutError):
+    """A FleetSpec that describes no fleet."""
+
+
+@dataclass(frozen=True, slots=True)
+class FleetSpec:
+    """How many devices there are, and how they differ. Times are wall time."""
+
+    devices: int
+    seed: int = 0
+    training_s: float = 1.0  #: Time the median device takes for a task; no device is faster than its real training.
+    training_sigma: float = 0.0  #: Spread of that time over devices, log-normal: 1 makes 5 % five times slower.
+    delay_s: float = 0.0  #: Time the median device's network adds to each request.
+    delay_sigma: float = 0.0  #: Spread of that over devices, log-normal.
+    availability: float = 1.0  #: Share of the time in which a device has network, above 0 and up to 1.
+    online_s: float = 60.0  #: Mean time a device stays online, where ``availability`` is below 1.
+    dropout: float = 0.0  #: Probability that a device vanishes from a task without a word, from 0 to below 1.
+    recovery_s: float = 10.0  #: Mean time until it is back.
+    start_s: float | None = None  #: Devices arrive spread over this time; by default 5,000 a second.
+    each_once: bool = False  #: A device ends when one result of it has been counted.
+    id_prefix: str = "sim-"
+    platform: str = "sim"
+
+    def __post_init__(self) -> None:
+        checks = {
+            f"devices is {self.devices}; 1 to {DEVICES_MAX} are allowed": 1 <= self.devices <= DEVICES_MAX,
+            f"availability is {self.availability}; above 0 and up to 1 is allowed": 0 < self.availability <= 1,
+            f"dropout is {self.dropout}; 0 to below 1 is allowed": 0 <= self.dropout < 1,
+            f"online_s is {self.online_s}; above 0 is allowed": 0 < self.online_s < math.inf,
+        }
+        for name in ("training_s", "training_sigma", "delay_s", "delay_sigma", "recovery_s", "start_s"):
+            value = getattr(self, name)
+            checks[f"{name} is {value}; a number from 0 is allowed"] = value is None or 0 <= value < math.inf
+        for text, holds in checks.items():
+            if not holds:
+                raise BadFleet(text)
+
+    def device_id(self, index: int) -> str:
+        """Such as sim-000123."""
+        return f"{self.id_prefix}{index:06d}"
+
+    def starts_at(self, index: int) -> float:
+        """When a device first asks, counted from the fleet's start."""
+        spread = self.devices / STARTS_PER_S if self.start_s is None else self.start_s
+        return spread * self._draw(index, _What.START)
+
+    def training_time_s(self, index: int) -> float:
+        """How long a device takes for each task."""
+        return self._log_normal(index, _What.TRAINING, self.training_s, self.training_sigma)
+
+    def delay_time_s(self, index: int) -> float:
+        """What a device's network adds to each request."""
+        return self._log_normal(index, _What.DELAY, self.delay_s, self.delay_sigma)
+
+    def drops(self, index: int, task: int) -> bool:
+        """Does this device vanish from its ``task``-th task?"""
+        return self.dropout > 0 and self._draw(index, _What.DROPOUT, task) < self.dropout
+
+    def away_s(self, index: int, task: int) -> float:
+        """How long a device is away after it vanished: somewhere in its training, then its recovery."""
+        part = self._draw(index, _What.VANISHES, task) * self.training_time_s(index)
+        return part + self._exponential(index, _What.RECOVERY, task, self.recovery_s)
+
+    def is_first_online(self, index: int) -> bool:
+        """Is a device online when it starts?"""
+        return self._draw(index, _What.FIRST_PHASE) < self.availability
+
+    def phase_s(self, index: int, phase: int, online: bool) -> float:
+        """How long a device's ``phase``-th time online or offline lasts."""
+        if self.availability == 1.0:
+            return math.inf
+        mean_s = self.online_s if online else self.online_s * (1 / self.availability - 1)
+        return self._exponential(index, _What.PHASE, phase, mean_s)
+
+    def _draw(self, index: int, what: "_What", count: int = 0) -> float:
+        """Uniform in (0, 1)."""
+        digest = hashlib.blake2b(_KEY.pack(self.seed, index, what, count), digest_size=8).digest()
+        bits: int = _HASH.unpack(digest)[0] >> 12
+        return bits / 2**52 + 2**-53
+
+    def _log_normal(self, index: int, what: "_What", median: float, sigma: float) -> float:
+        return median * math.exp(sigma * _NORMAL.inv_cdf(self._draw(index, what))) if sigma else median
+
+    def _exponential(self, index: int, what: "_What", count: int, mean: float) -> float:
+        return -mean * math.log(self._draw(index, what, count))
+
+
+class _What(IntEnum):
+    """What is drawn; the numbers are part of what a seed means."""
+
+    START = 0
+    TRAINING = 1
+    DELAY = 2
+    DROPOUT = 3
+    VANISHES = 4
+    RECOVERY = 5
+    FIRST_PHASE = 6
+    PHASE = 7
