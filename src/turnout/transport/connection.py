@@ -39,8 +39,8 @@ class Side(Protocol):
     hello: Hello  #: what this end says first
     peer: str  #: how messages name the other end, as in 'job "mnist"'
 
-    def encode(self, items: list[Item]) -> bytearray:
-        """One frame of what this end sends."""
+    def encode(self, items: list[Item]) -> list[Payload]:
+        """One frame of what this end sends, in pieces."""
         ...
 
     def decode(self, body: memoryview) -> list[Received]:
@@ -60,7 +60,7 @@ class Side(Protocol):
         """The connection is of no use any more. Called exactly once, and nothing else after it."""
 
 
-class Connection(asyncio.Protocol):
+class Connection(asyncio.BufferedProtocol):
     """Sends what a tick collects as one frame, and hands what arrives to its side."""
 
     def __init__(self, side: Side, limits: ConnectionLimits) -> None:
@@ -111,7 +111,8 @@ class Connection(asyncio.Protocol):
         if self._ended or self._transport is None:
             return
         while self._outbox and not self._paused:
-            self._transport.write(self._side.encode(self._outbox.take()))
+            for piece in self._side.encode(self._outbox.take()):
+                self._transport.write(piece)
         if self._closing and not self._outbox:
             self._transport.close()
 
@@ -139,9 +140,13 @@ class Connection(asyncio.Protocol):
         self._transport.write(frames.encode_hello(self._side.hello))
         self._end_after(self._limits.hello_timeout_s, "has not said hello")
 
-    def data_received(self, data: bytes) -> None:
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Where the next bytes belong."""
+        return self._reader.buffer()
+
+    def buffer_updated(self, nbytes: int) -> None:
         """Cut into frames and hand them on; a peer that breaks the protocol is cut off, with the reason."""
-        bodies = self._reader.feed(data)
+        bodies = self._reader.received(nbytes)
         while not self._ended:
             try:
                 body = next(bodies, None)

@@ -20,7 +20,7 @@ from turnout.transport.base import Inbox, JobHandler
 from turnout.transport.blobs import blob_file
 from turnout.transport.connection import Connection, ConnectionLimits, hand_over
 from turnout.wire import frames
-from turnout.wire.frames import Hello, Item, Received
+from turnout.wire.frames import Hello, Item, Payload, Received
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +88,7 @@ class _Link:
 
     # --- Side ---------------------------------------------------------------------------------------------------
 
-    def encode(self, items: list[Item]) -> bytearray:
+    def encode(self, items: list[Item]) -> list[Payload]:
         return frames.encode_requests(items)
 
     def decode(self, body: memoryview) -> list[Received]:
@@ -202,7 +202,7 @@ class _Visit:
 
     # --- Side ---------------------------------------------------------------------------------------------------
 
-    def encode(self, items: list[Item]) -> bytearray:
+    def encode(self, items: list[Item]) -> list[Payload]:
         return frames.encode_replies(items)
 
     def decode(self, body: memoryview) -> list[Received]:

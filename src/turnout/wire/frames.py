@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final, TypeAlias
 
 import msgspec
+import numpy as np
 
 from turnout.errors import ServerError
 from turnout.messages import ModelSchema, Topic
@@ -26,8 +27,10 @@ PROTOCOL_VERSION: Final = 1
 FRAME_BYTES_MAX: Final = 512 * 1024 * 1024
 #: The first frame holds a schema and nothing else; garbage in its place is noticed by its length.
 HELLO_BYTES_MAX: Final = 4 * 1024 * 1024
-#: A tick's batch is cut into frames of about this size, so that a large one is sent while the next is encoded.
-FRAME_SPLIT_BYTES: Final = 256 * 1024
+#: A tick's batch is cut into frames of at most about this size. A larger payload travels alone and is never copied.
+FRAME_SPLIT_BYTES: Final = 64 * 1024
+#: How much of a stream is read at a time, but for a body that is known to be larger.
+READ_BYTES: Final = 128 * 1024
 #: What one item costs beside its payload, at most: array header, ticket, code, length of the payload.
 ITEM_OVERHEAD_BYTES: Final = 16
 #: The largest payload that fits a frame.
@@ -52,6 +55,7 @@ ANSWERED: Final = 0  #: outcome code: the payload is the job's reply
 FAILED: Final = 1  #: outcome code: the payload is the reason, UTF-8
 
 _LENGTH = struct.Struct(">I")
+_BIN32 = struct.Struct(">BI")  # how msgpack begins bytes of any length
 
 
 class Hello(msgspec.Struct, frozen=True, array_like=True, tag=0):
@@ -69,19 +73,15 @@ class _Greeting(msgspec.Struct, frozen=True, array_like=True, tag=0):
     protocol: int
 
 
-class _Requests(msgspec.Struct, frozen=True, array_like=True, tag=1):
-    items: Sequence[Item]
+_REQUESTS: Final = 1
+_REPLIES: Final = 2
 
 
-class _Replies(msgspec.Struct, frozen=True, array_like=True, tag=2):
-    items: Sequence[Item]
-
-
-class _ReceivedRequests(msgspec.Struct, frozen=True, array_like=True, tag=1):
+class _ReceivedRequests(msgspec.Struct, frozen=True, array_like=True, tag=_REQUESTS):
     items: list[Received]
 
 
-class _ReceivedReplies(msgspec.Struct, frozen=True, array_like=True, tag=2):
+class _ReceivedReplies(msgspec.Struct, frozen=True, array_like=True, tag=_REPLIES):
     items: list[Received]
 
 
@@ -97,14 +97,14 @@ def encode_hello(hello: Hello) -> bytearray:
     return _frame(hello)
 
 
-def encode_requests(items: Sequence[Item]) -> bytearray:
-    """One frame of requests, for a job."""
-    return _frame(_Requests(items))
+def encode_requests(items: Sequence[Item]) -> list[Payload]:
+    """One frame of requests, for a job, as the pieces to write."""
+    return _pieces(_REQUESTS, items)
 
 
-def encode_replies(items: Sequence[Item]) -> bytearray:
-    """One frame of replies, for a gateway."""
-    return _frame(_Replies(items))
+def encode_replies(items: Sequence[Item]) -> list[Payload]:
+    """One frame of replies, for a gateway, as the pieces to write."""
+    return _pieces(_REPLIES, items)
 
 
 def decode_hello(body: memoryview, peer: str) -> Hello:
@@ -148,38 +148,40 @@ def decode_replies(body: memoryview) -> list[Received]:
 class FrameReader:
     """Cuts a stream of bytes into the bodies of its frames.
 
-    A body that came whole is a view into the bytes fed in; the pieces of another are kept as they came and joined once,
-    so a length that promises much takes no memory before the bytes are there. No buffer is used again: views into a
-    body stay valid for as long as somebody holds them.
+    Put what arrives into ``buffer()`` and say how much it was. What comes whole is copied out of that buffer; a body
+    that comes in pieces gets a buffer of its own, where the pieces land without a copy. No body's buffer is used again:
+    views into it stay valid for as long as somebody holds them.
     """
 
     def __init__(self, first_bytes_max: int = HELLO_BYTES_MAX, bytes_max: int = FRAME_BYTES_MAX) -> None:
         self._allowed = first_bytes_max  # for the next frame
         self._bytes_max = bytes_max
+        self._arriving = memoryview(bytearray(READ_BYTES))
         self._head = b""  # fewer bytes than a length has
-        self._pieces: list[bytes | memoryview] = []
-        self._missing = 0  # bytes of the body in pieces that are still to come
+        self._body: memoryview | None = None
+        self._filled = 0  # bytes of the body that are there
 
-    def feed(self, data: bytes) -> Iterator[memoryview]:
-        """The bodies that ``data`` completes; use them up before feeding more.
+    def buffer(self) -> memoryview:
+        """Where the next bytes belong; never empty."""
+        return self._arriving if self._body is None else self._body[self._filled :]
+
+    def received(self, size: int) -> Iterator[memoryview]:
+        """The bodies that the first ``size`` bytes of the buffer complete; use them up before the next.
 
         Raises ServerError at a length out of bounds, after the bodies before it; the stream is over then.
         """
-        position = 0
-        if self._missing:
-            position = min(self._missing, len(data))
-            self._pieces.append(memoryview(data)[:position])
-            self._missing -= position
-            if self._missing:
-                return
-            body = b"".join(self._pieces)
-            self._pieces = []
-            yield memoryview(body)
-        elif self._head:
-            data = self._head + data
-            self._head = b""
+        if self._body is None:
+            yield from self._cut(self._head + self._arriving[:size])
+            return
+        self._filled += size
+        if self._filled == len(self._body):
+            body, self._body = self._body, None
+            yield body
+
+    def _cut(self, data: bytes) -> Iterator[memoryview]:
         view = memoryview(data)
         end = len(data)
+        position = 0
         while end - position >= _LENGTH.size:
             start = position + _LENGTH.size
             (length,) = _LENGTH.unpack_from(data, position)
@@ -188,11 +190,14 @@ class FrameReader:
             self._allowed = self._bytes_max
             position = start + length
             if position > end:
-                self._pieces = [view[start:]]
-                self._missing = position - end
+                self._head = b""
+                self._filled = end - start
+                # not a bytearray: that would be filled with zeros first, whatever a wrong length promises
+                self._body = np.empty(length, np.uint8).data
+                self._body[: self._filled] = view[start:]
                 return
             yield view[start:position]
-        self._head = bytes(view[position:])
+        self._head = data[position:]
 
 
 class Outbox:
@@ -237,7 +242,18 @@ class Outbox:
         self._batch, self._batch_bytes, self._bytes = [], 0, 0
 
 
-def _frame(message: msgspec.Struct) -> bytearray:
+def _pieces(tag: int, items: Sequence[Item]) -> list[Payload]:
+    ticket, code, payload = items[0]
+    if len(items) > 1 or len(payload) <= FRAME_SPLIT_BYTES:
+        return [_frame((tag, items))]
+    head = _frame((tag, ((ticket, code, b""),)))
+    del head[-2:]  # the empty payload: its type and its length, a byte each
+    head += _BIN32.pack(0xC6, len(payload))
+    _LENGTH.pack_into(head, 0, len(head) - _LENGTH.size + len(payload))
+    return [head, payload]
+
+
+def _frame(message: object) -> bytearray:
     frame = bytearray(_LENGTH.size)
     _encoder.encode_into(message, frame, _LENGTH.size)
     _LENGTH.pack_into(frame, 0, len(frame) - _LENGTH.size)

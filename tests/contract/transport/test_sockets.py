@@ -19,7 +19,7 @@ from turnout.transport.address import TcpAddress, UnixAddress, parse_address
 from turnout.transport.connection import ConnectionLimits
 from turnout.transport.unix import UnixJobServer, UnixTransport
 from turnout.wire import frames
-from turnout.wire.frames import FrameReader, Hello
+from turnout.wire.frames import Hello
 
 from .conftest import SCHEMA, WAIT_S, Events, Job, echo
 
@@ -39,28 +39,28 @@ class Gateway:
 
 
 class RawJob:
-    """A job's end of the socket, byte by byte. Each gateway that connects is put into ``visits``."""
+    """A job's end of the socket, byte by byte. Gateways wait in the backlog until ``visit`` takes them."""
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.visits: asyncio.Queue[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = asyncio.Queue()
+        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening.setblocking(False)
+        self._listening.bind(path)
+        self._listening.listen()
         self._writers: list[asyncio.StreamWriter] = []
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_unix_server(self._visit, self.path)
 
     async def visit(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(WAIT_S):
-            return await self.visits.get()
+            sock, _ = await asyncio.get_running_loop().sock_accept(self._listening)
+        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        self._writers.append(writer)
+        return reader, writer
 
     async def close(self) -> None:
-        self._server.close()
+        self._listening.close()
         for writer in self._writers:
             writer.transport.abort()
-
-    async def _visit(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.append(writer)
-        await self.visits.put((reader, writer))
+            await hang_up(writer)
 
 
 @pytest.fixture
@@ -73,7 +73,6 @@ async def gateway() -> AsyncIterator[Gateway]:
 @pytest.fixture
 async def raw_job(short_folder: Path) -> AsyncIterator[RawJob]:
     job = RawJob(str(short_folder / "raw"))
-    await job.start()
     yield job
     await job.close()
 
@@ -90,6 +89,14 @@ def running(path: str, job_id: str = "a") -> RunningJob:
     return RunningJob(job_id, job_id, address=path)
 
 
+def requests(*items: frames.Item) -> bytes:
+    return b"".join(frames.encode_requests(items))
+
+
+def replies(*items: frames.Item) -> bytes:
+    return b"".join(frames.encode_replies(items))
+
+
 async def read_frame(reader: asyncio.StreamReader) -> memoryview:
     (length,) = struct.unpack(">I", await reader.readexactly(4))
     return memoryview(await reader.readexactly(length))
@@ -103,13 +110,21 @@ async def read_to_end(reader: asyncio.StreamReader) -> bytes:
             return b""
 
 
+async def hang_up(writer: asyncio.StreamWriter) -> None:
+    writer.close()
+    try:
+        await writer.wait_closed()
+    except ConnectionError:
+        pass
+
+
 async def call(server: UnixJobServer, *sent: bytes | bytearray) -> bytes:
     """What a gateway that sends this hears until the job hangs up."""
     reader, writer = await asyncio.open_unix_connection(server.address)
     for piece in sent:
         writer.write(piece)
     heard = await read_to_end(reader)
-    writer.close()
+    await hang_up(writer)
     return heard
 
 
@@ -170,7 +185,7 @@ async def test_a_job_that_is_not_the_one_we_mean_is_refused(
     [
         (frames.encode_hello(Hello(2, "a")), "a gateway speaks frame protocol 2, this process speaks 1"),
         (frames.encode_hello(Hello(1, "b")), 'a gateway asked for job "b" at the socket of job "a"'),
-        (frames.encode_requests([(1, 0, b"")]), "a gateway did not begin with a hello"),
+        (requests((1, 0, b"")), "a gateway did not begin with a hello"),
         (b"GET / HTTP/1.1\r\n\r\n", "a frame of 1195725856 bytes"),
     ],
 )
@@ -179,8 +194,7 @@ async def test_a_job_refuses_strangers_and_says_why_and_serves_on(
 ) -> None:
     heard = await call(server, first)
 
-    (hello,) = FrameReader().feed(heard)
-    assert frames.decode_hello(hello, "the job") == HELLO_JOB
+    assert heard == bytes(frames.encode_hello(HELLO_JOB))
     assert reason in caplog.text
     gateway.transport.open(running(server.address))
     await gateway.events.wait("connected")
@@ -193,7 +207,7 @@ async def test_a_job_refuses_strangers_and_says_why_and_serves_on(
     "garbage",
     [
         struct.pack(">I", 3) + b"\xc1\xc1\xc1",
-        frames.encode_requests([(1, 0, b"")]),
+        requests((1, 0, b"")),
         struct.pack(">I", frames.FRAME_BYTES_MAX + 1),
         bytes(4),
     ],
@@ -204,7 +218,7 @@ async def test_a_job_that_sends_garbage_is_lost_and_tried_again(
     caplog.set_level(logging.INFO)
     gateway.transport.open(running(raw_job.path))
     _, writer = await raw_job.visit()
-    writer.write(frames.encode_hello(HELLO_JOB) + frames.encode_replies([(7, frames.ANSWERED, b"good")]) + garbage)
+    writer.write(frames.encode_hello(HELLO_JOB) + replies((7, frames.ANSWERED, b"good")) + garbage)
 
     await gateway.events.wait("lost")
     _, writer = await raw_job.visit()
@@ -261,11 +275,11 @@ async def test_what_a_tick_sends_is_one_frame(gateway: Gateway, raw_job: RawJob)
 async def test_what_a_job_answers_in_a_tick_is_one_frame(server: UnixJobServer) -> None:
     reader, writer = await asyncio.open_unix_connection(server.address)
     writer.write(frames.encode_hello(HELLO_GATEWAY))
-    writer.write(frames.encode_requests([(ticket, 0, b"x") for ticket in range(100)]))
+    writer.write(requests(*((ticket, 0, b"x") for ticket in range(100))))
     await read_frame(reader)
 
     assert len(frames.decode_replies(await read_frame(reader))) == 100
-    writer.close()
+    await hang_up(writer)
 
 
 async def test_a_job_that_does_not_read_fills_its_own_queue_only(short_folder: Path, raw_job: RawJob) -> None:
@@ -364,12 +378,12 @@ async def test_a_gateway_that_does_not_read_its_replies_is_left(
     reader, writer = await asyncio.open_unix_connection(server.address)
     writer.write(frames.encode_hello(HELLO_GATEWAY))
     for ticket in range(200):
-        writer.write(frames.encode_requests([(ticket, 0, b"")]))
+        writer.write(requests((ticket, 0, b"")))
 
     heard = await read_to_end(reader)
 
     assert len(heard) < 200 * 100_000
-    writer.close()
+    await hang_up(writer)
     await server.close()
 
 
@@ -399,13 +413,13 @@ async def test_closing_a_job_does_not_wait_long_for_a_gateway_that_hangs(short_f
     server = UnixJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(lambda payload, reply: reply(bytes(10**7))))
     await server.start()
     reader, writer = await asyncio.open_unix_connection(server.address, limit=1000)
-    writer.write(frames.encode_hello(HELLO_GATEWAY) + frames.encode_requests([(1, 0, b"")]))
+    writer.write(frames.encode_hello(HELLO_GATEWAY) + requests((1, 0, b"")))
     await read_frame(reader)
 
     async with asyncio.timeout(WAIT_S):
         await server.close(timeout_s=0.05)
 
-    writer.close()
+    await hang_up(writer)
 
 
 # --- socket files ---------------------------------------------------------------------------------------------------
