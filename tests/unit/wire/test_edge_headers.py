@@ -1,0 +1,125 @@
+"""Who asks, in every form that existing clients send."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout.messages import DeviceInfo, UserInfo
+from turnout.wire import edge_headers
+from turnout.wire.edge_headers import BadHeader, DeviceReader, device_headers
+
+
+def device(device_id: bytes | None, info: bytes | None = None) -> DeviceInfo:
+    return DeviceReader().device(device_id, info)
+
+
+def test_the_id_alone_is_enough() -> None:
+    assert device(b"d1") == DeviceInfo("d1")
+
+
+def test_an_empty_info_header_is_as_none() -> None:
+    assert device(b"d1", b"") == DeviceInfo("d1")
+
+
+def test_pythons_percent_encoded_info_is_read_and_its_none_texts_are_absent() -> None:
+    info = b"app_name=my+app%26co&app_version=1.0&platform=None&platform_version=None"
+    assert device(b"d1", info) == DeviceInfo("d1", "my app&co", "1.0", "", "")
+
+
+def test_androids_unencoded_info_with_its_device_id_is_read() -> None:
+    info = b"device_id=NVFlare_Android-7&app_name=Demo App&platform=android&platform_version=14"
+    assert device(b"NVFlare_Android-7", info) == DeviceInfo("NVFlare_Android-7", "Demo App", "", "android", "14")
+
+
+def test_ios_json_info_is_read_and_its_own_device_id_is_not_compared() -> None:
+    info = b'{"device_id": "another", "platform": "ios", "app_version": 2, "list": [1]}'
+    assert device(b"ABCD-12", info) == DeviceInfo("ABCD-12", "", "2", "ios", "")
+
+
+@pytest.mark.parametrize("info", [b"{", b"{}", b"{not json}", b'{"a": NaN}', b"{" * 5000])
+def test_json_info_that_says_nothing_is_accepted_and_ignored(info: bytes) -> None:
+    assert device(b"d1", info) == DeviceInfo("d1")
+
+
+def test_other_fields_are_kept_as_extra() -> None:
+    assert device(b"d1", b"memory=8&app_name=x").extra == {"memory": "8"}
+
+
+def test_another_device_id_in_the_info_is_refused() -> None:
+    with pytest.raises(BadHeader, match="Device ID mismatch"):
+        device(b"d1", b"device_id=d2")
+
+
+def test_a_device_id_twice_in_the_info_is_refused_as_a_mismatch() -> None:
+    with pytest.raises(BadHeader, match="Device ID mismatch"):
+        device(b"d1", b"device_id=d1&device_id=d1")
+
+
+def test_the_comparison_holds_when_the_text_was_seen_before() -> None:
+    reader = DeviceReader()
+    reader.device(b"d1", b"device_id=d1")
+    with pytest.raises(BadHeader, match="mismatch"):
+        reader.device(b"d2", b"device_id=d1")
+
+
+@pytest.mark.parametrize("device_id", [None, b""])
+def test_a_missing_id_is_named(device_id: bytes | None) -> None:
+    with pytest.raises(BadHeader, match=r"Device ID missing.*X-Flare-Device-ID"):
+        device(device_id)
+
+
+@pytest.mark.parametrize("device_id", [b"fleet?100", b"fleet#7"])
+def test_ids_of_whole_fleets_are_refused(device_id: bytes) -> None:
+    with pytest.raises(BadHeader, match="whole fleets"):
+        device(device_id)
+
+
+@pytest.mark.parametrize("device_id", [b"x" * 129, b"a b", b'a"b', b"\xc3\xa4", b"a\tb", b"a\\b"])
+def test_ids_that_are_too_long_or_of_odd_characters_are_refused(device_id: bytes) -> None:
+    with pytest.raises(BadHeader, match="1 to 128 letters"):
+        device(device_id)
+
+
+def test_an_id_of_128_characters_is_taken() -> None:
+    assert device(b"x" * 128).device_id == "x" * 128
+
+
+def test_too_many_info_fields_are_refused() -> None:
+    with pytest.raises(BadHeader, match="more than 64 fields"):
+        device(b"d1", b"&".join(b"k%d=v" % i for i in range(65)))
+
+
+def test_user_info_is_read_and_an_empty_one_is_nobody() -> None:
+    reader = DeviceReader()
+    assert reader.user(b"user_id=default_user") == UserInfo("default_user")
+    assert reader.user(b"{}") == UserInfo()
+    assert reader.user(None) == UserInfo()
+
+
+def test_what_is_remembered_of_texts_is_bounded() -> None:
+    reader = DeviceReader()
+    for i in range(edge_headers.TEXTS_KEPT_MAX + 1):
+        reader.device(b"d1", b"app_name=%d" % i)
+    assert len(reader._infos) <= edge_headers.TEXTS_KEPT_MAX
+
+
+@given(st.binary(max_size=200), st.binary(max_size=200))
+def test_no_header_raises_anything_but_bad_header(device_id: bytes, info: bytes) -> None:
+    try:
+        assert device(device_id, info).device_id.encode() == device_id
+    except BadHeader:
+        pass
+
+
+words = st.text(st.characters(exclude_categories=("Cs", "Cc")), min_size=1, max_size=20).filter(
+    lambda text: text != "None" and text.strip() == text
+)
+
+
+@given(words, words, words, words)
+def test_what_a_device_writes_the_gateway_reads(name: str, version: str, platform: str, user: str) -> None:
+    told = DeviceInfo("d1", name, version, platform, "", {"memory": "8"})
+    headers = dict(device_headers(told, UserInfo(user)))
+    reader = DeviceReader()
+    assert reader.device(headers[edge_headers.DEVICE_ID].encode(), headers[edge_headers.DEVICE_INFO].encode()) == told
+    assert reader.user(headers[edge_headers.USER_INFO].encode()) == UserInfo(user)

@@ -1,0 +1,175 @@
+"""What devices are told, in their own units and words."""
+
+import msgspec
+import pytest
+
+from turnout.errors import ServerError
+from turnout.messages import (
+    DeviceInfo,
+    EdgeResponse,
+    JobRequest,
+    JobResponse,
+    ModelRef,
+    ResultOffer,
+    ResultResponse,
+    SelectionRequest,
+    SelectionResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+)
+from turnout.wire.edge_replies import ReplyWriter, blob_path, decode_response
+
+SHA = "ab" * 32
+TASK = TaskResponse(
+    Status.OK, "j", "t", "train", ModelRef(SHA, 40, {"model_version": 3, "lr": 0.5}), {"model_version": 3}, 60.0, 0.0
+)
+
+
+def told(response: EdgeResponse, platform: str = "") -> dict[str, object]:
+    found: dict[str, object] = msgspec.json.decode(ReplyWriter().encode(response, platform))
+    return found
+
+
+def test_absent_fields_are_left_out() -> None:
+    assert told(TaskResponse(Status.NO_JOB)) == {"status": "NO_JOB"}
+
+
+def test_nulls_in_a_device_config_are_left_out_at_every_depth_but_in_lists() -> None:
+    config = {"a": None, "b": {"c": None, "d": [None, {"e": None}]}}
+    response = JobResponse(Status.OK, "j", "n", job_data={"config": config})
+    assert told(response)["job_data"] == {"config": {"b": {"d": [None, {"e": None}]}}}
+
+
+def test_a_job_without_a_device_config_has_empty_job_data() -> None:
+    assert told(JobResponse(Status.OK, "j", "n", job_data={"config": None}))["job_data"] == {}
+
+
+def test_a_device_config_is_encoded_once_and_another_one_anew() -> None:
+    writer = ReplyWriter()
+    for config in ({"a": 1}, {"a": 2}, {"a": 1}):
+        body = writer.encode(JobResponse(Status.OK, "j", "n", job_data={"config": config}))
+        assert msgspec.json.decode(body)["job_data"] == {"config": config}
+
+
+@pytest.mark.parametrize(
+    ("platform", "wait"),
+    [("", 13), ("ios", 13), ("linux", 13), ("android", 12_300), ("Android", 12_300)],
+)
+def test_retry_wait_is_whole_seconds_and_milliseconds_for_android(platform: str, wait: int) -> None:
+    for response in (
+        TaskResponse(Status.RETRY, retry_wait=12.3),
+        JobResponse(Status.RETRY, retry_wait=12.3),
+        SelectionResponse(Status.RETRY, retry_wait=12.3),
+        ResultResponse(Status.RETRY, False, retry_wait=12.3),
+    ):
+        assert told(response, platform)["retry_wait"] == wait
+
+
+def test_a_task_names_its_model() -> None:
+    assert told(TASK)["task_data"] == {
+        "kind": "model_ref",
+        "href": f"/blob/j/{SHA}",
+        "bytes": 40,
+        "sha256": SHA,
+        "format": "safetensors",
+        "meta": {"model_version": 3, "lr": 0.5},
+    }
+
+
+def test_a_task_with_its_model_inside_is_flares_dxo() -> None:
+    parts = ReplyWriter().encode_with_weights(TASK, "", b'{"w":[1.0,2.0]}')
+    reply = msgspec.json.decode(b"".join(parts))
+    assert reply.pop("task_data") == {
+        "kind": "WEIGHTS",
+        "data": {"w": [1.0, 2.0]},
+        "meta": {"model_version": 3, "lr": 0.5},
+    }
+    assert reply == {
+        "status": "OK",
+        "job_id": "j",
+        "task_id": "t",
+        "task_name": "train",
+        "cookie": {"model_version": 3},
+        "lease_s": 60.0,
+        "retry_wait": 0,
+    }
+
+
+@pytest.mark.parametrize(
+    ("platform", "status", "said"),
+    [
+        ("android", Status.NO_TASK, "OK"),
+        ("Android", Status.ERROR, "OK"),
+        ("android", Status.RETRY, "OK"),
+        ("android", Status.NO_JOB, "NO_JOB"),
+        ("ios", Status.ERROR, "NO_TASK"),
+        ("iOS", Status.RETRY, "NO_TASK"),
+        ("ios", Status.NO_JOB, "NO_JOB"),
+        ("", Status.ERROR, "ERROR"),
+        ("linux", Status.RETRY, "RETRY"),
+    ],
+)
+def test_a_refused_result_is_told_so_that_the_platform_goes_on_and_counted_stays_true(
+    platform: str, status: Status, said: str
+) -> None:
+    reply = told(ResultResponse(status, False, "t", "train", "too late"), platform)
+    assert reply["status"] == said
+    assert reply["counted"] is False
+    assert reply["message"] == "too late"
+
+
+def test_counted_is_always_said() -> None:
+    assert told(ResultResponse(Status.OK, True, "t", "train")) == {
+        "status": "OK",
+        "counted": True,
+        "task_id": "t",
+        "task_name": "train",
+    }
+
+
+DEVICE = DeviceInfo("d1")
+
+
+@pytest.mark.parametrize("platform", ["", "android"])
+@pytest.mark.parametrize(
+    ("request_", "response"),
+    [
+        (JobRequest(DEVICE, "n"), JobResponse(Status.OK, "j", "n", "sgd", {"config": {"a": 1}})),
+        (JobRequest(DEVICE, "n"), JobResponse(Status.NO_JOB, message="no running job")),
+        (TaskRequest(DEVICE, "j"), TASK),
+        (TaskRequest(DEVICE, "j"), TaskResponse(Status.RETRY, "j", retry_wait=30.0, message="no place")),
+        (SelectionRequest(DEVICE, "j"), SelectionResponse(Status.OK, "j", "t", {"*": 4})),
+        (ResultOffer(DEVICE, "j", "t"), ResultResponse(Status.OK, True, "t", "train", duplicate=True)),
+    ],
+)
+def test_what_a_gateway_says_the_device_understands(
+    request_: JobRequest | TaskRequest | SelectionRequest | ResultOffer, response: EdgeResponse, platform: str
+) -> None:
+    assert decode_response(request_, ReplyWriter().encode(response, platform), platform) == response
+
+
+def test_a_server_that_does_not_say_counted_counts_what_it_answers_with_ok() -> None:
+    offer = ResultOffer(DEVICE, "j", "t")
+    assert decode_response(offer, b'{"status": "OK", "task_id": null}') == ResultResponse(Status.OK, True)
+    assert decode_response(offer, b'{"status": "ERROR"}') == ResultResponse(Status.ERROR, False)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b'{"status": "PERHAPS"}',
+        b"[]",
+        b'{"status": "OK", "task_data": {"kind": "WEIGHTS", "data": {}}}',
+        b'{"status": "OK", "task_data": {"kind": "zip", "href": "", "bytes": 1, "sha256": "", "meta": {}}}',
+    ],
+)
+def test_what_is_no_answer_is_the_servers_mistake(body: bytes) -> None:
+    with pytest.raises(ServerError):
+        decode_response(TaskRequest(DEVICE, "j"), body)
+
+
+def test_a_model_lies_where_the_gateway_serves_it() -> None:
+    assert blob_path("j", SHA) == f"/blob/j/{SHA}"

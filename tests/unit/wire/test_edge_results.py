@@ -1,0 +1,182 @@
+"""Results: raw safetensors with fields in the query, and FLARE's JSON."""
+
+from urllib.parse import parse_qsl, urlsplit
+
+import msgspec
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from turnout.errors import DeviceError
+from turnout.messages import NOBODY, DeviceInfo, ModelSchema, ResultReport, TensorSpec
+from turnout.wire import tensors
+from turnout.wire.edge_requests import MissingField
+from turnout.wire.edge_results import (
+    BadField,
+    DecodedResult,
+    ResultQuery,
+    decode_result_query,
+    encode_result,
+    report,
+    result_from_json,
+    result_from_safetensors,
+)
+
+DEVICE = DeviceInfo("d1")
+SCHEMA = ModelSchema((TensorSpec("w", (2,)), TensorSpec("b", ())))
+QUERY = ResultQuery("j", "t", "train")
+DXO = b'{"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1, 2.5], "b": -1}, "count": 7}, "meta": {}}'
+
+
+def schema_of(job_id: str) -> ModelSchema | None:
+    return SCHEMA if job_id == "j" else None
+
+
+def numbers(result: DecodedResult) -> list[float]:
+    assert result.update is not None
+    return np.frombuffer(result.update, "<f4").tolist()
+
+
+def from_json(body: bytes, query: ResultQuery = QUERY) -> DecodedResult:
+    return result_from_json(query, body, schema_of)
+
+
+def test_a_weight_diff_becomes_the_vector_and_its_count_the_number_of_examples() -> None:
+    result = from_json(b'{"result": %b, "cookie": {"model_version": 2}, "status": "OK"}' % DXO)
+    assert numbers(result) == [1.0, 2.5, -1.0]
+    assert result.fields.num_examples == 7.0
+    assert result.fields.cookie == {"model_version": 2}
+    assert (result.fields.job_id, result.fields.task_id, result.fields.task_name) == ("j", "t", "train")
+
+
+def test_a_result_without_status_is_ok_because_the_mobile_clients_send_none() -> None:
+    assert from_json(b'{"result": %b}' % DXO).fields.status == "OK"
+
+
+def test_without_a_count_a_result_is_worth_one_example() -> None:
+    body = b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1, 2], "b": 3}}}}'
+    assert from_json(body).fields.num_examples == 1.0
+
+
+def test_the_body_wins_over_the_query() -> None:
+    body = b'{"task_id": "t2", "task_name": "n2", "num_examples": 3, "metrics": {"loss": 0.5}, "result": %b}' % DXO
+    fields = from_json(body).fields
+    assert (fields.task_id, fields.task_name, fields.num_examples) == ("t2", "n2", 3.0)
+    assert fields.metrics == {"loss": 0.5}
+
+
+def test_ios_reports_a_failed_training_as_a_result_of_kind_error() -> None:
+    result = from_json(b'{"result": {"kind": "error", "data": {"error": "no data"}}}')
+    assert result.fields.status == "ERROR"
+    assert numbers(result) == []
+
+
+def test_a_status_other_than_ok_needs_no_result() -> None:
+    result = from_json(b'{"status": "TRAIN_FAILED", "result": null}')
+    assert result.fields.status == "TRAIN_FAILED"
+    assert numbers(result) == []
+
+
+def test_of_an_unknown_job_the_update_is_not_read() -> None:
+    assert from_json(b'{"result": %b}' % DXO, ResultQuery("k", "t", "train")).update is None
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"{}", "missing result"),
+        (b'{"result": null}', "missing result"),
+        (b'{"result": []}', "result"),
+        (b'{"result": {"kind": "number", "data": {"value": 1}}}', 'result.kind must be "WEIGHT_DIFF"'),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": 5}}', "missing result.data.dict"),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"count": 1}}}', "missing result.data.dict"),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}}}}', 'missing "w", "b"'),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1], "b": 1}}}}', 'tensor "w"'),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": ["x", 1], "b": 1}}}}', 'tensor "w"'),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1e300, 1], "b": 1}}}}', 'tensor "w"'),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [NaN, 1], "b": 1}}}}', "malformed"),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": "7"}}}', "count"),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": true}}}', "count"),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": 1%b}}}' % (b"0" * 400), "count"),
+        (b'{"metrics": {"loss": "low"}, "result": %b}' % DXO, "metrics"),
+        (b'{"task_id": "%b", "result": %b}' % (b"x" * 1025, DXO), "task_id is longer"),
+    ],
+)
+def test_a_bad_result_is_refused_and_says_why(body: bytes, words: str) -> None:
+    with pytest.raises(DeviceError) as refused:
+        from_json(body)
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("field", ["job_id", "task_id", "task_name"])
+def test_a_missing_field_is_named_with_where_to_put_it(field: str) -> None:
+    query = msgspec.structs.replace(QUERY, **{field: None})
+    with pytest.raises(MissingField, match=rf"missing {field}.*\?{field}="):
+        from_json(b'{"result": %b}' % DXO, query)
+    with pytest.raises(MissingField, match=f"missing {field}"):
+        result_from_safetensors(query, b"", schema_of)
+
+
+def test_numbers_in_the_query_must_be_numbers() -> None:
+    assert decode_result_query({"num_examples": "32"}).num_examples == 32.0
+    for text in ("many", ""):
+        with pytest.raises(BadField, match="num_examples"):
+            decode_result_query({"num_examples": text})
+    with pytest.raises(DeviceError, match="metrics"):
+        decode_result_query({"metrics": "loss"})
+
+
+@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
+def test_num_examples_must_be_finite(text: str) -> None:
+    with pytest.raises(BadField, match="finite"):
+        result_from_safetensors(
+            decode_result_query({"job_id": "j", "task_id": "t", "task_name": "n", "num_examples": text}), b"", schema_of
+        )
+
+
+def test_metrics_are_bounded_in_number() -> None:
+    metrics = {f"m{i}": 1.0 for i in range(65)}
+    with pytest.raises(BadField, match="more than 64"):
+        result_from_safetensors(msgspec.structs.replace(QUERY, metrics=metrics), b"", schema_of)
+
+
+def test_what_a_device_reports_the_gateway_reads() -> None:
+    vector = np.array([1.5, -2.0, 0.25], np.float32)
+    told = ResultReport(DEVICE, "j", "t", "train", vector.view(np.uint8).data, 12.0, {"loss": 0.5})
+    sent = encode_result(told, SCHEMA)
+    assert dict(sent.headers)["Content-Type"] == "application/vnd.safetensors"
+    query = decode_result_query(dict(parse_qsl(urlsplit(sent.target).query)))
+    result = result_from_safetensors(query, sent.body, schema_of)
+    assert result.update is not None
+    assert report(DEVICE, NOBODY, result.fields, result.update) == told
+
+
+def test_a_device_reports_a_failure_without_a_body() -> None:
+    told = ResultReport(DEVICE, "j", "t", "train", memoryview(b""), status="ERROR")
+    sent = encode_result(told, SCHEMA)
+    assert sent.body == b""
+    query = decode_result_query(dict(parse_qsl(urlsplit(sent.target).query)))
+    assert result_from_safetensors(query, sent.body, schema_of).fields.status == "ERROR"
+
+
+def test_safetensors_of_another_model_are_refused() -> None:
+    other = ModelSchema((TensorSpec("w", (3,)),))
+    with pytest.raises(DeviceError):
+        result_from_safetensors(QUERY, tensors.to_safetensors(np.zeros(3, np.float32), other), schema_of)
+
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["w", "b", "dict", "count"]), inner),
+    max_leaves=12,
+)
+
+
+@given(json_values, json_values, st.sampled_from(["WEIGHT_DIFF", "error", ""]))
+def test_no_result_raises_anything_but_a_device_error(data: object, count: object, kind: str) -> None:
+    body = {"result": {"kind": kind, "data": {"dict": data, "count": count}}}
+    try:
+        from_json(msgspec.json.encode(body))
+    except DeviceError:
+        pass
