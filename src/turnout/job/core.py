@@ -159,13 +159,14 @@ class JobCore:
 
     def next_tick(self, now: float) -> float | None:
         """When a Tick is due, unless another event comes first; None: not before one does."""
-        due = [self._live.next_expiry(), self.parts.workflow.deadline()]
+        due = [self._live.next_expiry()]
         if self._inflight is None and now < self._retry_at:
             due.append(self._retry_at)
-        elif self._inflight is None and (self._staged or self._must_reserve()):
-            due.append(self._next_commit_at)
-        if self.rules.time_max_s is not None and self._ending is None:
-            due.append(self.rules.time_max_s)
+        elif self._inflight is None:  # else the end of the commit is the next occasion
+            due.append(self.parts.workflow.deadline())
+            due.append(self.rules.time_max_s if self._ending is None else None)
+            if self._staged or self._must_reserve():
+                due.append(self._next_commit_at)
         return min((at for at in due if at is not None), default=None)
 
     @property
@@ -299,6 +300,7 @@ class JobCore:
         staleness = self.version - lease.version
         self.parts.aggregator.add(update, weight, self.parts.discount(staleness))
         self.counted.add(lease.version, lease.task)
+        self.counted.keep(lease.version, lease.expires_at + self.parts.places.resend_window_s)
         self.tally.count(staleness)
         self._staged[lease.task] = [Answer(event.ticket, answers.counted(report, duplicate=False))]
         return None
@@ -347,6 +349,7 @@ class JobCore:
         """Close the version or commit what is staged, if it is time and no commit is under way."""
         if self._inflight is not None or now < self._retry_at:
             return []
+        self._retry_at = 0.0
         if not self.models.has(self.version):  # the first commit of this process failed: try again
             return [self._commit(now)]
         if self._ending is not None:
@@ -464,20 +467,13 @@ class JobCore:
         self._staged = {}
         self._retry_at = now + RETRY_COMMIT_S
         if event.durable is not None:
-            self._roll_back(event.durable)
+            self._restore_sums(event.durable)  # leases granted since then stand: their seals are out there
         effects: list[Effect] = [
             Answer(answer.ticket, answers.not_saved(answer.response.task_id or "", SOON_S))
             for waiting in unsaved
             for answer in waiting
         ]
         return effects + self._release(now)
-
-    def _roll_back(self, durable: Snapshot) -> None:
-        """Forget what was staged since ``durable``. Leases granted since then stand: their seals are out there."""
-        self._restore_sums(durable)
-        resend_window_s = self.parts.places.resend_window_s
-        for lease in self._live.all():
-            self.counted.keep(lease.version, lease.expires_at + resend_window_s)
 
     def _recover(self, durable: Snapshot) -> None:
         """Take over from an earlier process: everything is as of its last commit, nothing is replayed."""

@@ -216,11 +216,12 @@ class JobProcess:
             if self._tick.when() <= at:
                 return
             self._tick.cancel()
-        self._tick = self._loop.call_at(at, self._on_tick)
+        self._tick = self._loop.call_at(at, self._on_tick, due)
 
-    def _on_tick(self) -> None:
+    def _on_tick(self, due: float) -> None:
+        """Timers may fire a little early; the core would have nothing to do yet."""
         self._tick = None
-        self._feed(Tick())
+        self._carry_out(self.core.handle(Tick(), max(self._now(), due)))
 
     def _background(self, work: Awaitable[Event]) -> None:
         """Slow work, elsewhere; what became of it returns as an event."""

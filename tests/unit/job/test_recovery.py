@@ -140,3 +140,20 @@ def test_the_first_commit_is_tried_again_until_it_succeeds() -> None:
     fresh.happens(Tick())
     fresh.commit()
     assert fresh.ask("a").status is Status.OK
+
+
+def test_a_duplicate_is_known_though_the_grant_of_its_lease_was_never_committed(job: Job) -> None:
+    """Seed 137: the version was forgotten by a date that only the killed process knew."""
+    task, other = job.ask("a"), job.ask("b")
+    again = job.restart()
+    again.report("a", task)
+    again.settle()
+    again.report("b", other)
+    again.settle()
+    for index in range(20):
+        again.report(f"other-{index}", again.ask(f"other-{index}"))
+        again.settle()
+    assert again.core.version > again.core.parts.workflow.staleness_max + 1
+    told = again.report("a", task)()
+    assert told is not None
+    assert (told.counted, told.duplicate) == (True, True)

@@ -1,0 +1,237 @@
+"""One simulated world from one seed: real cores, bad weather, and a checker outside."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from random import Random
+
+import numpy as np
+
+from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.optimizer import ServerSGD
+from turnout.aggregator.staleness import constant
+from turnout.device.session import Session, SessionPolicy
+from turnout.dispatcher.service import EdgeTaskDispatcher
+from turnout.dispatcher.table import JobTable
+from turnout.job.buffered import Buffered
+from turnout.job.core import JobCore, Parts, Rules
+from turnout.job.evaluation import Evaluation
+from turnout.job.journal import MemoryJournal
+from turnout.job.leases import LeaseTime, Seal
+from turnout.job.pacing import AppointmentBook
+from turnout.job.places import Places
+from turnout.job.rounds import Rounds
+from turnout.job.selection import CheckIn
+from turnout.job.workflow import Workflow
+from turnout.messages import DeviceInfo
+from turnout.sim.checker import Checker, Violation
+from turnout.sim.loop import VirtualLoop
+from turnout.sim.network import Air, SimTransport
+from turnout.sim.nodes import JOB, SimDevice, SimGateway, SimJob, device_id
+from turnout.sim.weather import Weather
+
+STORM_S = 90.0  #: How long faults happen, in virtual seconds.
+CALM_MAX_S = 1200.0  #: After that, this much is time enough to make progress and to settle every result.
+PROGRESS = 3  #: Versions that must be made once the faults have stopped.
+RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
+CHECK_EVERY_S = 2.0
+MODEL_SIZE = 32
+
+POLICY = SessionPolicy(backoff_base_s=0.5, backoff_max_s=5.0, resend_window_s=60.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a seed decides."""
+
+    devices: int
+    goal: int
+    concurrency: int
+    staleness_max: int
+    rounds: bool
+    weather: Weather
+
+    @classmethod
+    def drawn(cls, rng: Random) -> "Plan":
+        goal = rng.choice([2, 4, 8])
+        return cls(
+            devices=rng.randint(goal + 4, MODEL_SIZE),
+            goal=goal,
+            concurrency=goal + rng.randint(0, 8),
+            staleness_max=rng.choice([0, 1, 3, 10]),
+            rounds=rng.random() < 0.35,
+            weather=Weather.drawn(rng),
+        )
+
+    def workflow(self) -> Workflow:
+        if self.rounds:
+            return Rounds(self.goal, over_selection=1.5, deadline_s=30.0, quorum=1.0, extensions_max=3)
+        return Buffered(self.concurrency, self.goal, self.staleness_max)
+
+
+@dataclass(frozen=True, slots=True)
+class Builders:
+    """What the world is built of; a test puts a broken part in to see that it is found."""
+
+    core: type[JobCore] = JobCore
+    places: type[Places] = Places
+    seal: type[Seal] = Seal
+    aggregator: type[MeanAggregator] = MeanAggregator
+    dispatcher: type[EdgeTaskDispatcher] = EdgeTaskDispatcher
+    session: type[Session] = Session
+
+
+class World:
+    """Devices, two gateways and a job that runs in virtual time."""
+
+    def __init__(self, seed: int, builders: Builders = Builders()) -> None:
+        self.seed = seed
+        self.rng = Random(seed)
+        self.plan = Plan.drawn(self.rng)
+        self.builders = builders
+        self.loop = VirtualLoop()
+        self.journal = MemoryJournal()
+        self.checker = Checker(MODEL_SIZE, self.plan.goal, self.journal)
+        self.weather = self.plan.weather
+        self.air = Air(self.loop, self.rng, self.weather)
+        self.job = SimJob(self.loop, self.rng, self.weather, self.journal, self.checker, self._make_core)
+        self.gateways = [
+            SimGateway(self.loop, self.rng, self.weather, self.job, self._make_dispatcher) for _ in range(2)
+        ]
+        self.devices = [self._make_device(index) for index in range(self.plan.devices)]
+
+    def run(self) -> dict[str, int]:
+        """Storm, then calm. Raises Violation, which names the seed."""
+        try:
+            self._run()
+        except AssertionError as error:
+            raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {error}\n  {self.plan}") from error
+        return {**self.checker.seen, "versions": self.job.published}
+
+    def _run(self) -> None:
+        self._start_job()
+        for gateway in self.gateways:
+            gateway.start()
+        for device in self.devices:
+            self.loop.after(self.rng.random(), device.act)
+        self._crashes(self.weather.job_crash_s, self._crash_job)
+        for gateway in self.gateways:
+            self._crashes(self.weather.gateway_crash_s, partial(self._crash_gateway, gateway))
+        self._check_often()
+        self.loop.run_until(STORM_S)
+        self._calm()
+        made = self.job.published
+        self.loop.run_until(STORM_S + CALM_MAX_S, goes_on=lambda: self.job.published < made + PROGRESS)
+        if self.job.published < made + PROGRESS:
+            raise Violation(f"no progress: version {self.job.published}, {made} when the faults stopped")
+        self._settle()
+        self.checker.sums()
+        self.checker.nothing_open()
+
+    def _calm(self) -> None:
+        calm = self.weather.calm()
+        self.weather = calm
+        self.air.weather = self.job.weather = calm
+        for device in self.devices:
+            device.weather = calm
+        for gateway in self.gateways:
+            gateway.weather = calm
+            if gateway.transport is not None:
+                gateway.transport.weather = calm
+
+    def _settle(self) -> None:
+        """Devices take no more tasks and report what they have."""
+        for device in self.devices:
+            device.session.stop()
+        end = self.loop.now + CALM_MAX_S
+        self.loop.run_until(end, goes_on=lambda: not all(device.ended for device in self.devices))
+        if not all(device.ended for device in self.devices):
+            raise Violation("devices cannot settle their results though the faults have stopped")
+
+    # --- faults ------------------------------------------------------------------------------------------------
+
+    def _crashes(self, every_s: float, crash: Callable[[], None]) -> None:
+        if every_s:
+            for at in _moments(self.rng, every_s, STORM_S):
+                self.loop.at(at, crash)
+
+    def _start_job(self) -> None:
+        if self.job.core is None:
+            self.job.start()
+            for gateway in self.gateways:
+                if gateway.transport is not None:
+                    gateway.transport.job_started()
+
+    def _crash_job(self) -> None:
+        if self.job.core is None:
+            return
+        self.job.crash()
+        self.checker.seen["job crashes"] += 1
+        for gateway in self.gateways:
+            if gateway.transport is not None:
+                gateway.transport.job_died()
+        self.loop.after(self.rng.expovariate(1 / self.weather.restart_s), self._start_job)
+
+    def _crash_gateway(self, gateway: SimGateway) -> None:
+        if gateway.transport is None:
+            return
+        gateway.crash()
+        self.checker.seen["gateway crashes"] += 1
+        self.loop.after(self.rng.expovariate(1 / self.weather.restart_s), gateway.start)
+
+    def _check_often(self) -> None:
+        self.checker.sums()
+        self.loop.after(CHECK_EVERY_S, self._check_often)
+        if self.loop.now % RESUME_EVERY_S < CHECK_EVERY_S:
+            self.job.resume()
+
+    # --- parts -------------------------------------------------------------------------------------------------
+
+    def _make_core(self) -> JobCore:
+        parts = Parts(
+            workflow=self.plan.workflow(),
+            seal=self.builders.seal(JOB.job_id, b"a key that survives" * 2),
+            aggregator=self.builders.aggregator(MODEL_SIZE, weight_max=1.0),
+            optimizer=ServerSGD(learning_rate=1.0),
+            discount=constant,
+            places=self.builders.places(
+                selection=CheckIn(window_s=0.2),
+                lease_time=LeaseTime(first_s=20.0, min_s=1.0, max_s=60.0),
+                weight_max=1.0,
+                resend_window_s=120.0,
+                participation_interval_s=0.0,
+            ),
+            pacing=AppointmentBook(rate=10.0, wait_min_s=1.0, wait_max_s=10.0),
+            evaluation=Evaluation(every=0),
+            rng=Random(self.seed),
+        )
+        rules = Rules(JOB.job_id, JOB.name, by_examples=False, versions_max=None, time_max_s=None, device_settings={})
+        return self.builders.core(rules, parts, np.zeros(MODEL_SIZE, np.float32))
+
+    def _make_dispatcher(
+        self, table: JobTable, transport: SimTransport, loop: VirtualLoop, rng: Random
+    ) -> EdgeTaskDispatcher:
+        return self.builders.dispatcher(table, transport, lambda: loop.now, rng)
+
+    def _make_device(self, index: int) -> SimDevice:
+        session = self.builders.session(
+            DeviceInfo(device_id(index)), JOB.name, Random(self.seed * 1000 + index), POLICY
+        )
+        return SimDevice(
+            index,
+            MODEL_SIZE,
+            session,
+            self.loop,
+            Random(self.seed * 1000 + 500 + index),
+            self.weather,
+            self.air,
+            self.gateways,
+            self.checker,
+        )
+
+
+def _moments(rng: Random, every_s: float, end: float) -> Iterator[float]:
+    at = rng.expovariate(1 / every_s)
+    while at < end:
+        yield at
+        at += rng.expovariate(1 / every_s)
