@@ -37,9 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--feed", type=Path, required=True, help="control's socket that tells which jobs run")
     parser.add_argument("--lifeline-fd", type=int, help="the inherited pipe that closes when the supervisor ends")
     options = parser.parse_args(arguments)
-    logging.basicConfig(
-        level=logging.INFO, format=f"gateway {options.number}: %(levelname)s %(message)s", stream=sys.stderr
-    )
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)  # the supervisor says whose
     _raise_file_limit()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)

@@ -20,10 +20,10 @@ METRIC_NAME_CHARS = 64
 _evaluate: Callable[..., Any]
 
 
-def setup(path: bytes) -> None:
+def setup(path: memoryview) -> None:
     """Load ``evaluate`` from the file named by ``path``. Raises JobFolderError when it has none."""
     global _evaluate
-    file = Path(path.decode())
+    file = Path(bytes(path).decode())
     found = getattr(load_module(file), "evaluate", None)
     if not callable(found):
         raise JobFolderError(f"{file.name} has no function evaluate(model); add one, or remove the file")

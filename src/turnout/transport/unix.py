@@ -57,6 +57,7 @@ class _Link:
     def close(self) -> None:
         """Forget the job; what was unanswered is reported as lost before this returns."""
         self._task.cancel()
+        self._logged = "closed"  # by us: nothing to tell
         if self._connection is not None:
             self._connection.end("closed")
 
