@@ -104,6 +104,7 @@ class JobProcess:
         self._waiting: dict[int, Reply] = {}
         self._tickets = 0
         self._tick: asyncio.TimerHandle | None = None
+        self._tick_at = 0.0  # by the loop's clock; uvloop's handles do not tell
         self._tasks: set[asyncio.Task[None]] = set()
         self._blob: tuple[int, BlobRef] | None = None  # of the newest version that was written
         self._progress = ProgressFile(blobs.folder.parent, generation)
@@ -213,9 +214,10 @@ class JobProcess:
             return
         at = due + self._epoch
         if self._tick is not None:
-            if self._tick.when() <= at:
+            if self._tick_at <= at:
                 return
             self._tick.cancel()
+        self._tick_at = at
         self._tick = self._loop.call_at(at, self._on_tick, due)
 
     def _on_tick(self, due: float) -> None:
