@@ -6,10 +6,12 @@ path, so that no file of a user's can stand in for a module of ours.
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from turnout.supervisor.messages import JobProcess
 
+LIFELINE = "{lifeline}"  #: Stands for the lifeline's number in commands that are made before it is known.
 PYTHON = (sys.executable, "-P", "-m")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
@@ -48,15 +50,35 @@ def job(job: JobProcess, lifeline_fd: int) -> list[str]:
     ]
 
 
-def server(data: Path, gateways: int, lifeline_fd: str, ready_fd: int) -> list[str]:
+def server(data: Path, gateways: int, ready_fd: int) -> list[str]:
     """A whole server on free ports, which it tells through ``ready_fd``."""
     return [
         *(*PYTHON, "turnout.supervisor.process"),
         *("--data", str(data)),
         *("--gateways", str(gateways)),
-        *("--lifeline-fd", lifeline_fd),
+        *("--lifeline-fd", LIFELINE),
         *("--ready-fd", str(ready_fd)),
     ]
+
+
+def fleet(url: str, job_name: str, folder: Path, options: Mapping[str, float]) -> list[str]:
+    """A simulated fleet that trains with the job folder's ``device.py`` and tells its counters as lines of JSON.
+
+    ``options`` are those of ``turnout fleet`` by name.
+    """
+    return [
+        *(*PYTHON, "turnout", "fleet", url),
+        *("--job", job_name),
+        *("--trainer", str(folder)),
+        *(part for name, value in options.items() for part in (f"--{name}", f"{value:g}")),
+        "--json",
+        *("--lifeline-fd", LIFELINE),
+    ]
+
+
+def central(seed: int) -> list[str]:
+    """The demo's comparison: the same model, all data in one place."""
+    return [*PYTHON, "turnout.demo.central", "--seed", str(seed), "--lifeline-fd", LIFELINE]
 
 
 def environment() -> dict[str, str]:

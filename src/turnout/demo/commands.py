@@ -1,0 +1,108 @@
+"""``turnout demo`` and ``turnout run``: a plan, a run of it, and in the end what came of it in a few lines."""
+
+import asyncio
+import re
+import tempfile
+from pathlib import Path
+
+from rich.console import Console
+
+from turnout.control.store import JobState
+from turnout.demo.runner import Outcome, Plan, Stopped, run
+from turnout.demo.screen import screen_for
+from turnout.errors import TurnoutError
+from turnout.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
+from turnout.supervisor import commands
+
+DEMO_MODEL = Path("turnout-demo") / "model.safetensors"
+#: Slow and fast devices, some far away, and one task in ten is never reported.
+DEMO_FLEET = {
+    "training-s": 0.5,
+    "training-sigma": 1.0,
+    "delay-s": 0.02,
+    "delay-sigma": 0.5,
+    "dropout": 0.1,
+    "recovery-s": 5.0,
+}
+
+
+def demo(mode: str, devices: int, seed: int) -> int:
+    """Train the digits; ``mode`` is "buffered" or "sync"."""
+    from turnout.demo import job
+
+    with tempfile.TemporaryDirectory(prefix="turnout-demo-") as temporary:
+        folder = job.write_folder(Path(temporary) / "job", mode, devices, seed)
+        plan = Plan(
+            title=f"turnout demo: {devices} devices learn to read digits ({mode})",
+            folder=folder,
+            devices=devices,
+            fleet=lambda url, name: commands.fleet(url, name, folder, {"devices": devices, "seed": seed, **DEMO_FLEET}),
+            model=DEMO_MODEL,
+            data=Path(temporary) / "data",
+            central=commands.central(seed),
+        )
+        return _run(plan)
+
+
+def run_job(folder: Path, devices: int, seed: int, out: Path | None, data: Path | None) -> int:
+    """Run a job folder with a simulated fleet."""
+    from turnout.job.folder import load_job_folder
+
+    name = load_job_folder(folder).spec.name
+    with tempfile.TemporaryDirectory(prefix="turnout-run-") as temporary:
+        plan = Plan(
+            title=f'turnout run: {devices} devices train "{name}"',
+            folder=folder,
+            devices=devices,
+            fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), {"devices": devices, "seed": seed}),
+            model=out or Path(re.sub(r"[^\w.-]+", "-", name) + ".safetensors"),
+            data=data or Path(temporary) / "data",
+        )
+        return _run(plan)
+
+
+def _run(plan: Plan) -> int:
+    console = Console()
+    try:
+        with screen_for(console) as screen:
+            outcome = asyncio.run(run(plan, screen))
+    except Stopped as stopped:
+        _print(console, f"{stopped}: the fleet, the job, control and the gateways have ended; no model was saved")
+        return EXIT_INTERRUPTED
+    except TurnoutError as error:
+        _print(console, f"turnout: {error}")
+        return EXIT_FAILED
+    for line in _summary(plan, outcome):
+        _print(console, line)
+    return EXIT_DONE if outcome.view.state is JobState.COMPLETED else EXIT_NOT_COMPLETED
+
+
+def _summary(plan: Plan, outcome: Outcome) -> list[str]:
+    """What a person wants to know in the end."""
+    picture, view = outcome.picture, outcome.view
+    took = f"{picture.elapsed_s:.0f} s"
+    if view.state is not JobState.COMPLETED:
+        lines = [f"the job is {view.state} after {took}: {view.reason}"]
+    else:
+        version = f"version {view.status.version}" if view.status else "the model"
+        lines = [f"done in {took}: {version} ({view.reason})"]
+    if picture.value is not None:
+        lines.append(compared(picture.metric, picture.value, picture.central))
+    lines.append(f"the model is saved in {plan.model}" if outcome.saved else "there is no model to save")
+    return lines
+
+
+def compared(metric: str, value: float, central: dict[str, float] | None) -> str:
+    """The metric, beside what central training reached; accuracy in percent, the difference in points."""
+    if metric != "accuracy":
+        return f"{metric} {value:.4g}" + (f"; trained centrally {central[metric]:.4g}" if central else "")
+    text = f"accuracy {100 * value:.1f} %"
+    if central is None or metric not in central:
+        return text
+    points = 100 * (value - central[metric])
+    beside = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if abs(points) >= 0.05 else "the same"
+    return f"{text}; the same model trained centrally {100 * central[metric]:.1f} %: {beside}"
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, markup=False, highlight=False, soft_wrap=True)

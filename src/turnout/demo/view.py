@@ -1,0 +1,153 @@
+"""Draws a picture: as a live panel for a terminal, as a line a second for anything else. Pure."""
+
+from collections.abc import Iterable
+from itertools import pairwise
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from turnout.demo.picture import Picture
+
+SPARKS = "▁▂▃▄▅▆▇█"
+SPARK_WIDTH = 48
+BAR_WIDTH = 24
+STALENESS_SHOWN = 6  #: Rows of the histogram; what is staler is summed in the last.
+WARNINGS_SHOWN = 3
+
+
+def panel(picture: Picture) -> RenderableType:
+    """The whole view."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold cyan", no_wrap=True, min_width=9)
+    table.add_column()
+    for name, value in _rows(picture):
+        table.add_row(name, value)
+    events = Text("\n").join(_event(at, line) for at, line in picture.events)
+    parts: list[RenderableType] = [table]
+    if picture.events:
+        parts += [Text(), Text("what happened", style="bold cyan"), events]
+    return Panel(
+        Group(*parts),
+        title=f"[bold]{picture.title}[/bold]",
+        subtitle=f"{picture.elapsed_s:.0f} s · Ctrl-C ends it",
+        border_style="cyan",
+        padding=(1, 2),
+    )
+
+
+def plain(picture: Picture) -> str:
+    """The same in one line."""
+    status = picture.view.status if picture.view else None
+    if status is None:
+        return f"{picture.elapsed_s:5.1f} s  waiting for the job to answer"
+    training, waiting, lost = _devices(picture)
+    refused = sum(status.refused.values())
+    parts = [
+        f"{picture.elapsed_s:5.1f} s",
+        f"version {status.version}",
+        _metric(picture),
+        f"devices {training} training, {waiting} waiting, {lost} lost",
+        f"{picture.requests_per_s:.0f} requests/s",
+        f"{status.counted} counted, {refused} refused",
+        status.waiting_for,
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def sparkline(values: Iterable[float], width: int = SPARK_WIDTH) -> str:
+    """One character a value, from the lowest to the highest; the last ``width`` means where there are more."""
+    means = _shrink(list(values), width)
+    if not means:
+        return ""
+    low, high = min(means), max(means)
+    scale = (len(SPARKS) - 1) / (high - low) if high > low else 0.0
+    return "".join(SPARKS[round((value - low) * scale)] for value in means)
+
+
+def _shrink(values: list[float], width: int) -> list[float]:
+    """At most ``width`` values: the means of equally long stretches."""
+    if len(values) <= width:
+        return values
+    edges = [round(index * len(values) / width) for index in range(width + 1)]
+    return [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
+
+
+def _rows(picture: Picture) -> Iterable[tuple[str, RenderableType]]:
+    status = picture.view.status if picture.view else None
+    if status is None:
+        yield "job", Text("starting", style="dim")
+        return
+    yield "model", Text.assemble((f"version {status.version}", "bold"), f"   {status.workflow}, {status.state}")
+    yield "", Text(_metric(picture) or "not evaluated yet", style="bold green")
+    if len(picture.by_version) > 1:
+        yield "", Text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")
+    training, waiting, lost = _devices(picture)
+    yield "devices", f"{training} training · {waiting} waiting · {lost} lost  of {picture.devices}"
+    yield "requests", _requests(picture)
+    yield "results", f"{status.counted} counted · {status.duplicates} sent again · {_refused(status.refused)}"
+    yield "buffer", _bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
+    if status.staleness:
+        yield "staleness", _histogram(status.staleness)
+    yield "waits for", Text(status.waiting_for)
+    for warning in status.warnings[-WARNINGS_SHOWN:]:
+        yield "warning", Text(warning, style="yellow")
+
+
+def _metric(picture: Picture) -> str:
+    """The metric now, and what central training reaches."""
+    if picture.value is None:
+        return ""
+    central = ""
+    if picture.central is not None and picture.metric in picture.central:
+        central = f" (trained centrally: {_number(picture, picture.central[picture.metric])})"
+    return f"{picture.metric} {_number(picture, picture.value)}{central}"
+
+
+def _number(picture: Picture, value: float) -> str:
+    return f"{100 * value:.1f} %" if picture.metric == "accuracy" else f"{value:.4g}"
+
+
+def _devices(picture: Picture) -> tuple[int, int, int]:
+    """Training, waiting and lost: as the fleet knows it, else as far as the job does."""
+    fleet, status = picture.fleet, picture.view.status if picture.view else None
+    if fleet is not None:
+        return fleet.training, fleet.waiting + fleet.offline, fleet.lost
+    assert status is not None
+    return status.training, picture.devices - status.training, 0
+
+
+def _requests(picture: Picture) -> str:
+    text = f"{picture.requests_per_s:.0f}/s"
+    fleet = picture.fleet
+    if fleet is None or not fleet.latency_p50_ms:
+        return text
+    return f"{text} · answered in {fleet.latency_p50_ms:.1f} ms (median), {fleet.latency_p99_ms:.0f} ms (99 of 100)"
+
+
+def _refused(refused: dict[str, int]) -> str:
+    if not refused:
+        return "0 refused"
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items(), key=lambda item: -item[1]))
+    return f"{sum(refused.values())} refused: {reasons}"
+
+
+def _histogram(staleness: dict[int, int]) -> Text:
+    """How many results were how many versions behind."""
+    shown = {versions: staleness.get(versions, 0) for versions in range(min(STALENESS_SHOWN, max(staleness) + 1))}
+    rest = sum(count for versions, count in staleness.items() if versions >= STALENESS_SHOWN)
+    rows = [(str(versions), count) for versions, count in shown.items()]
+    if rest:
+        rows.append((f"{STALENESS_SHOWN}+", rest))
+    most = max(count for _, count in rows) or 1
+    return Text("\n").join(Text.assemble(f"{name:>3} ", _bar(count, most, str(count))) for name, count in rows)
+
+
+def _bar(value: float, whole: float, label: str) -> Text:
+    filled = round(BAR_WIDTH * min(1.0, value / whole)) if whole else 0
+    return Text.assemble(("█" * filled, "cyan"), ("░" * (BAR_WIDTH - filled), "dim"), f" {label}")
+
+
+def _event(at_s: float, line: str) -> Text:
+    return Text.assemble((f"{at_s:6.1f} s  ", "dim"), line, overflow="fold")

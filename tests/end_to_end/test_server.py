@@ -1,0 +1,172 @@
+"""A whole server as real processes: a job from its submission to its end, and every process killed on the way."""
+
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.end_to_end.device import SIZE, Device, job_folder
+from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, descendants, eventually, processes, server
+from turnout.control.store import JobState
+from turnout.wire.tensors import read_safetensors
+
+
+def train(running: Server, until_version: int, job_id: str) -> int:
+    """Let devices work until the job is at a version or has ended; how many results were counted."""
+    counted = 0
+    number = 0
+
+    def done() -> bool:
+        nonlocal counted, number
+        number += 1
+        counted += work(Device(running.devices_url, f"device-{number}"))
+        view = running.client.job(job_id)
+        return view.state is not JobState.RUNNING or (view.status is not None and view.status.version >= until_version)
+
+    eventually(f"version {until_version}", done)
+    return counted
+
+
+def work(device: Device) -> bool:
+    """One task of one device, if there is one now; whether its result was counted."""
+    job = device.job()
+    task: dict[str, Any] = device.task(job["job_id"]) if job["status"] == "OK" else job
+    if task["status"] != "OK":
+        return False
+    return bool(device.result(job["job_id"], task["task_id"]).get("counted"))
+
+
+def state_of(running: Server, job_id: str) -> JobState:
+    return running.client.job(job_id).state
+
+
+def test_a_submitted_job_trains_to_its_end_and_its_model_can_be_downloaded(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=3))
+        counted = train(running, 3, job.job_id)
+        eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+        version = running.client.model(job.job_id, tmp_path / "model.safetensors")
+        model, _ = read_safetensors((tmp_path / "model.safetensors").read_bytes())
+        assert counted >= 6
+        assert version == 3
+        assert model.tolist() == [3.0] * SIZE  # every version adds the mean of its updates, which is 1
+        assert Device(running.devices_url, "late").job()["status"] == "NO_JOB"
+
+
+def test_a_killed_gateway_is_replaced_and_devices_go_on(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=4))
+        train(running, 2, job.job_id)
+        pid = running.kill("turnout.gateway.process")
+        train(running, 4, job.job_id)
+        eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+        line = running.wait_line("gateway 0 .*SIGKILL")
+        assert line.startswith(f"gateway 0 (pid {pid}) was killed by SIGKILL")
+        assert "starting it again in 0.2 s" in line
+
+
+def test_a_killed_control_finds_its_job_again_and_devices_never_notice(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=4))
+        train(running, 2, job.job_id)
+        job_pid = running.child("turnout.job.process")
+        os.kill(running.child("turnout.control.process"), signal.SIGKILL)
+        eventually("a result is counted without control", lambda: work(Device(running.devices_url, "brave")))
+        running.wait_line(r"control \(pid \d+\) was killed by SIGKILL")
+        eventually("control is back", running.client.healthy)
+        assert running.child("turnout.job.process") == job_pid
+        train(running, 4, job.job_id)
+        eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+
+
+def test_a_killed_job_is_started_again_and_says_what_it_lost(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=3))
+        train(running, 2, job.job_id)
+        running.kill("turnout.job.process")
+        running.wait_line(f"job {job.job_id} .* was killed by SIGKILL")
+
+        def warnings() -> tuple[str, ...]:
+            status = running.client.job(job.job_id).status
+            return status.warnings if status else ()
+
+        eventually("a warning", warnings)
+        assert "journal was in memory" in warnings()[0]
+        train(running, 3, job.job_id)
+        eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+
+
+def test_a_job_that_cannot_run_is_given_up_with_the_reason(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=3))
+        eventually("it runs", lambda: running.client.job(job.job_id).status)
+        (tmp_path / "data" / "jobs" / job.job_id / "folder" / "job.toml").write_text("name = 3")
+        running.kill("turnout.job.process")
+        eventually("aborted", lambda: state_of(running, job.job_id) is JobState.ABORTED)
+        reason = running.client.job(job.job_id).reason
+        assert "failed 5 times in a row" in reason
+        assert "name" in reason
+
+
+def test_an_aborted_job_ends_and_is_no_longer_offered(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+        train(running, 1, job.job_id)
+        running.client.abort(job.job_id)
+        eventually("cancelled", lambda: state_of(running, job.job_id) is JobState.CANCELLED)
+        eventually("forgotten", lambda: Device(running.devices_url, "late").job()["status"] == "NO_JOB")
+        assert running.client.model(job.job_id, tmp_path / "model.safetensors") >= 1
+
+
+def test_running_jobs_are_started_again_with_the_next_server(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=2))
+        eventually("it runs", lambda: running.client.job(job.job_id).status)
+    with server(tmp_path / "data") as running:
+        train(running, 2, job.job_id)
+        eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+
+
+@pytest.mark.parametrize("option", ["--port", "--control-port", "--data"])
+def test_a_second_server_is_told_at_once_what_is_in_use(tmp_path: Path, option: str) -> None:
+    with server(tmp_path / "data") as running:
+        options = {"--port": "0", "--control-port": "0", "--data": str(tmp_path / "other")}
+        api_port = running.api_url.rpartition(":")[2]
+        taken = {"--port": str(running.port), "--control-port": api_port, "--data": str(tmp_path / "data")}
+        options[option] = taken[option]
+        second = subprocess.run(
+            [*TURNOUT, "up", *(part for pair in options.items() for part in pair)],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+        )
+        assert second.returncode == 1
+        (line,) = second.stderr.splitlines()
+        assert "in use" in line
+        assert option in line
+        if option != "--control-port":
+            assert f"pid {running.pid}" in line
+
+
+def test_nothing_is_left_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+        train(running, 1, job.job_id)
+        left = descendants(running.pid)
+        assert len(left) >= 3
+        running.process.kill()
+        running.process.wait(PATIENCE_S)
+        eventually("all have ended", lambda: not left & processes().keys())
+
+
+def test_a_server_can_be_started_again_right_after_it_was_killed(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        port = running.port
+        running.process.kill()
+        running.process.wait(PATIENCE_S)
+    with server(tmp_path / "data", port) as again:
+        assert again.port == port
