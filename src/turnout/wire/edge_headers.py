@@ -5,6 +5,7 @@ What a device says about itself comes in all the forms that existing clients sen
 Only the id header names the device; an id elsewhere is at most compared with it.
 """
 
+import functools
 import re
 from urllib.parse import parse_qsl, urlencode
 
@@ -79,26 +80,35 @@ class DeviceReader:
 def device_headers(device: DeviceInfo, user: UserInfo = NOBODY) -> tuple[tuple[str, str], ...]:
     """The headers of a request, as FLARE's Python client sends them."""
     headers = [(DEVICE_ID, device.device_id)]
-    about = {
-        "app_name": device.app_name,
-        "app_version": device.app_version,
-        "platform": device.platform,
-        "platform_version": device.platform_version,
-        **device.extra,
-    }
-    if text := urlencode({key: value for key, value in about.items() if value}):
-        headers.append((DEVICE_INFO, text))
-    who = {
-        "user_id": user.user_id,
-        "user_name": user.user_name,
-        "access_token": user.access_token,
-        "auth_token": user.auth_token,
-        "auth_session": user.auth_session,
-        **user.extra,
-    }
-    if text := urlencode({key: value for key, value in who.items() if value}):
-        headers.append((USER_INFO, text))
+    about = _about(device.app_name, device.app_version, device.platform, device.platform_version)
+    if device.extra:
+        about = "&".join(filter(None, (about, urlencode({key: value for key, value in device.extra.items() if value}))))
+    if about:
+        headers.append((DEVICE_INFO, about))
+    if user is not NOBODY:
+        who = {
+            "user_id": user.user_id,
+            "user_name": user.user_name,
+            "access_token": user.access_token,
+            "auth_token": user.auth_token,
+            "auth_session": user.auth_session,
+            **user.extra,
+        }
+        if text := urlencode({key: value for key, value in who.items() if value}):
+            headers.append((USER_INFO, text))
     return tuple(headers)
+
+
+@functools.lru_cache(maxsize=TEXTS_KEPT_MAX)
+def _about(app_name: str, app_version: str, platform: str, platform_version: str) -> str:
+    """The text of an info header; devices of one app version share it."""
+    fields = {
+        "app_name": app_name,
+        "app_version": app_version,
+        "platform": platform,
+        "platform_version": platform_version,
+    }
+    return urlencode({key: value for key, value in fields.items() if value})
 
 
 def _bad_device_id(device_id: bytes | None) -> BadHeader:

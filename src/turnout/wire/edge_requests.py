@@ -4,9 +4,10 @@ Fields may stand in the query or in the JSON body, as with FLARE; the body wins.
 Results are in ``edge_results.py``.
 """
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 import msgspec
 
@@ -15,6 +16,7 @@ from turnout.messages import DeviceInfo, JobRequest, SelectionRequest, TaskReque
 from turnout.wire.edge_headers import device_headers
 
 JSON = "application/json"
+_PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
 
 #: Numbers that a cookie may hold; larger ones cannot travel on to a job.
 CookieInteger = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
@@ -113,15 +115,20 @@ def encode_request(request: JobRequest | TaskRequest | SelectionRequest) -> Http
             target = "/job"
             body = {"job_name": request.job_name, "capabilities": {"methods": [], **request.capabilities}}
         case TaskRequest():
-            target = "/task?" + urlencode({"job_id": request.job_id})
+            target = "/task?" + query_text({"job_id": request.job_id})
             if request.accept:
                 body["accept"] = request.accept
             if request.cookie is not None:
                 body["cookie"] = request.cookie
         case SelectionRequest():
-            target = "/selection?" + urlencode({"job_id": request.job_id})
+            target = "/selection?" + query_text({"job_id": request.job_id})
     headers = (*device_headers(request.device, request.user), ("Content-Type", JSON))
     return HttpRequest("POST", target, headers, msgspec.json.encode(body))
+
+
+def query_text(fields: Mapping[str, str]) -> str:
+    """The query of a target. Most values are ids, which need no encoding."""
+    return "&".join(f"{name}={text if _PLAIN.fullmatch(text) else quote_plus(text)}" for name, text in fields.items())
 
 
 def required(query: Mapping[str, str], field: str, path: str) -> str:

@@ -6,7 +6,6 @@ Two forms: ``application/vnd.safetensors`` with the fields in the query, and FLA
 import math
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlencode
 
 import msgspec
 import numpy as np
@@ -15,7 +14,7 @@ from turnout.errors import DeviceError
 from turnout.messages import DeviceInfo, ModelSchema, ResultReport, UserInfo
 from turnout.wire import tensors
 from turnout.wire.edge_headers import device_headers
-from turnout.wire.edge_requests import MALFORMED, Cookie, HttpRequest, MissingField, bad_body
+from turnout.wire.edge_requests import MALFORMED, Cookie, HttpRequest, MissingField, bad_body, query_text
 
 SAFETENSORS = "application/vnd.safetensors"
 OK = "OK"
@@ -183,7 +182,7 @@ def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
     if result.metrics:
         fields["metrics"] = msgspec.json.encode(result.metrics).decode()
     headers = (*device_headers(result.device, result.user), ("Content-Type", SAFETENSORS))
-    return HttpRequest("POST", "/result?" + urlencode(fields), headers, body)
+    return HttpRequest("POST", "/result?" + query_text(fields), headers, body)
 
 
 def _update(dxo: _Dxo | None) -> tuple[object, float | None]:
