@@ -19,8 +19,9 @@ class Violation(AssertionError):
 class Checker:
     """Sees every task given, every result sent and every answer, and may read the disk."""
 
-    def __init__(self, devices: int, goal: int, journal: MemoryJournal) -> None:
+    def __init__(self, devices: int, goal: int, staleness_max: int, journal: MemoryJournal) -> None:
         self._goal = goal
+        self._staleness_max = staleness_max
         self._journal = journal
         self._owner: dict[str, int] = {}  # task id -> device, as given out
         self._numbers: dict[int, tuple[int, int]] = {}  # task number -> (device, version)
@@ -57,12 +58,27 @@ class Checker:
             self._counted[device].add(number)
             self.seen["duplicates" if response.duplicate else "counted"] += 1
             if self._in_the_model(device) < len(self._counted[device]):
-                raise Violation(f"device {device} was told that task {number} is counted, but it is not durable")
+                raise Violation(f"task {number} of device {device} is answered as counted, but it is not durable")
+            if not response.duplicate:
+                self._check_staleness(number)
         elif response.status is not Status.RETRY:
             self._refused[device].add(number)
             self.seen["refused"] += 1
         if self._counted[device] & self._refused[device]:
             raise Violation(f"device {device} was told both that task {number} is counted and that it is not")
+
+    def _check_staleness(self, number: int) -> None:
+        """A result is staged at the durable version, or at the one before when its commit closed that."""
+        durable = self._journal.load()
+        assert durable is not None
+        staleness = durable.version - 1 - self._numbers[number][1]
+        if staleness > self._staleness_max:
+            raise Violation(f"task {number} was counted at staleness {staleness} or more")
+
+    def told(self, device: int, report: ResultReport, response: ResultResponse) -> None:
+        """What reached the device, by whatever way, about a result."""
+        if response.counted and self._number_of[report.task_id] not in self._counted[device]:
+            raise Violation(f"device {device} heard that its result is counted, and no job said so")
 
     def sums(self) -> None:
         """At any time: what is durable was trained, at most once, and holds everything that was acknowledged."""

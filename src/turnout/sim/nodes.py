@@ -275,6 +275,7 @@ class SimDevice:
     air: Air
     gateways: list[SimGateway]
     checker: Checker
+    may_leave: Callable[[], bool]
     ended: bool = False
     _step: int = field(default=0)  # what was begun before the present step comes to nothing
 
@@ -297,7 +298,12 @@ class SimDevice:
             self.checker.result_sent(self.index, request)
         gateway = self.rng.choice(self.gateways)
         self.loop.after(REPLY_TIMEOUT_S, lambda: self._failed("time-out", step))
-        answer = lambda response: self.air.carry(lambda: self._answered(response, step))  # noqa: E731
+
+        def answer(response: EdgeResponse) -> None:
+            if isinstance(request, ResultReport) and isinstance(response, ResultResponse):
+                self.checker.told(self.index, request, response)
+            self.air.carry(lambda: self._answered(response, step))
+
         self.air.carry(lambda: gateway.request(request, answer, lambda: self._failed("connection lost", step)))
 
     def _answered(self, response: EdgeResponse, step: int) -> None:
@@ -312,6 +318,9 @@ class SimDevice:
 
     def _train(self, step: int) -> None:
         if self.rng.random() < self.weather.dropout:
+            if self.may_leave() and self.rng.random() < self.weather.leaves:
+                self.ended = True
+                return
             self.session.abandon(self.loop.now + self.rng.expovariate(1 / self.weather.away_s))
             self.act()
             return

@@ -13,6 +13,7 @@ class Weather:
     delay_s: float  #: Mean of the exponential delay of each message on the device's side: reorders them too.
     hop_s: float  #: Mean delay between gateway and job.
     dropout: float  #: A device vanishes in the middle of a task and comes back later, knowing nothing.
+    leaves: float  #: Of those, some never come back.
     away_s: float  #: How long it is gone, on average.
     job_crash_s: float  #: Mean time between crashes of the job process; 0 for never.
     gateway_crash_s: float
@@ -35,6 +36,7 @@ class Weather:
             delay_s=0.02 + sometimes(0.5),
             hop_s=0.001 + sometimes(0.05),
             dropout=sometimes(0.3),
+            leaves=sometimes(0.5),
             away_s=5.0 + 60.0 * rng.random(),
             job_crash_s=20.0 + 100.0 * rng.random() if rng.random() < 0.7 else 0.0,
             gateway_crash_s=20.0 + 100.0 * rng.random() if rng.random() < 0.7 else 0.0,
@@ -53,6 +55,7 @@ class Weather:
             delay_s=0.02,
             hop_s=0.001,
             dropout=0.0,
+            leaves=0.0,
             away_s=self.away_s,
             job_crash_s=0.0,
             gateway_crash_s=0.0,

@@ -91,7 +91,7 @@ class World:
         self.builders = builders
         self.loop = VirtualLoop()
         self.journal = MemoryJournal()
-        self.checker = Checker(MODEL_SIZE, self.plan.goal, self.journal)
+        self.checker = Checker(MODEL_SIZE, self.plan.goal, self.plan.workflow().staleness_max, self.journal)
         self.weather = self.plan.weather
         self.air = Air(self.loop, self.rng, self.weather)
         self.job = SimJob(self.loop, self.rng, self.weather, self.journal, self.checker, self._make_core)
@@ -227,7 +227,12 @@ class World:
             self.air,
             self.gateways,
             self.checker,
+            self._may_leave,
         )
+
+    def _may_leave(self) -> bool:
+        """Enough devices must stay to make a version: each has one task of it."""
+        return sum(not device.ended for device in self.devices) > self.plan.goal + 2
 
 
 def _moments(rng: Random, every_s: float, end: float) -> Iterator[float]:

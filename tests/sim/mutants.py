@@ -1,0 +1,168 @@
+"""Broken parts, each wrong in one way that has happened to somebody. The simulation must find every one."""
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from turnout.aggregator.mean import MeanAggregator
+from turnout.dispatcher.service import EdgeTaskDispatcher
+from turnout.job.answers import Refused
+from turnout.job.core import TASK_BLOCK, JobCore
+from turnout.job.counted import CountedTasks
+from turnout.job.events import Answer, CommitFailed, Committed, Effect, Result
+from turnout.job.journal import BlobRef, Snapshot
+from turnout.job.leases import Lease
+from turnout.job.places import Places
+from turnout.messages import ResultResponse, Status
+from turnout.sim.world import Builders
+
+SOME_BLOB = BlobRef("f" * 64, 1)
+
+
+class CountsByDevice(JobCore):
+    """Takes every further result of a device and version for a duplicate, whatever its task."""
+
+    def _counted_already(self, lease: Lease) -> bool:
+        seen = self.__dict__.setdefault("seen", {})
+        return seen.setdefault((lease.device, lease.version), lease.task) != lease.task or super()._counted_already(
+            lease
+        )
+
+
+class ForgetsExpiry(Places):
+    """A place whose device vanished is never given to another."""
+
+    def _grant(self, device: bytes, version: int, task: int, counted: CountedTasks, now: float) -> Lease:
+        return super()._grant(device, version, task, counted, now + 1e6)
+
+
+class AnswersBeforeCommit(JobCore):
+    """Acknowledges a result as soon as it is in the running sum."""
+
+    def _collect(self, event: Result, now: float) -> list[Effect]:
+        effects = super()._collect(event, now)
+        early = [answer for waiting in self._staged.values() for answer in waiting]
+        self._staged = {task: [] for task in self._staged}
+        return [*early, *effects]
+
+
+class DropsBitmapsTooEarly(JobCore):
+    """Forgets what was counted of a version as soon as the next one is there."""
+
+    def _publish(self, blob: BlobRef, now: float) -> list[Effect]:
+        kept = self.counted.snapshot()
+        self.counted = CountedTasks((v, first, keep, b"") for v, first, keep, _ in kept)
+        return super()._publish(blob, now)
+
+
+class ReissuesNumbers(JobCore):
+    """A restarted job goes on with the number after the last one that the journal saw in use."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        super()._recover(durable)
+        self.parts.places.next_task = durable.reserved_until - TASK_BLOCK
+
+
+class PublishesBeforeCommit(JobCore):
+    """Devices get the next version while it is being committed."""
+
+    def _close(self, now: float) -> list[Effect]:
+        effects = super()._close(now)
+        self.models.publish(self.version, SOME_BLOB)
+        return effects
+
+
+class SavesSumWithoutBitmaps(JobCore):
+    """What was counted is saved by another write, after the one that a crash interrupts."""
+
+    def _snapshot(self, now: float, closes: bool) -> Snapshot:
+        snapshot = super()._snapshot(now, closes)
+        return replace(snapshot, counted=tuple((v, first, keep, b"") for v, first, keep, _ in snapshot.counted))
+
+
+class SavesBitmapsWithoutSum(JobCore):
+    """The running sum is not in the snapshot, only the model."""
+
+    def _snapshot(self, now: float, closes: bool) -> Snapshot:
+        snapshot = super()._snapshot(now, closes)
+        return replace(snapshot, total=np.zeros_like(snapshot.total))
+
+
+class AnswersDuplicatesAtOnce(JobCore):
+    """A duplicate does not wait for the commit of its first copy."""
+
+    def _answer_duplicate(self, lease: Lease, answer: Answer) -> list[Effect]:
+        return [answer]
+
+
+class TakesFailureForSuccess(JobCore):
+    """A commit that failed is taken for one that happened."""
+
+    def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
+        return super()._committed(Committed(event.commit, 0.0, event.blob or SOME_BLOB), now)
+
+
+class KeepsSumsAfterFailure(JobCore):
+    """After a failed commit the sums in memory are kept, though nobody was acknowledged."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        self.__dict__["recovering"] = True
+        super()._recover(durable)
+        self.__dict__["recovering"] = False
+
+    def _restore_sums(self, durable: Snapshot) -> None:
+        if self.__dict__.get("recovering"):
+            super()._restore_sums(durable)
+
+
+class AddsBeyondTheGoal(JobCore):
+    """While a commit is under way, a full buffer goes on filling."""
+
+    def _holding(self) -> bool:
+        return not self.models.has(self.version)
+
+
+class CountsTheTooStale(JobCore):
+    """Takes results of any age."""
+
+    def _too_late(self, lease: Lease) -> Refused | None:
+        return None
+
+
+class NeverEmpties(MeanAggregator):
+    """The next version begins with the sum of the last."""
+
+    def clear(self) -> None:
+        self.count = 0
+        self.total_weight = 0.0
+
+
+class SaysOkForLostJobs(EdgeTaskDispatcher):
+    """A result whose job cannot be reached is answered OK, as if it had been counted."""
+
+    def _retry(self, held: Any, wait_s: float, message: str) -> None:
+        answer, kind, _, task_id, task_name = held
+        if kind.response is ResultResponse:
+            answer(ResultResponse(Status.OK, counted=True, task_id=task_id, task_name=task_name))
+        else:
+            super()._retry(held, wait_s, message)
+
+
+MUTANTS = {
+    "counts by device instead of by task": Builders(core=CountsByDevice),
+    "forgets that leases expire": Builders(places=ForgetsExpiry),
+    "answers before the commit": Builders(core=AnswersBeforeCommit),
+    "drops the bitmap of a version too early": Builders(core=DropsBitmapsTooEarly),
+    "gives out task numbers again after a restart": Builders(core=ReissuesNumbers),
+    "publishes a version before its commit": Builders(core=PublishesBeforeCommit),
+    "saves the sum without what it is the sum of": Builders(core=SavesSumWithoutBitmaps),
+    "saves what was counted without its sum": Builders(core=SavesBitmapsWithoutSum),
+    "answers a duplicate before its first copy is durable": Builders(core=AnswersDuplicatesAtOnce),
+    "takes a failed commit for a successful one": Builders(core=TakesFailureForSuccess),
+    "keeps its sums after a failed commit": Builders(core=KeepsSumsAfterFailure),
+    "adds more results to a version than its goal": Builders(core=AddsBeyondTheGoal),
+    "counts results that are too stale": Builders(core=CountsTheTooStale),
+    "does not empty the buffer when it closes a version": Builders(aggregator=NeverEmpties),
+    "says OK for a result that no job has seen": Builders(dispatcher=SaysOkForLostJobs),
+}

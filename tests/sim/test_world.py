@@ -1,0 +1,45 @@
+"""The simulation finds no violation in the real parts, and finds every broken one."""
+
+import pytest
+
+from tests.sim.mutants import MUTANTS
+from turnout.sim.checker import Violation
+from turnout.sim.world import Builders, World
+
+SEEDS = 200  #: Per test. ``python -m turnout.sim --count 2000`` runs more.
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, 20))
+def test_no_seed_makes_the_system_break_a_promise(first: int) -> None:
+    for seed in range(first, first + 20):
+        World(seed).run()
+
+
+def test_the_weather_is_bad_enough_to_mean_something() -> None:
+    """Over a few seeds, all kinds of trouble happen and results are counted all the same."""
+    totals: dict[str, int] = {}
+    for seed in range(30):
+        for what, count in World(seed).run().items():
+            totals[what] = totals.get(what, 0) + count
+    for what in ("counted", "duplicates", "refused", "job crashes", "gateway crashes", "versions"):
+        assert totals[what] > 20, totals
+
+
+def test_the_same_seed_gives_the_same_world() -> None:
+    assert World(3).run() == World(3).run()
+
+
+@pytest.mark.parametrize("wrong", MUTANTS)
+def test_a_part_that(wrong: str) -> None:
+    """... is found out within 200 seeds."""
+    assert found(MUTANTS[wrong]) is not None, f"no seed below {SEEDS} finds a part that {wrong}"
+
+
+def found(builders: Builders) -> int | None:
+    """The first seed whose world breaks a promise."""
+    for seed in range(SEEDS):
+        try:
+            World(seed, builders).run()
+        except Violation:
+            return seed
+    return None
