@@ -8,7 +8,7 @@ from typing import Protocol
 import msgspec
 
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import Blobs, Busy
+from turnout.gateway.blobs import Busy
 from turnout.gateway.core import (
     BlobWanted,
     Decode,
@@ -21,7 +21,6 @@ from turnout.gateway.core import (
 from turnout.gateway.counters import Counters
 from turnout.gateway.replies import Reply, head_bytes, refusal, unavailable
 from turnout.gateway.routes import BlobName
-from turnout.gateway.weights import Weights
 from turnout.messages import EdgeRequest, EdgeResponse, ResultOffer, ResultResponse, Status, TaskRequest, TaskResponse
 from turnout.wire.edge_replies import ReplyWriter
 
@@ -43,6 +42,18 @@ class Dispatcher(Protocol):
     def submit(self, request: EdgeRequest, answer: Callable[[EdgeResponse], None]) -> None: ...
     def reserve(self, num_bytes: int, resume: Callable[[], None]) -> bool: ...
     def release(self, num_bytes: int) -> None: ...
+
+
+class BlobSource(Protocol):
+    """Where models come from: ``blobs.py``."""
+
+    def fetch(self, name: BlobName, done: Callable[[memoryview | Busy | None], None]) -> None: ...
+
+
+class WeightSource(Protocol):
+    """Where the JSON of models comes from: ``weights.py``."""
+
+    def fetch(self, name: BlobName, done: Callable[[bytes | None], None]) -> None: ...
 
 
 class Site:
@@ -68,8 +79,8 @@ class Site:
         self,
         core: GatewayCore,
         dispatcher: Dispatcher,
-        blobs: Blobs,
-        weights: Weights,
+        blobs: BlobSource,
+        weights: WeightSource,
         decode: Callable[[bytes, Callable[[bytes | Reply], None]], None],
         counters: Counters,
         limits: GatewayLimits,

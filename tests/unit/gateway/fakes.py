@@ -1,0 +1,301 @@
+"""A dispatcher that answers as told, a transport that remembers, and a gateway between them."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from turnout.errors import DeviceError
+from turnout.gateway import decode
+from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.blobs import Busy
+from turnout.gateway.connection import Connection
+from turnout.gateway.core import GatewayCore
+from turnout.gateway.counters import Counters
+from turnout.gateway.exchange import Site
+from turnout.gateway.replies import Reply, refusal
+from turnout.gateway.routes import BlobName
+from turnout.messages import (
+    EdgeRequest,
+    EdgeResponse,
+    JobRequest,
+    JobResponse,
+    ModelRef,
+    ModelSchema,
+    ResultOffer,
+    ResultReport,
+    ResultResponse,
+    SelectionRequest,
+    SelectionResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+    TensorSpec,
+)
+from turnout.wire import tensors
+
+SCHEMA = ModelSchema((TensorSpec("w", (8,)),))
+BIG_SCHEMA = ModelSchema((TensorSpec("w", (20_000,)),))
+MODEL = tensors.to_safetensors(np.arange(8, dtype=np.float32), SCHEMA)
+SHA = "ab" * 32
+
+Answer = Callable[[EdgeResponse], None]
+
+
+def schema_of(job_id: str) -> ModelSchema | None:
+    return {"small": SCHEMA, "big": BIG_SCHEMA}.get(job_id)
+
+
+def answer_to(request: EdgeRequest) -> EdgeResponse:
+    """What a job that is content with everything says."""
+    match request:
+        case JobRequest():
+            return JobResponse(Status.OK, "small", request.job_name, job_data={"config": {}})
+        case TaskRequest():
+            return TaskResponse(
+                Status.OK, request.job_id, "t1", "train", ModelRef(SHA, len(MODEL), {"model_version": 1})
+            )
+        case SelectionRequest():
+            return SelectionResponse(Status.OK, request.job_id, "t1", {"*": 1})
+        case ResultOffer():
+            return ResultResponse(Status.OK, False, request.task_id)
+        case ResultReport():
+            return ResultResponse(Status.OK, True, request.task_id, request.task_name)
+
+
+class FakeDispatcher:
+    """Answers at once, or when ``answer_next`` is called if ``hold`` is set."""
+
+    def __init__(self, hold: bool = False) -> None:
+        self.hold = hold
+        self.answer_to = answer_to
+        self.requests: list[EdgeRequest] = []
+        self.waiting: list[tuple[EdgeRequest, Answer]] = []
+        self.room = 10**9
+        self.reserved = 0
+        self.wanting: list[tuple[int, Callable[[], None]]] = []
+
+    def submit(self, request: EdgeRequest, answer: Answer) -> None:
+        self.requests.append(request)
+        if self.hold:
+            self.waiting.append((request, answer))
+        else:
+            answer(self.answer_to(request))
+
+    def answer_next(self, index: int = 0) -> None:
+        request, answer = self.waiting.pop(index)
+        answer(self.answer_to(request))
+
+    def reserve(self, num_bytes: int, resume: Callable[[], None]) -> bool:
+        if self.reserved + num_bytes <= self.room:
+            self.reserved += num_bytes
+            return True
+        self.wanting.append((num_bytes, resume))
+        return False
+
+    def make_room(self) -> None:
+        num_bytes, resume = self.wanting.pop(0)
+        self.reserved += num_bytes
+        resume()
+
+    def release(self, num_bytes: int) -> None:
+        self.reserved -= num_bytes
+        assert self.reserved >= 0
+
+
+class FakeTransport(asyncio.Transport):
+    """Remembers what a connection writes, and whether it reads."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written = bytearray()
+        self.reading = True
+        self.eof = False
+        self.closed = False
+        self.aborted = False
+        self.buffered = 0
+        self.writes: list[int] = []
+        self.pause_after_each_write: asyncio.BaseProtocol | None = None
+
+    def write(self, data: Any) -> None:
+        assert not self.eof, "nothing is written after the end"
+        if not self.closed:
+            self.written += data
+            self.writes.append(len(data))
+        if self.pause_after_each_write is not None:
+            self.pause_after_each_write.pause_writing()
+
+    def write_eof(self) -> None:
+        self.eof = True
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def pause_reading(self) -> None:
+        self.reading = False
+
+    def resume_reading(self) -> None:
+        self.reading = True
+
+    def close(self) -> None:
+        self.closed = True
+
+    def abort(self) -> None:
+        self.closed = self.aborted = True
+
+    def is_closing(self) -> bool:
+        return self.closed
+
+    def get_write_buffer_size(self) -> int:
+        return self.buffered
+
+
+class NoBlobs:
+    """There is no model."""
+
+    def fetch(self, name: BlobName, done: Callable[[memoryview | Busy | None], None]) -> None:
+        done(None)
+
+
+class FakeWeights:
+    """Every model is this JSON."""
+
+    def __init__(self, text: bytes | None) -> None:
+        self._text = text
+
+    def fetch(self, name: BlobName, done: Callable[[bytes | None], None]) -> None:
+        done(self._text)
+
+
+class Gateway:
+    """The connections of one site, without sockets and with a clock that is set by hand."""
+
+    def __init__(
+        self,
+        dispatcher: FakeDispatcher | None = None,
+        limits: GatewayLimits | None = None,
+        weights: "FakeWeights | None" = None,
+    ) -> None:
+        self.dispatcher = dispatcher or FakeDispatcher()
+        self.limits = limits or GatewayLimits()
+        self.counters = Counters(0.0)
+        self.site = Site(
+            GatewayCore(schema_of, self.limits, lambda: b'{"status":"ok"}'),
+            self.dispatcher,
+            NoBlobs(),
+            weights or FakeWeights(None),
+            self._decode,
+            self.counters,
+            self.limits,
+        )
+        self.site.set_time(1000.0, b"Sun, 06 Nov 1994 08:49:37 GMT")
+        self.connections: set[Connection] = set()
+
+    def _decode(self, payload: bytes, done: Callable[[bytes | Reply], None]) -> None:
+        try:
+            done(decode.decode(memoryview(payload)))
+        except DeviceError as error:
+            done(refusal(400, error.reason, str(error)))
+
+    def connect(self) -> "Wire":
+        return Wire(self)
+
+    def pass_time(self, seconds: float) -> None:
+        """Sweep every second, as the server does."""
+        end = self.site.now + seconds
+        while self.site.now < end:
+            self.site.set_time(min(self.site.now + 1.0, end), self.site.date)
+            for connection in list(self.connections):
+                connection.sweep(self.site.now)
+
+
+class Answered(msgspec.Struct):
+    """One reply, taken apart."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> dict[str, Any]:
+        found: dict[str, Any] = msgspec.json.decode(self.body)
+        return found
+
+
+class Wire:
+    """A device's end of one connection."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        self.transport = FakeTransport()
+        self.connection = Connection(gateway.site, gateway.connections)
+        self.connection.connection_made(self.transport)
+
+    def send(self, *pieces: bytes) -> "Wire":
+        for piece in pieces:
+            self.connection.data_received(piece)
+        return self
+
+    def replies(self) -> list[Answered]:
+        """All complete replies so far."""
+        return split_replies(bytes(self.transport.written))
+
+    def only_reply(self) -> Answered:
+        (reply,) = self.replies()
+        return reply
+
+    def lose(self) -> None:
+        self.connection.connection_lost(None)
+
+
+def split_replies(data: bytes) -> list[Answered]:
+    """Replies with Content-Length, one after the other."""
+    found = []
+    while data:
+        head, _, data = data.partition(b"\r\n\r\n")
+        first, *lines = head.decode("ascii").split("\r\n")
+        headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
+        length = int(headers.get("content-length", 0))
+        found.append(Answered(int(first.split(" ")[1]), headers, data[:length]))
+        data = data[length:]
+    return found
+
+
+def http(
+    target: str,
+    body: bytes = b"{}",
+    *,
+    method: str = "POST",
+    version: str = "HTTP/1.1",
+    drop: tuple[str, ...] = (),
+    **headers: str,
+) -> bytes:
+    """A request as a device sends it; header names with ``_`` for ``-``; ``drop`` names those to leave out."""
+    named = {
+        "Host": "gateway",
+        "X-Flare-Device-ID": "d1",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }
+    lines = "".join(f"{name}: {value}\r\n" for name, value in named.items() if name not in drop)
+    return f"{method} {target} {version}\r\n{lines}\r\n".encode() + body
+
+
+def get(target: str, method: str = "GET", **headers: str) -> bytes:
+    return http(target, b"", method=method, drop=("Content-Length", "Content-Type", "X-Flare-Device-ID"), **headers)
+
+
+TASK = http("/task?job_id=small", b'{"accept": ["safetensors"]}')
+JOB = http("/job", b'{"job_name": "mnist", "capabilities": {"methods": []}}')
+
+
+def result(update: bytes, job_id: str = "small", **headers: str) -> bytes:
+    """A result as raw safetensors."""
+    target = f"/result?job_id={job_id}&task_id=t1&task_name=train&num_examples=3"
+    return http(target, update, Content_Type="application/vnd.safetensors", **headers)
+
+
+def update_of(schema: ModelSchema) -> bytes:
+    return tensors.to_safetensors(np.ones(tensors.num_parameters(schema), np.float32), schema)

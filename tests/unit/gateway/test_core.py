@@ -1,0 +1,253 @@
+"""The two steps of the core, without sockets."""
+
+import msgspec
+import pytest
+
+from tests.unit.gateway.fakes import BIG_SCHEMA, SCHEMA, SHA, schema_of, update_of
+from turnout.gateway import decode
+from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.core import BlobReply, BlobWanted, Decode, Expect, GatewayCore, select_blob, send_it
+from turnout.gateway.replies import Reply
+from turnout.gateway.routes import BlobName, Route
+from turnout.messages import (
+    DeviceInfo,
+    EdgeRequest,
+    JobRequest,
+    ResultOffer,
+    ResultReport,
+    ResultResponse,
+    SelectionRequest,
+    Status,
+    TaskRequest,
+)
+
+HEADERS = {b"x-flare-device-id": b"d1", b"content-type": b"application/json"}
+BINARY = {**HEADERS, b"content-type": b"application/vnd.safetensors"}
+QUERY = b"?job_id=%b&task_id=t1&task_name=train"
+DEVICE = DeviceInfo("d1")
+
+
+def core(limits: GatewayLimits | None = None) -> GatewayCore:
+    return GatewayCore(schema_of, limits or GatewayLimits(), lambda: b"{}")
+
+
+def head(
+    target: bytes,
+    headers: dict[bytes, bytes] = HEADERS,
+    length: int | None = 2,
+    method: bytes = b"POST",
+    limits: GatewayLimits | None = None,
+) -> Reply | Expect | BlobWanted:
+    return core(limits).head(method, target, headers, length)[1]
+
+
+def refused(decision: object) -> tuple[int, str]:
+    assert isinstance(decision, Reply)
+    found = msgspec.json.decode(decision.body)
+    assert found["status"] == "INVALID_REQUEST"
+    return decision.status, found["message"]
+
+
+def asked(target: bytes, body: bytes) -> Reply | EdgeRequest | Decode:
+    gateway = core()
+    _, expect = gateway.head(b"POST", target, HEADERS, len(body))
+    assert isinstance(expect, Expect)
+    return gateway.body(expect, body)
+
+
+def test_each_path_makes_its_message() -> None:
+    assert asked(b"/task?job_id=j", b"{}") == TaskRequest(DEVICE, "j")
+    assert asked(b"/selection?job_id=j", b"{}") == SelectionRequest(DEVICE, "j")
+    assert asked(b"/job", b'{"job_name": "n", "capabilities": {"methods": []}}') == JobRequest(
+        DEVICE, "n", {"methods": []}
+    )
+
+
+@pytest.mark.parametrize("kind", [b"application/json; charset=utf-8", b"Application/JSON", b"application/json;x"])
+def test_the_parameters_of_a_content_type_do_not_matter(kind: bytes) -> None:
+    assert isinstance(head(b"/job", {**HEADERS, b"content-type": kind}), Expect)
+
+
+@pytest.mark.parametrize("kind", [b"", b"text/plain", b"application/vnd.safetensors", b"json"])
+def test_another_content_type_is_415(kind: bytes) -> None:
+    assert refused(head(b"/task?job_id=j", {**HEADERS, b"content-type": kind})) == (
+        415,
+        "Content-Type of /task must be application/json",
+    )
+
+
+def test_a_compressed_body_is_415() -> None:
+    status, message = refused(head(b"/job", {**HEADERS, b"content-encoding": b"gzip"}))
+    assert status == 415
+    assert "Content-Encoding" in message
+
+
+@pytest.mark.parametrize("path", [b"/", b"/jobs", b"/job/", b"/JOB", b"/edge/v1/job", b"*", b""])
+def test_an_unknown_path_is_404(path: bytes) -> None:
+    assert refused(head(path))[0] == 404
+
+
+@pytest.mark.parametrize("method", [b"GET", b"PUT", b"OPTIONS", b"HEAD"])
+def test_another_method_is_405_and_names_the_right_one(method: bytes) -> None:
+    decision = head(b"/task?job_id=j", method=method)
+    assert refused(decision)[0] == 405
+    assert isinstance(decision, Reply)
+    assert (b"Allow", b"POST") in decision.headers
+
+
+def test_a_missing_device_id_is_400() -> None:
+    status, message = refused(head(b"/job", {b"content-type": b"application/json"}))
+    assert status == 400
+    assert "X-Flare-Device-ID" in message
+
+
+def test_a_large_body_is_413_before_it_is_read() -> None:
+    assert refused(head(b"/task?job_id=j", length=64 * 1024 + 1))[0] == 413
+    assert isinstance(head(b"/task?job_id=j", length=64 * 1024), Expect)
+
+
+# --- results ---
+
+
+def test_a_small_result_is_read_without_asking() -> None:
+    expect = head(b"/result" + QUERY % b"small", BINARY, 16 * 1024)
+    assert isinstance(expect, Expect)
+    assert expect.offer is None
+
+
+@pytest.mark.parametrize("length", [16 * 1024 + 1, None])
+def test_a_large_result_or_one_in_chunks_is_offered_first(length: int | None) -> None:
+    expect = head(b"/result" + QUERY % b"big", BINARY, length)
+    assert isinstance(expect, Expect)
+    assert expect.offer == ResultOffer(DEVICE, "big", "t1")
+
+
+@pytest.mark.parametrize("query", [b"", b"?job_id=big", b"?task_id=t1"])
+def test_a_large_result_whose_task_is_not_in_the_query_is_refused(query: bytes) -> None:
+    status, message = refused(head(b"/result" + query, BINARY, 20_000))
+    assert status == 400
+    assert "?job_id=...&task_id=..." in message
+
+
+def test_a_result_larger_than_its_model_can_make_it_is_413() -> None:
+    status, message = refused(head(b"/result" + QUERY % b"small", BINARY, 100_000))
+    assert status == 413
+    assert "bytes at most" in message
+    status, message = refused(head(b"/result" + QUERY % b"small", HEADERS, 100_000))
+    assert "safetensors it is much smaller" in message
+
+
+def test_the_limit_of_an_unknown_job_is_the_gateways() -> None:
+    limits = GatewayLimits(result_bytes_max=30_000)
+    assert isinstance(head(b"/result" + QUERY % b"new", BINARY, 30_000, limits=limits), Expect)
+    assert refused(head(b"/result" + QUERY % b"new", BINARY, 30_001, limits=limits))[0] == 413
+
+
+def test_raw_safetensors_become_a_report() -> None:
+    gateway = core()
+    body = update_of(SCHEMA)
+    _, expect = gateway.head(b"POST", b"/result" + QUERY % b"small" + b"&num_examples=3", BINARY, len(body))
+    assert isinstance(expect, Expect)
+    report = gateway.body(expect, body)
+    assert isinstance(report, ResultReport)
+    assert report.num_examples == 3.0
+    assert bytes(report.update) == b"\x00\x00\x80?" * 8
+
+
+def test_a_result_of_a_job_whose_model_is_unknown_is_only_offered() -> None:
+    gateway = core()
+    _, expect = gateway.head(b"POST", b"/result" + QUERY % b"new", BINARY, 5)
+    assert isinstance(expect, Expect)
+    assert gateway.body(expect, b"abcde") == ResultOffer(DEVICE, "new", "t1")
+
+
+def json_result(schema_size: int, **more: object) -> bytes:
+    dxo = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [0.1] * schema_size}}}
+    return msgspec.json.encode({"result": dxo, **more})
+
+
+def test_a_large_json_result_goes_to_a_worker_and_comes_back_as_a_report() -> None:
+    gateway = core(GatewayLimits(inline_decode_bytes=1000))
+    body = json_result(20_000)
+    _, expect = gateway.head(b"POST", b"/result" + QUERY % b"big", HEADERS, len(body))
+    assert isinstance(expect, Expect)
+    work = gateway.body(expect, body)
+    assert isinstance(work, Decode)
+    report = gateway.decoded(expect, decode.decode(memoryview(work.payload)))
+    assert isinstance(report, ResultReport)
+    assert report.update.nbytes == 4 * 20_000
+
+
+def test_a_body_that_names_another_task_than_was_offered_is_refused() -> None:
+    gateway = core()
+    body = json_result(20_000, task_id="t2")
+    _, expect = gateway.head(b"POST", b"/result" + QUERY % b"big", HEADERS, len(body))
+    assert isinstance(expect, Expect)
+    work = gateway.body(expect, body)
+    assert isinstance(work, Decode)
+    decision = gateway.decoded(expect, decode.decode(memoryview(work.payload)))
+    assert refused(decision) == (
+        400,
+        "job_id and task_id in the body are others than in the query; send them once, in the query",
+    )
+
+
+def test_only_ok_and_not_counted_asks_for_the_body() -> None:
+    assert send_it(ResultResponse(Status.OK, False))
+    assert not send_it(ResultResponse(Status.OK, True, duplicate=True))
+    assert not send_it(ResultResponse(Status.NO_TASK, False))
+
+
+# --- blobs ---
+
+
+def blob(headers: dict[bytes, bytes], method: bytes = b"GET") -> Reply | BlobReply:
+    wanted = head(f"/blob/j/{SHA}".encode(), headers, 0, method)
+    assert isinstance(wanted, BlobWanted)
+    assert wanted.name == BlobName("j", SHA)
+    return select_blob(wanted, 100)
+
+
+def test_a_blob_is_sent_whole_in_part_not_at_all_or_refused() -> None:
+    whole, part, none, beyond = (
+        blob({}),
+        blob({b"range": b"bytes=10-19"}),
+        blob({b"if-none-match": f'"{SHA}"'.encode()}),
+        blob({b"range": b"bytes=100-"}),
+    )
+    assert isinstance(whole, BlobReply)
+    assert (whole.status, whole.start, whole.stop) == (200, 0, 100)
+    assert (b"ETag", f'"{SHA}"'.encode()) in whole.headers
+    assert isinstance(part, BlobReply)
+    assert (part.status, part.start, part.stop) == (206, 10, 20)
+    assert (b"Content-Range", b"bytes 10-19/100") in part.headers
+    assert isinstance(none, BlobReply)
+    assert none.status == 304
+    assert isinstance(beyond, Reply)
+    assert beyond.status == 416
+    assert (b"Content-Range", b"bytes */100") in beyond.headers
+
+
+def test_head_ignores_the_range() -> None:
+    reply = blob({b"range": b"bytes=10-19"}, b"HEAD")
+    assert isinstance(reply, BlobReply)
+    assert (reply.status, reply.stop) == (200, 100)
+
+
+def test_health_is_told_by_the_shell() -> None:
+    route, reply = core().head(b"GET", b"/healthz", {}, 0)
+    assert route is Route.HEALTH
+    assert isinstance(reply, Reply)
+    assert reply.status == 200
+
+
+def test_the_absolute_form_of_a_target_is_understood() -> None:
+    assert isinstance(head(b"http://gateway/task?job_id=j"), Expect)
+
+
+def test_what_is_remembered_of_queries_is_bounded() -> None:
+    gateway = core()
+    for i in range(3000):
+        gateway.head(b"POST", b"/task?job_id=%d" % i, HEADERS, 2)
+    assert len(gateway._queries) <= 1024
+    assert BIG_SCHEMA is schema_of("big")
