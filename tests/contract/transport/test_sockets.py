@@ -425,8 +425,11 @@ async def test_closing_a_job_does_not_wait_long_for_a_gateway_that_hangs(short_f
 # --- socket files ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_socket_is_for_its_owner_only(server: UnixJobServer) -> None:
+async def test_a_socket_is_for_its_owner_only(server: UnixJobServer, short_folder: Path) -> None:
+    (short_folder / "other").touch()
+
     assert stat.S_IMODE(os.stat(server.address).st_mode) == 0o600
+    assert stat.S_IMODE(os.stat(short_folder / "other").st_mode) != 0o600, "other files are made as before"
 
 
 async def test_the_socket_that_a_killed_process_left_is_replaced(short_folder: Path) -> None:

@@ -41,6 +41,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         self.world = World(DispatcherLimits(inflight_max=3, results_bytes_max=RESULTS_BYTES_MAX))
         self.reserved = 0
         self.asked_for_room: list[tuple[int, list[bool]]] = []
+        self.world.launch("job-1")
 
     @rule(job=JOBS, kind=st.integers(0, 3), size=st.integers(0, 60))
     def submit(self, job: str, kind: int, size: int) -> None:

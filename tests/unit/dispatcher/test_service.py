@@ -149,6 +149,18 @@ def test_a_refused_result_names_its_task() -> None:
     assert (response.task_id, response.task_name) == ("lease-1", "train")
 
 
+def test_a_request_that_the_job_does_not_take_is_answered_once_and_forgotten() -> None:
+    world = World(DispatcherLimits(inflight_max=1))
+    world.launch()
+    world.wires.full = True
+    answers = world.submit(task_request())
+    world.wires.full = False
+
+    assert world.submit(task_request()) == [], "the first takes no place in flight"
+    world.tick(5.0)
+    assert [response.status for response in answers] == [Status.RETRY]
+
+
 def test_a_late_or_unknown_reply_changes_nothing() -> None:
     world = World()
     world.launch()
