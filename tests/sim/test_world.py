@@ -22,7 +22,7 @@ def test_the_weather_is_bad_enough_to_mean_something() -> None:
         for what, count in World(seed).run().items():
             totals[what] = totals.get(what, 0) + count
     for what in ("counted", "duplicates", "refused", "job crashes", "gateway crashes", "versions"):
-        assert totals[what] > 20, totals
+        assert totals[what] >= 10, totals
 
 
 def test_the_same_seed_gives_the_same_world() -> None:
