@@ -72,6 +72,7 @@ class FakeDispatcher:
         self.hold = hold
         self.answer_to = answer_to
         self.requests: list[EdgeRequest] = []
+        self.when_asked: Callable[[], None] = lambda: None
         self.waiting: list[tuple[EdgeRequest, Answer]] = []
         self.room = 10**9
         self.reserved = 0
@@ -79,6 +80,7 @@ class FakeDispatcher:
 
     def submit(self, request: EdgeRequest, answer: Answer) -> None:
         self.requests.append(request)
+        self.when_asked()
         if self.hold:
             self.waiting.append((request, answer))
         else:
