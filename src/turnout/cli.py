@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 from cyclopts import App, CycloptsError, Parameter
 
 from turnout import __version__
-from turnout.errors import JobFolderError, TurnoutError
+from turnout.errors import JobFolderError, TurnoutError, UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
 
 PORT = 8710
@@ -62,7 +62,7 @@ def up(
 
     for option, value in (("--port", port), ("--control-port", control_port)):
         if not 0 <= value <= 65535:
-            raise Usage(f"{option} {value} is no port; choose one from 1 to 65535, or 0 for a free one")
+            raise UsageError(f"{option} {value} is no port; choose one from 1 to 65535, or 0 for a free one")
     if gateways is None:
         gateways = max(1, (os.cpu_count() or 1) - 1)
     run(Settings(host, port, control_port, data, _at_least_one("--gateways", gateways)))
@@ -75,13 +75,23 @@ def run_job(
     *,
     devices: Devices = 100,
     seed: Seed = 0,
+    training_s: Annotated[float, Parameter(help="Time the median device takes for a task.")] = 0.2,
+    training_sigma: Annotated[float, Parameter(help="Spread of it; 1 makes 5 % five times slower.")] = 0.5,
+    dropout: Annotated[float, Parameter(help="Probability that a device vanishes from a task.")] = 0.0,
     out: Annotated[Path | None, Parameter(help="Where to save the model; NAME.safetensors unless given.")] = None,
     data: Annotated[Path | None, Parameter(help="Where to keep the server's data; thrown away unless given.")] = None,
 ) -> int:
     """Run a job on this machine from start to end: a server on free ports and a simulated fleet."""
     from turnout.demo import commands
 
-    return commands.run_job(job_folder, _at_least_one("--devices", devices), seed, out, data)
+    fleet = {
+        "devices": _at_least_one("--devices", devices),
+        "seed": seed,
+        "training-s": training_s,
+        "training-sigma": training_sigma,
+        "dropout": dropout,
+    }
+    return commands.run_job(job_folder, fleet, out, data)
 
 
 @app.command
@@ -172,37 +182,30 @@ def fleet(
     lifeline_fd: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Simulate many devices over real HTTP: each with an id, speed, network and data of its own."""
-    from turnout.fleet import BadFleet, FleetOptions, FleetSpec, run_fleet
+    from turnout.fleet import FleetOptions, FleetSpec, run_fleet
 
     _at_least_one("--connections", connections)
-    try:
-        spec = FleetSpec(
-            devices,
-            seed,
-            training_s=training_s,
-            training_sigma=training_sigma,
-            delay_s=delay_s,
-            delay_sigma=delay_sigma,
-            availability=availability,
-            online_s=online_s,
-            dropout=dropout,
-            recovery_s=recovery_s,
-            start_s=start_s,
-            each_once=each_once,
-        )
-    except BadFleet as error:
-        raise Usage(str(error)) from None
+    spec = FleetSpec(
+        devices,
+        seed,
+        training_s=training_s,
+        training_sigma=training_sigma,
+        delay_s=delay_s,
+        delay_sigma=delay_sigma,
+        availability=availability,
+        online_s=online_s,
+        dropout=dropout,
+        recovery_s=recovery_s,
+        start_s=start_s,
+        each_once=each_once,
+    )
     run_fleet(url, job, spec, trainer, FleetOptions(connections, workers, patience_s, json, lifeline_fd))
     return EXIT_DONE
 
 
-class Usage(TurnoutError):
-    """An argument is wrong; says which, and what is allowed."""
-
-
 def _at_least_one(option: str, value: int) -> int:
     if value < 1:
-        raise Usage(f"{option} {value} is too few; give 1 or more")
+        raise UsageError(f"{option} {value} is too few; give 1 or more")
     return value
 
 
@@ -214,7 +217,7 @@ def main() -> None:
         code = EXIT_USAGE
     except TurnoutError as error:
         print(f"turnout: {error}", file=sys.stderr)
-        code = EXIT_USAGE if isinstance(error, JobFolderError | Usage) else EXIT_FAILED
+        code = EXIT_USAGE if isinstance(error, JobFolderError | UsageError) else EXIT_FAILED
     except KeyboardInterrupt:
         code = EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with: turnout jobs | head

@@ -19,5 +19,9 @@ class JobFolderError(TurnoutError):
     """A job folder cannot be run as it is; names the file, the key, the value and what is allowed."""
 
 
+class UsageError(TurnoutError):
+    """An argument of a command is wrong; says which, and what is allowed."""
+
+
 class ServerError(TurnoutError):
     """The other side of a connection did not do what the protocol promises."""

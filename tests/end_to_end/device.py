@@ -14,6 +14,7 @@ name = "tiny"
 workflow = "buffered"
 concurrency = 4
 buffer_goal = 2
+staleness = {{ discount = "constant" }}
 [pacing]
 wait_min_s = 0.01
 wait_max_s = 0.05

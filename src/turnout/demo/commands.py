@@ -3,8 +3,10 @@
 import asyncio
 import re
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
+import msgspec
 from rich.console import Console
 
 from turnout.control.store import JobState
@@ -44,17 +46,19 @@ def demo(mode: str, devices: int, seed: int) -> int:
         return _run(plan)
 
 
-def run_job(folder: Path, devices: int, seed: int, out: Path | None, data: Path | None) -> int:
-    """Run a job folder with a simulated fleet."""
+def run_job(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path | None) -> int:
+    """Run a job folder with a simulated fleet; ``fleet`` holds options of ``turnout fleet``, "devices" among them."""
+    from turnout.fleet import FleetSpec
     from turnout.job.folder import load_job_folder
 
+    msgspec.convert({option.replace("-", "_"): value for option, value in fleet.items()}, FleetSpec)  # or BadFleet
     name = load_job_folder(folder).spec.name
     with tempfile.TemporaryDirectory(prefix="turnout-run-") as temporary:
         plan = Plan(
-            title=f'turnout run: {devices} devices train "{name}"',
+            title=f'turnout run: {fleet["devices"]:.0f} devices train "{name}"',
             folder=folder,
-            devices=devices,
-            fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), {"devices": devices, "seed": seed}),
+            devices=int(fleet["devices"]),
+            fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), fleet),
             model=out or Path(re.sub(r"[^\w.-]+", "-", name) + ".safetensors"),
             data=data or Path(temporary) / "data",
         )

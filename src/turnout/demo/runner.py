@@ -21,6 +21,7 @@ from turnout.demo.processes import SERVER_GRACE_S, Child, Children
 from turnout.demo.screen import Screen
 from turnout.device.counters import FleetCounters
 from turnout.errors import ServerError, TurnoutError
+from turnout.exits import EXIT_USAGE
 from turnout.supervisor.children import Policy
 
 POLL_INTERVAL_S = 0.25
@@ -183,6 +184,8 @@ class _Run:
                 raise
             if code == 0:
                 return  # its devices were told that the job is over
+            if code == EXIT_USAGE:
+                raise TurnoutError(f"{fleet.ended_as(code)}; it cannot train this job")
             failures = 1 if time.monotonic() - began >= FLEET_POLICY.healthy_s else failures + 1
             if FLEET_POLICY.failures_max is not None and failures >= FLEET_POLICY.failures_max:
                 raise TurnoutError(f"{fleet.ended_as(code)}, {failures} times in a row: given up")

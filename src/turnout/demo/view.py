@@ -79,7 +79,7 @@ def _rows(picture: Picture) -> Iterable[tuple[str, RenderableType]]:
     if status is None:
         yield "job", Text("starting", style="dim")
         return
-    yield "model", Text.assemble((f"version {status.version}", "bold"), f"   {status.workflow}, {status.state}")
+    yield "model", Text.assemble((f"version {status.version}", "bold"), f"   {status.workflow}, {status.state.lower()}")
     yield "", Text(_metric(picture) or "not evaluated yet", style="bold green")
     if len(picture.by_version) > 1:
         yield "", Text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from statistics import NormalDist
 
-from turnout.errors import TurnoutError
+from turnout.errors import UsageError
 
 DEVICES_MAX = 10_000_000
 STARTS_PER_S = 5_000.0
@@ -20,7 +20,7 @@ _KEY = struct.Struct("<qqqq")
 _HASH = struct.Struct("<Q")
 
 
-class BadFleet(TurnoutError):
+class BadFleet(UsageError):
     """A FleetSpec that describes no fleet."""
 
 

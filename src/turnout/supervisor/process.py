@@ -224,8 +224,9 @@ def run(settings: Settings, lifeline_fd: int | None = None, ready_fd: int | None
     """
     supervisor = Supervisor(settings)
     say(f"turnout is up (pid {os.getpid()}): devices at {supervisor.devices_url}, API at {supervisor.api_url}")
-    say(f"jobs and models are kept in {settings.data}; Ctrl-C ends it")
-    if ready_fd is not None:
+    if ready_fd is None:
+        say(f"jobs and models are kept in {settings.data}; Ctrl-C ends it")
+    else:
         with os.fdopen(ready_fd, "w") as ready:
             ready.write(f"{supervisor.devices_url}\n{supervisor.api_url}\n")
     asyncio.run(_run(supervisor, lifeline_fd))
