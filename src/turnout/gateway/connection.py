@@ -145,9 +145,10 @@ class Connection(Receiver, asyncio.Protocol):
     def _give_up_admission(self) -> None:
         wait_s = self._site.limits.retry_after_s
         busy = unavailable("no_room", "the server holds too many results; send it again later", wait_s, close=True)
-        held = next(exchange for exchange in self._queue if exchange.held)
-        self.turned_away(held)
-        held.reply(busy)
+        held = next((exchange for exchange in self._queue if exchange.held), None)
+        if held is not None:
+            self.turned_away(held)
+            held.reply(busy)
 
     def _discard(self, num_bytes: int) -> None:
         """What comes after the last request is thrown away, within limits."""

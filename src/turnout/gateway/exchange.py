@@ -30,6 +30,7 @@ OCTETS = b"application/octet-stream"
 #: Larger replies are written in pieces as the device takes them.
 WRITE_BYTES = 64 * 1024
 
+NOT_AS_JSON = 'the model is too large to be sent as JSON; send "accept": ["safetensors"] in the task request'
 #: The end of a reply's head, for the lengths that most replies have.
 LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(4096))
 
@@ -128,7 +129,7 @@ class Exchange:
     # What most exchanges never set.
     _body: bytes | None = None
     _inline = False
-    _unread = False
+    _only_offered = False
     _platform = ""
     close = False
     head_only = False
@@ -216,7 +217,7 @@ class Exchange:
         if type(request) is TaskRequest:
             self._inline = not takes_model_by_reference(request.accept)
         elif type(request) is ResultOffer:
-            self._unread = True
+            self._only_offered = True
         self._site.dispatcher.submit(request, self._answer)
         if self.reserved:
             self.drop()
@@ -238,10 +239,12 @@ class Exchange:
             return
         if self._inline and isinstance(response, TaskResponse) and response.task_data is not None:
             assert response.job_id is not None, "a task names its job"
-            name = BlobName(response.job_id, response.task_data.sha256)
-            self._site.weights.fetch(name, partial(self._with_weights, response))
-            return
-        if self._unread and send_it(response):
+            if response.task_data.bytes <= self._site.limits.weights_model_bytes_max:
+                name = BlobName(response.job_id, response.task_data.sha256)
+                self._site.weights.fetch(name, partial(self._with_weights, response))
+                return
+            response = TaskResponse(Status.ERROR, response.job_id, message=NOT_AS_JSON)
+        if self._only_offered and send_it(response):
             response = self._send_again(response)
         self._put(response)
         line.answered(self)

@@ -25,12 +25,12 @@ def find_length(headers: dict[bytes, bytes], version: str, upgrade: bool) -> tup
     if upgrade:
         return 0, refusal(400, "upgrade", "no other protocol is spoken here; leave the Upgrade header out")
     expect = headers.get(b"expect")
-    if expect is not None and expect.lower() != b"100-continue":
+    if expect is not None and expect.strip().lower() != b"100-continue":
         return 0, refusal(417, "expect", "Expect may be 100-continue only")
     coding = headers.get(b"transfer-encoding")
     if coding is None:
         return int(headers.get(b"content-length", b"0")), None
-    if coding.lower() != b"chunked" or version == "1.0":
+    if coding.strip().lower() != b"chunked" or version == "1.0":
         return 0, refusal(400, "transfer_encoding", "Transfer-Encoding may be chunked only, and in HTTP/1.1 only")
     return None, None
 

@@ -145,6 +145,8 @@ class Receiver(Sender):
             self._since = self._site.now
 
     def _end(self) -> None:
+        if self._state is BODY and self._length != 0:
+            self._unread = True
         self._state = OVER
         self._current = None
         self._chunks = []
@@ -166,7 +168,6 @@ class Receiver(Sender):
             self.admitted(exchange)
             return False
         self._end()
-        self._unread = True
         return True
 
     def _say_continue(self) -> None:

@@ -46,7 +46,7 @@ class DeviceReader:
     def device(self, device_id: bytes | None, info: bytes | None) -> DeviceInfo:
         """The device that asks. Raises BadHeader."""
         if device_id is None or not _DEVICE_ID.fullmatch(device_id):
-            raise _bad_device_id(device_id)
+            device_id = _trimmed(device_id)
         name = device_id.decode("ascii")
         if not info:
             return DeviceInfo(name)
@@ -109,6 +109,14 @@ def _about(app_name: str, app_version: str, platform: str, platform_version: str
         "platform_version": platform_version,
     }
     return urlencode({key: value for key, value in fields.items() if value})
+
+
+def _trimmed(device_id: bytes | None) -> bytes:
+    """The id without the spaces that the parser leaves around it."""
+    trimmed = None if device_id is None else device_id.strip()
+    if trimmed is None or not _DEVICE_ID.fullmatch(trimmed):
+        raise _bad_device_id(trimmed)
+    return trimmed
 
 
 def _bad_device_id(device_id: bytes | None) -> BadHeader:

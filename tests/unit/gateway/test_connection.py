@@ -618,6 +618,22 @@ def test_a_device_that_does_not_take_safetensors_gets_the_model_inside() -> None
     }
 
 
+def test_a_model_too_large_for_json_is_an_error_that_says_what_to_do() -> None:
+    gateway = Gateway(limits=GatewayLimits(weights_model_bytes_max=10), weights=FakeWeights(b"{}"))
+    reply = gateway.connect().send(http("/task?job_id=small", b"{}")).only_reply().json
+    assert reply["status"] == "ERROR"
+    assert '"accept": ["safetensors"]' in reply["message"]
+
+
+def test_a_refused_last_request_lingers_while_its_small_body_is_coming() -> None:
+    wire = Gateway().connect().send(http("/nowhere", b"", Content_Length="100", Connection="close"))
+    assert wire.only_reply().status == 404
+    assert wire.transport.eof
+    assert not wire.transport.closed
+    wire = Gateway().connect().send(get("/nowhere", Connection="close"))
+    assert wire.transport.closed
+
+
 def test_refusals_are_counted_by_their_reason() -> None:
     gateway = Gateway()
     gateway.connect().send(get("/a"), get("/b"), http("/job", b"[]"))

@@ -17,6 +17,10 @@ def test_the_id_alone_is_enough() -> None:
     assert device(b"d1") == DeviceInfo("d1")
 
 
+def test_spaces_around_the_id_do_not_belong_to_it() -> None:
+    assert device(b" d1\t") == DeviceInfo("d1")
+
+
 def test_an_empty_info_header_is_as_none() -> None:
     assert device(b"d1", b"") == DeviceInfo("d1")
 
@@ -106,7 +110,7 @@ def test_what_is_remembered_of_texts_is_bounded() -> None:
 @given(st.binary(max_size=200), st.binary(max_size=200))
 def test_no_header_raises_anything_but_bad_header(device_id: bytes, info: bytes) -> None:
     try:
-        assert device(device_id, info).device_id.encode() == device_id
+        assert device(device_id, info).device_id.encode() == device_id.strip()
     except BadHeader:
         pass
 
