@@ -30,7 +30,7 @@ from turnout.messages import EdgeRequest
 
 TICK_S = 0.01
 REPORT_INTERVAL_S = 1.0
-JOB_OVER_S = 3.0  #: When devices had a job and for so long hear only that it is gone, the fleet ends.
+OTHER_FILES = 100  #: Open files beside connections: workers' pipes, models, libraries.
 BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
 
@@ -42,6 +42,7 @@ class FleetOptions:
     connections_max: int = 512  #: Devices share them when they are more.
     workers: int | None = None  #: Training processes; by default one per core.
     patience_s: float = 60.0  #: How long to go on where nobody answers, or no job has the name.
+    job_over_s: float = 3.0  #: When devices had a job and hear for so long only that it is gone, the fleet ends.
     json_lines: bool = False  #: Counters as JSON, one line a second; else a line for people.
     lifeline_fd: int | None = None  #: End when this pipe closes.
 
@@ -62,8 +63,21 @@ def run_fleet(
     ``trainers`` is a job folder, its device.py, or the name of a module. Raises TurnoutError when these cannot be
     loaded, when ``url`` is none, and when for ``patience_s`` nobody answers there or no job has the name.
     """
+    _allow_connections(options.connections_max)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         return runner.run(_run(url, job_name, spec, trainers, options, write))
+
+
+def _allow_connections(count: int) -> None:
+    """Raise the soft limit of open files to what these connections need, as far as the hard one goes."""
+    try:
+        import resource
+    except ImportError:  # no such limit here
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = count + OTHER_FILES
+    if soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
 
 
 def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
@@ -199,7 +213,7 @@ class FleetProcess:
             return "all devices have ended"
         if fleet.over_since is not None:
             over_s = now - fleet.over_since
-            if fleet.had_job and over_s >= JOB_OVER_S:
+            if fleet.had_job and over_s >= self._options.job_over_s:
                 return "the job is over"
             if not fleet.had_job and over_s >= patience_s:
                 raise TurnoutError(f"no job named {self._job_name!r} has run for {patience_s:g} s")

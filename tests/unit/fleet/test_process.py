@@ -1,0 +1,199 @@
+"""A fleet as a process of its own, against a server that answers by a script."""
+
+import asyncio
+import hashlib
+import json
+import os
+import signal
+import sys
+from collections import Counter
+from collections.abc import AsyncIterator
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+import numpy as np
+import pytest
+
+from tests.unit.device.scripted import Asked, ScriptedServer, reply
+from turnout.device.counters import FleetCounters
+from turnout.fleet.process import for_people
+from turnout.messages import ModelSchema, TensorSpec
+from turnout.wire.tensors import from_safetensors, to_safetensors
+
+pytestmark = pytest.mark.anyio
+
+SCHEMA = ModelSchema((TensorSpec("w", (4,)),))
+MODEL = to_safetensors(np.zeros(4, np.float32), SCHEMA)
+SHA256 = hashlib.sha256(MODEL).hexdigest()
+DEVICE = """
+import numpy as np
+from turnout.device import Update
+
+class Marks:
+    def __init__(self, index):
+        self.index = index
+
+    def train(self, model, config):
+        return Update({"w": model["w"] + np.float32(self.index)}, 1.0)
+
+def trainer(index, devices, seed):
+    return Marks(index)
+"""
+RUN = """
+import json, sys
+from turnout.errors import TurnoutError
+from turnout.fleet import FleetOptions, FleetSpec, run_fleet
+url, trainers, spec, options = sys.argv[1:]
+try:
+    run_fleet(url, "digits", FleetSpec(**json.loads(spec)), trainers, FleetOptions(workers=1, **json.loads(options)))
+except TurnoutError as error:
+    sys.exit(f"turnout: {error}")
+"""
+
+
+class Gateway:
+    """Gives each device one task at a time and counts its result, until the job is over."""
+
+    def __init__(self) -> None:
+        self.asked: Counter[str] = Counter()
+        self.results: dict[str, float] = {}
+        self.over = False
+        self.trained = asyncio.Event()
+
+    def __call__(self, asked: Asked) -> bytes:
+        path = urlsplit(asked.target).path.split("/")[1]
+        self.asked[path] += 1
+        if path == "blob":
+            return reply(MODEL)
+        device = asked.headers["x-flare-device-id"]
+        return reply(json.dumps(self.answer(path, device, asked)).encode())
+
+    def answer(self, path: str, device: str, asked: Asked) -> dict[str, object]:
+        if self.over:
+            return {"status": "NO_JOB", "retry_wait": 0}
+        if path == "job":
+            return {"status": "OK", "job_id": "j1"}
+        if path == "task":
+            meta: dict[str, object] = {"href": "", "bytes": len(MODEL), "sha256": SHA256, "meta": {}}
+            task = {"job_id": "j1", "task_id": f"task-of-{device}", "task_name": "train", "task_data": meta}
+            return {"status": "OK", "lease_s": 60.0, **task}
+        assert parse_qs(urlsplit(asked.target).query)["task_id"] == [f"task-of-{device}"]
+        self.results[device] = float(from_safetensors(asked.body, SCHEMA)[0])
+        self.trained.set()
+        return {"status": "OK", "counted": True}
+
+
+class Process:
+    """A running fleet."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.process = process
+
+    async def end(self) -> tuple[int, FleetCounters, str]:
+        """Exit code, last counters and stderr."""
+        out, err = await self.process.communicate()
+        assert self.process.returncode is not None
+        lines = out.splitlines()
+        last = msgspec.json.decode(lines[-1], type=FleetCounters) if lines else FleetCounters(0)
+        return self.process.returncode, last, err.decode()
+
+
+async def start(
+    url: str, folder: Path, spec: dict[str, object], pass_fds: tuple[int, ...] = (), **options: object
+) -> Process:
+    spec = {"start_s": 0.0, "training_s": 0.0, **spec}
+    return Process(
+        await asyncio.create_subprocess_exec(
+            sys.executable, "-c", RUN, url, str(folder), json.dumps(spec), json.dumps({"json_lines": True, **options}),
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, pass_fds=pass_fds,
+        )
+    )  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    (tmp_path / "device.py").write_text(DEVICE)
+    return tmp_path
+
+
+@pytest.fixture
+async def gateway() -> Gateway:
+    return Gateway()
+
+
+@pytest.fixture
+async def url(gateway: Gateway) -> AsyncIterator[str]:
+    async with ScriptedServer(gateway) as server:
+        yield server.url
+
+
+async def test_every_device_trains_on_its_own_and_reports_as_itself(gateway: Gateway, url: str, folder: Path) -> None:
+    fleet = await start(url, folder, {"devices": 40, "each_once": True}, connections_max=7)
+    code, last, err = await fleet.end()
+    assert (code, err) == (0, "")
+    assert gateway.results == {f"sim-{index:06d}": float(index) for index in range(40)}
+    assert gateway.asked == {"job": 40, "task": 40, "result": 40, "blob": 1}
+    assert (last.ended, last.counted, last.tasks, last.connections) == (40, 40, 40, 7)
+    assert last.requests == {"job": 40, "task": 40, "result": 40}
+    assert last.finished == "all devices have ended"
+
+
+async def test_a_fleet_ends_when_its_job_is_over(gateway: Gateway, url: str, folder: Path) -> None:
+    fleet = await start(url, folder, {"devices": 3, "training_s": 0.05}, job_over_s=0.2)
+    await gateway.trained.wait()
+    gateway.over = True
+    code, last, _ = await fleet.end()
+    assert (code, last.finished) == (0, "the job is over")
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_fleet_that_is_told_to_stop_says_so(
+    gateway: Gateway, url: str, folder: Path, number: signal.Signals
+) -> None:
+    fleet = await start(url, folder, {"devices": 3, "training_s": 0.05})
+    await gateway.trained.wait()
+    fleet.process.send_signal(number)
+    code, last, err = await fleet.end()
+    assert (code, last.finished, err) == (0, f"stopped by {number.name}", "")
+
+
+async def test_a_fleet_ends_with_the_process_that_started_it(gateway: Gateway, url: str, folder: Path) -> None:
+    lifeline, ours = os.pipe()
+    fleet = await start(url, folder, {"devices": 3, "training_s": 0.05}, pass_fds=(lifeline,), lifeline_fd=lifeline)
+    os.close(lifeline)
+    await gateway.trained.wait()
+    os.close(ours)
+    code, last, _ = await fleet.end()
+    assert (code, last.finished) == (0, "the process that started it has ended")
+
+
+async def test_a_fleet_that_finds_no_server_says_so(folder: Path) -> None:
+    fleet = await start("http://127.0.0.1:1", folder, {"devices": 2}, patience_s=0.2)
+    code, _, err = await fleet.end()
+    assert code == 1
+    assert err == "turnout: 127.0.0.1:1 has not answered for 0.2 s\n"
+
+
+async def test_a_fleet_that_finds_no_job_says_so(gateway: Gateway, url: str, folder: Path) -> None:
+    gateway.over = True
+    code, _, err = await (await start(url, folder, {"devices": 2}, patience_s=0.2)).end()
+    assert (code, err) == (1, "turnout: no job named 'digits' has run for 0.2 s\n")
+
+
+async def test_a_fleet_whose_trainers_are_not_there_says_so_before_any_request(gateway: Gateway, url: str) -> None:
+    code, _, err = await (await start(url, Path("/no/such/folder"), {"devices": 2})).end()
+    assert code == 1
+    assert "/no/such/folder is neither a job folder nor a module" in err
+    assert not gateway.asked
+
+
+def test_counters_for_people_say_what_there_is_to_say() -> None:
+    counters = FleetCounters(
+        devices=10, training=3, waiting=5, lost=2, counted=70, refused={"NO_TASK: late": 2, "ERROR: norm": 1},
+        requests_per_s=123.4, latency_p99_ms=7.8, elapsed_s=12.3, finished="stopped by SIGINT",
+    )  # fmt: skip
+    assert for_people(counters) == (
+        "   12.3 s · 3 training · 5 waiting · 2 lost · 70 counted · 3 refused (NO_TASK: late) · "
+        "123 requests/s, p99 8 ms\nfleet: stopped by SIGINT"
+    )
