@@ -4,6 +4,7 @@
 runs that may be lost. A durable journal has the same two methods.
 """
 
+import secrets
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +13,8 @@ from numpy.typing import NDArray
 
 from turnout.job.counted import CountedVersion
 from turnout.job.leases import Lease
+
+KEY_BYTES = 32
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class Journal(Protocol):
     """One job's memory. Called from one thread at a time, not on the event loop."""
 
     durable: bool  #: Whether a commit survives the end of the process.
+    key: bytes  #: What the job seals its leases with; lives as long as the snapshots.
 
     def load(self) -> Snapshot | None:
         """The last committed snapshot; None before the first commit."""
@@ -66,6 +70,7 @@ class MemoryJournal:
     durable = False
 
     def __init__(self) -> None:
+        self.key = secrets.token_bytes(KEY_BYTES)
         self._snapshot: Snapshot | None = None
 
     def load(self) -> Snapshot | None:

@@ -8,7 +8,6 @@ import argparse
 import asyncio
 import logging
 import os
-import secrets
 import signal
 import sys
 import time
@@ -95,10 +94,10 @@ class JobProcess:
         parts = parts_of(
             folder.spec,
             job_id,
-            secrets.token_bytes(32),
+            journal.key,
             num_parameters(folder.schema),
             evaluates=self._hooks is not None,
-            rng=Random(secrets.randbits(64)),
+            rng=Random(),
         )
         self.core = JobCore(rules_of(folder.spec, job_id), parts, folder.model)
         self._waiting: dict[int, Reply] = {}
@@ -160,22 +159,15 @@ class JobProcess:
         return msgspec.structs.replace(status, journal="durable" if self._journal.durable else "memory")
 
     def _result(self, payload: memoryview, reply: Reply) -> None:
-        """A failure while handling one result refuses that result; the job lives on."""
-        try:
-            report = _result_report.decode(payload)
-        except msgspec.MsgspecError as error:
-            reply.fail(f"the result cannot be read: {error}")
-            return
+        """A failure while handling one result refuses that result: the transport answers it, the job lives on."""
+        report = _result_report.decode(payload)
         ticket = self._ticket(reply)
         try:
             effects = self.core.handle(Result(ticket, report), self._now())
-        except AssertionError:
-            raise
         except Exception:
-            logger.exception("refused a result that could not be handled, sha256 %s", sha256(payload).hexdigest())
-            self._waiting.pop(ticket, None)
-            reply.fail("the result could not be handled")
-            return
+            del self._waiting[ticket]
+            logger.error("a result could not be handled; its sha256 is %s", sha256(payload).hexdigest())
+            raise
         self._carry_out(effects)
 
     def _ticket(self, reply: Reply) -> int:
@@ -309,7 +301,10 @@ async def run(folder: JobFolder, job_id: str, address: str, blobs: Path, lifelin
 def _crash(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
     """A broken invariant: end the process; the supervisor starts it again from its journal."""
     error = context.get("exception")
-    logger.critical("%s", context.get("message"), exc_info=error if isinstance(error, BaseException) else None)
+    if not isinstance(error, Exception):
+        logger.warning("%s", context.get("message"))
+        return
+    logger.critical("%s", context.get("message"), exc_info=error)
     os._exit(1)
 
 

@@ -1,11 +1,13 @@
 """How far the job got, in a small file beside its blobs: what a restart with a journal in memory has lost."""
 
-import os
+import logging
 from pathlib import Path
 
 import msgspec
 
 FILE = "progress.json"
+
+logger = logging.getLogger("turnout.job")
 
 
 class Progress(msgspec.Struct, frozen=True):
@@ -33,5 +35,8 @@ class ProgressFile:
 
     def published(self, version: int, counted: int, sha256: str) -> None:
         unfinished = self._path.with_suffix(".unfinished")
-        unfinished.write_bytes(msgspec.json.encode(Progress(self._generation, version, counted, sha256)))
-        os.replace(unfinished, self._path)
+        try:
+            unfinished.write_bytes(msgspec.json.encode(Progress(self._generation, version, counted, sha256)))
+            unfinished.replace(self._path)
+        except OSError as error:
+            logger.warning("cannot note the progress of the job in %s: %s", self._path, error)

@@ -190,7 +190,7 @@ class World:
     def _make_core(self) -> JobCore:
         parts = Parts(
             workflow=self.plan.workflow(),
-            seal=self.builders.seal(JOB.job_id, b"a key that survives" * 2),
+            seal=self.builders.seal(JOB.job_id, self.journal.key),
             aggregator=self.builders.aggregator(MODEL_SIZE, weight_max=1.0),
             optimizer=ServerSGD(learning_rate=1.0),
             discount=constant,

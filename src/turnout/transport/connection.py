@@ -184,9 +184,14 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def hand_over(handler: JobHandler, topic: Topic, payload: memoryview, reply: Reply) -> None:
-    """Give a job one request. One that makes the handler raise is failed alone: the other requests go on."""
+    """Give a job one request. One that makes the handler raise is failed alone: the other requests go on.
+
+    But for a broken invariant: after that nothing the job says can be relied on, and its process must end.
+    """
     try:
         handler.received(topic, payload, reply)
+    except AssertionError:
+        raise
     except Exception as error:
         logger.exception("a %s could not be handled", topic)
         reply.fail(f"{type(error).__name__}: {error}")

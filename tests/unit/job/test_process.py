@@ -1,0 +1,235 @@
+"""The job's process around its core: requests in as bytes, answers out, files on disk."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import pytest
+
+from turnout.job.blobs import BlobStore
+from turnout.job.folder import load_job_folder
+from turnout.job.journal import MemoryJournal, Snapshot
+from turnout.job.process import EXIT_ABORTED, EXIT_COMPLETED, FINAL, JobProcess
+from turnout.messages import (
+    DeviceInfo,
+    JobStatus,
+    ResultReport,
+    ResultResponse,
+    SelectionRequest,
+    SelectionResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+    Topic,
+)
+from turnout.transport.connection import hand_over
+from turnout.wire.tensors import from_safetensors
+
+pytestmark = pytest.mark.anyio
+T = TypeVar("T")
+
+JOB_TOML = """
+name = "tiny"
+[training]
+workflow = "buffered"
+buffer_goal = 2
+concurrency = 10
+[stop]
+versions = 2
+"""
+MODEL_PY = """
+import numpy as np
+def initial_model():
+    return {"w": np.zeros(3, np.float32)}
+"""
+SERVER_PY = """
+def evaluate(model):
+    return {"sum": float(model["w"].sum())}
+"""
+
+
+class Answer:
+    """A Reply that keeps what it was told."""
+
+    def __init__(self) -> None:
+        self.payload: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+
+    def __call__(self, payload: bytes) -> None:
+        self.payload.set_result(payload)
+
+    def fail(self, reason: str) -> None:
+        self.payload.set_exception(RuntimeError(reason))
+
+
+class FailsOnce(MemoryJournal):
+    """A journal whose second commit meets a full disk."""
+
+    failed = False
+
+    def commit(self, snapshot: Snapshot) -> None:
+        if snapshot.commit == 2 and not self.failed:
+            self.failed = True
+            raise OSError(28, "No space left on device")
+        super().commit(snapshot)
+
+
+def write_folder(path: Path, **files: str) -> Path:
+    path.mkdir(parents=True, exist_ok=True)
+    for name, text in {"job.toml": JOB_TOML, "model.py": MODEL_PY, **files}.items():
+        (path / name).write_text(text)
+    return path
+
+
+def make_process(folder: Path, journal: MemoryJournal | None = None, generation: int = 1) -> JobProcess:
+    blobs = BlobStore(folder.parent / "data" / "blobs")
+    return JobProcess(load_job_folder(folder), "job-1", blobs, journal or MemoryJournal(), generation)
+
+
+@pytest.fixture
+async def process(tmp_path: Path) -> AsyncIterator[JobProcess]:
+    made = make_process(write_folder(tmp_path / "folder"))
+    made.start()
+    yield made
+    await made.close()
+
+
+async def ask(process: JobProcess, topic: Topic, request: Any, answer: type[T]) -> T:
+    reply = Answer()
+    payload = request if isinstance(request, bytes) else msgspec.msgpack.encode(request)
+    hand_over(process, topic, memoryview(payload), reply)
+    async with asyncio.timeout(5):
+        return msgspec.msgpack.decode(await reply.payload, type=answer)
+
+
+async def ask_task(process: JobProcess, device: str) -> TaskResponse:
+    return await ask(process, Topic.TASK, TaskRequest(DeviceInfo(device), "job-1"), TaskResponse)
+
+
+async def report(process: JobProcess, device: str, task: TaskResponse, value: float) -> ResultResponse:
+    update = memoryview(np.full(3, value, dtype="<f4").tobytes())
+    result = ResultReport(DeviceInfo(device), "job-1", task.task_id or "", "train", update)
+    return await ask(process, Topic.RESULT, result, ResultResponse)
+
+
+async def make_version(process: JobProcess, first: str, second: str, value: float) -> None:
+    tasks = [await ask_task(process, device) for device in (first, second)]
+    answers = await asyncio.gather(*(report(process, d, t, value) for d, t in zip((first, second), tasks, strict=True)))
+    assert all(answer.counted for answer in answers)
+
+
+async def test_a_task_names_a_blob_that_lies_in_the_folder(process: JobProcess, tmp_path: Path) -> None:
+    task = await ask_task(process, "a")
+    assert task.task_data is not None
+    blob = (tmp_path / "data" / "blobs" / f"{task.task_data.sha256}.safetensors").read_bytes()
+    assert len(blob) == task.task_data.bytes
+    assert from_safetensors(blob, process.schema).tolist() == [0.0, 0.0, 0.0]
+
+
+async def test_results_make_versions_until_the_job_is_completed(process: JobProcess, tmp_path: Path) -> None:
+    await make_version(process, "a", "b", 1.0)
+    task = await ask_task(process, "a")
+    assert task.task_data is not None
+    assert task.task_data.meta["model_version"] == 1
+    await report_two_more(process, task)
+    await asyncio.wait_for(process.ended.wait(), 5)
+    assert process.exit_code == EXIT_COMPLETED
+    final = msgspec.json.decode((tmp_path / "data" / FINAL).read_bytes(), type=JobStatus)
+    assert (final.state, final.version, final.counted) == ("CLOSED", 2, 4)
+    blob = (tmp_path / "data" / "blobs" / f"{final.model_sha256}.safetensors").read_bytes()
+    assert from_safetensors(blob, process.schema).tolist() == [3.0, 3.0, 3.0]
+
+
+async def report_two_more(process: JobProcess, task: TaskResponse) -> None:
+    other = await ask_task(process, "b")
+    await asyncio.gather(report(process, "a", task, 2.0), report(process, "b", other, 2.0))
+
+
+async def test_the_status_says_what_the_job_waits_for(process: JobProcess) -> None:
+    await report(process, "a", await ask_task(process, "a"), 1.0)
+    status = await ask(process, Topic.STATUS, b"", JobStatus)
+    assert status.waiting_for == "1 of 2 updates for version 1; 0 devices training"
+    assert (status.counted, status.journal, status.state) == (1, "memory", "OPEN")
+
+
+async def test_a_person_stops_the_job_and_the_reason_is_kept(process: JobProcess, tmp_path: Path) -> None:
+    hand_over(process, Topic.STOP, memoryview(b"wrong data"), Answer())
+    await asyncio.wait_for(process.ended.wait(), 5)
+    assert process.exit_code == EXIT_ABORTED
+    assert b"wrong data" in (tmp_path / "data" / FINAL).read_bytes()
+
+
+async def test_the_selection_is_open_while_places_are_free(process: JobProcess) -> None:
+    request = SelectionRequest(DeviceInfo("simulator"), "job-1")
+    await ask_task(process, "a")
+    answer = await ask(process, Topic.SELECTION, request, SelectionResponse)
+    assert answer.selection == {"*": 1}
+
+
+async def test_bytes_that_are_no_request_are_failed_alone(process: JobProcess) -> None:
+    for topic in (Topic.TASK, Topic.RESULT, Topic.OFFER, Topic.SELECTION):
+        with pytest.raises(RuntimeError, match="Error"):
+            await ask(process, topic, b"\xc1", ResultResponse)
+    assert (await ask_task(process, "a")).status is Status.OK
+
+
+async def test_an_update_that_is_no_row_of_floats_is_refused_and_the_job_lives(process: JobProcess) -> None:
+    task = await ask_task(process, "a")
+    result = ResultReport(DeviceInfo("a"), "job-1", task.task_id or "", "train", memoryview(b"\x00" * 13))
+    with pytest.raises(RuntimeError, match="multiple of element size"):
+        await ask(process, Topic.RESULT, result, ResultResponse)
+    await make_version(process, "b", "c", 1.0)
+
+
+async def test_a_full_disk_acknowledges_nobody_and_the_result_counts_when_sent_again(tmp_path: Path) -> None:
+    process = make_process(write_folder(tmp_path / "folder"), FailsOnce())
+    process.start()
+    task = await ask_task(process, "a")
+    first = await report(process, "a", task, 1.0)
+    assert (first.status, first.counted) == (Status.RETRY, False)
+    again = await report(process, "a", task, 1.0)
+    assert (again.counted, again.duplicate) == (True, False)
+    await process.close()
+
+
+async def test_a_restart_says_what_a_journal_in_memory_has_lost(tmp_path: Path) -> None:
+    folder = write_folder(tmp_path / "folder")
+    first = make_process(folder)
+    first.start()
+    old = await ask_task(first, "late")
+    await make_version(first, "a", "b", 1.0)
+    await first.close()
+
+    second = make_process(folder, generation=2)
+    second.start()
+    status = await ask(second, Topic.STATUS, b"", JobStatus)
+    assert "ended at model version 1 with at least 2 results counted" in status.warnings[0]
+    assert "they are lost" in status.warnings[0]
+    answer = await report(second, "late", old, 1.0)
+    assert (answer.status, answer.counted) == (Status.NO_TASK, False), "its lease was sealed with a key that is gone"
+    await second.close()
+
+
+async def test_the_model_is_evaluated_in_a_process_of_its_own(tmp_path: Path) -> None:
+    process = make_process(write_folder(tmp_path / "folder", **{"server.py": SERVER_PY}))
+    process.start()
+    await make_version(process, "a", "b", 1.0)
+    await make_version(process, "c", "d", 1.0)
+    await asyncio.wait_for(process.ended.wait(), 30)
+    status = process.status()
+    assert (status.metrics, status.metrics_version) == ({"sum": 6.0}, 2)
+    await process.close()
+
+
+async def test_an_evaluation_that_fails_is_a_warning(tmp_path: Path) -> None:
+    code = "def evaluate(model):\n    raise ValueError('no data')\n"
+    process = make_process(write_folder(tmp_path / "folder", **{"server.py": code}))
+    process.start()
+    await make_version(process, "a", "b", 1.0)
+    await make_version(process, "c", "d", 1.0)
+    await asyncio.wait_for(process.ended.wait(), 30)
+    assert any("no data" in warning for warning in process.status().warnings)
+    assert process.exit_code == EXIT_COMPLETED
+    await process.close()
