@@ -50,7 +50,7 @@ def task(job_id: str, lease: Lease, task_id: str, blob: BlobRef, settings: dict[
         task_name=TASK_NAME,
         task_data=ModelRef(blob.sha256, blob.num_bytes, {"model_version": lease.version, **settings}),
         cookie={"model_version": lease.version, "device_selection_id": lease.task + 1},
-        lease_s=max(lease.expires_at - now, 0.0),
+        lease_s=round(max(lease.expires_at - now, 0.0), 3),
         retry_wait=0.0,
     )
 

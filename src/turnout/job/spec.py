@@ -196,7 +196,7 @@ class StopRule(Section, frozen=True):
 
     #: At this model version.
     versions: Count | None = None
-    #: After this much time of running; what is staged then is saved, not stepped.
+    #: After this much time of running; what was counted by then makes one last version.
     time_s: Seconds | None = None
 
     def __post_init__(self) -> None:
