@@ -6,7 +6,6 @@ by ``kill -9``, the operating system closes the write end and each child reads t
 
 import os
 import threading
-import time
 from collections.abc import Callable
 
 GRACE_S = 5.0  #: How long a child may take to end by itself after its parent is gone.
@@ -26,11 +25,12 @@ def watch(fd: int, end: Callable[[], object], grace_s: float = GRACE_S) -> None:
                 pass
         except OSError:  # the descriptor was closed under us: as good as the end of the file
             pass
+        force = threading.Timer(grace_s, os._exit, (EXIT_ORPHANED,))
+        force.daemon = True
+        force.start()
         try:
             end()
         except RuntimeError:  # the event loop is closed already: the process is ending
             pass
-        time.sleep(grace_s)
-        os._exit(EXIT_ORPHANED)
 
     threading.Thread(target=wait, name="lifeline", daemon=True).start()

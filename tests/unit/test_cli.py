@@ -1,0 +1,73 @@
+"""The command line: quick to answer, and one clear line for each wrong turn."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("numpy", "scipy", "starlette", "uvicorn", "rich.live", "turnout.control.api")
+
+
+def turnout(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "turnout", *arguments], capture_output=True, text=True, check=False, timeout=30
+    )
+
+
+def test_help_names_every_command_and_the_exit_codes() -> None:
+    found = turnout("--help")
+    assert found.returncode == 0
+    for command in ("demo", "up", "run", "submit", "jobs", "abort", "resume", "model", "fleet", "130 Ctrl-C"):
+        assert command in found.stdout
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = f"""
+import sys
+sys.argv = ["turnout", "--help"]
+from turnout.cli import main
+try:
+    main()
+finally:
+    print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
+"""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert found.stderr.split() == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("jobs", "--server", "http://127.0.0.1:9"), 1, "start a server with: turnout up"),
+        (("jobs", "--server", "ftp://x"), 1, "give its API like http://127.0.0.1:8711"),
+        (("submit", "missing"), 2, "no such folder"),
+        (("up", "--port", "70000"), 2, "--port 70000 is no port"),
+        (("up", "--gateways", "0"), 2, "--gateways 0 is too few"),
+        (("up", "--host", "0.0.0.0"), 1, "no authentication yet"),
+        (("run", "missing"), 2, "no such folder"),
+        (("demo", "--devices", "0"), 2, "--devices 0 is too few"),
+        (("fleet", "http://127.0.0.1:9", "--job", "x", "--trainer", "y", "--dropout", "1"), 2, "dropout is 1.0"),
+    ],
+)
+def test_each_wrong_turn_is_one_line_and_a_way_out(arguments: tuple[str, ...], code: int, words: str) -> None:
+    found = turnout(*arguments)
+    (line,) = found.stderr.splitlines()
+    assert line.startswith("turnout: ")
+    assert words in line
+    assert (found.returncode, found.stdout) == (code, "")
+
+
+@pytest.mark.parametrize("arguments", [("bogus",), ("up", "--bogus"), ("demo", "--mode", "x"), ("submit",)])
+def test_arguments_that_do_not_exist_are_explained(arguments: tuple[str, ...]) -> None:
+    found = turnout(*arguments)
+    assert found.returncode == 2
+    assert "Traceback" not in found.stderr + found.stdout
+
+
+def test_a_folder_without_job_toml_is_no_job_folder(tmp_path: Path) -> None:
+    found = turnout("submit", str(tmp_path))
+    assert (found.returncode, found.stderr) == (
+        2,
+        f"turnout: {tmp_path} has no job.toml, so it is not a job folder\n",
+    )
