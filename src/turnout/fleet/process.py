@@ -31,6 +31,7 @@ from turnout.messages import EdgeRequest
 TICK_S = 0.01
 REPORT_INTERVAL_S = 1.0
 OTHER_FILES = 100  #: Open files beside connections: workers' pipes, models, libraries.
+REASON_SHOWN_CHARS = 60
 BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
 
@@ -252,7 +253,7 @@ def for_people(counters: FleetCounters) -> str:
     ):
         if book:
             most = max(book, key=lambda reason: book[reason])
-            parts.append(f"{sum(book.values())} {word} ({most})")
+            parts.append(f"{sum(book.values())} {word} ({most.partition(';')[0][:REASON_SHOWN_CHARS]})")
     parts.append(f"{counters.requests_per_s:.0f} requests/s, p99 {counters.latency_p99_ms:.0f} ms")
     line = " · ".join(parts)
     return f"{line}\nfleet: {counters.finished}" if counters.finished else line
