@@ -5,6 +5,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 from rich.console import Console
@@ -28,12 +29,12 @@ DEMO_FLEET = {
 }
 
 
-def demo(mode: str, devices: int, seed: int) -> int:
-    """Train the digits; ``mode`` is "buffered" or "sync"."""
-    from turnout.demo import job
+def demo(mode: Literal["buffered", "sync"], devices: int, seed: int) -> int:
+    """Train the digits."""
+    from turnout.demo.job import write_folder
 
     with tempfile.TemporaryDirectory(prefix="turnout-demo-") as temporary:
-        folder = job.write_folder(Path(temporary) / "job", mode, devices, seed)
+        folder = write_folder(Path(temporary) / "job", mode, devices)
         plan = Plan(
             title=f"turnout demo: {devices} devices learn to read digits ({mode})",
             folder=folder,

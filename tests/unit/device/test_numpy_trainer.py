@@ -121,3 +121,14 @@ def test_a_model_that_is_no_stack_of_layers_is_refused(shapes: dict[str, tuple[i
     model = {name: np.zeros(shape, dtype=np.float32) for name, shape in shapes.items()}
     with pytest.raises(ValueError, match=words):
         NumpyTrainer(EXAMPLES, LABELS).train(model, {})
+
+
+def test_steps_become_shorter_with_the_versions() -> None:
+    """With ``decay_versions = 4`` the step of version 4 is a half of the first, that of version 8 a third."""
+    trainer = NumpyTrainer(np.array([[0.0]], dtype=np.float32), np.array([0]))
+    config = {"learning_rate": 0.6, "decay_versions": 4}
+    steps = [
+        trainer.train(initial_model((1, 2)), {**config, "model_version": version}).delta["b1"][0]
+        for version in (0, 4, 8)
+    ]
+    assert steps == pytest.approx([0.3, 0.15, 0.1])
