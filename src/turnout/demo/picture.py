@@ -29,6 +29,7 @@ class Picture:
     by_version: dict[int, float] = field(default_factory=dict)  #: The metric of every version seen evaluated.
     events: deque[tuple[float, str]] = field(default_factory=lambda: deque(maxlen=EVENTS_KEPT))
     metric: str = ""
+    over: bool = False
     _counts: deque[tuple[float, int]] = field(default_factory=deque)
     _gateways: dict[int, GatewayCounters] = field(default_factory=dict)
     _requests: int = 0
@@ -52,6 +53,8 @@ class Picture:
         self.view = view
         if view.status is None or not view.status.metrics:
             return
+        for version in [version for version in self.by_version if version > view.status.metrics_version]:
+            del self.by_version[version]  # the job has lost them and trains them anew
         if not self.metric:
             names = view.status.metrics
             self.metric = "accuracy" if "accuracy" in names else next(iter(names))

@@ -125,6 +125,8 @@ class _Run:
             if server is not None:
                 await server.stop(SERVER_GRACE_S)
             self._children.close()
+            self._picture.over = True
+            self._screen.show(self._picture)
 
     async def _wait_healthy(self, client: ControlClient) -> None:
         """Until control answers and a gateway has reported to it."""

@@ -24,14 +24,13 @@ def panel(picture: Picture) -> RenderableType:
     table.add_column()
     for name, value in _rows(picture):
         table.add_row(name, value)
-    events = Text("\n").join(_event(at, line) for at, line in picture.events)
     parts: list[RenderableType] = [table]
     if picture.events:
-        parts += [Text(), Text("what happened", style="bold cyan"), events]
+        parts += [Text(), Text("what happened", style="bold cyan"), _events(picture)]
     return Panel(
         Group(*parts),
         title=f"[bold]{picture.title}[/bold]",
-        subtitle=f"{picture.elapsed_s:.0f} s · Ctrl-C ends it",
+        subtitle=f"{picture.elapsed_s:.0f} s · {'over' if picture.over else 'Ctrl-C ends it'}",
         border_style="cyan",
         padding=(1, 2),
     )
@@ -149,5 +148,10 @@ def _bar(value: float, whole: float, label: str) -> Text:
     return Text.assemble(("█" * filled, "cyan"), ("░" * (BAR_WIDTH - filled), "dim"), f" {label}")
 
 
-def _event(at_s: float, line: str) -> Text:
-    return Text.assemble((f"{at_s:6.1f} s  ", "dim"), line, overflow="fold")
+def _events(picture: Picture) -> Table:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim", justify="right", no_wrap=True)
+    table.add_column(overflow="fold")
+    for at_s, line in picture.events:
+        table.add_row(f"{at_s:.1f} s", Text(line))
+    return table

@@ -2,6 +2,7 @@
 
 import io
 
+import msgspec
 from rich.console import Console
 
 from turnout.control.store import JobState
@@ -88,6 +89,12 @@ def test_what_was_known_stays_while_control_is_restarted() -> None:
     assert made.view is not None
     assert made.view.status == STATUS
     assert made.elapsed_s == 13.0
+
+
+def test_versions_that_a_crash_took_back_are_not_drawn_any_more() -> None:
+    made = picture()
+    made.saw_job(view(msgspec.structs.replace(STATUS, metrics_version=3, metrics={"accuracy": 0.2})), now=113.0)
+    assert made.by_version == {3: 0.2}
 
 
 def test_words_of_processes_are_never_read_as_markup() -> None:
