@@ -1,0 +1,89 @@
+"""The docs are complete and do not lie about what a machine can check."""
+
+import re
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from turnout.cli import app
+from turnout.job.spec import JobSpec, RoundsTraining
+from turnout.messages import Status
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+JOB_PAGE = (ROOT / "docs" / "JOB_FOLDER.md").read_text()
+
+
+def toml_blocks() -> list[str]:
+    return re.findall(r"```toml\n(.*?)```", JOB_PAGE, re.DOTALL)
+
+
+def settings(struct: type[msgspec.Struct]) -> Iterator[str]:
+    """Every key that job.toml may hold below ``struct``."""
+    for field in msgspec.structs.fields(struct):
+        yield field.encode_name
+        for inner in _structs(field.type):
+            yield from settings(inner)
+
+
+def _structs(annotation: object) -> Iterator[type[msgspec.Struct]]:
+    if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct):
+        yield annotation
+    for inner in getattr(annotation, "__args__", ()):
+        yield from _structs(inner)
+
+
+@pytest.mark.parametrize("key", sorted(set(settings(JobSpec)) | set(settings(RoundsTraining))))
+def test_every_setting_of_a_job_is_on_its_page(key: str) -> None:
+    assert re.search(rf"(^|\W){key}( =|\W)", JOB_PAGE), key
+
+
+def test_the_example_of_a_job_is_valid_as_it_stands() -> None:
+    buffered, rounds = toml_blocks()
+    spec = msgspec.convert(tomllib.loads(buffered), JobSpec)
+    assert spec.name == "digits"
+    changed = {**tomllib.loads(buffered), **tomllib.loads(rounds)}
+    assert isinstance(msgspec.convert(changed, JobSpec).training, RoundsTraining)
+
+
+def test_the_example_of_a_job_names_the_defaults() -> None:
+    """So that a reader learns them; the settings of one's own (device, the norm's bound, stop rules) aside."""
+    spec = msgspec.convert(tomllib.loads(toml_blocks()[0]), JobSpec)
+    plain = msgspec.convert({"name": "digits", "stop": {"versions": 100, "time_s": 3600.0}}, JobSpec)
+    training = msgspec.structs.replace(spec.training, update_norm_max=None)
+    assert msgspec.structs.replace(spec, device={}, training=training) == plain
+
+
+@pytest.mark.parametrize("command", [name for name in app if not name.startswith("-")])
+def test_every_command_is_in_the_docs(command: str) -> None:
+    assert any(f"turnout {command}" in page.read_text() for page in PAGES), command
+
+
+@pytest.mark.parametrize("status", Status)
+def test_every_status_is_in_the_protocol(status: str) -> None:
+    assert f"`{status}`" in (ROOT / "docs" / "PROTOCOL.md").read_text()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+        if not target.startswith("http"):
+            assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_make_targets_that_are_named_exist(page: Path) -> None:
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    for block in re.findall(r"`([^`]+)`", page.read_text()):
+        named = re.match(r"make ([a-z]+)", block)
+        assert named is None or named[1] in targets, block
+
+
+def test_every_dependency_has_its_reason_beside_it() -> None:
+    lines = (ROOT / "pyproject.toml").read_text().splitlines()
+    dependencies = [line for line in lines if re.match(r'    "[a-z].*[><=].*"', line)]
+    assert len(dependencies) > 10
+    assert not [line for line in dependencies if "#" not in line]

@@ -1,0 +1,81 @@
+"""What a machine can see of how we write."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SRC = Path(__file__).parents[2] / "src" / "turnout"
+IMPURE = {"asyncio", "time", "socket", "threading", "uvloop", "sqlite3", "subprocess"}
+PURE = [
+    "messages.py",
+    "errors.py",
+    *("wire/edge_headers.py", "wire/edge_replies.py", "wire/edge_requests.py", "wire/edge_results.py"),
+    *("wire/tensors.py", "wire/frames.py"),
+    *("gateway/core.py", "gateway/routes.py", "gateway/admission.py", "gateway/framing.py", "gateway/ranges.py"),
+    *("dispatcher/table.py", "dispatcher/pending.py"),
+    *("job/core.py", "job/events.py", "job/answers.py", "job/rounds.py", "job/buffered.py", "job/workflow.py"),
+    *("job/leases.py", "job/places.py", "job/counted.py", "job/models.py", "job/selection.py", "job/pacing.py"),
+    *("job/evaluation.py", "job/tally.py", "job/status.py", "job/spec.py"),
+    *("aggregator/mean.py", "aggregator/codec.py", "aggregator/staleness.py", "aggregator/optimizer.py"),
+    *("device/session.py", "device/meanings.py", "fleet/core.py"),
+    *("supervisor/children.py", "sim/loop.py", "sim/checker.py", "sim/weather.py"),
+]
+FILE_LINES_MAX = 600
+FUNCTION_LINES_MAX = 60
+RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing"}
+
+
+def sources() -> list[Path]:
+    return sorted(SRC.rglob("*.py"))
+
+
+def imported(tree: ast.AST) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield node.module
+
+
+@pytest.mark.parametrize("name", PURE)
+def test_a_pure_module_touches_neither_clock_nor_socket(name: str) -> None:
+    tree = ast.parse((SRC / name).read_text())
+    assert not {module.split(".")[0] for module in imported(tree)} & IMPURE
+    assert not [node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+
+
+def test_no_format_that_runs_code_on_load_is_used() -> None:
+    for path in sources():
+        tree = ast.parse(path.read_text())
+        assert not {module.split(".")[0] for module in imported(tree)} & RUNS_CODE, path
+        calls = [
+            node.func.id for node in ast.walk(tree) if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        ]
+        assert not {"eval", "exec"} & set(calls), path
+        assert "allow_pickle=True" not in path.read_text(), path
+
+
+def test_files_and_functions_stay_small() -> None:
+    for path in sources():
+        text = path.read_text()
+        assert text.count("\n") <= FILE_LINES_MAX, path
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                lines = (node.end_lineno or 0) - node.lineno
+                assert lines <= FUNCTION_LINES_MAX, f"{path}: {node.name} has {lines} lines"
+
+
+def test_every_module_says_where_it_stands() -> None:
+    for path in sources():
+        if path.read_text().strip():
+            assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
+def test_messages_know_nothing_and_cores_know_no_shell() -> None:
+    assert not {m for m in imported(ast.parse((SRC / "messages.py").read_text())) if m.startswith("turnout")}
+    shells = ("turnout.gateway.http", "turnout.transport.unix", "turnout.job.process", "turnout.control", "turnout.cli")
+    for name in PURE:
+        modules = set(imported(ast.parse((SRC / name).read_text())))
+        assert not [module for module in modules if module.startswith(shells)], name
