@@ -199,7 +199,14 @@ def fleet(
         start_s=start_s,
         each_once=each_once,
     )
-    run_fleet(url, job, spec, trainer, FleetOptions(connections, workers, patience_s, json, lifeline_fd))
+    options = FleetOptions(
+        connections_max=connections,
+        workers=workers,
+        patience_s=patience_s,
+        json_lines=json,
+        lifeline_fd=lifeline_fd,
+    )
+    run_fleet(url, job, spec, trainer, options)
     return EXIT_DONE
 
 
