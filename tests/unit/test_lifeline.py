@@ -8,7 +8,6 @@ import pytest
 
 from turnout.lifeline import EXIT_ORPHANED
 
-
 CHILD = """
 import sys, threading
 from turnout.lifeline import watch
