@@ -33,18 +33,12 @@ def evaluate(model):
 
 
 class Run:
-    """A ``turnout run`` and what it printed."""
+    """A ``turnout run`` or ``turnout demo`` and what it printed."""
 
-    def __init__(self, folder: Path, versions: int) -> None:
-        job = job_folder(folder / "job", versions)
-        (job / "device.py").write_text(DEVICE_PY)
-        (job / "server.py").write_text(SERVER_PY)
-        self.model = folder / "model.safetensors"
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        """Started in ``folder``."""
         self.process = subprocess.Popen(
-            [*TURNOUT, "run", str(job), "--devices", "8", "--training-s", "0.1", "--out", str(self.model)],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            [*TURNOUT, *arguments], cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         self.lines: list[str] = []
         self._reader = threading.Thread(target=self._read, daemon=True)
@@ -73,14 +67,24 @@ class Run:
 
 @contextmanager
 def run(folder: Path, versions: int) -> Iterator[Run]:
+    """Run a tiny job and save its model; as ``started``."""
+    job = job_folder(folder / "job", versions)
+    (job / "device.py").write_text(DEVICE_PY)
+    (job / "server.py").write_text(SERVER_PY)
+    with started(folder, "run", "job", "--devices", "8", "--training-s", "0.1", "--out", "out/model") as running:
+        yield running
+
+
+@contextmanager
+def started(folder: Path, *arguments: str) -> Iterator[Run]:
     """A run that has counted its first results; at the end of the block none of its processes may be left."""
-    running = Run(folder, versions)
+    running = Run(folder, *arguments)
     try:
         running.wait_line("version [1-9]")
-        started = descendants(running.process.pid)
+        before = descendants(running.process.pid)
         yield running
         running.wait()
-        eventually("all have ended", lambda: not started & processes().keys())
+        eventually("all have ended", lambda: not before & processes().keys())
     finally:
         if running.process.poll() is None:
             running.process.kill()
@@ -94,8 +98,8 @@ def test_a_job_folder_is_trained_and_its_model_saved(tmp_path: Path) -> None:
     done, metric, saved = running.lines[-3:]
     assert re.fullmatch(r"done in \d+ s: version 8 \(.*\)", done)
     assert metric == "accuracy 8.0 %"
-    assert saved == f"the model is saved in {running.model}"
-    model, _ = read_safetensors(running.model.read_bytes())
+    assert saved == "the model is saved in out/model"
+    model, _ = read_safetensors((tmp_path / "out" / "model").read_bytes())
     assert model.tolist() == [8.0] * SIZE
 
 
@@ -116,7 +120,7 @@ def test_a_run_survives_the_death_of_a_process_and_says_so_once(tmp_path: Path, 
     said = [line for line in running.lines if re.search(rf"{name} \(pid {pid}\) was killed by SIGKILL", line)]
     assert len(said) == 1
     assert "starting it again in 0.2 s" in said[0]
-    assert running.model.exists()
+    assert (tmp_path / "out" / "model").exists()
 
 
 def test_a_run_whose_supervisor_is_killed_ends_with_the_reason_and_leaves_nothing(tmp_path: Path) -> None:
@@ -135,6 +139,14 @@ def test_ctrl_c_ends_all_and_says_so(tmp_path: Path) -> None:
         running.process.send_signal(signal.SIGINT)
         assert running.wait() == 130
     assert running.lines[-1].startswith("SIGINT: the fleet, the job, control and the gateways have ended")
+
+
+@pytest.mark.parametrize("mode", ["buffered", "sync"])
+def test_the_demo_learns_in_both_modes(tmp_path: Path, mode: str) -> None:
+    with started(tmp_path, "demo", "--mode", mode, "--devices", "60", "--seed", "3") as running:
+        running.wait_line(r"version \d+  accuracy [1-9]\d\.\d % \(trained centrally: 9\d\.\d %\)")
+        running.process.send_signal(signal.SIGINT)
+        assert running.wait() == 130
 
 
 def test_nothing_is_left_when_the_run_itself_is_killed(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ class LiveScreen:
         self._live.__exit__(kind, error, trace)
 
     def show(self, picture: Picture) -> None:
-        self._live.update(panel(picture), refresh=True)
+        self._live.update(panel(picture, self._live.console.height), refresh=True)
 
     def said(self, picture: Picture, line: str) -> None:
         self.show(picture)

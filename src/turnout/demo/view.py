@@ -1,6 +1,7 @@
 """Draws a picture: as a live panel for a terminal, as a line a second for anything else. Pure."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import pairwise
 
 from rich.console import Group, RenderableType
@@ -8,31 +9,46 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from turnout.demo.picture import Picture
+from turnout.demo.picture import EVENTS_KEPT, Picture
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 48
 BAR_WIDTH = 24
-STALENESS_SHOWN = 6  #: Rows of the histogram; what is staler is summed in the last.
-WARNINGS_SHOWN = 3
+ROOMY_HEIGHT = 34  #: A terminal of fewer lines gets the compact view, which fits into 24.
 
 
-def panel(picture: Picture) -> RenderableType:
-    """The whole view."""
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much is shown of what may be long."""
+
+    staleness: int  #: Rows of the histogram; what is staler is summed in one more.
+    warnings: int
+    events: int
+    padding: int  #: Empty lines around.
+
+
+ROOMY = Size(staleness=6, warnings=3, events=EVENTS_KEPT, padding=1)
+COMPACT = Size(staleness=2, warnings=1, events=3, padding=0)
+
+
+def panel(picture: Picture, height: int = ROOMY_HEIGHT) -> RenderableType:
+    """The whole view, for a terminal of ``height`` lines."""
+    size = ROOMY if height >= ROOMY_HEIGHT else COMPACT
     table = Table.grid(padding=(0, 2))
     table.add_column(style="bold cyan", no_wrap=True, min_width=9)
     table.add_column()
-    for name, value in _rows(picture):
+    for name, value in _rows(picture, size):
         table.add_row(name, value)
     parts: list[RenderableType] = [table]
     if picture.events:
-        parts += [Text(), Text("what happened", style="bold cyan"), _events(picture)]
+        parts += [Text()] * size.padding
+        parts += [Text("what happened", style="bold cyan"), _events(picture, size.events)]
     return Panel(
         Group(*parts),
-        title=f"[bold]{picture.title}[/bold]",
+        title=Text(picture.title, style="bold"),
         subtitle=f"{picture.elapsed_s:.0f} s · {'over' if picture.over else 'Ctrl-C ends it'}",
         border_style="cyan",
-        padding=(1, 2),
+        padding=(size.padding, 2),
     )
 
 
@@ -73,7 +89,7 @@ def _shrink(values: list[float], width: int) -> list[float]:
     return [sum(values[low:high]) / (high - low) for low, high in pairwise(edges)]
 
 
-def _rows(picture: Picture) -> Iterable[tuple[str, RenderableType]]:
+def _rows(picture: Picture, size: Size) -> Iterable[tuple[str, RenderableType]]:
     status = picture.view.status if picture.view else None
     if status is None:
         yield "job", Text("starting", style="dim")
@@ -88,9 +104,9 @@ def _rows(picture: Picture) -> Iterable[tuple[str, RenderableType]]:
     yield "results", f"{status.counted} counted · {status.duplicates} sent again · {_refused(status.refused)}"
     yield "buffer", _bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
     if status.staleness:
-        yield "staleness", _histogram(status.staleness)
+        yield "staleness", _histogram(status.staleness, size.staleness)
     yield "waits for", Text(status.waiting_for)
-    for warning in status.warnings[-WARNINGS_SHOWN:]:
+    for warning in status.warnings[-size.warnings :]:
         yield "warning", Text(warning, style="yellow")
 
 
@@ -132,13 +148,12 @@ def _refused(refused: dict[str, int]) -> str:
     return f"{sum(refused.values())} refused: {reasons}"
 
 
-def _histogram(staleness: dict[int, int]) -> Text:
+def _histogram(staleness: dict[int, int], rows_max: int) -> Text:
     """How many results were how many versions behind."""
-    shown = {versions: staleness.get(versions, 0) for versions in range(min(STALENESS_SHOWN, max(staleness) + 1))}
-    rest = sum(count for versions, count in staleness.items() if versions >= STALENESS_SHOWN)
-    rows = [(str(versions), count) for versions, count in shown.items()]
+    rows = [(str(versions), staleness.get(versions, 0)) for versions in range(min(rows_max, max(staleness) + 1))]
+    rest = sum(count for versions, count in staleness.items() if versions >= rows_max)
     if rest:
-        rows.append((f"{STALENESS_SHOWN}+", rest))
+        rows.append((f"{rows_max}+", rest))
     most = max(count for _, count in rows) or 1
     return Text("\n").join(Text.assemble(f"{name:>3} ", _bar(count, most, str(count))) for name, count in rows)
 
@@ -148,10 +163,10 @@ def _bar(value: float, whole: float, label: str) -> Text:
     return Text.assemble(("█" * filled, "cyan"), ("░" * (BAR_WIDTH - filled), "dim"), f" {label}")
 
 
-def _events(picture: Picture) -> Table:
+def _events(picture: Picture, shown: int) -> Table:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim", justify="right", no_wrap=True)
     table.add_column(overflow="fold")
-    for at_s, line in picture.events:
+    for at_s, line in list(picture.events)[-shown:]:
         table.add_row(f"{at_s:.1f} s", Text(line))
     return table

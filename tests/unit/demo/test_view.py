@@ -43,9 +43,9 @@ def picture() -> Picture:
     return made
 
 
-def drawn(shown: Picture) -> str:
-    console = Console(file=io.StringIO(), width=110, force_terminal=False)
-    console.print(panel(shown))
+def drawn(shown: Picture, width: int = 110, height: int = 50) -> str:
+    console = Console(file=io.StringIO(), width=width, force_terminal=False)
+    console.print(panel(shown, height))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -67,6 +67,17 @@ def test_the_panel_shows_what_a_person_watches() -> None:
         "11.0 s  gateway 0 (pid 7) was killed by SIGKILL",
     ):
         assert expected in text, text
+
+
+def test_a_small_terminal_gets_a_view_that_fits() -> None:
+    made = picture()
+    made.by_version.update({1: 0.1, 2: 0.2})
+    for number in range(8):
+        made.said(f"event {number}", now=112.0)
+    text = drawn(made, width=80, height=24)
+    assert len(text.splitlines()) <= 23
+    assert "event 7" in text
+    assert "2+" in text
 
 
 def test_before_the_job_answers_the_panel_says_that_it_starts() -> None:
@@ -100,7 +111,9 @@ def test_versions_that_a_crash_took_back_are_not_drawn_any_more() -> None:
 def test_words_of_processes_are_never_read_as_markup() -> None:
     made = picture()
     made.said("[bold]x[/nonsense]", now=112.0)
+    made.title = 'turnout run: "[/b]"'
     assert "[bold]x[/nonsense]" in drawn(made)
+    assert 'turnout run: "[/b]"' in drawn(made)
 
 
 def test_requests_per_second_survive_a_restarted_gateway() -> None:
