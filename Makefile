@@ -28,8 +28,8 @@ format: $(STAMPS)/lint  ## put imports in order and format
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
 
-bench: $(STAMPS)/base  ## measure requests per second and CPU per request; prints a table
-	@$(RUN)/python bench/http.py
+bench: $(STAMPS)/base  ## measure requests per second and CPU per request; writes docs/BENCHMARKS.md
+	@$(RUN)/python -m bench
 
 sim: $(STAMPS)/base  ## run one seed of the simulation (SEED=n)
 	@$(RUN)/python -m turnout.sim --seed $(SEED)

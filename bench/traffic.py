@@ -1,0 +1,56 @@
+"""What devices send, as the bytes of whole requests, and the words of a reply that show that it is the right one."""
+
+import numpy as np
+
+from turnout.messages import DeviceInfo, JobRequest, ModelSchema, ResultReport, TaskRequest, TensorSpec
+from turnout.wire.edge_requests import HttpRequest, encode_request
+from turnout.wire.edge_results import encode_result
+
+NUM_PARAMETERS = 1000
+SCHEMA = ModelSchema((TensorSpec("w", (NUM_PARAMETERS,)),))
+TASK_ID_CHARS = 98  #: About as long as those of a job, where none has to be right.
+
+OK = '"status":"OK"'
+RETRY = '"status":"RETRY"'
+COUNTED = '"counted":true'
+
+#: What the references answer: about as long as a reply of a gateway, and with every word that is looked for.
+STATIC_REPLY = {
+    "status": "OK",
+    "counted": True,
+    "job_id": "bench-0000000000000000",
+    "job_name": "bench",
+    "job_data": {"config": {"batch_size": 32, "epochs": 1, "learning_rate": 0.1, "text": "x" * 40}},
+}
+
+
+def device(number: int) -> DeviceInfo:
+    """A device; every number is another one."""
+    return DeviceInfo(f"device-{number:06d}", "bench", "1.0.0", "linux", "6.1")
+
+
+def job_requests(job_name: str, devices: int) -> list[bytes]:
+    """Which job is there for me?"""
+    return [_bytes(encode_request(JobRequest(device(i), job_name))) for i in range(devices)]
+
+
+def task_requests(job_id: str, devices: int) -> list[bytes]:
+    """What shall I do?"""
+    return [_bytes(encode_request(TaskRequest(device(i), job_id, accept=("safetensors",)))) for i in range(devices)]
+
+
+def result_requests(job_id: str, tasks: dict[int, str]) -> list[bytes]:
+    """What I have learned, from each device that has a task; ``tasks`` are their ids by the device's number."""
+    update = memoryview(np.linspace(-0.01, 0.01, NUM_PARAMETERS, dtype="<f4").tobytes())
+    return [
+        _bytes(encode_result(ResultReport(device(i), job_id, task_id, "train", update, 32.0, {"loss": 0.25}), SCHEMA))
+        for i, task_id in tasks.items()
+    ]
+
+
+def _bytes(request: HttpRequest) -> bytes:
+    headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
+    return (
+        f"{request.method} {request.target} HTTP/1.1\r\nHost: bench\r\n{headers}"
+        f"Content-Length: {len(request.body)}\r\n\r\n"
+    ).encode() + request.body
