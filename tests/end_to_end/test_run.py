@@ -138,7 +138,7 @@ def test_ctrl_c_ends_all_and_says_so(tmp_path: Path) -> None:
     with run(tmp_path, versions=1000) as running:
         running.process.send_signal(signal.SIGINT)
         assert running.wait() == 130
-    assert running.lines[-1].startswith("SIGINT: the fleet, the job, control and the gateways have ended")
+    assert running.lines[-1].startswith("Ctrl-C: the fleet, the job, control and the gateways have ended")
 
 
 @pytest.mark.parametrize("mode", ["buffered", "sync"])

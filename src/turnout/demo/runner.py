@@ -73,8 +73,8 @@ async def run(plan: Plan, screen: Screen) -> Outcome:
         task.cancel()
 
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number.name)
+    loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
+    loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     try:
         return await _Run(plan, screen).run()
     except asyncio.CancelledError:

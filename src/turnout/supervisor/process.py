@@ -259,8 +259,8 @@ async def _run(supervisor: Supervisor, lifeline_fd: int | None) -> None:
         say(f"{why}: ending gateways, then jobs, then control" if asked == 1 else f"{why} again: killing what is left")
         supervisor.stop()
 
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, stop, number.name)
+    loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
+    loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     if lifeline_fd is not None:
         grace_s = sum(policy.grace_s for policy in POLICIES.values()) + lifeline.GRACE_S
         lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, stop, "the parent has ended"), grace_s)
