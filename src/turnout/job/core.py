@@ -59,11 +59,13 @@ from turnout.messages import (
 )
 
 TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
-PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of that commit: commits take a tenth of the time at most.
+PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of its write, so that the disk is mostly free.
 PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
 HELD_MAX = 10_000  #: Requests held while a version closes; beyond it a device hears RETRY.
+HELD_BYTES_MAX = 256 * 2**20  #: Their updates, together: what gateways may have given up on must not fill the memory.
+LAST_COMMITS_MAX = 5  #: Failed commits after which a job that is to end does so without.
 WARNINGS_MAX = 20  #: The newest warnings are kept for people.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
 SOON_S = 1.0  #: The wait told to a device that meets a full hold or a job that only just starts.
@@ -111,6 +113,7 @@ class _Ending:
     aborted: bool
     reason: str
     diverged: bool = False  # the results in the buffer make no model
+    failed_commits: int = 0
     announced: bool = False
 
 
@@ -127,9 +130,11 @@ class JobCore:
     tally: Tally = field(default_factory=Tally)
     models: Models = field(default_factory=Models)
     warnings: list[str] = field(default_factory=list)
+    held_bytes_max: int = HELD_BYTES_MAX
     _staged: dict[int, list[Answer]] = field(default_factory=dict)  # task -> whom to tell when it is durable
     _held: deque[TaskAsked | Result] = field(default_factory=deque)
     _retired: list[BlobRef] = field(default_factory=list)
+    _held_bytes: int = 0
     _inflight: _InFlight | None = None
     _next_commit_at: float = 0.0
     _retry_at: float = 0.0  # no commit before this: the last one failed
@@ -162,9 +167,9 @@ class JobCore:
         due = [self._live.next_expiry()]
         if self._inflight is None and now < self._retry_at:
             due.append(self._retry_at)
-        elif self._inflight is None:  # else the end of the commit is the next occasion
+        elif self._inflight is None and self._ending is None:  # else the next occasion is an event
             due.append(self.parts.workflow.deadline())
-            due.append(self.rules.time_max_s if self._ending is None else None)
+            due.append(self.rules.time_max_s)
             if self._staged or self._must_reserve():
                 due.append(self._next_commit_at)
         return min((at for at in due if at is not None), default=None)
@@ -212,11 +217,11 @@ class JobCore:
     # --- tasks -------------------------------------------------------------------------------------------------
 
     def _assign(self, event: TaskAsked, now: float) -> list[Effect]:
-        self.parts.pacing.arrived(now)
         if self._ending is not None:
             return [Answer(event.ticket, answers.no_more_tasks(self.rules.job_id, self._ending.reason))]
         if self._holding():
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
+        self.parts.pacing.arrived(now)
         device = device_hash(event.request.device.device_id)
         open_places = self.parts.workflow.places(self.parts.aggregator.count)
         lease = self.parts.places.ask(device, self.version, open_places, self.counted, now, self.parts.rng)
@@ -235,7 +240,8 @@ class JobCore:
     def _select(self, event: SelectionAsked) -> Effect:
         """Whoever asks may be selected while places are free: a job of check-ins names nobody."""
         free = self._ending is None and self.parts.workflow.places(self.parts.aggregator.count) > len(self._live)
-        selection = {"*": self.version + 1} if free else {}
+        newest = self.models.newest()
+        selection = {"*": newest[0] + 1} if free and newest else {}
         return Answer(event.ticket, SelectionResponse(Status.OK, self.rules.job_id, selection=selection))
 
     # --- results -----------------------------------------------------------------------------------------------
@@ -250,9 +256,11 @@ class JobCore:
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(report, duplicate=True)))
         if self._holding():
             return self._hold(event, answers.not_saved(report.task_id, SOON_S))
-        self.parts.places.reported(lease, now)
+        held_place = self.parts.places.reported(lease, now)
         self._retire({lease.version})
         refusal = self._too_late(lease) or self._stage(event, lease)
+        if refusal is None and not held_place:
+            self.parts.places.lease_time.observe(now - lease.granted_at)
         if refusal is not None:
             self.parts.places.refuse(lease)
             return [self._refuse(event.ticket, report, refusal)]
@@ -317,7 +325,7 @@ class JobCore:
         if self._counted_already(lease):
             self.tally.duplicates += 1
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(event.offer, duplicate=True)))
-        late = self._too_late(lease)
+        late = None if self._holding() else self._too_late(lease)  # while holding, our version may not come to be
         if late is not None:
             return [self._refuse(event.ticket, event.offer, late)]
         return [Answer(event.ticket, answers.send_it(event.offer))]
@@ -326,21 +334,26 @@ class JobCore:
 
     def _holding(self) -> bool:
         """Whether what comes in belongs to a version that is not durable yet: from a full buffer to its commit."""
-        return not self.models.has(self.version) or self.parts.aggregator.count >= self.parts.workflow.goal
+        if self.ended:
+            return False
+        full = self.parts.aggregator.count >= self.parts.workflow.goal
+        return not self.models.has(self.version) or (full and self._ending is None)
 
     def _hold(self, event: TaskAsked | Result, otherwise: TaskResponse | ResultResponse) -> list[Effect]:
-        if len(self._held) >= HELD_MAX:
+        size = _update_bytes(event)
+        if len(self._held) >= HELD_MAX or self._held_bytes + size > self.held_bytes_max:
             return [Answer(event.ticket, otherwise)]
         self._held.append(event)
+        self._held_bytes += size
         return []
 
     def _release(self, now: float) -> list[Effect]:
-        """Handle what was held, in its order; what must still wait is held again."""
+        """Handle what was held, in its order, until a buffer is full again."""
         effects: list[Effect] = []
-        held, self._held = self._held, deque()
-        for event in held:
+        while self._held and not self._holding():
+            event = self._held.popleft()
+            self._held_bytes -= _update_bytes(event)
             effects += self._react(event, now)
-            effects += self._advance(now)
         return effects
 
     # --- commits -----------------------------------------------------------------------------------------------
@@ -350,6 +363,8 @@ class JobCore:
         if self._inflight is not None or now < self._retry_at:
             return []
         self._retry_at = 0.0
+        if self._ending is not None and self._ending.failed_commits >= LAST_COMMITS_MAX:
+            return self._give_up(now)
         if not self.models.has(self.version):  # the first commit of this process failed: try again
             return [self._commit(now)]
         if self._ending is not None:
@@ -462,6 +477,8 @@ class JobCore:
             return self._committed(Committed(event.commit, 0.0, event.blob), now)
         self._inflight = None
         self._warn(f"a commit failed, nothing was lost or counted: {event.reason}")
+        if self._ending is not None:
+            self._ending.failed_commits += 1
         self._retired += inflight.retired
         unsaved = [*inflight.staged.values(), *self._staged.values()]
         self._staged = {}
@@ -509,14 +526,26 @@ class JobCore:
         assert self._ending is not None
         if self._ending.announced:
             return []
+        effects = self._release(now)
         if self._staged and self._ending.diverged:
-            return [self._commit(now)]
+            return [*effects, self._commit(now)]
         if self.parts.aggregator.count and not self._ending.diverged:
-            return self._close(now)
-        if self.parts.evaluation.running or self._held:
+            return effects + self._close(now)
+        if self.parts.evaluation.running:
+            return effects
+        self._ending.announced = True
+        return [*effects, Finish(self._ending.aborted, self._ending.reason)]
+
+    def _give_up(self, now: float) -> list[Effect]:
+        """The disk does not take the last version: end without it, and say so."""
+        assert self._ending is not None
+        if self._ending.announced:
             return []
         self._ending.announced = True
-        return [Finish(self._ending.aborted, self._ending.reason)]
+        left = self.parts.aggregator.count
+        reason = f"{self._ending.reason}; the disk failed, so {left} counted results are in no version of the model"
+        self._ending.reason = reason
+        return [*self._release(now), Finish(True, reason)]
 
     def _warn(self, text: str) -> None:
         self.warnings = [*self.warnings, text][-WARNINGS_MAX:]
@@ -529,3 +558,7 @@ class JobCore:
     def ending(self) -> str:
         """Why the job ends or ended; empty while it goes on."""
         return self._ending.reason if self._ending else ""
+
+
+def _update_bytes(event: TaskAsked | Result) -> int:
+    return event.report.update.nbytes if isinstance(event, Result) else 0

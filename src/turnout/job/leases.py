@@ -11,15 +11,16 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from binascii import Error as Base64Error
 from collections import Counter, deque
 from collections.abc import Iterable
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 
 import msgspec
 
 DEVICE_HASH_BYTES = 16
 SEAL_BYTES = 16  #: HMAC-SHA256 cut to 128 bits (RFC 2104 section 5 allows half of the hash): forging costs 2^127 tries.
 FORMAT = 1
+HEAP_SLACK = 64  #: The heap of expiries is made anew when more than half of it, and this many, are of ended leases.
 
-_LAYOUT = struct.Struct(">B8sIQ16sfdd")
+_LAYOUT = struct.Struct(">B8sIQ16sddd")
 TASK_ID_CHARS = (_LAYOUT.size + SEAL_BYTES) * 4 // 3 + 1
 
 
@@ -112,6 +113,9 @@ class LiveLeases:
         self._by_device[lease.device] = lease
         self._of_version[lease.version] += 1
         heappush(self._expiry, (lease.expires_at, lease.task, lease.device))
+        if len(self._expiry) > 2 * len(self._by_device) + HEAP_SLACK:
+            self._expiry = [(each.expires_at, each.task, each.device) for each in self._by_device.values()]
+            heapify(self._expiry)
 
     def end(self, device: bytes, task: int) -> bool:
         """Free the place of ``task`` if it still has one."""

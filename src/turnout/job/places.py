@@ -10,6 +10,7 @@ from turnout.job.leases import Lease, LeaseTime, LiveLeases
 from turnout.job.selection import CheckIn
 
 RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; the oldest beyond it may come early.
+TAKEN_MAX = 1_000_000  #: Devices that may have a task of one version; beyond it nobody new gets one until the next.
 SPENT = -1  #: Instead of a task number: this device's task of the version was refused, it gets no other.
 
 
@@ -49,6 +50,8 @@ class Places:
         if not drawn:
             return "no place is free" if free <= 0 else "others were chosen this time"
         if task is None:
+            if len(self._taken) >= TAKEN_MAX:
+                return "too many devices have had a task of this model version"
             if self.next_task >= self.reserved_until:
                 return "task numbers are being reserved"
             task = self._number()
@@ -74,10 +77,16 @@ class Places:
         while len(self._recent) > RECENT_MAX or next(iter(self._recent.values())) <= now:
             self._recent.popitem(last=False)
 
-    def reported(self, lease: Lease, now: float) -> None:
-        """A result of ``lease`` is here: its place is free, and how long it took is known."""
-        self.lease_time.observe(now - lease.granted_at)
-        self.live.end(lease.device, lease.task)
+    def reported(self, lease: Lease, now: float) -> bool:
+        """A result of ``lease`` is here: its place is free. Returns whether it still held one.
+
+        How long it took is learned once a lease, whatever the result is worth: a device that sends rubbish again and
+        again must not set everybody's lease time.
+        """
+        held = self.live.end(lease.device, lease.task)
+        if held:
+            self.lease_time.observe(now - lease.granted_at)
+        return held
 
     def refuse(self, lease: Lease) -> None:
         """Its result was refused: the device gets no second try in this version."""

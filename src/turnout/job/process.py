@@ -18,6 +18,8 @@ from pathlib import Path
 from random import Random
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from turnout.errors import TurnoutError
 from turnout.job.blobs import BlobStore
@@ -66,6 +68,7 @@ EXIT_ABORTED = 3
 EXIT_STOPPED = 143  #: Asked to end by SIGTERM, or because the supervisor is gone; the job is not over.
 EVALUATION_TIMEOUT_S = 300.0
 FINAL = "final.json"
+COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in it.
 
 logger = logging.getLogger("turnout.job")
 
@@ -105,7 +108,7 @@ class JobProcess:
         self._tick: asyncio.TimerHandle | None = None
         self._tick_at = 0.0  # by the loop's clock; uvloop's handles do not tell
         self._tasks: set[asyncio.Task[None]] = set()
-        self._blob: tuple[int, BlobRef] | None = None  # of the newest version that was written
+        self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
         self._progress = ProgressFile(blobs.folder.parent, generation)
         self._lost_work(self._progress.before, journal)
 
@@ -244,20 +247,20 @@ class JobProcess:
 
     def _write(self, snapshot: Snapshot) -> BlobRef:
         """In a thread: the model's blob first, so that a committed version always has one."""
-        if self._blob is None or self._blob[0] != snapshot.version:
-            self._blob = (snapshot.version, self._blobs.put(to_safetensors(snapshot.model, self.schema)))
+        if self._blob is None or self._blob[0] is not snapshot.model:
+            self._blob = (snapshot.model, self._blobs.put(to_safetensors(snapshot.model, self.schema)))
         self._journal.commit(snapshot)
         return self._blob[1]
 
     def _written(self, snapshot: Snapshot) -> BlobRef:
         assert self._blob is not None
-        assert self._blob[0] == snapshot.version
+        assert self._blob[0] is snapshot.model
         return self._blob[1]
 
     async def _evaluate(self, wanted: Evaluate) -> Event:
         assert self._hooks is not None, "the core only asks when there is a hook"
         try:
-            data = to_safetensors(wanted.model, self.schema)
+            data = await asyncio.to_thread(to_safetensors, wanted.model, self.schema)
             metrics = await self._hooks.run(data, EVALUATION_TIMEOUT_S)
         except WorkerFailed as error:
             logger.warning("evaluating version %d failed: %s", wanted.version, error)
@@ -267,7 +270,8 @@ class JobProcess:
     def _finish(self, effect: Finish) -> None:
         final = self._blobs.folder.parent / FINAL
         unfinished = final.with_suffix(".unfinished")
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(self.status())))
+        final_status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)
+        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(final_status)))
         unfinished.replace(final)
         self.exit_code = EXIT_ABORTED if effect.aborted else EXIT_COMPLETED
         self.ended.set()

@@ -3,8 +3,9 @@
 import numpy as np
 
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
+from turnout.aggregator.mean import MeanAggregator
 from turnout.job.buffered import Buffered
-from turnout.job.core import TASK_BLOCK
+from turnout.job.core import LAST_COMMITS_MAX, TASK_BLOCK
 from turnout.job.events import Answer, Commit, Evaluate, Evaluated, Finish, Publish, Retract, Stop, Tick
 from turnout.job.rounds import Rounds
 from turnout.messages import Status, TaskResponse
@@ -508,14 +509,124 @@ def test_only_the_newest_version_waits_for_a_running_evaluation() -> None:
 
 def test_a_job_whose_model_would_not_be_finite_is_aborted_with_its_last_good_model() -> None:
     job = new_job(lambda: buffered(goal=1))
-    huge = np.finfo(np.float32).max / 200
-    for index in range(300):
-        job.report(f"device-{index}", job.ask(f"device-{index}"), (float(huge), 0.0))
-        job.settle()
-        if job.core.ended:
-            break
+    diverge(job)
+    job.settle()
     last = job.effects[-1]
     assert isinstance(last, Finish)
     assert last.aborted
     assert "training diverges" in last.reason
     assert np.isfinite(job.core.model).all()
+
+
+def diverge(job: Job) -> None:
+    """Report huge updates until the next version would not be finite; its last commit is then under way."""
+    huge = float(np.finfo(np.float32).max / 200)
+    for index in range(300):
+        job.report(f"device-{index}", job.ask(f"device-{index}"), (huge, 0.0))
+        if job.core.ending:
+            return
+        job.settle()
+    raise AssertionError("300 steps of a two-hundredth of the largest float must leave its range")
+
+
+def test_a_result_that_comes_during_the_last_commit_of_a_diverged_job_does_not_keep_it_from_ending() -> None:
+    job = new_job(lambda: buffered(goal=1))
+    spare = job.ask("spare")
+    diverge(job)
+    late = job.report("spare", spare)
+    job.settle()
+    assert job.core.ended
+    told = late()
+    assert told is not None
+    assert told.status is Status.NO_TASK
+
+
+def test_an_ending_job_does_not_ask_for_ticks_that_do_nothing() -> None:
+    """Its last evaluation takes longer than the deadline of a round."""
+    job = new_job(lambda: Rounds(1, over_selection=1.0, deadline_s=30.0, quorum=1.0, extensions_max=0), versions_max=1)
+    job.core.parts.evaluation.every = 1
+    job.report("a", job.ask("a"))
+    job.commit()
+    job.now = 100.0
+    job.happens(Tick())
+    assert job.core.state == "CLOSING"
+    assert job.core.next_tick(job.now) is None
+
+
+def test_a_weight_cap_that_single_precision_cannot_say_is_kept_exactly() -> None:
+    job = new_job(buffered, aggregator=MeanAggregator(2, weight_max=100.3))
+    job.core.parts.places.weight_max = 100.3
+    answer = job.report("a", job.ask("a"), examples=1e9)
+    job.commit()
+    told = answer()
+    assert told is not None
+    assert told.counted
+    assert job.core.parts.aggregator.total_weight == 100.3
+
+
+def test_a_device_that_sends_rubbish_again_and_again_does_not_set_the_lease_time() -> None:
+    job = new_job(lambda: buffered(goal=1000))
+    task = job.ask("rude")
+    job.now = 500.0
+    for _ in range(300):
+        job.report("rude", task, (float("nan"), 0.0))
+    assert len(job.core.parts.places.lease_time.durations()) <= 1
+    assert job.core.parts.places.lease_time.lease_s == LEASE_S
+
+
+def test_a_late_result_that_counts_tells_how_long_it_took() -> None:
+    job = new_job(buffered)
+    task = job.ask("slow")
+    job.now = 500.0
+    job.happens(Tick())
+    job.report("slow", task)
+    assert job.core.parts.places.lease_time.durations() == (500.02,)
+
+
+def test_an_offer_during_the_commit_of_a_version_is_not_judged_by_that_version() -> None:
+    job = new_job(lambda: Rounds(goal=1, over_selection=2.0, deadline_s=30.0, quorum=1.0, extensions_max=1))
+    slow = job.ask("slow")
+    job.report("fast", job.ask("fast"))
+    told = job.offer("slow", slow.task_id or "")
+    assert told is not None
+    assert told.status is Status.OK, "version 1 may not come to be"
+    job.commit()
+    told = job.offer("slow", slow.task_id or "")
+    assert told is not None
+    assert told.status is Status.NO_TASK
+
+
+def test_results_held_beyond_the_bound_in_bytes_are_to_be_sent_again(job: Job) -> None:
+    job.core.held_bytes_max = 8
+    tasks = {device: job.ask(device) for device in "abcd"}
+    job.report("a", tasks["a"])
+    job.report("b", tasks["b"])
+    held, beyond = job.report("c", tasks["c"]), job.report("d", tasks["d"])
+    assert held() is None
+    told = beyond()
+    assert told is not None
+    assert (told.status, told.counted) == (Status.RETRY, False)
+    job.settle()
+    job.now += 1.0
+    job.happens(Tick())
+    job.settle()
+    told = held()
+    assert told is not None
+    assert told.counted
+
+
+def test_a_stopped_job_whose_disk_fails_ends_all_the_same_and_says_what_is_missing() -> None:
+    job = new_job(buffered)
+    job.report("a", job.ask("a"))
+    job.commit()
+    job.happens(Stop("enough"))
+    for _ in range(LAST_COMMITS_MAX):
+        job.fail_commit()
+        due = job.core.next_tick(job.now)
+        assert due is not None
+        job.now = due
+        job.happens(Tick())
+    last = job.effects[-1]
+    assert isinstance(last, Finish)
+    assert last.aborted
+    assert last.reason == "enough; the disk failed, so 1 counted results are in no version of the model"

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from turnout.control.store import JobState
 from turnout.job.blobs import BlobStore
 from turnout.job.folder import load_job_folder
 from turnout.job.journal import MemoryJournal, Snapshot
@@ -65,13 +66,16 @@ class Answer:
 
 
 class FailsOnce(MemoryJournal):
-    """A journal whose second commit meets a full disk."""
+    """A journal whose disk is full once, after the first commit: for any commit, or for one that closes a version."""
 
-    failed = False
+    def __init__(self, closing: bool = False) -> None:
+        super().__init__()
+        self._closing = closing
+        self._failed = False
 
     def commit(self, snapshot: Snapshot) -> None:
-        if snapshot.commit == 2 and not self.failed:
-            self.failed = True
+        if snapshot.commit > 1 and not self._failed and (snapshot.version == 1 or not self._closing):
+            self._failed = True
             raise OSError(28, "No space left on device")
         super().commit(snapshot)
 
@@ -137,7 +141,7 @@ async def test_results_make_versions_until_the_job_is_completed(process: JobProc
     await asyncio.wait_for(process.ended.wait(), 5)
     assert process.exit_code == EXIT_COMPLETED
     final = msgspec.json.decode((tmp_path / "data" / FINAL).read_bytes(), type=JobStatus)
-    assert (final.state, final.version, final.counted) == ("CLOSED", 2, 4)
+    assert (final.state, final.version, final.counted) == (JobState.COMPLETED, 2, 4), "what control reads"
     blob = (tmp_path / "data" / "blobs" / f"{final.model_sha256}.safetensors").read_bytes()
     assert from_safetensors(blob, process.schema).tolist() == [3.0, 3.0, 3.0]
 
@@ -158,7 +162,8 @@ async def test_a_person_stops_the_job_and_the_reason_is_kept(process: JobProcess
     hand_over(process, Topic.STOP, memoryview(b"wrong data"), Answer())
     await asyncio.wait_for(process.ended.wait(), 5)
     assert process.exit_code == EXIT_ABORTED
-    assert b"wrong data" in (tmp_path / "data" / FINAL).read_bytes()
+    final = msgspec.json.decode((tmp_path / "data" / FINAL).read_bytes(), type=JobStatus)
+    assert (final.state, final.finished) == (JobState.ABORTED, "wrong data")
 
 
 async def test_the_selection_is_open_while_places_are_free(process: JobProcess) -> None:
@@ -232,4 +237,20 @@ async def test_an_evaluation_that_fails_is_a_warning(tmp_path: Path) -> None:
     await asyncio.wait_for(process.ended.wait(), 30)
     assert any("no data" in warning for warning in process.status().warnings)
     assert process.exit_code == EXIT_COMPLETED
+    await process.close()
+
+
+async def test_the_blob_of_a_version_whose_commit_failed_is_not_taken_for_the_next_try(tmp_path: Path) -> None:
+    process = make_process(write_folder(tmp_path / "folder"), FailsOnce(closing=True))
+    process.start()
+    tasks = {device: await ask_task(process, device) for device in "abcd"}
+    await report(process, "a", tasks["a"], 1.0)
+    lost = await report(process, "b", tasks["b"], 1.0)
+    assert lost.status is Status.RETRY, "its commit would have closed the version"
+    assert (await report(process, "c", tasks["c"], 5.0)).counted
+    task = await ask_task(process, "e")
+    assert task.task_data is not None
+    assert task.task_data.meta["model_version"] == 1
+    blob = (tmp_path / "data" / "blobs" / f"{task.task_data.sha256}.safetensors").read_bytes()
+    assert from_safetensors(blob, process.schema).tolist() == [3.0, 3.0, 3.0]
     await process.close()
