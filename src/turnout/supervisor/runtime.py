@@ -16,6 +16,7 @@ from turnout.errors import TurnoutError
 SOCKET_PATH_MAX = 103  #: Bytes of a Unix socket's path that every system takes (104 with the final zero on macOS).
 SOCKET_NAME_MAX = 50  #: Longest name of a socket in the folder, with its slash: "/job-" + id.
 BACKLOG = 4096  #: Connections that wait to be accepted; the system lowers it to its own bound.
+PRUNE_AGE_S = 60.0
 BIND_PATIENCE_S = 2.0  #: Processes of a killed server may hold its port for this long after it.
 
 
@@ -86,7 +87,9 @@ def take(port: int, root: Path | None = None) -> Runtime:
 
     Raises PortInUse when it runs already.
     """
-    folder = _private(root or _root()) / str(port)
+    root = _private(root or _root())
+    folder = root / str(port)
+    _prune(root)
     while True:
         _private(folder)
         try:
@@ -103,6 +106,19 @@ def take(port: int, root: Path | None = None) -> Runtime:
         if left.name != "lock":
             left.unlink()
     return Runtime(folder, fd)
+
+
+def _prune(root: Path) -> None:
+    """Remove what servers that were killed left behind: folders that are not new and that nobody has locked."""
+    for folder in root.iterdir():
+        try:
+            if time.time() - folder.stat().st_mtime < PRUNE_AGE_S:
+                continue  # perhaps just made by a server that is about to lock it
+            fd = _lock(folder / "lock")
+        except (_Locked, OSError):
+            continue
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(fd)
 
 
 def take_data(folder: Path) -> int:

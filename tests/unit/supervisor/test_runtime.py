@@ -47,6 +47,19 @@ def test_what_a_killed_server_left_in_the_folder_is_removed(root: Path) -> None:
     taken.release()
 
 
+def test_old_folders_of_killed_servers_are_removed_but_not_those_of_living_ones(root: Path) -> None:
+    living = runtime.take(8710, root)
+    killed, new = root / "8720", root / "8730"
+    for folder in (killed, new):
+        folder.mkdir(mode=0o700)
+        (folder / "lock").touch()
+    for folder in (killed, living.folder):
+        os.utime(folder, (0, 0))
+    runtime.take(8740, root).release()
+    assert sorted(path.name for path in root.iterdir()) == ["8710", "8730"]
+    living.release()
+
+
 def test_a_folder_that_others_can_enter_is_refused(root: Path) -> None:
     root.mkdir(mode=0o755)
     with pytest.raises(TurnoutError, match=r"must be a folder that only you can open \(mode 0700\)"):
