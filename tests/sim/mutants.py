@@ -7,12 +7,14 @@ import numpy as np
 
 from turnout.aggregator.mean import MeanAggregator
 from turnout.dispatcher.service import EdgeTaskDispatcher
+from turnout.job import answers
 from turnout.job.answers import Refused
 from turnout.job.core import TASK_BLOCK, JobCore
 from turnout.job.counted import CountedTasks
-from turnout.job.events import Answer, CommitFailed, Committed, Effect, Result
+from turnout.job.events import Answer, CommitFailed, Committed, Effect, Evaluated, Result, ResultOffered
 from turnout.job.journal import BlobRef, Snapshot
 from turnout.job.leases import Lease
+from turnout.job.models import Models
 from turnout.job.places import Places
 from turnout.messages import ResultResponse, Status
 from turnout.sim.world import Builders
@@ -71,6 +73,10 @@ class PublishesBeforeCommit(JobCore):
         effects = super()._close(now)
         self.models.publish(self.version, SOME_BLOB)
         return effects
+
+    def _committed(self, event: Committed, now: float) -> list[Effect]:
+        self.models = Models({v: blob for v, blob in self.models.all() if v != self.version})
+        return super()._committed(event, now)
 
 
 class SavesSumWithoutBitmaps(JobCore):
@@ -149,6 +155,41 @@ class SaysOkForLostJobs(EdgeTaskDispatcher):
             super()._retry(held, wait_s, message)
 
 
+class TakesOffersForResults(JobCore):
+    """Says counted to a gateway that only asks whether it shall read a result."""
+
+    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
+        return [Answer(event.ticket, answers.counted(event.offer, duplicate=False))]
+
+
+class JudgesOffersByTheNextVersion(JobCore):
+    """While a version is being committed, offers are judged as if it were there already."""
+
+    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
+        lease = self._lease_of(event.offer)
+        if not isinstance(lease, Refused) and not self._counted_already(lease):
+            late = self._too_late(lease)
+            if late is not None:
+                return [self._refuse(event.ticket, event.offer, late)]
+        return super()._judge_offer(event)
+
+
+class NeverGivesUp(EdgeTaskDispatcher):
+    """A request waits for its job as long as that takes."""
+
+    def tick(self, now: float) -> None:
+        pass
+
+
+class ForgetsToEnd(JobCore):
+    """Announces no end while an evaluation is running, nor after it."""
+
+    def _evaluated(self, event: Evaluated) -> list[Effect]:
+        effects = super()._evaluated(event)
+        self.parts.evaluation.running = self._ending is not None or self.parts.evaluation.running
+        return effects
+
+
 MUTANTS = {
     "counts by device instead of by task": Builders(core=CountsByDevice),
     "forgets that leases expire": Builders(places=ForgetsExpiry),
@@ -164,5 +205,9 @@ MUTANTS = {
     "adds more results to a version than its goal": Builders(core=AddsBeyondTheGoal),
     "counts results that are too stale": Builders(core=CountsTheTooStale),
     "does not empty the buffer when it closes a version": Builders(aggregator=NeverEmpties),
+    "takes an offer of a result for the result": Builders(core=TakesOffersForResults),
+    "judges offers by a version that is not durable": Builders(core=JudgesOffersByTheNextVersion),
+    "never gives up on a job that hangs": Builders(dispatcher=NeverGivesUp),
+    "never announces its end": Builders(core=ForgetsToEnd),
     "says OK for a result that no job has seen": Builders(dispatcher=SaysOkForLostJobs),
 }

@@ -17,12 +17,16 @@ from turnout.job.events import (
     CommitFailed,
     Committed,
     Effect,
+    Evaluate,
+    Evaluated,
     Event,
+    Finish,
     Publish,
     Result,
     ResultOffered,
     Resumed,
     SelectionAsked,
+    Stop,
     TaskAsked,
     Tick,
 )
@@ -36,6 +40,7 @@ from turnout.messages import (
     ResultResponse,
     RunningJob,
     SelectionRequest,
+    Status,
     TableSnapshot,
     TaskRequest,
     TaskResponse,
@@ -51,6 +56,7 @@ from turnout.transport.base import JobHandler, Reply
 JOB = RunningJob("job-1", "sums", {"edge_method": "numpy"}, address="sim", blobs="sim")
 REPLY_TIMEOUT_S = 12.0  #: A device gives up on a request after this.
 DISPATCHER_TICK_S = 0.25
+EVALUATION_S = 5.0  #: Mean; longer than many a version.
 
 
 class SimJob:
@@ -71,6 +77,8 @@ class SimJob:
         self.make_core = make_core
         self.core: JobCore | None = None
         self.published = 0
+        self.finished = False
+        self.hangs_until = 0.0
         size = make_core().model.size
         self.schema = ModelSchema((TensorSpec("x", (size,)),))
         self._epoch = 0.0
@@ -84,6 +92,7 @@ class SimJob:
 
     def start(self) -> None:
         self.generation += 1
+        self.finished = False
         snapshot = self.journal.load()
         self._epoch = self.loop.now - (snapshot.job_time if snapshot else 0.0)
         self.core = self.make_core()
@@ -136,14 +145,18 @@ class SimJob:
                     self._commit(effect.snapshot)
                 case Publish():
                     self.published = effect.version
+                case Evaluate():
+                    self._evaluate(effect.version)
+                case Finish():
+                    self.finished = True
         self._schedule_tick()
 
     def _answer(self, effect: Answer) -> None:
         reply, request = self._waiting.pop(effect.ticket)
         response = effect.response
         device = index_of(request.device.device_id)
-        if isinstance(response, ResultResponse) and isinstance(request, ResultReport):
-            self.checker.answered(device, request, response)
+        if isinstance(response, ResultResponse) and isinstance(request, ResultReport | ResultOffer):
+            self.checker.answered(request, response)
         elif isinstance(response, TaskResponse) and response.task_id is not None:
             self.checker.task_given(device, response)
         reply(msgspec.msgpack.encode(response))
@@ -182,6 +195,26 @@ class SimJob:
         else:
             self.feed(Committed(snapshot.commit, took_s, blob))
 
+    def _evaluate(self, version: int) -> None:
+        generation = self.generation
+        metrics = {"accuracy": 1.0} if self.rng.random() < 0.8 else None
+
+        def done() -> None:
+            if self.core is not None and generation == self.generation:
+                self.checker.seen["evaluations"] += 1
+                self.feed(Evaluated(version, metrics, "simulated"))
+
+        self.loop.after(self.rng.expovariate(1 / EVALUATION_S), done)
+
+    def hang(self) -> None:
+        if self.core is not None:
+            self.checker.seen["hangs"] += 1
+            self.hangs_until = self.loop.now + self.weather.hangs_for_s
+
+    def stop(self) -> None:
+        if self.core is not None:
+            self.feed(Stop("a person says so"))
+
     def resume(self) -> None:
         if self.core is not None:
             self.feed(Resumed())
@@ -195,8 +228,12 @@ class _Visit:
     generation: int
 
     def received(self, topic: Topic, payload: memoryview, reply: Reply) -> None:
-        if self.job.core is not None and self.job.generation == self.generation:
-            self.job.received(topic, payload, reply)
+        if self.job.core is None or self.job.generation != self.generation:
+            return
+        if self.job.hangs_until > self.job.loop.now:
+            self.job.loop.at(self.job.hangs_until, lambda: self.received(topic, payload, reply))
+            return
+        self.job.received(topic, payload, reply)
 
 
 class SimGateway:
@@ -246,7 +283,24 @@ class SimGateway:
             if self._connections.pop(exchange, None) is not None:
                 answer(response)
 
-        self._dispatcher.submit(request, answered)
+        self._submit(request, answered)
+
+    def _submit(self, request: EdgeRequest, answered: Callable[[EdgeResponse], None]) -> None:
+        """As a gateway does: of a large result it asks the job first, and reads on only if it is wanted."""
+        assert self._dispatcher is not None
+        if not isinstance(request, ResultReport) or self.rng.random() >= self.weather.asks_first:
+            self._dispatcher.submit(request, answered)
+            return
+        dispatcher = self._dispatcher
+
+        def judged(response: EdgeResponse) -> None:
+            assert isinstance(response, ResultResponse)
+            if response.status is Status.OK and not response.counted:
+                dispatcher.submit(request, answered)
+            else:
+                answered(response)
+
+        dispatcher.submit(ResultOffer(request.device, request.job_id, request.task_id), judged)
 
     def _tick(self, starts: int) -> None:
         if self._dispatcher is not None and starts == self._starts:
@@ -295,16 +349,22 @@ class SimDevice:
 
     def _send(self, request: EdgeRequest, step: int) -> None:
         if isinstance(request, ResultReport):
-            self.checker.result_sent(self.index, request)
+            self.checker.result_sent(request)
         gateway = self.rng.choice(self.gateways)
         self.loop.after(REPLY_TIMEOUT_S, lambda: self._failed("time-out", step))
 
+        arrived = [0.0]
+
+        def arrive() -> None:
+            arrived[0] = self.loop.now
+            gateway.request(request, answer, lambda: self._failed("connection lost", step))
+
         def answer(response: EdgeResponse) -> None:
             if isinstance(request, ResultReport) and isinstance(response, ResultResponse):
-                self.checker.told(self.index, request, response)
+                self.checker.told(request, response, self.loop.now - arrived[0])
             self.air.carry(lambda: self._answered(response, step))
 
-        self.air.carry(lambda: gateway.request(request, answer, lambda: self._failed("connection lost", step)))
+        self.air.carry(arrive)
 
     def _answered(self, response: EdgeResponse, step: int) -> None:
         if step == self._step:

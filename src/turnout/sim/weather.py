@@ -17,6 +17,9 @@ class Weather:
     away_s: float  #: How long it is gone, on average.
     job_crash_s: float  #: Mean time between crashes of the job process; 0 for never.
     gateway_crash_s: float
+    hang_s: float  #: Mean time between hangs of the job: it lives, and reads nothing for a while.
+    hangs_for_s: float
+    asks_first: float  #: Share of results of which a gateway asks the job before it reads them.
     restart_s: float  #: Mean time until a crashed process runs again.
     commit_s: float  #: Mean duration of a commit.
     commit_fails: float  #: A commit reports an error, and did not happen,
@@ -36,10 +39,13 @@ class Weather:
             delay_s=0.02 + sometimes(0.5),
             hop_s=0.001 + sometimes(0.05),
             dropout=sometimes(0.3),
-            leaves=sometimes(0.5),
+            leaves=rng.choice([0.0, 0.0, 0.5, 1.0]),
             away_s=5.0 + 60.0 * rng.random(),
             job_crash_s=20.0 + 100.0 * rng.random() if rng.random() < 0.7 else 0.0,
             gateway_crash_s=20.0 + 100.0 * rng.random() if rng.random() < 0.7 else 0.0,
+            hang_s=30.0 + 60.0 * rng.random() if rng.random() < 0.4 else 0.0,
+            hangs_for_s=2.0 + 20.0 * rng.random(),
+            asks_first=rng.choice([0.0, 0.3, 1.0]),
             restart_s=0.2 + 3.0 * rng.random(),
             commit_s=0.002 + sometimes(0.8),
             commit_fails=sometimes(0.1),
@@ -59,6 +65,9 @@ class Weather:
             away_s=self.away_s,
             job_crash_s=0.0,
             gateway_crash_s=0.0,
+            hang_s=0.0,
+            hangs_for_s=0.0,
+            asks_first=self.asks_first,
             restart_s=self.restart_s,
             commit_s=0.002,
             commit_fails=0.0,

@@ -16,7 +16,6 @@ from turnout.dispatcher.table import JobTable
 from turnout.job.buffered import Buffered
 from turnout.job.core import JobCore, Parts, Rules
 from turnout.job.evaluation import Evaluation
-from turnout.job.journal import MemoryJournal
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
 from turnout.job.places import Places
@@ -24,7 +23,7 @@ from turnout.job.rounds import Rounds
 from turnout.job.selection import CheckIn
 from turnout.job.workflow import Workflow
 from turnout.messages import DeviceInfo
-from turnout.sim.checker import Checker, Violation
+from turnout.sim.checker import Checker, Violation, WatchedJournal
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.network import Air, SimTransport
 from turnout.sim.nodes import JOB, SimDevice, SimGateway, SimJob, device_id
@@ -34,7 +33,7 @@ STORM_S = 90.0  #: How long faults happen, in virtual seconds.
 CALM_MAX_S = 1200.0  #: After that, this much is time enough to make progress and to settle every result.
 PROGRESS = 3  #: Versions that must be made once the faults have stopped.
 RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
-CHECK_EVERY_S = 2.0
+END_MAX_S = 60.0  #: Enough for a last commit and a last evaluation.
 MODEL_SIZE = 32
 
 POLICY = SessionPolicy(backoff_base_s=0.5, backoff_max_s=5.0, resend_window_s=60.0)
@@ -49,6 +48,7 @@ class Plan:
     concurrency: int
     staleness_max: int
     rounds: bool
+    versions_max: int | None
     weather: Weather
 
     @classmethod
@@ -60,6 +60,7 @@ class Plan:
             concurrency=goal + rng.randint(0, 8),
             staleness_max=rng.choice([0, 1, 3, 10]),
             rounds=rng.random() < 0.35,
+            versions_max=rng.randint(2, 12) if rng.random() < 0.2 else None,
             weather=Weather.drawn(rng),
         )
 
@@ -90,8 +91,8 @@ class World:
         self.plan = Plan.drawn(self.rng)
         self.builders = builders
         self.loop = VirtualLoop()
-        self.journal = MemoryJournal()
-        self.checker = Checker(MODEL_SIZE, self.plan.goal, self.plan.workflow().staleness_max, self.journal)
+        self.checker = Checker(MODEL_SIZE, self.plan.goal, self.plan.workflow().staleness_max)
+        self.journal = WatchedJournal(self.checker)
         self.weather = self.plan.weather
         self.air = Air(self.loop, self.rng, self.weather)
         self.job = SimJob(self.loop, self.rng, self.weather, self.journal, self.checker, self._make_core)
@@ -117,16 +118,39 @@ class World:
         self._crashes(self.weather.job_crash_s, self._crash_job)
         for gateway in self.gateways:
             self._crashes(self.weather.gateway_crash_s, partial(self._crash_gateway, gateway))
-        self._check_often()
+        self._crashes(self.weather.hang_s, self.job.hang)
+        self._resume_often()
         self.loop.run_until(STORM_S)
         self._calm()
-        made = self.job.published
-        self.loop.run_until(STORM_S + CALM_MAX_S, goes_on=lambda: self.job.published < made + PROGRESS)
-        if self.job.published < made + PROGRESS:
-            raise Violation(f"no progress: version {self.job.published}, {made} when the faults stopped")
+        self._make_progress()
         self._settle()
-        self.checker.sums()
-        self.checker.nothing_open()
+        self.checker.settled()
+        self._end()
+
+    def _make_progress(self) -> None:
+        """Once the faults have stopped, versions are made again, up to the last."""
+        made = self.job.published
+        self.loop.run_until(STORM_S + CALM_MAX_S, goes_on=lambda: not self._progressed(made))
+        if not self._progressed(made):
+            raise Violation(f"no progress: version {self.job.published}, {made} when the faults stopped")
+
+    def _progressed(self, made: int) -> bool:
+        if self.plan.versions_max is not None:
+            return self.job.finished
+        return self.job.published >= made + PROGRESS
+
+    def _end(self) -> None:
+        """A person stops the job, if it has not ended by itself: it announces its end and leaves nothing behind."""
+        if not self.job.finished:
+            self.checker.last_version_may_be_of_any_number()
+            self.job.stop()
+            self.loop.run_until(self.loop.now + END_MAX_S, goes_on=lambda: not self.job.finished)
+        if not self.job.finished:
+            raise Violation("the job was stopped, and its end is not announced")
+        durable = self.journal.load()
+        assert durable is not None
+        if durable.buffered:
+            raise Violation(f"the job has ended with {durable.buffered} acknowledged results in no version")
 
     def _calm(self) -> None:
         calm = self.weather.calm()
@@ -179,11 +203,9 @@ class World:
         self.checker.seen["gateway crashes"] += 1
         self.loop.after(self.rng.expovariate(1 / self.weather.restart_s), gateway.start)
 
-    def _check_often(self) -> None:
-        self.checker.sums()
-        self.loop.after(CHECK_EVERY_S, self._check_often)
-        if self.loop.now % RESUME_EVERY_S < CHECK_EVERY_S:
-            self.job.resume()
+    def _resume_often(self) -> None:
+        self.job.resume()
+        self.loop.after(RESUME_EVERY_S, self._resume_often)
 
     # --- parts -------------------------------------------------------------------------------------------------
 
@@ -202,10 +224,17 @@ class World:
                 participation_interval_s=0.0,
             ),
             pacing=AppointmentBook(rate=10.0, wait_min_s=1.0, wait_max_s=10.0),
-            evaluation=Evaluation(every=0),
+            evaluation=Evaluation(every=2),
             rng=Random(self.seed),
         )
-        rules = Rules(JOB.job_id, JOB.name, by_examples=False, versions_max=None, time_max_s=None, device_settings={})
+        rules = Rules(
+            JOB.job_id,
+            JOB.name,
+            by_examples=False,
+            versions_max=self.plan.versions_max,
+            time_max_s=None,
+            device_settings={},
+        )
         return self.builders.core(rules, parts, np.zeros(MODEL_SIZE, np.float32))
 
     def _make_dispatcher(
