@@ -7,6 +7,7 @@ its context an answer.
 from dataclasses import dataclass
 from typing import Final, Generic, TypeAlias, TypeVar
 
+from turnout.dispatcher.room import Room
 from turnout.messages import Topic
 
 _RESULT: Final = Topic.RESULT  # on the hot path: looking up a member of an enumeration is slow in Python 3.11
@@ -25,46 +26,58 @@ class DispatcherLimits:
     request_timeout_s: float = 5.0
     #: The same for a result, which waits for its commit. Keep it below the 10 s after which mobile clients hang up.
     result_timeout_s: float = 8.0
-    #: Updates in flight over all jobs. A single larger one goes when it goes alone.
+    #: Results over all jobs, those in flight and those still being read. A single larger one goes when it goes alone.
+    #: Set it to four times the largest result, or more: a lone job then has two of them under way.
     results_bytes_max: int = 256 * 1024 * 1024
+    #: A job holds at most this share of what the other jobs leave of it, so that one that hangs holds up only itself.
+    job_results_share_max: float = 0.5
 
 
 class Pending(Generic[Context]):
     """Requests and results in flight, by ticket. ``context`` is whatever its owner needs to answer.
 
+    Results take ``room``, which is shared with those that are still being read.
+
     All requests have one timeout and all results another, so each dict is in the order of its deadlines, provided that
     ``now`` never decreases: what has expired is at the front, and expiry looks no further.
     """
 
-    def __init__(self, limits: DispatcherLimits) -> None:
+    def __init__(self, limits: DispatcherLimits, room: Room) -> None:
         self._limits = limits
+        self._room = room
         self._requests: dict[int, _Entry[Context]] = {}
         self._results: dict[int, _Entry[Context]] = {}
         self._requests_of: dict[str, int] = {}
         self._results_of: dict[str, int] = {}
-        self._results_bytes = 0
 
     def __len__(self) -> int:
         return len(self._requests) + len(self._results)
-
-    @property
-    def results_bytes(self) -> int:
-        """Bytes of all updates in flight."""
-        return self._results_bytes
 
     def count(self, job_id: str) -> int:
         """Requests and results in flight to this job."""
         return self._requests_of.get(job_id, 0) + self._results_of.get(job_id, 0)
 
-    def add(self, ticket: int, job_id: str, topic: Topic, size_bytes: int, context: Context, now: float) -> bool:
-        """Enter a request that is about to be sent. False when its bound is reached: nothing was entered then."""
+    def add(
+        self,
+        ticket: int,
+        job_id: str,
+        topic: Topic,
+        size_bytes: int,
+        context: Context,
+        now: float,
+        has_room: bool = False,
+    ) -> bool:
+        """Enter a request that is about to be sent. False when its bound is reached: nothing was entered then.
+
+        ``has_room``: room for this result was taken before, and is given back by whoever took it.
+        """
         limits = self._limits
         if topic is _RESULT:
-            if self._results_bytes and self._results_bytes + size_bytes > limits.results_bytes_max:
+            if not has_room and not self._room.fits(job_id, size_bytes):
                 return False
             self._results[ticket] = (now + limits.result_timeout_s, job_id, size_bytes, context)
             self._results_of[job_id] = self._results_of.get(job_id, 0) + 1
-            self._results_bytes += size_bytes
+            self._room.enter(job_id, size_bytes)
             return True
         inflight = self._requests_of.get(job_id, 0)
         if inflight >= limits.inflight_max:
@@ -82,7 +95,7 @@ class Pending(Generic[Context]):
         entry = self._results.pop(ticket, None)
         if entry is None:
             return None
-        self._results_bytes -= entry[2]
+        self._room.leave(entry[1], entry[2])
         _leave(self._results_of, entry[1])
         return entry[3]
 

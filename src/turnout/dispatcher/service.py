@@ -6,7 +6,6 @@ settles the ticket first, a reply, a lost connection or a deadline, answers the 
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -15,6 +14,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from turnout.dispatcher.pending import DispatcherLimits, Pending
+from turnout.dispatcher.room import Room
 from turnout.dispatcher.table import JobTable
 from turnout.errors import ServerError
 from turnout.messages import (
@@ -100,7 +100,8 @@ class EdgeTaskDispatcher:
         self._clock = clock
         self._rng = rng
         self._limits = limits or DispatcherLimits()
-        self._pending: Pending[_Held] = Pending(self._limits)
+        self._room = Room(self._limits.results_bytes_max, self._limits.job_results_share_max)
+        self._pending: Pending[_Held] = Pending(self._limits, self._room)
         self._asks: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
         self._ticket = 0
         self._encoder = msgspec.msgpack.Encoder()
@@ -108,31 +109,29 @@ class EdgeTaskDispatcher:
         self._leaving: set[str] = set()  # of these, jobs that ended while something was in flight to them
         self._connected: set[str] = set()
         self._schemas: dict[str, ModelSchema] = {}
-        self._reserved = 0
-        self._waiting: deque[tuple[int, Callable[[], None]]] = deque()
-        self._resuming = False
         transport.attach(self)
 
     # --- what devices ask ---------------------------------------------------------------------------------------
 
-    def submit(self, request: EdgeRequest, answer: Answer) -> None:
-        """Bring a request to its job; ``answer`` is called exactly once, perhaps before this returns."""
+    def submit(self, request: EdgeRequest, answer: Answer, has_room: bool = False) -> None:
+        """Bring a request to its job; ``answer`` is called exactly once, perhaps before this returns.
+
+        ``has_room``: this result's room is reserved. It is counted by itself from here on, so ``release`` that room.
+        """
         if isinstance(request, JobRequest):
             answer(self._offer_job(request))
             return
         kind = _KINDS[type(request)]
         job_id = request.job_id
         held: _Held
-        size_bytes = 0
         if isinstance(request, ResultReport):
             held = (answer, kind, job_id, request.task_id, request.task_name)
-            size_bytes = request.update.nbytes
         elif isinstance(request, ResultOffer):
             held = (answer, kind, job_id, request.task_id, None)
         else:
             held = (answer, kind, job_id, None, None)
         if job_id in self._connected and self._table.get(job_id) is not None:
-            self._forward(request, held, size_bytes)
+            self._forward(request, held, has_room)
         elif not job_id:
             _refuse(held, Status.INVALID_REQUEST, "job_id is missing: ask POST /job for one")
         elif self._table.get(job_id) is None:
@@ -150,24 +149,19 @@ class EdgeTaskDispatcher:
         """The schema of a running job's model; None until its process has answered once."""
         return self._schemas.get(job_id) if self._table.get(job_id) is not None else None
 
-    def reserve(self, num_bytes: int, resume: Callable[[], None]) -> bool:
+    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
         """Take room for a result's body that is about to be read.
 
-        False when there is none now, or others wait: ``resume`` is then called once, in the order of asking, when the
-        room *has been taken* for this caller. Either way give it back with ``release`` as soon as the result is
-        submitted, where it is counted by itself, or the body is dropped.
+        False when this job may hold no more now, or others wait for it: ``resume`` is then called once, when the room
+        *has been taken* for this caller. Either way give it back with ``release`` as soon as the result is submitted
+        or the body is dropped. Reserve for the job "" while it is not known whose result it will be.
         """
-        if not self._waiting and self._has_room(num_bytes):
-            self._reserved += num_bytes
-            return True
-        self._waiting.append((num_bytes, resume))
-        return False
+        return self._room.ask(job_id, num_bytes, resume)
 
-    def release(self, num_bytes: int) -> None:
+    def release(self, job_id: str, num_bytes: int) -> None:
         """Give back what ``reserve`` took."""
-        self._reserved -= num_bytes
-        assert self._reserved >= 0, "released more than was reserved"
-        self._resume()
+        self._room.leave(job_id, num_bytes)
+        self._room.resume()
 
     # --- what control says --------------------------------------------------------------------------------------
 
@@ -193,7 +187,7 @@ class EdgeTaskDispatcher:
             self._retry(held, RETRY_SLOW_S, "the job did not answer in time")
         for job_id in list(self._leaving):
             self._leave(job_id)
-        self._resume()
+        self._room.resume()
 
     async def ask(self, job_id: str, topic: Topic, payload: bytes, timeout_s: float) -> bytes:
         """Ask a job something on nobody's behalf (its status, to stop). Raises ServerError when it does not answer."""
@@ -233,8 +227,7 @@ class EdgeTaskDispatcher:
             self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
         else:
             answer(response)
-        if self._waiting:
-            self._resume()
+        self._room.resume()
 
     def failed(self, ticket: int, reason: str) -> None:
         """The job could not handle one request."""
@@ -245,7 +238,7 @@ class EdgeTaskDispatcher:
         _, kind, job_id, _, _ = held
         logger.warning('job "%s" failed to handle %s: %s', job_id, kind.topic, reason)
         self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
-        self._resume()
+        self._room.resume()
 
     def lost(self, job_id: str, reason: str) -> None:
         """The connection to a job is gone, and with it everything that was in flight."""
@@ -257,7 +250,7 @@ class EdgeTaskDispatcher:
             self._retry(held, RETRY_DOWN_S, "the connection to the job was lost")
         if job_id in self._leaving:
             self._leave(job_id)
-        self._resume()
+        self._room.resume()
 
     # --- within -------------------------------------------------------------------------------------------------
 
@@ -269,7 +262,7 @@ class EdgeTaskDispatcher:
             return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
         return JobResponse(Status.OK, job.job_id, request.job_name, job_data={"config": job.device_config})
 
-    def _forward(self, request: ForwardedRequest, held: _Held, size_bytes: int) -> None:
+    def _forward(self, request: ForwardedRequest, held: _Held, has_room: bool) -> None:
         try:
             payload = self._encoder.encode(request)
         except (OverflowError, RecursionError) as error:  # a device may write any number, at any depth, in its cookie
@@ -280,7 +273,7 @@ class EdgeTaskDispatcher:
             return
         _, kind, job_id, _, _ = held
         self._ticket = ticket = self._ticket + 1
-        if not self._pending.add(ticket, job_id, kind.topic, size_bytes, held, self._clock()):
+        if not self._pending.add(ticket, job_id, kind.topic, len(payload), held, self._clock(), has_room):
             self._retry(held, RETRY_BUSY_S, "too many requests are in flight")
         elif not self._transport.send(job_id, ticket, kind.topic, payload):
             self._pending.settle(ticket)
@@ -308,20 +301,3 @@ class EdgeTaskDispatcher:
         self._schemas.pop(job_id, None)
         self._connected.discard(job_id)
         self._transport.close(job_id)
-
-    def _has_room(self, num_bytes: int) -> bool:
-        used = self._reserved + self._pending.results_bytes
-        return used == 0 or used + num_bytes <= self._limits.results_bytes_max
-
-    def _resume(self) -> None:
-        """Let those go on for whom there is room now."""
-        if self._resuming:  # called from within a resume below
-            return
-        self._resuming = True
-        try:
-            while self._waiting and self._has_room(self._waiting[0][0]):
-                num_bytes, resume = self._waiting.popleft()
-                self._reserved += num_bytes
-                resume()
-        finally:
-            self._resuming = False

@@ -53,9 +53,13 @@ _PLAIN_ENCODINGS = (b"", b"identity")
 
 
 class Expect:
-    """A body to read, and who sends it. ``offer``, if any, must be taken by the job before it is read."""
+    """A body to read, and who sends it. ``offer``, if any, must be taken by the job before it is read.
+
+    ``room_of`` is the job whose room a result takes, "" while there is no such job.
+    """
 
     binary = False
+    room_of = ""
     result: ResultQuery | None = None
     offer: ResultOffer | None = None
 
@@ -172,10 +176,13 @@ class GatewayCore:
         self, device: DeviceInfo, user: UserInfo, query: bytes, binary: bool, length: int | None
     ) -> Reply | Expect:
         fields = parse_query(query)
-        expect = Expect(Route.RESULT, device, user, fields, self._result_limit(fields.get("job_id"), binary))
+        job_id = fields.get("job_id")
+        expect = Expect(Route.RESULT, device, user, fields, self._result_limit(job_id, binary))
         if length is not None and length > expect.limit_bytes:
             return too_large(expect.limit_bytes, "a result of this job", binary)
         expect.binary = binary
+        if job_id and self._schema_of(job_id) is not None:
+            expect.room_of = job_id
         result = expect.result = edge_results.decode_result_query(fields)
         if length is None or length > self._limits.ask_first_bytes:
             if result.job_id is None or result.task_id is None:

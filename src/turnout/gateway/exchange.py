@@ -40,9 +40,9 @@ Buffers = tuple[bytes | memoryview, ...]
 class Dispatcher(Protocol):
     """What a gateway needs of the dispatcher."""
 
-    def submit(self, request: EdgeRequest, answer: Callable[[EdgeResponse], None]) -> None: ...
-    def reserve(self, num_bytes: int, resume: Callable[[], None]) -> bool: ...
-    def release(self, num_bytes: int) -> None: ...
+    def submit(self, request: EdgeRequest, answer: Callable[[EdgeResponse], None], has_room: bool = False) -> None: ...
+    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool: ...
+    def release(self, job_id: str, num_bytes: int) -> None: ...
 
 
 class BlobSource(Protocol):
@@ -172,7 +172,8 @@ class Exchange:
         line.answered(self)
 
     def _reserve(self) -> None:
-        if self._site.dispatcher.reserve(self.reserved, self._room_taken):
+        assert self.expect is not None, "only an expected body takes room"
+        if self._site.dispatcher.reserve(self.expect.room_of, self.reserved, self._room_taken):
             if self.held:
                 self._admit()
         else:
@@ -194,7 +195,8 @@ class Exchange:
     def drop(self) -> None:
         """Give back the room of a body that nobody needs any more."""
         if self.reserved and not self.held:
-            self._site.dispatcher.release(self.reserved)
+            assert self.expect is not None, "only an expected body takes room"
+            self._site.dispatcher.release(self.expect.room_of, self.reserved)
             self.reserved = 0
 
     # --- with the body ---
@@ -218,9 +220,11 @@ class Exchange:
             self._inline = not takes_model_by_reference(request.accept)
         elif type(request) is ResultOffer:
             self._only_offered = True
-        self._site.dispatcher.submit(request, self._answer)
         if self.reserved:
+            self._site.dispatcher.submit(request, self._answer, has_room=True)
             self.drop()
+        else:
+            self._site.dispatcher.submit(request, self._answer)
 
     def _decoded(self, outcome: bytes | Reply) -> None:
         if self._line.lost:

@@ -5,7 +5,8 @@ of FLARE's own context keys and channels.
 """
 
 import logging
-from collections import Counter
+from collections import Counter, deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -333,6 +334,9 @@ def test_nothing_is_kept_of_a_device_once_it_is_answered(world: World) -> None:
         for number in range(first, first + count):
             world.submit(TaskRequest(DeviceInfo(f"device-{number}"), "job-1"))
             world.wires.reply(TaskResponse(Status.DONE))
+            assert world.dispatcher.reserve("job-1", 10**9, pytest.fail)
+            assert not world.dispatcher.reserve("job-1", 1, lambda: world.dispatcher.release("job-1", 1))
+            world.dispatcher.release("job-1", 10**9)
         world.wires.sent.clear()
         world.answers.all.clear()
 
@@ -375,6 +379,17 @@ def test_every_answer_of_the_dispatcher_is_immutable(world: World, request_: Any
         response.status = Status.OK
 
 
+@pytest.mark.parametrize("container", [list, tuple, set, frozenset, deque, dict.fromkeys, lambda items: Box(items)])
+def test_what_is_held_is_seen_in_every_container(container: Callable[[list[str]], object]) -> None:
+    """18, of the measure itself."""
+    assert held_by(container(["device-1", "device-2"])) > held_by(container(["device-1"]))
+
+
+class Box:
+    def __init__(self, content: object) -> None:
+        self.content = content
+
+
 def held_by(root: object) -> int:
     """How many containers and values hang on ``root``, counted through dicts, sequences and attributes."""
     seen: set[int] = set()
@@ -386,7 +401,7 @@ def held_by(root: object) -> int:
         seen.add(id(here))
         if isinstance(here, dict):
             todo += [*here.keys(), *here.values()]
-        elif isinstance(here, list | tuple | set | frozenset):
+        elif isinstance(here, list | tuple | set | frozenset | deque):
             todo += here
         elif type(here).__module__.startswith(("turnout", "collections", "tests")):
             todo += list(getattr(here, "__dict__", {}).values())

@@ -26,6 +26,7 @@ from turnout.messages import (
     JobLaunched,
     ModelSchema,
     ResultReport,
+    ResultResponse,
     RunningJob,
     Status,
     TaskRequest,
@@ -39,7 +40,7 @@ from .conftest import SCHEMA, WAIT_S, Job
 
 pytestmark = pytest.mark.anyio
 
-LIMITS = DispatcherLimits(inflight_max=50, request_timeout_s=0.4, result_timeout_s=0.5)
+LIMITS = DispatcherLimits(inflight_max=50, request_timeout_s=0.4, result_timeout_s=0.5, results_bytes_max=5_000_000)
 TICK_S = 0.01
 DEVICE = DeviceInfo("device-1")
 
@@ -68,6 +69,10 @@ asyncio.run(main())
 
 def done(payload: bytes, reply: Reply) -> None:
     reply(msgspec.msgpack.encode(TaskResponse(Status.DONE)))
+
+
+def counted(payload: bytes, reply: Reply) -> None:
+    reply(msgspec.msgpack.encode(ResultResponse(Status.OK, True)))
 
 
 class Gateway:
@@ -105,7 +110,7 @@ class Gateway:
             return (await self.dispatcher.dispatch(TaskRequest(DEVICE, job_id))).status
 
     def holds_nothing(self) -> bool:
-        return len(self.dispatcher._pending) == 0 and not self.dispatcher._asks
+        return len(self.dispatcher._pending) == 0 and self.dispatcher._room.held == 0 and not self.dispatcher._asks
 
     def close(self) -> None:
         self._ticking.cancel()
@@ -244,6 +249,35 @@ async def test_a_job_that_hangs_costs_its_devices_a_timeout_and_others_nothing(
         while await gateway.task("hung") != Status.DONE:
             pass
     assert gateway.holds_nothing()
+
+
+async def test_results_for_a_job_that_hangs_leave_room_for_those_of_another(
+    gateway: Gateway, processes: Processes
+) -> None:
+    process = await processes.start(gateway.launch("hung"), "hung")
+    counting = UnixJobServer(gateway.launch("counting"), "counting", 1, SCHEMA, Job(counted))
+    await counting.start()
+    await gateway.up("hung")
+    await gateway.up("counting")
+
+    os.kill(process.pid, signal.SIGSTOP)
+    hung: list[EdgeResponse] = []
+    while not hung:
+        gateway.dispatcher.submit(result("hung"), hung.append)
+    assert not gateway.dispatcher.reserve("hung", 100_000, lambda: gateway.dispatcher.release("hung", 100_000))
+    refused = len(hung)
+
+    assert gateway.dispatcher.reserve("counting", 100_000, pytest.fail)
+    gateway.dispatcher.release("counting", 100_000)
+    async with asyncio.timeout(WAIT_S):
+        response = await gateway.dispatcher.dispatch(result("counting"))
+    assert response.status == Status.OK
+    assert len(hung) == refused, "it did not wait for the hung job's timeouts"
+
+    process.kill()
+    await gateway.down("hung")
+    assert gateway.holds_nothing()
+    await counting.close()
 
 
 async def test_an_answer_that_comes_too_late_is_dropped_and_the_next_is_not(gateway: Gateway, lively: str) -> None:

@@ -24,7 +24,7 @@ from turnout.messages import (
 )
 
 JOBS = st.sampled_from(["job-1", "job-2", ""])
-RESULTS_BYTES_MAX = 100
+RESULTS_BYTES_MAX = 500
 REPLIES: dict[Topic, Any] = {
     Topic.TASK: TaskResponse(Status.DONE),
     Topic.SELECTION: SelectionResponse(Status.OK),
@@ -39,8 +39,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.world = World(DispatcherLimits(inflight_max=3, results_bytes_max=RESULTS_BYTES_MAX))
-        self.reserved = 0
-        self.asked_for_room: list[tuple[int, list[bool]]] = []
+        self.asked_for_room: list[tuple[str, int, list[bool]]] = []
         self.world.launch("job-1")
 
     @rule(job=JOBS, kind=st.integers(0, 3), size=st.integers(0, 60))
@@ -102,42 +101,43 @@ class DispatcherMachine(RuleBasedStateMachine):
     def fill_the_queue(self, full: bool) -> None:
         self.world.wires.full = full
 
-    @rule(size=st.integers(1, 120))
-    def reserve(self, size: int) -> None:
+    @rule(job=JOBS, size=st.integers(1, 600))
+    def reserve(self, job: str, size: int) -> None:
         resumed: list[bool] = []
-        if self.world.dispatcher.reserve(size, lambda: resumed.append(True)):
+        if self.world.dispatcher.reserve(job, size, lambda: resumed.append(True)):
             resumed.append(True)
-        self.asked_for_room.append((size, resumed))
+        self.asked_for_room.append((job, size, resumed))
 
-    @precondition(lambda self: any(resumed for _, resumed in self.asked_for_room))
+    @precondition(lambda self: any(resumed for _, _, resumed in self.asked_for_room))
     @rule()
     def release(self) -> None:
-        at = next(at for at, (_, resumed) in enumerate(self.asked_for_room) if resumed)
-        size, _ = self.asked_for_room.pop(at)
-        self.world.dispatcher.release(size)
+        at = next(at for at, (_, _, resumed) in enumerate(self.asked_for_room) if resumed)
+        job, size, _ = self.asked_for_room.pop(at)
+        self.world.dispatcher.release(job, size)
 
     @invariant()
     def nobody_is_answered_twice(self) -> None:
         assert all(len(answers) <= 1 for answers in self.world.answers.all)
 
     @invariant()
-    def room_is_given_at_most_once_and_in_order(self) -> None:
-        given = [len(resumed) for _, resumed in self.asked_for_room]
-        assert given == sorted(given, reverse=True)
-        assert all(count <= 1 for count in given)
-        sizes = [size for size, resumed in self.asked_for_room if resumed]
+    def room_is_given_at_most_once_and_within_a_job_in_order(self) -> None:
+        for job in ("job-1", "job-2", ""):
+            given = [len(resumed) for asker, _, resumed in self.asked_for_room if asker == job]
+            assert given == sorted(given, reverse=True)
+            assert all(count <= 1 for count in given)
+        sizes = [size for _, size, resumed in self.asked_for_room if resumed]
         assert sum(sizes) <= RESULTS_BYTES_MAX or len(sizes) == 1
 
     def teardown(self) -> None:
         """When everything has timed out, everybody was answered, has had room, and nothing is held."""
         self.world.tick(self.world.now + 10.0)
         while self.asked_for_room:
-            assert self.asked_for_room[0][1], "room is free, and the first who waits for it was not told"
+            assert any(resumed for _, _, resumed in self.asked_for_room), "room is free, and nobody was told"
             self.release()
         assert all(len(answers) == 1 for answers in self.world.answers.all)
         assert len(self.world.dispatcher._pending) == 0
         assert self.world.dispatcher._leaving == set()
-        assert self.world.dispatcher._reserved == 0
+        assert self.world.dispatcher._room.held == 0
         assert set(self.world.wires.opened) == {job.job_id for job in self.world.dispatcher._table}
 
 

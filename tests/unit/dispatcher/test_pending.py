@@ -6,14 +6,20 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from turnout.dispatcher.pending import DispatcherLimits, Pending
+from turnout.dispatcher.room import Room
 from turnout.messages import Topic
 
-LIMITS = DispatcherLimits(inflight_max=2, request_timeout_s=5.0, result_timeout_s=8.0, results_bytes_max=100)
+LIMITS = DispatcherLimits(inflight_max=2, request_timeout_s=5.0, result_timeout_s=8.0)
 
 
 @pytest.fixture
-def pending() -> Pending[str]:
-    return Pending(LIMITS)
+def room() -> Room:
+    return Room(bytes_max=100, job_share_max=0.5)
+
+
+@pytest.fixture
+def pending(room: Room) -> Pending[str]:
+    return Pending(LIMITS, room)
 
 
 def test_what_was_added_is_settled_once(pending: Pending[str]) -> None:
@@ -55,7 +61,7 @@ def test_a_reply_after_expiry_finds_nothing(pending: Pending[str]) -> None:
     assert pending.settle(1) is None
 
 
-def test_losing_a_job_gives_back_all_of_it_and_nothing_else(pending: Pending[str]) -> None:
+def test_losing_a_job_gives_back_all_of_it_and_nothing_else(pending: Pending[str], room: Room) -> None:
     pending.add(1, "a", Topic.TASK, 0, "a's task", now=0.0)
     pending.add(2, "b", Topic.TASK, 0, "b's task", now=0.0)
     pending.add(3, "a", Topic.RESULT, 60, "a's result", now=0.0)
@@ -64,7 +70,7 @@ def test_losing_a_job_gives_back_all_of_it_and_nothing_else(pending: Pending[str
     assert pending.lose("a") == []
     assert pending.count("a") == 0
     assert pending.count("b") == 1
-    assert pending.results_bytes == 0
+    assert room.held == 0
 
 
 def test_requests_of_one_job_are_bounded_and_do_not_bound_another(pending: Pending[str]) -> None:
@@ -78,15 +84,35 @@ def test_requests_of_one_job_are_bounded_and_do_not_bound_another(pending: Pendi
     assert pending.add(5, "a", Topic.TASK, 0, "5", now=0.0)
 
 
-def test_results_are_not_bounded_in_number_but_in_bytes_over_all_jobs(pending: Pending[str]) -> None:
-    for ticket in range(4):
-        assert pending.add(ticket, f"job {ticket % 2}", Topic.RESULT, 25, "r", now=0.0)
-    assert not pending.add(5, "job 3", Topic.RESULT, 1, "r", now=0.0)
-    assert pending.add(6, "job 0", Topic.TASK, 0, "a request is no result", now=0.0)
+def test_results_are_not_bounded_in_number_but_in_bytes(pending: Pending[str]) -> None:
+    for ticket in range(5):
+        assert pending.add(ticket, "a", Topic.RESULT, 10, "r", now=0.0)
+    assert not pending.add(5, "a", Topic.RESULT, 1, "r", now=0.0)
+    assert pending.add(6, "a", Topic.TASK, 0, "a request is no result", now=0.0)
 
     pending.settle(0)
 
-    assert pending.add(7, "job 3", Topic.RESULT, 25, "r", now=0.0)
+    assert pending.add(7, "a", Topic.RESULT, 10, "r", now=0.0)
+
+
+def test_results_of_a_job_that_does_not_answer_leave_room_for_those_of_another(pending: Pending[str]) -> None:
+    ticket = 0
+    while pending.add(ticket, "hung", Topic.RESULT, 10, "r", now=0.0):
+        ticket += 1
+
+    assert ticket == 5
+    assert pending.add(100, "lively", Topic.RESULT, 10, "r", now=0.0)
+    assert pending.add(101, "lively", Topic.RESULT, 10, "r", now=0.0)
+
+
+def test_a_result_that_has_room_already_is_not_judged_again(pending: Pending[str], room: Room) -> None:
+    room.enter("a", 40)
+
+    assert not pending.add(1, "a", Topic.RESULT, 40, "r", now=0.0)
+    assert pending.add(1, "a", Topic.RESULT, 40, "r", now=0.0, has_room=True)
+
+    room.leave("a", 40)
+    assert room.held == 40
 
 
 def test_a_result_larger_than_the_bound_goes_when_it_goes_alone(pending: Pending[str]) -> None:
@@ -103,7 +129,8 @@ class PendingMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.pending: Pending[int] = Pending(LIMITS)
+        self.room = Room(bytes_max=100, job_share_max=0.5)
+        self.pending: Pending[int] = Pending(LIMITS, self.room)
         self.model: dict[int, tuple[float, str, Topic, int]] = {}
         self.now = 0.0
         self.ticket = 0
@@ -113,8 +140,7 @@ class PendingMachine(RuleBasedStateMachine):
         self.ticket += 1
         result = topic is Topic.RESULT
         same = [entry for entry in self.model.values() if (entry[2] is Topic.RESULT) is result]
-        held = sum(entry[3] for entry in same)
-        fits = (held == 0 or held + size <= 100) if result else sum(entry[1] == job for entry in same) < 2
+        fits = self.room.fits(job, size) if result else sum(entry[1] == job for entry in same) < 2
         assert self.pending.add(self.ticket, job, topic, size, self.ticket, self.now) is fits
         if fits:
             self.model[self.ticket] = (self.now + (8.0 if result else 5.0), job, topic, size)
@@ -147,7 +173,7 @@ class PendingMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         assert len(self.pending) == len(self.model)
-        assert self.pending.results_bytes == sum(e[3] for e in self.model.values() if e[2] is Topic.RESULT)
+        assert self.room.held == sum(e[3] for e in self.model.values() if e[2] is Topic.RESULT)
         for job in "abc":
             assert self.pending.count(job) == sum(entry[1] == job for entry in self.model.values())
 

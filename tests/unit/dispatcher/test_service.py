@@ -1,8 +1,8 @@
 """The dispatcher beyond the statements: room for results, questions to jobs, the ends of connections, odd requests."""
 
 import asyncio
-from collections.abc import Callable
 
+import msgspec
 import pytest
 
 from tests.unit.dispatcher.wires import DEVICE, SCHEMA, World, result_report, task_request
@@ -34,57 +34,38 @@ def world_with_room(results_bytes_max: int) -> World:
 
 
 def test_room_is_taken_until_it_is_released() -> None:
-    dispatcher = world_with_room(100).dispatcher
+    dispatcher = world_with_room(200).dispatcher
 
-    assert dispatcher.reserve(60, pytest.fail)
-    assert dispatcher.reserve(40, pytest.fail)
+    assert dispatcher.reserve("job-1", 60, pytest.fail)
+    assert dispatcher.reserve("job-1", 40, pytest.fail)
     resumed: list[str] = []
-    assert not dispatcher.reserve(1, lambda: resumed.append("third"))
+    assert not dispatcher.reserve("job-1", 1, lambda: resumed.append("third"))
     assert resumed == []
 
-    dispatcher.release(40)
+    dispatcher.release("job-1", 40)
     assert resumed == ["third"]
 
 
-def test_those_who_wait_for_room_go_on_in_the_order_of_asking_each_once() -> None:
-    dispatcher = world_with_room(100).dispatcher
-    resumed: list[str] = []
-    assert dispatcher.reserve(100, pytest.fail)
-    for name, size in (("large", 80), ("small", 10), ("other", 30)):
-        assert not dispatcher.reserve(size, lambda name=name: resumed.append(name))  # type: ignore[misc]
+def test_a_job_whose_results_hang_does_not_hold_up_those_of_another() -> None:
+    world = world_with_room(2000)
+    world.launch("job-2")
+    while not world.submit(result_report("job-1", bytes(100))):
+        pass
+    assert not world.dispatcher.reserve("job-1", 100, lambda: None)
 
-    dispatcher.release(100)
-    assert resumed == ["large", "small"]
-    dispatcher.release(80)
-    dispatcher.release(10)
-    assert resumed == ["large", "small", "other"]
-    dispatcher.release(30)
-    assert dispatcher.reserve(100, pytest.fail)
+    assert world.dispatcher.reserve("job-2", 100, pytest.fail)
+    answers = world.submit(result_report("job-2", bytes(100)))
+    world.wires.reply(ResultResponse(Status.OK, True))
 
-
-def test_nobody_overtakes_those_who_wait_for_room() -> None:
-    dispatcher = world_with_room(100).dispatcher
-    resumed: list[str] = []
-    assert dispatcher.reserve(50, pytest.fail)
-    assert not dispatcher.reserve(80, lambda: resumed.append("large"))
-
-    assert not dispatcher.reserve(10, lambda: resumed.append("small"))
-
-
-def test_a_body_larger_than_all_the_room_is_read_when_it_is_alone() -> None:
-    dispatcher = world_with_room(100).dispatcher
-
-    assert dispatcher.reserve(1000, pytest.fail)
-    dispatcher.release(1000)
-    assert dispatcher.reserve(50, pytest.fail)
+    assert [response.status for response in answers] == [Status.OK]
 
 
 @pytest.mark.parametrize("end", ["reply", "failure", "timeout", "loss"])
 def test_a_result_in_flight_takes_room_until_it_is_answered(end: str) -> None:
-    world = world_with_room(100)
+    world = world_with_room(2000)
     resumed: list[str] = []
-    world.submit(result_report(update=bytes(80)))
-    assert not world.dispatcher.reserve(30, lambda: resumed.append("go on"))
+    world.submit(result_report(update=bytes(800)))
+    assert not world.dispatcher.reserve("job-1", 300, lambda: resumed.append("go on"))
 
     if end == "reply":
         world.wires.reply(ResultResponse(Status.OK, True))
@@ -98,34 +79,36 @@ def test_a_result_in_flight_takes_room_until_it_is_answered(end: str) -> None:
     assert resumed == ["go on"]
 
 
-def test_one_who_goes_on_may_release_at_once() -> None:
-    dispatcher = world_with_room(100).dispatcher
-    order: list[int] = []
+def test_a_result_with_room_goes_whatever_has_been_taken_meanwhile() -> None:
+    world = world_with_room(2000)
+    world.launch("job-2")
+    assert world.dispatcher.reserve("job-1", 1000, pytest.fail)
+    assert world.dispatcher.reserve("job-2", 500, pytest.fail)
 
-    def resume(number: int) -> Callable[[], None]:
-        def go_on() -> None:
-            order.append(number)
-            dispatcher.release(100)
+    answers = world.answers.expect()
+    world.dispatcher.submit(result_report(update=bytes(900)), answers, has_room=True)
+    world.dispatcher.release("job-1", 1000)
 
-        return go_on
-
-    assert dispatcher.reserve(100, pytest.fail)
-    for number in range(5000):
-        assert not dispatcher.reserve(100, resume(number))
-    dispatcher.release(100)
-
-    assert order == list(range(5000))
+    assert world.answers.all == [[]]
 
 
 def test_a_result_beyond_the_bound_is_a_retry_that_says_so() -> None:
-    world = world_with_room(100)
-    world.submit(result_report(update=bytes(80)))
+    world = world_with_room(2000)
+    world.submit(result_report(update=bytes(800)))
 
-    response = world.answer_now(result_report(update=bytes(24)))
+    response = world.answer_now(result_report(update=bytes(240)))
 
     assert response.status == Status.RETRY
     assert not response.counted
     assert service.RETRY_BUSY_S <= response.retry_wait <= 2 * service.RETRY_BUSY_S
+
+
+def test_a_result_takes_room_with_all_that_comes_with_its_update() -> None:
+    world = world_with_room(2000)
+    cookie = {"text": "x" * 900}
+    world.submit(msgspec.structs.replace(result_report(), cookie=cookie))
+
+    assert not world.dispatcher.reserve("job-1", 100, lambda: None)
 
 
 # --- odd requests ---------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """A dispatcher that answers as told, a transport that remembers, and a gateway between them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -75,10 +76,15 @@ class FakeDispatcher:
         self.when_asked: Callable[[], None] = lambda: None
         self.waiting: list[tuple[EdgeRequest, Answer]] = []
         self.room = 10**9
-        self.reserved = 0
-        self.wanting: list[tuple[int, Callable[[], None]]] = []
+        self.reserved_by: Counter[str] = Counter()
+        self.wanting: list[tuple[str, int, Callable[[], None]]] = []
 
-    def submit(self, request: EdgeRequest, answer: Answer) -> None:
+    @property
+    def reserved(self) -> int:
+        return self.reserved_by.total()
+
+    def submit(self, request: EdgeRequest, answer: Answer, has_room: bool = False) -> None:
+        assert has_room or not isinstance(request, ResultReport), "no result is read without room"
         self.requests.append(request)
         self.when_asked()
         if self.hold:
@@ -90,21 +96,21 @@ class FakeDispatcher:
         request, answer = self.waiting.pop(index)
         answer(self.answer_to(request))
 
-    def reserve(self, num_bytes: int, resume: Callable[[], None]) -> bool:
+    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
         if self.reserved + num_bytes <= self.room:
-            self.reserved += num_bytes
+            self.reserved_by[job_id] += num_bytes
             return True
-        self.wanting.append((num_bytes, resume))
+        self.wanting.append((job_id, num_bytes, resume))
         return False
 
     def make_room(self) -> None:
-        num_bytes, resume = self.wanting.pop(0)
-        self.reserved += num_bytes
+        job_id, num_bytes, resume = self.wanting.pop(0)
+        self.reserved_by[job_id] += num_bytes
         resume()
 
-    def release(self, num_bytes: int) -> None:
-        self.reserved -= num_bytes
-        assert self.reserved >= 0
+    def release(self, job_id: str, num_bytes: int) -> None:
+        self.reserved_by[job_id] -= num_bytes
+        assert self.reserved_by[job_id] >= 0
 
 
 class FakeTransport(asyncio.Transport):

@@ -503,6 +503,13 @@ def test_a_refused_result_that_has_all_come_keeps_the_connection() -> None:
     assert wire.replies()[1].json == {"status": "DONE"}
 
 
+def test_a_result_takes_the_room_of_its_job_and_one_of_no_job_that_of_nobody() -> None:
+    gateway = Gateway()
+    for job_id in ("big", "small", "unheard-of", "made-up"):
+        gateway.connect().send(result(bytes(100), job_id)[:-1])
+    assert gateway.dispatcher.reserved_by == {"big": 100, "small": 100, "": 200}
+
+
 def test_a_result_waits_for_room_before_it_is_read() -> None:
     gateway = Gateway()
     gateway.dispatcher.room = 0
