@@ -43,6 +43,9 @@ class GatewayLimits:
     body_grace_s: float = 10.0
     #: ... and must then have come at this rate on average. Set it below the slowest uplink worth waiting for.
     body_bytes_per_s_min: float = 2048.0
+    #: However steadily it comes, a body takes no longer: its room is kept from others all the while. Set it above the
+    #: size of the largest result over the slowest uplink worth waiting for: 15 MB at 1 Mbit/s.
+    body_time_max_s: float = 120.0
     #: A device that takes nothing of its reply for this long is gone.
     write_stall_timeout_s: float = 30.0
     #: A result waits this long for its job's word and for room in the gateway's memory, then it is told 503.

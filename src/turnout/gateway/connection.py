@@ -101,7 +101,9 @@ class Connection(Receiver, asyncio.Protocol):
             if waited > limits.admission_timeout_s:
                 self._give_up_admission()
         elif self._state is BODY:
-            if not self._paused and body_overdue(self._since, self._received - self._paced_from, now, limits):
+            if now - self._body_since > limits.body_time_max_s:
+                self._refuse(refusal(408, "long_body", f"the body took longer than {limits.body_time_max_s:g} s"))
+            elif not self._paused and body_overdue(self._since, self._received - self._paced_from, now, limits):
                 self._refuse(refusal(408, "slow_body", "the body came too slowly"))
         elif self._begun and self._state is HEAD:
             if waited > limits.head_timeout_s:

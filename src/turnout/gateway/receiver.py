@@ -33,6 +33,7 @@ class Receiver(Sender):
     __slots__ = (
         "_backlog",
         "_begun",
+        "_body_since",
         "_chunked_bytes",
         "_chunks",
         "_continue",
@@ -64,6 +65,7 @@ class Receiver(Sender):
         self._received = 0
         self._chunked_bytes = 0  #: Read of a body in chunks, with all that is not body.
         self._measuring = False  #: What is read now is so much that a head may be too large.
+        self._body_since = 0.0  #: When the body that is being read was asked for.
         self._paced_from = 0  #: What of the body had come when ``_since`` was set.
         self._continue = False  #: The device waits for 100 Continue.
         self._backlog = NOTHING  #: Read, but not parsed yet.
@@ -158,6 +160,8 @@ class Receiver(Sender):
 
     def admitted(self, exchange: Exchange) -> None:
         """Go on reading."""
+        if exchange is self._current:
+            self._body_since = self._site.now
         if self._paused & ADMISSION and not any(e.held for e in self._queue if e is not exchange):
             self._unpause(ADMISSION)
         self._say_continue()
@@ -254,7 +258,7 @@ class Receiver(Sender):
         if len(queue) >= site.limits.pipeline_max:
             self._pause(PIPELINE)
         self._state = BODY
-        self._since = site.now
+        self._since = self._body_since = site.now
         self._length = length
         if type(decision) is Expect and (length != 0 or b"content-length" in headers):
             self._current = exchange

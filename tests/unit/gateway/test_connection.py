@@ -364,6 +364,31 @@ def test_a_slow_body_is_408_and_a_steady_one_is_not() -> None:
     assert not steady.transport.closed
 
 
+def test_a_body_is_408_when_its_time_is_over_however_steadily_it_comes() -> None:
+    gateway = Gateway(limits=GatewayLimits(body_time_max_s=30))
+    wire = gateway.connect().send(result(BIG, "big")[: -len(BIG)])
+    for _ in range(30):
+        gateway.pass_time(1)
+        wire.send(b" " * 2500)
+    assert wire.replies() == []
+    gateway.pass_time(1)
+    assert wire.only_reply().status == 408
+    assert "longer than 30 s" in wire.only_reply().json["message"]
+    assert gateway.dispatcher.reserved == 0
+
+
+def test_the_time_of_a_body_begins_when_it_is_let_in() -> None:
+    gateway = Gateway(limits=GatewayLimits(body_time_max_s=30))
+    gateway.dispatcher.room = 0
+    wire = gateway.connect().send(result(BIG, "big")[: -len(BIG)])
+    gateway.pass_time(14)
+    gateway.dispatcher.make_room()
+    for _ in range(29):
+        gateway.pass_time(1)
+        wire.send(b" " * 2500)
+    assert wire.replies() == []
+
+
 def test_waiting_for_an_answer_has_no_time_out_here() -> None:
     gateway = Gateway(FakeDispatcher(hold=True))
     wire = gateway.connect().send(TASK)
