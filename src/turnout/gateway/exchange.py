@@ -30,6 +30,8 @@ OCTETS = b"application/octet-stream"
 #: Larger replies are written in pieces as the device takes them.
 WRITE_BYTES = 64 * 1024
 
+STARTED = "the job has just started; send it again"
+TWICE = "this result is being sent on another connection already; send it again later"
 NOT_AS_JSON = 'the model is too large to be sent as JSON; send "accept": ["safetensors"] in the task request'
 #: The end of a reply's head, for the lengths that most replies have.
 LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(4096))
@@ -72,6 +74,7 @@ class Site:
         "limits",
         "now",
         "ok_head",
+        "uploads",
         "weights",
         "writer",
     )
@@ -94,6 +97,7 @@ class Site:
         self.counters = counters
         self.limits = limits
         self.writer = ReplyWriter()
+        self.uploads: set[tuple[str, str]] = set()  #: Job and task of each large result that is let in.
         self.draining = False
         self.emptied = asyncio.Event()  #: The last connection is gone.
         self.set_time(0.0, b"")
@@ -136,6 +140,7 @@ class Exchange:
     held = False
     reserved = 0
     tail = b""
+    upload: tuple[str, str] | None = None
     expect: Expect | None = None
     out: bytes | Buffers | None = None
 
@@ -163,13 +168,26 @@ class Exchange:
         if line.lost or self.out is not None:
             return
         if send_it(response):
-            self._reserve()
-            return
+            if self._begin_upload():
+                self._reserve()
+                return
+            response = self._later(response, TWICE)
         self.held = False
         self.reserved = 0
         self.close = line.turned_away(self) or self.close
         self._put(response)
         line.answered(self)
+
+    def _begin_upload(self) -> bool:
+        """Let in one large body of a task at a time: a lease entitles to the room of one result."""
+        assert self.expect is not None, "only an expected body is offered"
+        assert self.expect.offer is not None, "only an answer to an offer asks for the body"
+        upload = self.expect.offer.job_id, self.expect.offer.task_id
+        if upload in self._site.uploads:
+            return False
+        self._site.uploads.add(upload)
+        self.upload = upload
+        return True
 
     def _reserve(self) -> None:
         assert self.expect is not None, "only an expected body takes room"
@@ -193,7 +211,10 @@ class Exchange:
             self.run(self._body)
 
     def drop(self) -> None:
-        """Give back the room of a body that nobody needs any more."""
+        """Give back the room of a body that nobody needs any more, and let another of its task in."""
+        if self.upload is not None:
+            self._site.uploads.remove(self.upload)
+            self.upload = None
         if self.reserved and not self.held:
             assert self.expect is not None, "only an expected body takes room"
             self._site.dispatcher.release(self.expect.room_of, self.reserved)
@@ -249,17 +270,15 @@ class Exchange:
                 return
             response = TaskResponse(Status.ERROR, response.job_id, message=NOT_AS_JSON)
         if self._only_offered and send_it(response):
-            response = self._send_again(response)
+            response = self._later(response, STARTED)  # the job's schema came between the body and this answer
         self._put(response)
         line.answered(self)
 
-    def _send_again(self, response: EdgeResponse) -> EdgeResponse:
-        """The job's schema came between the body and the answer: the result could not be read, now it could."""
+    def _later(self, response: EdgeResponse, message: str) -> EdgeResponse:
+        """Ask for the result later, though the job would take it now."""
         assert isinstance(response, ResultResponse), "only an answer to an offer asks for the body"
         wait_s = float(self._site.limits.retry_after_s)
-        return msgspec.structs.replace(
-            response, status=Status.RETRY, retry_wait=wait_s, message="the job has just started; send it again"
-        )
+        return msgspec.structs.replace(response, status=Status.RETRY, retry_wait=wait_s, message=message)
 
     def _with_weights(self, response: TaskResponse, weights: bytes | None) -> None:
         if self._line.lost:

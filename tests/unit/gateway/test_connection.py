@@ -581,6 +581,44 @@ def test_room_is_given_back_when_the_device_leaves_in_the_middle() -> None:
         assert gateway.dispatcher.reserved == 0
 
 
+def test_of_a_task_only_one_large_result_is_let_in_at_a_time() -> None:
+    gateway = Gateway()
+    data = result(BIG, "big")
+    first, second = gateway.connect().send(data[:2000]), gateway.connect().send(data[:2000])
+    other = gateway.connect().send(data.replace(b"task_id=t1", b"task_id=t2")[:2000])
+    assert gateway.dispatcher.reserved == 2 * len(BIG)
+    reply = second.only_reply()
+    assert reply.status == 200
+    assert reply.json["status"] == "RETRY"
+    assert reply.json["counted"] is False
+    assert reply.json["retry_wait"] == 5
+    assert "already" in reply.json["message"]
+    assert reply.headers["connection"] == "close"
+    assert other.replies() == []
+
+    first.send(data[2000:])
+    assert first.only_reply().json["counted"] is True
+    assert gateway.connect().send(data).only_reply().json["counted"] is True
+
+
+@pytest.mark.parametrize("room", [0, 10**9])
+@pytest.mark.parametrize("end", ["lost", "eof", "slow"])
+def test_a_task_can_be_sent_again_once_its_first_sending_has_ended(end: str, room: int) -> None:
+    gateway = Gateway()
+    gateway.dispatcher.room = room
+    data = result(BIG, "big")
+    wire = gateway.connect().send(data[:2000])
+    if end == "lost":
+        wire.lose()
+    elif end == "eof":
+        wire.connection.eof_received()
+    else:
+        gateway.pass_time(60)
+    gateway.dispatcher.room = 10**9
+    assert gateway.connect().send(data).only_reply().json["counted"] is True
+    assert gateway.site.uploads == set()
+
+
 def test_expect_100_continue_is_said_when_the_body_is_wanted() -> None:
     gateway = Gateway(FakeDispatcher(hold=True))
     data = result(BIG, "big", Expect="100-continue")
