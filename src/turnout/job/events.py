@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,28 +21,24 @@ from turnout.messages import (
 # --- events -------------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class TaskAsked:
+class TaskAsked(msgspec.Struct, frozen=True):
     ticket: int
     request: TaskRequest
 
 
-@dataclass(frozen=True, slots=True)
-class SelectionAsked:
+class SelectionAsked(msgspec.Struct, frozen=True):
     ticket: int
     request: SelectionRequest
 
 
-@dataclass(frozen=True, slots=True)
-class ResultOffered:
+class ResultOffered(msgspec.Struct, frozen=True):
     """A gateway asks before it reads a large result."""
 
     ticket: int
     offer: ResultOffer
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
+class Result(msgspec.Struct, frozen=True):
     ticket: int
     report: ResultReport
 
@@ -105,8 +102,7 @@ class Commit:
     snapshot: Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     ticket: int
     response: TaskResponse | SelectionResponse | ResultResponse
 

@@ -44,7 +44,7 @@ class Seal:
     """Turns leases into task ids and back, under a key that only this job has."""
 
     def __init__(self, job_id: str, key: bytes) -> None:
-        self._key = key
+        self._hmac = hmac.new(key, digestmod="sha256")  # copied for every lease, so that the key is read once
         self._job = hashlib.sha256(job_id.encode()).digest()[:8]
 
     def close(self, lease: Lease) -> str:
@@ -78,7 +78,9 @@ class Seal:
         return Lease(version, task, device, weight_max, granted_at, expires_at)
 
     def _sign(self, body: bytes) -> bytes:
-        return hmac.digest(self._key, body, "sha256")[:SEAL_BYTES]
+        signing = self._hmac.copy()
+        signing.update(body)
+        return signing.digest()[:SEAL_BYTES]
 
 
 class LiveLeases:
