@@ -419,7 +419,7 @@ class JobCore:
             buffered=buffered,
             counted=self.counted.snapshot(),
             leases=self._live.all(),
-            taken=() if closes else parts.places.taken(),
+            taken={} if closes else parts.places.taken(),
             reserved_until=parts.places.next_task + TASK_BLOCK,
             blobs=self.models.all(),
             workflow=parts.workflow.snapshot(),

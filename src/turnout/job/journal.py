@@ -37,7 +37,7 @@ class Snapshot:
     buffered: int  #: Updates in ``total``.
     counted: tuple[CountedVersion, ...]
     leases: tuple[Lease, ...]  #: The live ones.
-    taken: tuple[tuple[bytes, int], ...]  #: (device, task) of those that took a task of this version.
+    taken: dict[bytes, int]  #: The task of each device that took one of this version.
     reserved_until: int  #: Task numbers below this may have been given out; the next start begins here.
     blobs: tuple[tuple[int, BlobRef], ...]  #: Of the older versions that devices may still download.
     workflow: dict[str, Any]

@@ -1,7 +1,7 @@
 """Who holds a place, who may have one, and under which task number."""
 
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from random import Random
 
@@ -97,10 +97,10 @@ class Places:
         """Every device may have a task of the version that begins."""
         self._taken.clear()
 
-    def taken(self) -> tuple[tuple[bytes, int], ...]:
-        return tuple(self._taken.items())
+    def taken(self) -> dict[bytes, int]:
+        return self._taken.copy()
 
-    def recover(self, leases: Iterable[Lease], taken: Iterable[tuple[bytes, int]], reserved_until: int) -> None:
+    def recover(self, leases: Iterable[Lease], taken: Mapping[bytes, int], reserved_until: int) -> None:
         """Take over from an earlier process. Numbers below ``reserved_until`` may be out there: none is used again."""
         self.live = LiveLeases(leases)
         self._taken = dict(taken)
