@@ -5,7 +5,7 @@ Two forms: ``application/vnd.safetensors`` with the fields in the query, and FLA
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 import numpy as np
@@ -21,9 +21,13 @@ OK = "OK"
 ERROR = "ERROR"
 WEIGHT_DIFF = "WEIGHT_DIFF"
 ERROR_KIND = "error"  #: What iOS sends when its training failed.
-TASK_ID_CHARS_MAX = 1024
+TEXT_CHARS_MAX = 1024  #: Of an id, a name and the status.
 METRICS_MAX = 64
+#: As JSON. A cookie of ours has some fifty bytes, and devices only echo it.
+METRICS_BYTES_MAX = 8 * 1024
+COOKIE_BYTES_MAX = 4 * 1024
 
+T = TypeVar("T")
 SchemaOf = Callable[[str], ModelSchema | None]
 
 
@@ -63,9 +67,17 @@ class ResultQuery(msgspec.Struct, frozen=True, array_like=True):
     metrics: dict[str, float] | None = None
 
 
+# What a device can make large stays text, Raw, until it is known not to be.
+
+
 class _Dxo(msgspec.Struct):
     kind: str = ""
-    data: Any = None
+    data: msgspec.Raw = msgspec.Raw(b"null")
+
+
+class _WeightDiffData(msgspec.Struct):
+    dict: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    count: float | None = None
 
 
 class _ResultBody(msgspec.Struct):
@@ -74,13 +86,15 @@ class _ResultBody(msgspec.Struct):
     task_name: str | None = None
     status: str | None = None
     num_examples: float | None = None
-    metrics: dict[str, float] | None = None
-    cookie: Cookie | None = None
+    metrics: msgspec.Raw = msgspec.Raw(b"null")
+    cookie: msgspec.Raw = msgspec.Raw(b"null")
     result: _Dxo | None = None
 
 
 _RESULT_BODY = msgspec.json.Decoder(_ResultBody)
-_METRICS = msgspec.json.Decoder(dict[str, float])
+_WEIGHT_DIFF_DATA = msgspec.json.Decoder(_WeightDiffData)
+_METRICS = msgspec.json.Decoder(dict[str, float] | None)
+_COOKIE = msgspec.json.Decoder(Cookie | None)
 _EXAMPLE = '{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {name: nested lists}, "count": n}, "meta": {}}}'
 
 
@@ -133,7 +147,8 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
         status = ERROR
     if found.result is None and status == OK:
         raise MissingField(f"body of /result: missing result; send {_EXAMPLE}")
-    lists, count = _update(found.result) if status == OK else (None, None)
+    update, count = _update(found.result) if status == OK else (b"", None)
+    metrics = _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX)
     num_examples = next((n for n in (found.num_examples, count, query.num_examples) if n is not None), 1.0)
     fields = _checked(
         ResultFields(
@@ -141,9 +156,9 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
             _either(found.task_id, query.task_id, "task_id"),
             _either(found.task_name, query.task_name, "task_name"),
             num_examples,
-            found.metrics or query.metrics or {},
+            metrics or query.metrics or {},
             status,
-            found.cookie,
+            _bounded(found.cookie, _COOKIE, "cookie", COOKIE_BYTES_MAX),
         )
     )
     if status != OK:
@@ -151,7 +166,7 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
     schema = schema_of(fields.job_id)
     if schema is None:
         return DecodedResult(fields, None)
-    return DecodedResult(fields, _bytes_of(tensors.from_nested(lists, schema)))
+    return DecodedResult(fields, _bytes_of(tensors.from_json(update, schema)))
 
 
 def report(device: DeviceInfo, user: UserInfo, fields: ResultFields, update: memoryview) -> ResultReport:
@@ -185,22 +200,29 @@ def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
     return HttpRequest("POST", "/result?" + query_text(fields), headers, body)
 
 
-def _update(dxo: _Dxo | None) -> tuple[object, float | None]:
-    """The named lists of a WEIGHT_DIFF and its count."""
+def _update(dxo: _Dxo | None) -> tuple[bytes, float | None]:
+    """The named lists of a WEIGHT_DIFF, as JSON, and its count."""
     assert dxo is not None, "a result with status OK has been checked to be there"
     if dxo.kind != WEIGHT_DIFF:
         raise BadField(f'body of /result: result.kind must be "{WEIGHT_DIFF}" or "{ERROR_KIND}"; send {_EXAMPLE}')
-    if not isinstance(dxo.data, dict) or "dict" not in dxo.data:
-        raise MissingField(f"body of /result: missing result.data.dict; send {_EXAMPLE}")
-    count = dxo.data.get("count")
-    if count is None:
-        return dxo.data["dict"], None
-    if isinstance(count, bool) or not isinstance(count, int | float) or not abs(count) < math.inf:
-        raise BadField("body of /result: result.data.count must be the number of examples learned from")
     try:
-        return dxo.data["dict"], float(count)
-    except OverflowError:
-        raise BadField("body of /result: result.data.count is beyond all numbers of examples") from None
+        found = _WEIGHT_DIFF_DATA.decode(dxo.data)
+    except MALFORMED as error:
+        raise bad_body("/result, result.data", error, _EXAMPLE) from None
+    if isinstance(found.dict, msgspec.UnsetType):
+        raise MissingField(f"body of /result: missing result.data.dict; send {_EXAMPLE}")
+    return bytes(found.dict), found.count
+
+
+def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, bytes_max: int) -> T:
+    """A field that devices could make as large as they like."""
+    num_bytes = memoryview(text).nbytes
+    if num_bytes > bytes_max:
+        raise BadField(f"{name} has {num_bytes} bytes of JSON; allowed are {bytes_max}")
+    try:
+        return decoder.decode(text)
+    except MALFORMED as error:
+        raise bad_body(f"/result, {name}", error, _EXAMPLE) from None
 
 
 def _either(in_body: str | None, in_query: str | None, name: str) -> str:
@@ -214,8 +236,9 @@ def _checked(fields: ResultFields) -> ResultFields:
     """The same fields, when they can be those of a result."""
     if not math.isfinite(fields.num_examples):
         raise BadField("num_examples must be a finite number")
-    if len(fields.task_id) > TASK_ID_CHARS_MAX:
-        raise BadField(f"task_id is longer than {TASK_ID_CHARS_MAX} characters; echo that of the task unchanged")
+    for name in ("job_id", "task_id", "task_name", "status"):
+        if len(getattr(fields, name)) > TEXT_CHARS_MAX:
+            raise BadField(f"{name} is longer than {TEXT_CHARS_MAX} characters; echo that of the task unchanged")
     if len(fields.metrics) > METRICS_MAX:
         raise BadField(f"metrics has more than {METRICS_MAX} entries; send the few that matter")
     return fields

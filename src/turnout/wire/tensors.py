@@ -27,6 +27,8 @@ Vector = NDArray[np.float32]
 ELEMENT_BYTES = 4
 HEADER_ALIGNMENT = 8  #: Writers pad the header with spaces to this, so that the numbers can be used where they lie.
 LENGTH_BYTES = 8
+#: What another writer's header may have beyond twice ours: for metadata, and so that a few wrong names can be told.
+HEADER_SPARE_BYTES = 64 * 1024
 DIMENSIONS_MAX = 32
 ELEMENTS_MAX = 2**40  #: Of one tensor, counting a dimension of zero as one: beyond it numpy cannot even hold the shape.
 NAMES_SHOWN = 3
@@ -41,6 +43,10 @@ JSON_KINDS = {
     float: "a number",
     type(None): "null",
 }
+#: In a JSON text every value but the first of a list comes with one of these, and what takes more memory with more.
+VALUE_MARKS = b',[:{"'
+#: So many more marks than the model's own are still parsed, a few MB at most: to say which tensor is wrong.
+MARKS_SPARE = 64 * 1024
 HEADS_MAX = 256  #: Headers kept ready: one for each job that this process serves.
 
 
@@ -141,6 +147,32 @@ def from_nested(lists: object, schema: ModelSchema) -> Vector:
     return vector
 
 
+def from_json(text: bytes, schema: ModelSchema) -> Vector:
+    """``from_nested`` of a JSON text.
+
+    How many values it holds is counted before it is parsed: two bytes of text, an empty list and its comma, can become
+    sixty of memory, while the tensors of the schema are known to fit.
+    """
+    marks_max = sum(_marks(tensor) for tensor in schema.tensors) + MARKS_SPARE
+    if sum(text.count(mark) for mark in VALUE_MARKS) > marks_max:
+        numbers = num_parameters(schema)
+        raise TensorShapeError(f"there are far more values than in the model; its {numbers} numbers alone are expected")
+    try:
+        lists = msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise TensorFormatError(f"the tensors cannot be read: {_clip(str(error), ERROR_SHOWN_CHARS)}") from None
+    return from_nested(lists, schema)
+
+
+def _marks(tensor: TensorSpec) -> int:
+    """How many of ``VALUE_MARKS`` a tensor of this shape and name has at most, with the brace before it."""
+    numbers, lists = 1, 0
+    for length in tensor.shape:
+        lists += numbers
+        numbers *= length
+    return numbers + 2 * lists + len(tensor.name) + len('{"":,')
+
+
 def to_nested(vector: Vector, schema: ModelSchema) -> dict[str, Any]:
     """``{name: nested lists of floats}``; a tensor of shape () is a bare number."""
     return {name: array.tolist() for name, array in unflatten(vector, schema).items()}
@@ -190,6 +222,12 @@ def from_safetensors(data: bytes | memoryview, schema: ModelSchema) -> Vector:
     """
     head, file_bytes = _head(schema)
     if len(data) != file_bytes or data[: len(head)] != head:
+        header_bytes = int.from_bytes(data[:LENGTH_BYTES], "little")
+        if len(data) > header_bytes > 2 * len(head) + HEADER_SPARE_BYTES:  # parsed, it would be thirty times as large
+            tensors = len(schema.tensors)
+            raise TensorFormatError(
+                f"the header has {header_bytes} bytes; the model's {tensors} tensors need {len(head)}"
+            )
         return flatten(_load(data), schema)
     vector = np.frombuffer(data, dtype="<f4", offset=len(head))
     vector = vector.astype(np.float32, copy=not vector.flags.aligned)

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.unit.wire.memory import refused_within
 from turnout.errors import DeviceError
 from turnout.messages import NOBODY, DeviceInfo, ModelSchema, ResultReport, TensorSpec
 from turnout.wire import tensors
@@ -89,7 +90,13 @@ def test_of_an_unknown_job_the_update_is_not_read() -> None:
         (b'{"result": null}', "missing result"),
         (b'{"result": []}', "result"),
         (b'{"result": {"kind": "number", "data": {"value": 1}}}', 'result.kind must be "WEIGHT_DIFF"'),
-        (b'{"result": {"kind": "WEIGHT_DIFF", "data": 5}}', "missing result.data.dict"),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": 5}}', "result.data: Expected `object`"),
+        (b'{"result": {"kind": "WEIGHT_DIFF"}}', "result.data: Expected `object`"),
+        (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": 5}}}', "an object of tensors by name"),
+        (b'{"cookie": {"text": "%b"}, "result": %b}' % (b"x" * 4096, DXO), "cookie has 4108 bytes of JSON"),
+        (b'{"metrics": {"%b": 1}, "result": %b}' % (b"x" * 8192, DXO), "metrics has 8199 bytes of JSON"),
+        (b'{"cookie": [], "result": %b}' % DXO, "cookie"),
+        (b'{"cookie": {"n": 9223372036854775808}, "result": %b}' % DXO, "cookie"),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"count": 1}}}', "missing result.data.dict"),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}}}}', 'missing "w", "b"'),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1], "b": 1}}}}', 'tensor "w"'),
@@ -101,12 +108,40 @@ def test_of_an_unknown_job_the_update_is_not_read() -> None:
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": 1%b}}}' % (b"0" * 400), "count"),
         (b'{"metrics": {"loss": "low"}, "result": %b}' % DXO, "metrics"),
         (b'{"task_id": "%b", "result": %b}' % (b"x" * 1025, DXO), "task_id is longer"),
+        (b'{"task_name": "%b", "result": %b}' % (b"x" * 1025, DXO), "task_name is longer"),
+        (b'{"job_id": "%b", "result": %b}' % (b"x" * 1025, DXO), "job_id is longer"),
+        (b'{"status": "%b", "result": %b}' % (b"x" * 1025, DXO), "status is longer"),
     ],
 )
 def test_a_bad_result_is_refused_and_says_why(body: bytes, words: str) -> None:
     with pytest.raises(DeviceError) as refused:
         from_json(body)
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": %b}}}}',
+        b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": %b}}}',
+        b'{"result": {"kind": "WEIGHT_DIFF", "data": %b}}',
+        b'{"result": {"kind": "number", "data": %b}}',
+        b'{"result": %b}',
+        b'{"metrics": {"x": %b}}',
+        b'{"cookie": {"x": %b}}',
+        b'{"status": %b}',
+        b'{"x": %b}',
+    ],
+)
+def test_a_refused_result_takes_no_more_memory_than_its_body_wherever_it_is_hostile(body: bytes) -> None:
+    hostile = body % (b"[" + b"[]," * 200_000 + b"0]")
+    refused_within(lambda: from_json(hostile), len(hostile) + 50_000)
+
+
+@pytest.mark.parametrize("field", ["metrics", "cookie"])
+def test_fields_that_are_null_are_as_if_absent(field: str) -> None:
+    fields = from_json(b'{"%b": null, "result": %b}' % (field.encode(), DXO)).fields
+    assert (fields.metrics, fields.cookie) == ({}, None)
 
 
 @pytest.mark.parametrize("field", ["job_id", "task_id", "task_name"])

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from tests.unit.wire.memory import refused_within
 from turnout.errors import DeviceError
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire import tensors
@@ -175,7 +176,7 @@ def test_a_file_of_ours_with_a_nan_is_refused() -> None:
         safetensors_file({"w": 1}),
         safetensors_file({"w": {"dtype": "F32", "shape": [2], "data_offsets": [0, 4]}}, bytes(4)),
         safetensors_file({"w": {"dtype": "F32", "shape": [1], "data_offsets": [4, 8]}}, bytes(8)),
-        (100_000).to_bytes(8, "little") + b"[" * 100_000,
+        (60_000).to_bytes(8, "little") + b"[" * 60_000,
     ],
 )
 def test_what_is_no_safetensors_file_is_refused_in_words(data: bytes) -> None:
@@ -214,6 +215,14 @@ def test_garbage_raises_nothing_but_device_errors(data: bytes) -> None:
         tensors.from_safetensors(data, SCHEMA)
 
 
+def test_a_header_of_far_more_tensors_than_the_models_is_refused_before_it_is_parsed() -> None:
+    nothing = {"dtype": "F32", "shape": [0], "data_offsets": [0, 0]}
+    data = safetensors_file({f"t{number}": nothing for number in range(20_000)})
+    error = refused_within(lambda: tensors.from_safetensors(data, SCHEMA), 100_000)
+    assert isinstance(error, tensors.TensorFormatError)
+    assert "the model's 2 tensors need" in str(error)
+
+
 # --- nested JSON lists --------------------------------------------------------------------------------------------
 
 
@@ -248,6 +257,51 @@ def test_nested_lists_there_and_back_change_nothing(model: dict[str, np.ndarray]
 def test_lists_that_are_no_tensor_of_the_model_are_refused(b: object, kind: type[DeviceError], words: str) -> None:
     with pytest.raises(kind, match=words):
         tensors.from_nested({**NESTED, "b": b}, SCHEMA)
+
+
+@given(MODELS)
+def test_a_json_text_there_and_back_changes_nothing(model: dict[str, np.ndarray]) -> None:
+    schema = tensors.schema_of(model)
+    vector = tensors.flatten(model, schema)
+    text = msgspec.json.encode(tensors.to_nested(vector, schema))
+    assert tensors.from_json(text, schema).tobytes() == vector.tobytes()
+    marks = sum(text.count(mark) for mark in tensors.VALUE_MARKS)
+    assert marks <= sum(map(tensors._marks, schema.tensors)) + 1, "the spare is not for models, but for mistakes"
+
+
+MANY = 200_000  #: Three times what is parsed to say which tensor is wrong.
+
+
+@pytest.mark.parametrize(
+    "values",
+    [b"[],", b"{},", b"1.5,", b'"",', b'{"":1},', b"[1],", b"null,", b"99999999999,"],
+)
+@pytest.mark.parametrize("form", [b'{"w": [%b0], "b": [7, 8]}', b"[%b0]"])
+def test_a_text_of_far_more_values_than_the_models_is_refused_before_it_is_parsed(values: bytes, form: bytes) -> None:
+    text = form % (values * MANY)
+    error = refused_within(lambda: tensors.from_json(text, SCHEMA), 100_000)
+    assert isinstance(error, tensors.TensorShapeError)
+    assert "far more values" in str(error)
+
+
+@pytest.mark.parametrize("form", [b'{"w": %b0%b}', b"%b0%b"])
+def test_a_text_nested_far_too_deeply_is_refused(form: bytes) -> None:
+    for depth in (10_000, MANY):
+        with pytest.raises(DeviceError):
+            tensors.from_json(form % (b"[" * depth, b"]" * depth), SCHEMA)
+
+
+def test_names_without_end_are_refused_before_they_are_parsed() -> None:
+    text = b"{" + b",".join(b'"%d":1' % number for number in range(MANY)) + b"}"
+    error = refused_within(lambda: tensors.from_json(text, SCHEMA), 100_000)
+    assert isinstance(error, tensors.TensorShapeError)
+    assert "far more values" in str(error)
+
+
+@pytest.mark.parametrize("text", [b"", b"{", b'{"w": \xff}', b'{"w": "\xff"}'])
+def test_what_is_no_json_is_refused(text: bytes) -> None:
+    with pytest.raises(tensors.TensorFormatError, match="cannot be read"):
+        tensors.from_json(text, SCHEMA)
 
 
 def test_what_is_no_object_of_tensors_is_refused() -> None:
