@@ -18,6 +18,7 @@ def train(running: Server, until_version: int, job_id: str) -> int:
     """Let devices work until the job is at a version or has ended; how many results were counted."""
     counted = 0
     number = 0
+    eventually("the job answers", lambda: running.client.job(job_id).fresh)
 
     def done() -> bool:
         nonlocal counted, number
@@ -58,10 +59,10 @@ def test_a_submitted_job_trains_to_its_end_and_its_model_can_be_downloaded(tmp_p
 
 def test_a_killed_gateway_is_replaced_and_devices_go_on(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
-        job = running.client.submit(job_folder(tmp_path / "job", versions=4))
+        job = running.client.submit(job_folder(tmp_path / "job", versions=10))
         train(running, 2, job.job_id)
         pid = running.kill("turnout.gateway.process")
-        train(running, 4, job.job_id)
+        train(running, 10, job.job_id)
         eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
         line = running.wait_line("gateway 0 .*SIGKILL")
         assert line.startswith(f"gateway 0 (pid {pid}) was killed by SIGKILL")
@@ -70,7 +71,7 @@ def test_a_killed_gateway_is_replaced_and_devices_go_on(tmp_path: Path) -> None:
 
 def test_a_killed_control_finds_its_job_again_and_devices_never_notice(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
-        job = running.client.submit(job_folder(tmp_path / "job", versions=4))
+        job = running.client.submit(job_folder(tmp_path / "job", versions=10))
         train(running, 2, job.job_id)
         job_pid = running.child("turnout.job.process")
         os.kill(running.child("turnout.control.process"), signal.SIGKILL)
@@ -78,13 +79,13 @@ def test_a_killed_control_finds_its_job_again_and_devices_never_notice(tmp_path:
         running.wait_line(r"control \(pid \d+\) was killed by SIGKILL")
         eventually("control is back", running.client.healthy)
         assert running.child("turnout.job.process") == job_pid
-        train(running, 4, job.job_id)
+        train(running, 10, job.job_id)
         eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
 
 
 def test_a_killed_job_is_started_again_and_says_what_it_lost(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
-        job = running.client.submit(job_folder(tmp_path / "job", versions=3))
+        job = running.client.submit(job_folder(tmp_path / "job", versions=10))
         train(running, 2, job.job_id)
         running.kill("turnout.job.process")
         running.wait_line(f"job {job.job_id} .* was killed by SIGKILL")
@@ -95,7 +96,7 @@ def test_a_killed_job_is_started_again_and_says_what_it_lost(tmp_path: Path) -> 
 
         eventually("a warning", warnings)
         assert "journal was in memory" in warnings()[0]
-        train(running, 3, job.job_id)
+        train(running, 10, job.job_id)
         eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
 
 
