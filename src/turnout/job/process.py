@@ -243,21 +243,24 @@ class JobProcess:
             self._loop.call_exception_handler({"message": "the job cannot go on", "exception": task.exception()})
 
     async def _commit(self, snapshot: Snapshot) -> Event:
-        began = time.perf_counter()
         try:
-            blob = await asyncio.to_thread(self._write, snapshot)
+            took_s, blob = await asyncio.to_thread(self._write, snapshot)
         except OSError as error:
             durable = await asyncio.to_thread(self._journal.load)
             happened = durable is not None and durable.commit >= snapshot.commit
             return CommitFailed(snapshot.commit, str(error), durable, self._written(snapshot) if happened else None)
-        return Committed(snapshot.commit, time.perf_counter() - began, blob)
+        return Committed(snapshot.commit, took_s, blob)
 
-    def _write(self, snapshot: Snapshot) -> BlobRef:
-        """In a thread: the model's blob first, so that a committed version always has one."""
+    def _write(self, snapshot: Snapshot) -> tuple[float, BlobRef]:
+        """In a thread: the model's blob first, so that a committed version always has one.
+
+        Returns how long the write took. What the thread waited for its turn is no reason to commit more seldom.
+        """
+        began = time.perf_counter()
         if self._blob is None or self._blob[0] is not snapshot.model:
             self._blob = (snapshot.model, self._blobs.put(to_safetensors(snapshot.model, self.schema)))
         self._journal.commit(snapshot)
-        return self._blob[1]
+        return time.perf_counter() - began, self._blob[1]
 
     def _written(self, snapshot: Snapshot) -> BlobRef:
         assert self._blob is not None
