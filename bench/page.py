@@ -10,6 +10,7 @@ from bench.rows import RESULTS, SMALL, Table
 from bench.servers import ROOT, find
 from bench.table import Results, goals, markdown
 
+PROFILE = ROOT / "bench" / "profile.md"  #: Written by hand: where the time goes that the tables show.
 PACKAGES = ("uvloop", "httptools", "msgspec", "numpy")
 INTRODUCTION = """\
 # Benchmarks
@@ -58,6 +59,7 @@ def page(
     found = goals(results, SMALL, RESULTS)
     if found:
         parts.append("\n".join((GOALS, *map(str, found))) + "\n")
+    parts.append(PROFILE.read_text())
     return "\n".join(parts)
 
 
