@@ -15,26 +15,21 @@ from turnout.gateway.sender import ADMISSION, STREAMING
 
 #: A head that came whole in a read of this size needs no measuring: limits below this are not kept to the byte.
 SMALL_READ_BYTES = 4 * 1024
-HEAD_END = b"\r\n\r\n"
 
 
 class Connection(Receiver, asyncio.Protocol):
     """The shell around ``GatewayCore`` for one connection.
 
-    A device that polls sends the same head again and again. The last head of a small request that came in one read is
-    kept with what the core decided on it: when a read begins with the same bytes where a request can begin, it means
-    the same, and is not parsed again.
+    A small request that came in one read, with a head that differs from one before in the device's id alone, is not
+    parsed: see ``heads.py``.
     """
 
-    __slots__ = ("_connections", "_lingered", "_same_bytes", "_same_expect", "_same_head")
+    __slots__ = ("_connections", "_lingered")
 
     def __init__(self, site: Site, connections: "set[Connection]") -> None:
         super().__init__(site)
         self._connections = connections
         self._lingered = 0
-        self._same_head = b""
-        self._same_bytes = 0  #: Of the head with its body.
-        self._same_expect: Expect | None = None
 
     # --- asyncio.Protocol ---
 
@@ -55,13 +50,16 @@ class Connection(Receiver, asyncio.Protocol):
             self._received_unusual(data)
         elif self._begun:
             self._feed(data)
-        elif len(data) == self._same_bytes and not self._queue and data.startswith(self._same_head):
-            self._receive_again(data)
         else:
+            heads = self._site.heads
+            known = None if self._queue else heads.find(data)
+            if known is not None:
+                self._receive_known(*known)
+                return
             self._whole = None
             self._feed(data)
             if self._whole is not None:
-                self._remember(data, *self._whole)
+                heads.remember(data, *self._whole)
 
     def eof_received(self) -> bool:
         """The device sends no more, but may still wait for what it asked."""
@@ -126,23 +124,13 @@ class Connection(Receiver, asyncio.Protocol):
         self._backlog = memoryview(b"".join((self._backlog, data)) if self._backlog else data)
         self._feed_backlog()
 
-    def _receive_again(self, data: bytes) -> None:
-        """A request with the same head as one before."""
-        expect = self._same_expect
-        assert expect is not None, "a head is kept with its meaning"
+    def _receive_known(self, expect: Expect, body: bytes) -> None:
+        """A request with a head like one before."""
         self._site.counters.requests[expect.route] += 1
         exchange = Exchange(self, self._site)
         self._queue.append(exchange)
         exchange.begin(expect, expect.limit_bytes)
-        exchange.run(data[len(self._same_head) :])
-
-    def _remember(self, data: bytes, expect: Expect, body_bytes: int) -> None:
-        """Keep the head of a request, if ``data`` is all of it and nothing else."""
-        head_bytes = data.find(HEAD_END) + len(HEAD_END)
-        if head_bytes + body_bytes == len(data):
-            self._same_head = data[:head_bytes]
-            self._same_bytes = len(data)
-            self._same_expect = expect
+        exchange.run(body)
 
     def _give_up_admission(self) -> None:
         wait_s = self._site.limits.retry_after_s

@@ -19,6 +19,7 @@ from turnout.gateway.core import (
     takes_model_by_reference,
 )
 from turnout.gateway.counters import Counters
+from turnout.gateway.heads import KnownHeads
 from turnout.gateway.replies import Reply, head_bytes, refusal, unavailable
 from turnout.gateway.routes import BlobName
 from turnout.messages import EdgeRequest, EdgeResponse, ResultOffer, ResultResponse, Status, TaskRequest, TaskResponse
@@ -71,6 +72,7 @@ class Site:
         "dispatcher",
         "draining",
         "emptied",
+        "heads",
         "limits",
         "now",
         "ok_head",
@@ -97,6 +99,7 @@ class Site:
         self.counters = counters
         self.limits = limits
         self.writer = ReplyWriter()
+        self.heads = KnownHeads()
         self.uploads: set[tuple[str, str]] = set()  #: Job and task of each large result that is let in.
         self.draining = False
         self.emptied = asyncio.Event()  #: The last connection is gone.

@@ -70,7 +70,8 @@ class Receiver(Sender):
         self._continue = False  #: The device waits for 100 Continue.
         self._backlog = NOTHING  #: Read, but not parsed yet.
         self._feeding = False
-        self._whole: tuple[Expect, int] | None = None  #: The request that came last, if it was an ordinary one.
+        #: The request that came last, if it was an ordinary one: its meaning, bytes of its body, who says to send it.
+        self._whole: tuple[Expect, int, bytes | None] | None = None
 
     # --- reading ---
 
@@ -301,6 +302,7 @@ class Receiver(Sender):
         if self._state is OVER:
             return
         current, chunks = self._current, self._chunks
+        info = self._headers.get(b"x-flare-device-info")
         self._state = HEAD if self._parser.should_keep_alive() else OVER
         self._begun = False
         self._url = b""
@@ -314,7 +316,7 @@ class Receiver(Sender):
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             expect = current.expect
             if expect is not None and expect.result is None and not current.close and not current.tail:
-                self._whole = expect, len(body)
+                self._whole = expect, len(body), info
             current.run(body)
 
     # --- the unusual head ---

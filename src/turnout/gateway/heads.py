@@ -1,0 +1,64 @@
+"""Heads of requests that were understood once, and what they mean from any other device. Pure.
+
+Devices of one app send heads that differ in the device's id and in nothing else. A head is kept with its id cut out;
+one that is the same but for its id means the same, and is not parsed again.
+"""
+
+from typing import NamedTuple
+
+from turnout.errors import DeviceError
+from turnout.gateway.core import Expect
+from turnout.wire.edge_headers import DEVICE_ID, DeviceReader
+
+HEADS_KEPT_MAX = 1024  #: One for each app version, job and kind of request that is about.
+HEAD_END = b"\r\n\r\n"
+
+_ID_LINE = f"\r\n{DEVICE_ID}: ".encode()
+_ID_NAME = DEVICE_ID.lower().encode()
+
+
+class _Known(NamedTuple):
+    """What a head means but for who sends it."""
+
+    expect: Expect
+    body_bytes: int
+    info: bytes | None
+
+
+class KnownHeads:
+    """The heads of one gateway's small requests."""
+
+    def __init__(self) -> None:
+        self._devices = DeviceReader()
+        self._heads: dict[bytes, _Known] = {}
+
+    def find(self, data: bytes) -> tuple[Expect, bytes] | None:
+        """What ``data`` asks, and its body, if it is one whole request with a head that is known."""
+        at = data.find(_ID_LINE)
+        if at < 0:
+            return None
+        start = at + len(_ID_LINE)
+        end = data.find(b"\r", start)
+        head_bytes = data.find(HEAD_END, end) + len(HEAD_END)
+        known = self._heads.get(data[:start] + data[end:head_bytes])
+        if known is None or len(data) != head_bytes + known.body_bytes:
+            return None
+        try:
+            device = self._devices.device(data[start:end], known.info)
+        except DeviceError:
+            return None  # to be parsed, and refused
+        if len(device.device_id) != end - start:
+            return None  # what stands around the id is the parser's to judge
+        like = known.expect
+        return Expect(like.route, device, like.user, like.query, like.limit_bytes), data[head_bytes:]
+
+    def remember(self, data: bytes, expect: Expect, body_bytes: int, info: bytes | None) -> None:
+        """Keep the head of ``data``, if that is one whole request, which was parsed and means ``expect``."""
+        head_bytes = len(data) - body_bytes
+        head = data[:head_bytes]
+        start = head.find(_ID_LINE) + len(_ID_LINE)
+        if not head.endswith(HEAD_END) or start < len(_ID_LINE) or head.lower().count(_ID_NAME) != 1:
+            return
+        if len(self._heads) >= HEADS_KEPT_MAX:
+            self._heads.clear()
+        self._heads[head[:start] + head[head.find(b"\r", start) :]] = _Known(expect, body_bytes, info)
