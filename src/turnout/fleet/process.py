@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from turnout import lifeline
+from turnout import lifeline, loops
 from turnout.device.counters import FleetCounters
 from turnout.device.exchange import NoAnswer, from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
@@ -65,8 +65,7 @@ def run_fleet(
     loaded, when ``url`` is none, and when for ``patience_s`` nobody answers there or no job has the name.
     """
     _allow_connections(options.connections_max)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        return runner.run(_run(url, job_name, spec, trainers, options, write))
+    return loops.run(_run(url, job_name, spec, trainers, options, write))
 
 
 def _allow_connections(count: int) -> None:
@@ -79,15 +78,6 @@ def _allow_connections(count: int) -> None:
     wanted = count + OTHER_FILES
     if soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted if hard < 0 else min(wanted, hard), hard))
-
-
-def _loop_factory() -> "Callable[[], asyncio.AbstractEventLoop] | None":
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    factory: Callable[[], asyncio.AbstractEventLoop] = uvloop.new_event_loop
-    return factory
 
 
 async def _run(

@@ -8,13 +8,12 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Coroutine, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import Any
 
-from turnout import lifeline
+from turnout import lifeline, loops
 from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
@@ -41,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _raise_file_limit()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    _run(serve(options))
+    loops.run(serve(options))
     return 0
 
 
@@ -72,16 +71,6 @@ async def serve(options: argparse.Namespace) -> None:
         ticking.cancel()
         await asyncio.gather(following, ticking, return_exceptions=True)
         transport.close_all()
-
-
-def _run(serving: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where there is a build of it."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(serving)
-    else:
-        uvloop.run(serving)
 
 
 async def _tick(dispatcher: EdgeTaskDispatcher) -> None:

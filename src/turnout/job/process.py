@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout import loops
 from turnout.errors import TurnoutError
 from turnout.job.blobs import BlobStore
 from turnout.job.compose import parts_of, rules_of
@@ -85,7 +86,7 @@ _result_offer = msgspec.msgpack.Decoder(ResultOffer)
 class JobProcess:
     """The shell around one core: owns its clock, its journal, its files and the tickets of those who wait."""
 
-    def __init__(self, folder: JobFolder, job_id: str, blobs: BlobStore, journal: Journal, generation: int) -> None:
+    def __init__(self, folder: JobFolder, job_id: str, blobs: BlobStore, journal: Journal) -> None:
         self.folder = folder
         self.job_id = job_id
         self.schema = folder.schema
@@ -113,7 +114,7 @@ class JobProcess:
         self._scheduling = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
-        self._progress = ProgressFile(blobs.folder.parent, generation)
+        self._progress = ProgressFile(blobs.folder.parent)
         self._lost_work(self._progress.before, journal)
 
     @staticmethod
@@ -200,7 +201,7 @@ class JobProcess:
                 case Evaluate():
                     self._background(self._evaluate(effect))
                 case Publish():
-                    self._progress.published(effect.version, self.core.tally.counted, effect.blob.sha256)
+                    self._progress.published(effect.version, self.core.tally.counted)
                 case Retract():
                     self._blobs.drop(effect.blob)
                 case Finish():
@@ -296,11 +297,10 @@ class JobProcess:
 
 async def run(folder: JobFolder, job_id: str, address: str, blobs: Path, lifeline_fd: int | None) -> int:
     """Run a job until it ends; the exit code of its process."""
-    generation = time.time_ns()
-    process = JobProcess(folder, job_id, BlobStore(blobs), MemoryJournal(), generation)
+    process = JobProcess(folder, job_id, BlobStore(blobs), MemoryJournal())
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_crash)
-    server = UnixJobServer(address, job_id, generation, folder.schema, process)
+    server = UnixJobServer(address, job_id, time.time_ns(), folder.schema, process)
     process.start()
     await server.start()
     loop.add_signal_handler(signal.SIGTERM, process.ended.set)
@@ -336,21 +336,12 @@ def main() -> int:
         folder = load_job_folder(arguments.folder)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        with asyncio.Runner(loop_factory=_new_loop) as runner:
-            return runner.run(run(folder, arguments.job_id, arguments.address, arguments.blobs, arguments.lifeline_fd))
+        return loops.run(run(folder, arguments.job_id, arguments.address, arguments.blobs, arguments.lifeline_fd))
     except TurnoutError as error:
         print(error, file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130
-
-
-def _new_loop() -> asyncio.AbstractEventLoop:
-    try:
-        import uvloop
-    except ImportError:
-        return asyncio.new_event_loop()
-    return uvloop.new_event_loop()
 
 
 if __name__ == "__main__":

@@ -13,18 +13,15 @@ logger = logging.getLogger("turnout.job")
 class Progress(msgspec.Struct, frozen=True):
     """As of the newest published version."""
 
-    generation: int
     version: int
     counted: int
-    sha256: str
 
 
 class ProgressFile:
     """Written at each published version, without waiting for the disk: it informs people, nothing is decided by it."""
 
-    def __init__(self, folder: Path, generation: int) -> None:
+    def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._generation = generation
         self.before = self._read()
 
     def _read(self) -> Progress | None:
@@ -33,10 +30,10 @@ class ProgressFile:
         except (FileNotFoundError, msgspec.MsgspecError):
             return None
 
-    def published(self, version: int, counted: int, sha256: str) -> None:
+    def published(self, version: int, counted: int) -> None:
         unfinished = self._path.with_suffix(".unfinished")
         try:
-            unfinished.write_bytes(msgspec.json.encode(Progress(self._generation, version, counted, sha256)))
+            unfinished.write_bytes(msgspec.json.encode(Progress(version, counted)))
             unfinished.replace(self._path)
         except OSError as error:
             logger.warning("cannot note the progress of the job in %s: %s", self._path, error)

@@ -87,9 +87,9 @@ def write_folder(path: Path, **files: str) -> Path:
     return path
 
 
-def make_process(folder: Path, journal: MemoryJournal | None = None, generation: int = 1) -> JobProcess:
+def make_process(folder: Path, journal: MemoryJournal | None = None) -> JobProcess:
     blobs = BlobStore(folder.parent / "data" / "blobs")
-    return JobProcess(load_job_folder(folder), "job-1", blobs, journal or MemoryJournal(), generation)
+    return JobProcess(load_job_folder(folder), "job-1", blobs, journal or MemoryJournal())
 
 
 @pytest.fixture
@@ -207,7 +207,7 @@ async def test_a_restart_says_what_a_journal_in_memory_has_lost(tmp_path: Path) 
     await make_version(first, "a", "b", 1.0)
     await first.close()
 
-    second = make_process(folder, generation=2)
+    second = make_process(folder)
     second.start()
     status = await ask(second, Topic.STATUS, b"", JobStatus)
     assert "ended at model version 1 with at least 2 results counted" in status.warnings[0]
