@@ -10,19 +10,22 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from turnout.control.client import ControlClient
 
 PATIENCE_S = 20.0  #: Ends a test that would hang; no test needs it.
+T = TypeVar("T")
 TURNOUT = [sys.executable, "-P", "-m", "turnout"]
 
 
-def eventually(what: str, holds: Callable[[], object]) -> None:
-    """Wait until ``holds()`` is true. What is waited for is in other processes: there is nothing to be told by."""
+def eventually(what: str, holds: Callable[[], T]) -> T:
+    """Wait until ``holds()`` is true, and return it. It happens in other processes: there is nothing to be told by."""
     give_up_at = time.monotonic() + PATIENCE_S
-    while not holds():
+    while not (held := holds()):
         assert time.monotonic() < give_up_at, f"never happened: {what}"
         time.sleep(0.02)
+    return held
 
 
 def processes() -> dict[int, tuple[int, str]]:
@@ -68,10 +71,9 @@ class Server:
         return int(self.devices_url.rpartition(":")[2])
 
     def child(self, module: str) -> int:
-        """The process that runs this module; there must be one."""
-        pids = [pid for pid in descendants(self.pid) if f"-m {module}" in processes().get(pid, (0, ""))[1]]
-        assert len(pids) == 1, (module, pids)
-        return pids[0]
+        """The process that runs this module; there must be one. On a busy machine ``ps`` may miss it for a moment."""
+        (pid,) = eventually(f"{module} is found", lambda: self._children(module))
+        return pid
 
     def kill(self, module: str) -> int:
         """Kill a child with SIGKILL, and wait until another has taken its place; the old pid."""
@@ -86,8 +88,10 @@ class Server:
         return next(line for line in self.lines if re.search(pattern, line))
 
     def _others(self, module: str, old: int) -> bool:
-        running = processes()
-        return any(f"-m {module}" in running.get(pid, (0, ""))[1] for pid in descendants(self.pid) - {old})
+        return any(pid != old for pid in self._children(module))
+
+    def _children(self, module: str) -> list[int]:
+        return [pid for pid in descendants(self.pid) if f"-m {module}" in processes().get(pid, (0, ""))[1]]
 
     def _read(self) -> None:
         assert self.process.stderr is not None

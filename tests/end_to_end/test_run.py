@@ -55,8 +55,11 @@ class Run:
         return code
 
     def child(self, command: str) -> int:
-        found = [pid for pid in descendants(self.process.pid) if command in processes().get(pid, (0, ""))[1]]
-        return min(found)
+        """The process that runs this; of several, the oldest. On a busy machine ``ps`` may miss one for a moment."""
+        return min(eventually(f"{command} is found", lambda: self._children(command)))
+
+    def _children(self, command: str) -> list[int]:
+        return [pid for pid in descendants(self.process.pid) if command in processes().get(pid, (0, ""))[1]]
 
     def _read(self) -> None:
         assert self.process.stdout is not None
@@ -80,7 +83,7 @@ def started(folder: Path, *arguments: str) -> Iterator[Run]:
     """A run that has counted its first results; at the end of the block none of its processes may be left."""
     running = Run(folder, *arguments)
     try:
-        running.wait_line("version [1-9]")
+        running.wait_line(r"  version [1-9]")
         before = descendants(running.process.pid)
         yield running
         running.wait()
