@@ -174,6 +174,10 @@ def fleet(
     dropout: Annotated[float, Parameter(help="Probability that a device vanishes from a task.")] = 0.0,
     recovery_s: Annotated[float, Parameter(help="Mean time until it is back.")] = 10.0,
     start_s: Annotated[float | None, Parameter(help="Devices arrive spread over this time.")] = None,
+    duplicates: Annotated[float, Parameter(help="Share of results that are sent twice at once.")] = 0.0,
+    drops_before_answer: Annotated[float, Parameter(help="Share of connections broken with the answer unread.")] = 0.0,
+    drops_after_answer: Annotated[float, Parameter(help="Share of connections broken after the answer.")] = 0.0,
+    ledger: Annotated[Path | None, Parameter(help="Append every answer to a result to this file, as JSON.")] = None,
     each_once: Annotated[bool, Parameter(help="A device ends when one result of it was counted.")] = False,
     connections: Annotated[int, Parameter(help="At most so many; devices share them.")] = 512,
     workers: Annotated[int | None, Parameter(help="Training processes; one per core unless given.")] = None,
@@ -197,6 +201,10 @@ def fleet(
         dropout=dropout,
         recovery_s=recovery_s,
         start_s=start_s,
+        duplicates=duplicates,
+        drops_before_answer=drops_before_answer,
+        drops_after_answer=drops_after_answer,
+        ledger=ledger,
         each_once=each_once,
     )
     options = FleetOptions(

@@ -8,7 +8,7 @@ class FleetCounters(Message, frozen=True):
 
     ``training`` have a task and work on it; ``lost`` dropped one and are away; ``offline`` would ask or report but have
     no network; ``waiting`` is all others that have not ``ended``. ``finished`` says why the fleet ended, in its last
-    counters.
+    counters. ``mischief`` is what the fleet did on purpose: results sent twice, connections broken.
     """
 
     devices: int
@@ -26,6 +26,7 @@ class FleetCounters(Message, frozen=True):
     trainings_failed: dict[str, int] = {}
     requests: dict[str, int] = {}
     errors: dict[str, int] = {}
+    mischief: dict[str, int] = {}
     requests_per_s: float = 0.0
     latency_p50_ms: float = 0.0
     latency_p99_ms: float = 0.0

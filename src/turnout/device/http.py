@@ -85,12 +85,27 @@ class HttpClient:
         """Open connections, used or not."""
         return len(self._open)
 
-    def submit(self, request: HttpRequest, done: Done, reply_bytes_max: int | None = None) -> None:
-        """Send a request; ``done`` is called once, later, on the loop."""
+    def submit(
+        self, request: HttpRequest, done: Done, reply_bytes_max: int | None = None, keep: bool = True
+    ) -> Exchange:
+        """Send a request; ``done`` is called once, later, on the loop.
+
+        Without ``keep``, the connection that carries it is closed after the reply.
+        """
         assert not self._closed
         bytes_max = self.limits.reply_bytes_max if reply_bytes_max is None else reply_bytes_max
         ends = self._loop.time() + self.limits.overall_timeout_s
-        self._give(Exchange(self._head(request), request.body, bytes_max, ends, done))
+        exchange = Exchange(self._head(request), request.body, bytes_max, ends, done, keep)
+        self._give(exchange)
+        return exchange
+
+    def abandon(self, exchange: Exchange) -> None:
+        """Give up a request and close its connection, wherever it has got to; nothing, if it is over already."""
+        if exchange.carrier is not None and exchange.carrier.exchange is exchange:
+            exchange.carrier.fail("abandoned", "the request was given up")
+        elif exchange in self._waiting:
+            self._waiting.remove(exchange)
+            exchange.done(HttpFailure("abandoned", "the request was given up"))
 
     async def request(self, request: HttpRequest, reply_bytes_max: int | None = None) -> HttpReply:
         """Send a request and wait for its reply. Raises HttpFailure."""
@@ -137,6 +152,7 @@ class HttpClient:
     def _carry(self, connection: Connection, exchange: Exchange) -> None:
         exchange.sent_at = self._loop.time()
         exchange.deadline = min(exchange.ends, exchange.sent_at + self.limits.idle_timeout_s)
+        exchange.carrier = connection
         self._busy[connection] = None
         connection.send(exchange)
         if self._tick is None:

@@ -39,13 +39,27 @@ Done = Callable[[HttpReply | HttpFailure], None]
 class Exchange:
     """One request and what waits for its reply."""
 
-    __slots__ = ("body", "bytes_max", "deadline", "done", "ends", "head", "resent", "sent_at", "unsent")
+    __slots__ = (
+        "body",
+        "bytes_max",
+        "carrier",
+        "deadline",
+        "done",
+        "ends",
+        "head",
+        "keep",
+        "resent",
+        "sent_at",
+        "unsent",
+    )
 
-    def __init__(self, head: bytes, body: bytes, bytes_max: int, ends: float, done: Done) -> None:
+    def __init__(self, head: bytes, body: bytes, bytes_max: int, ends: float, done: Done, keep: bool = True) -> None:
         self.head = head
         self.body = body
         self.bytes_max = bytes_max
         self.done = done
+        self.keep = keep  # the connection may carry others after it
+        self.carrier: Connection | None = None
         self.resent = False
         self.ends = ends  # at the latest, whatever moves
         self.deadline = ends  # if nothing moves
@@ -211,7 +225,7 @@ class Connection(asyncio.Protocol):
         assert self._transport is not None
         if self._transport.get_write_buffer_size():
             self._transport.abort()  # it was answered before it was all sent
-        elif not self._reusable:
+        elif not (self._reusable and exchange.keep):
             self._transport.close()
         self._begin_reply()
         self._owner.settled(self, exchange, reply)

@@ -51,13 +51,16 @@ class Doing(IntEnum):
 class SimDevice:
     """One simulated device. ``schema`` is that of the model it trained from."""
 
-    __slots__ = ("delay_s", "doing", "index", "online", "phase", "phase_ends", "ready_at", "schema", "session", "tasks")
+    __slots__ = (
+        "delay_s", "doing", "index", "online", "phase", "phase_ends", "ready_at", "schema", "sent", "session", "tasks",
+    )  # fmt: skip
 
     def __init__(self, index: int, session: Session, spec: FleetSpec, now: float) -> None:
         self.index = index
         self.session = session
         self.doing = Doing.WAITING
         self.tasks = 0
+        self.sent = 0  # requests, copies among them
         self.delay_s = spec.delay_time_s(index)
         self.ready_at = 0.0  # when its present training ends at the earliest
         self.schema: ModelSchema | None = None

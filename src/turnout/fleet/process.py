@@ -10,23 +10,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import msgspec
 
 from turnout import lifeline, loops
 from turnout.device.counters import FleetCounters
-from turnout.device.exchange import NoAnswer, from_http, to_http
+from turnout.device.exchange import NoAnswer
 from turnout.device.http import HttpClient, HttpLimits
-from turnout.device.http_connection import HttpFailure, HttpReply
 from turnout.device.session import SessionPolicy
 from turnout.errors import TurnoutError
 from turnout.fleet.classroom import Classroom
 from turnout.fleet.core import Fleet, SimDevice
-from turnout.fleet.spec import FleetSpec
-from turnout.fleet.tally import Latencies
-from turnout.messages import EdgeRequest
+from turnout.fleet.delivery import Delivery
+from turnout.fleet.ledger import Ledger
+from turnout.fleet.spec import BadFleet, FleetSpec
+from turnout.messages import EdgeResponse
 
 TICK_S = 0.01
 REPORT_INTERVAL_S = 1.0
@@ -83,15 +82,25 @@ def _allow_connections(count: int) -> None:
 async def _run(
     url: str, job_name: str, spec: FleetSpec, trainers: str, options: FleetOptions, write: Callable[[str], object]
 ) -> FleetCounters:
+    ledger = _ledger(spec)
     http = HttpClient(url, HttpLimits(connections_max=min(spec.devices, options.connections_max)))
     with tempfile.TemporaryDirectory(prefix="turnout-fleet-") as models:
         classroom = Classroom(http, trainers, spec, options.workers or os.cpu_count() or 1, Path(models))
         try:
             await classroom.check()
-            return await FleetProcess(http, classroom, job_name, spec, options, write).run()
+            return await FleetProcess(http, classroom, job_name, spec, options, write, ledger).run()
         finally:
             await classroom.close()
             await http.close()
+            if ledger is not None:
+                ledger.close()
+
+
+def _ledger(spec: FleetSpec) -> Ledger | None:
+    try:
+        return Ledger(spec.ledger) if spec.ledger else None
+    except OSError as error:
+        raise BadFleet(f"the ledger {spec.ledger} cannot be written: {error.strerror}") from None
 
 
 class FleetProcess:
@@ -105,6 +114,7 @@ class FleetProcess:
         spec: FleetSpec,
         options: FleetOptions,
         write: Callable[[str], object],
+        ledger: Ledger | None = None,
     ) -> None:
         self._http = http
         self._job_name = job_name
@@ -113,10 +123,9 @@ class FleetProcess:
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         policy = SessionPolicy(BACKOFF_BASE_S, BACKOFF_MAX_S, counted_max=1 if spec.each_once else None)
-        self._fleet = Fleet(spec, job_name, policy, self._send, classroom.train, self._began)
+        self._delivery = Delivery(http, spec, self._heard, ledger)
+        self._fleet = Fleet(spec, job_name, policy, self._delivery.send, classroom.train, self._began)
         classroom.trained = self._fleet.trained
-        self._latencies = Latencies(Random(spec.seed))
-        self._replies = 0
         self._reported_at = self._began
         self._stopped = ""
         self._mistake: BaseException | None = None
@@ -147,9 +156,9 @@ class FleetProcess:
         """What happened so far; begins a new interval of rates and latencies."""
         fleet, sessions = self._fleet, self._fleet.counters
         waiting, training, lost, offline, ended = fleet.doing
-        p50, p99 = self._latencies.read()
+        p50, p99 = self._delivery.latencies.read()
         interval, self._reported_at = now - self._reported_at, now
-        replies, self._replies = self._replies, 0
+        replies, self._delivery.replies = self._delivery.replies, 0
         return FleetCounters(
             devices=fleet.spec.devices,
             training=training,
@@ -166,6 +175,7 @@ class FleetProcess:
             trainings_failed=dict(sessions.trainings_failed),
             requests=dict(fleet.requests),
             errors=dict(sessions.unanswered),
+            mischief={what: count for what, count in self._delivery.mischief.items() if count},
             requests_per_s=round(replies / interval, 1) if interval > 0 else 0.0,
             latency_p50_ms=round(p50 * 1e3, 2),
             latency_p99_ms=round(p99 * 1e3, 2),
@@ -174,20 +184,8 @@ class FleetProcess:
             finished=finished,
         )
 
-    # --- what the fleet wants ---
-
-    def _send(self, device: SimDevice, request: EdgeRequest) -> None:
-        self._http.submit(to_http(request, device.schema), partial(self._replied, device, request))
-
-    def _replied(self, device: SimDevice, request: EdgeRequest, outcome: HttpReply | HttpFailure) -> None:
+    def _heard(self, device: SimDevice, answer: EdgeResponse | NoAnswer) -> None:
         now = self._now()
-        if isinstance(outcome, HttpFailure):
-            if outcome.reason != "closed":
-                self._fleet.failed(device, outcome.reason, now)
-            return
-        self._replies += 1
-        self._latencies.add(outcome.seconds)
-        answer = from_http(request, outcome)
         if isinstance(answer, NoAnswer):
             self._fleet.failed(device, answer.reason, now, answer.retry_wait)
         else:

@@ -8,16 +8,25 @@ import hashlib
 import math
 import struct
 from dataclasses import dataclass
-from enum import IntEnum
+from enum import Enum, IntEnum, auto
+from pathlib import Path
 from statistics import NormalDist
 
 from turnout.errors import UsageError
 
 DEVICES_MAX = 10_000_000
 STARTS_PER_S = 5_000.0
+BREAKS_WITHIN_S = 0.1  #: A connection that breaks before the answer does so in this time.
 _NORMAL = NormalDist()
 _KEY = struct.Struct("<qqqq")
 _HASH = struct.Struct("<Q")
+
+
+class Break(Enum):
+    """When a connection breaks."""
+
+    BEFORE_ANSWER = auto()
+    AFTER_ANSWER = auto()
 
 
 class BadFleet(UsageError):
@@ -39,6 +48,10 @@ class FleetSpec:
     dropout: float = 0.0  #: Probability that a device vanishes from a task without a word, from 0 to below 1.
     recovery_s: float = 10.0  #: Mean time until it is back.
     start_s: float | None = None  #: Devices arrive spread over this time; by default 5,000 a second.
+    duplicates: float = 0.0  #: Share of results that are sent twice at once, over two connections.
+    drops_before_answer: float = 0.0  #: Share of requests whose connection breaks before the answer is read.
+    drops_after_answer: float = 0.0  #: Share of requests whose connection breaks once the answer was read.
+    ledger: Path | None = None  #: A file that gets a line of JSON for every answer to a result.
     each_once: bool = False  #: A device ends when one result of it has been counted.
     id_prefix: str = "sim-"
     platform: str = "sim"
@@ -53,6 +66,9 @@ class FleetSpec:
         for name in ("training_s", "training_sigma", "delay_s", "delay_sigma", "recovery_s", "start_s"):
             value = getattr(self, name)
             checks[f"{name} is {value}; a number from 0 is allowed"] = value is None or 0 <= value < math.inf
+        for name in ("duplicates", "drops_before_answer", "drops_after_answer"):
+            value = getattr(self, name)
+            checks[f"{name} is {value}; 0 to 1 is allowed"] = 0 <= value <= 1
         for text, holds in checks.items():
             if not holds:
                 raise BadFleet(text)
@@ -82,6 +98,22 @@ class FleetSpec:
         """How long a device is away after it vanished: somewhere in its training, then its recovery."""
         part = self._draw(index, _What.VANISHES, task) * self.training_time_s(index)
         return part + self._exponential(index, _What.RECOVERY, task, self.recovery_s)
+
+    def is_sent_twice(self, index: int, sent: int) -> bool:
+        """Is a device's ``sent``-th request sent twice, if it is a result?"""
+        return self.duplicates > 0 and self._draw(index, _What.TWICE, sent) < self.duplicates
+
+    def breaks(self, index: int, sent: int) -> "Break | None":
+        """When the connection of a device's ``sent``-th request breaks; None when it does not."""
+        if self.drops_before_answer > 0 and self._draw(index, _What.BEFORE, sent) < self.drops_before_answer:
+            return Break.BEFORE_ANSWER
+        if self.drops_after_answer > 0 and self._draw(index, _What.AFTER, sent) < self.drops_after_answer:
+            return Break.AFTER_ANSWER
+        return None
+
+    def breaks_after_s(self, index: int, sent: int) -> float:
+        """How long such a connection lasts after the request was sent, if the answer does not come sooner."""
+        return BREAKS_WITHIN_S * self._draw(index, _What.BREAKS, sent)
 
     def is_first_online(self, index: int) -> bool:
         """Is a device online when it starts?"""
@@ -118,3 +150,7 @@ class _What(IntEnum):
     RECOVERY = 5
     FIRST_PHASE = 6
     PHASE = 7
+    TWICE = 8
+    BEFORE = 9
+    AFTER = 10
+    BREAKS = 11

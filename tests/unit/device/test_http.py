@@ -215,3 +215,32 @@ def test_what_is_not_a_server_s_url_is_named(url: str) -> None:
 async def silence(asked: Asked) -> bytes | None:
     await asyncio.sleep(600)
     return None
+
+
+async def test_without_keep_the_connection_is_closed_after_the_reply() -> None:
+    async with always(reply(b"x")) as server:
+        client = HttpClient(server.url)
+        for _ in range(2):
+            done = asyncio.get_running_loop().create_future()
+            client.submit(get("/"), done.set_result, keep=False)
+            assert (await done).body == b"x"
+        await client.close()
+        assert server.connections == 2
+
+
+async def test_a_request_that_is_abandoned_fails_at_once_wherever_it_has_got_to() -> None:
+    arrived = asyncio.Event()
+
+    def script(asked: Asked) -> asyncio.Future[bytes | None]:
+        arrived.set()
+        return asyncio.get_running_loop().create_future()
+
+    async with ScriptedServer(script) as server:
+        client = HttpClient(server.url)
+        outcomes: list[object] = []
+        sent, waits = (client.submit(get("/"), outcomes.append) for _ in range(2))
+        await arrived.wait()
+        for exchange in (waits, sent, sent):
+            client.abandon(exchange)
+        assert [cast(HttpFailure, outcome).reason for outcome in outcomes] == ["abandoned"] * 2
+        await client.close()

@@ -17,6 +17,7 @@ import pytest
 
 from tests.unit.device.scripted import Asked, ScriptedServer, reply
 from turnout.device.counters import FleetCounters
+from turnout.fleet.ledger import read
 from turnout.fleet.process import for_people
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire.tensors import from_safetensors, to_safetensors
@@ -137,6 +138,24 @@ async def test_every_device_trains_on_its_own_and_reports_as_itself(gateway: Gat
     assert (last.ended, last.counted, last.tasks, last.connections) == (40, 40, 40, 7)
     assert last.requests == {"job": 40, "task": 40, "result": 40}
     assert last.finished == "all devices have ended"
+
+
+async def test_a_fleet_up_to_mischief_says_what_it_did(
+    gateway: Gateway, url: str, folder: Path, tmp_path: Path
+) -> None:
+    spec = {"devices": 5, "each_once": True, "duplicates": 1.0, "drops_after_answer": 1.0}
+    code, last, err = await (await start(url, folder, {**spec, "ledger": str(tmp_path / "ledger")})).end()
+    assert (code, err) == (0, "")
+    assert last.mischief == {"duplicates": 5, "drops_after_answer": 20}
+    assert {told.index for told in read(tmp_path / "ledger")} == set(range(5))
+
+
+async def test_a_ledger_that_cannot_be_written_is_said_before_any_request(
+    gateway: Gateway, url: str, folder: Path
+) -> None:
+    code, _, err = await (await start(url, folder, {"devices": 1, "ledger": "/no/such/ledger"})).end()
+    assert (code, err) == (1, "turnout: the ledger /no/such/ledger cannot be written: No such file or directory\n")
+    assert not gateway.asked
 
 
 async def test_a_fleet_ends_when_its_job_is_over(gateway: Gateway, url: str, folder: Path) -> None:

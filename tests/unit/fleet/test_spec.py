@@ -5,7 +5,7 @@ from statistics import fmean, median
 
 import pytest
 
-from turnout.fleet.spec import BadFleet, FleetSpec
+from turnout.fleet.spec import BREAKS_WITHIN_S, BadFleet, Break, FleetSpec
 
 MANY = range(2000)
 
@@ -72,6 +72,16 @@ def test_devices_arrive_spread_over_the_start() -> None:
     assert max(FleetSpec(5000).starts_at(i) for i in MANY) < 1.0
 
 
+def test_mischief_has_its_shares() -> None:
+    spec = FleetSpec(1, duplicates=0.05, drops_before_answer=0.1, drops_after_answer=0.2)
+    assert sum(spec.is_sent_twice(i, 4) for i in MANY) == pytest.approx(100, rel=0.3)
+    breaks = [spec.breaks(i, 4) for i in MANY]
+    assert breaks.count(Break.BEFORE_ANSWER) == pytest.approx(200, rel=0.2)
+    assert breaks.count(Break.AFTER_ANSWER) == pytest.approx(0.9 * 400, rel=0.2)
+    assert all(0 < spec.breaks_after_s(i, 4) < BREAKS_WITHIN_S for i in MANY)
+    assert not any(FleetSpec(1).is_sent_twice(i, 4) or FleetSpec(1).breaks(i, 4) for i in MANY)
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -86,6 +96,9 @@ def test_devices_arrive_spread_over_the_start() -> None:
         ("recovery_s", -1.0),
         ("online_s", 0.0),
         ("start_s", -1.0),
+        ("duplicates", 1.1),
+        ("drops_before_answer", -0.1),
+        ("drops_after_answer", math.nan),
     ],
 )
 def test_what_describes_no_fleet_is_named(field: str, value: float) -> None:

@@ -1,0 +1,52 @@
+"""What a fleet's devices were told of their results, in a file: one line of JSON for each answer.
+
+A line is written before the device acts on the answer, so that a check of the whole system can hold the server to
+every word of it.
+"""
+
+import os
+from pathlib import Path
+
+import msgspec
+
+from turnout.messages import Message, ResultReport, ResultResponse
+
+_encode = msgspec.json.Encoder().encode
+
+
+class Told(Message, frozen=True):
+    """One answer to one sending of a result. ``task_id`` is the result's own; ``index`` is the device's number."""
+
+    device_id: str
+    index: int
+    task_id: str
+    status: str
+    counted: bool
+    duplicate: bool = False
+    message: str = ""
+
+
+class Ledger:
+    """Appends to a file, a line with one write: a reader finds whole lines, whenever it looks."""
+
+    def __init__(self, path: Path) -> None:
+        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+
+    def add(self, index: int, report: ResultReport, response: ResultResponse) -> None:
+        """The device with this number was told this."""
+        told = Told(
+            report.device.device_id, index, report.task_id,
+            response.status, response.counted, response.duplicate, response.message or "",
+        )  # fmt: skip
+        line = _encode(told) + b"\n"
+        written = os.write(self._fd, line)
+        assert written == len(line), "the disk of the ledger is full"
+
+    def close(self) -> None:
+        """No more will be told."""
+        os.close(self._fd)
+
+
+def read(path: Path) -> list[Told]:
+    """All lines of a ledger, in the order in which the devices were told."""
+    return msgspec.json.Decoder(Told).decode_lines(path.read_bytes())
