@@ -177,7 +177,7 @@ def fleet(
     duplicates: Annotated[float, Parameter(help="Share of results that are sent twice at once.")] = 0.0,
     drops_before_answer: Annotated[float, Parameter(help="Share of connections broken with the answer unread.")] = 0.0,
     drops_after_answer: Annotated[float, Parameter(help="Share of connections broken after the answer.")] = 0.0,
-    ledger: Annotated[Path | None, Parameter(help="Append every answer to a result to this file, as JSON.")] = None,
+    ledger: Annotated[Path | None, Parameter(help="Append results and answers to this file, as JSON.")] = None,
     each_once: Annotated[bool, Parameter(help="A device ends when one result of it was counted.")] = False,
     connections: Annotated[int, Parameter(help="At most so many; devices share them.")] = 512,
     workers: Annotated[int | None, Parameter(help="Training processes; one per core unless given.")] = None,

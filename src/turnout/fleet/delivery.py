@@ -1,7 +1,7 @@
 """How a fleet's requests travel: over shared connections, and with the mischief that its spec asks for.
 
-A result may be sent twice at once, a connection may break with the answer on its way or just read. Every answer to a
-result goes to the ledger; the device hears the first.
+A result may be sent twice at once, a connection may break with the answer on its way or just read. Every sending
+of a result and every answer to one goes to the ledger; the device hears the first.
 """
 
 import asyncio
@@ -68,6 +68,8 @@ class Delivery:
 
     def _post(self, sending: _Sending, message: HttpRequest, number: int) -> None:
         index = sending.device.index
+        if self._ledger is not None and isinstance(sending.request, ResultReport):
+            self._ledger.sends(index, sending.request)
         match self._spec.breaks(index, number):
             case None:
                 self._http.submit(message, partial(self._came, sending))

@@ -1,7 +1,7 @@
-"""What a fleet's devices were told of their results, in a file: one line of JSON for each answer.
+"""What a fleet's devices sent and what they were told of it, in a file: one line of JSON for each result and answer.
 
-A line is written before the device acts on the answer, so that a check of the whole system can hold the server to
-every word of it.
+A line is written before the result leaves, and before the device acts on the answer, so that a check of the whole
+system can hold the server to every word of it.
 """
 
 import os
@@ -14,7 +14,15 @@ from turnout.messages import Message, ResultReport, ResultResponse
 _encode = msgspec.json.Encoder().encode
 
 
-class Told(Message, frozen=True):
+class Sent(Message, frozen=True, tag=True):
+    """One sending of a result: no task that has no such line can have been counted."""
+
+    device_id: str
+    index: int
+    task_id: str
+
+
+class Told(Message, frozen=True, tag=True):
     """One answer to one sending of a result. ``task_id`` is the result's own; ``index`` is the device's number."""
 
     device_id: str
@@ -26,11 +34,18 @@ class Told(Message, frozen=True):
     message: str = ""
 
 
+_decoder = msgspec.json.Decoder(Sent | Told)
+
+
 class Ledger:
     """Appends to a file, a line with one write: a reader finds whole lines, whenever it looks."""
 
     def __init__(self, path: Path) -> None:
         self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+
+    def sends(self, index: int, report: ResultReport) -> None:
+        """The device with this number is about to send this."""
+        self._write(Sent(report.device.device_id, index, report.task_id))
 
     def add(self, index: int, report: ResultReport, response: ResultResponse) -> None:
         """The device with this number was told this."""
@@ -38,7 +53,10 @@ class Ledger:
             report.device.device_id, index, report.task_id,
             response.status, response.counted, response.duplicate, response.message or "",
         )  # fmt: skip
-        line = _encode(told) + b"\n"
+        self._write(told)
+
+    def _write(self, line_of: Sent | Told) -> None:
+        line = _encode(line_of) + b"\n"
         written = os.write(self._fd, line)
         assert written == len(line), "the disk of the ledger is full"
 
@@ -47,6 +65,11 @@ class Ledger:
         os.close(self._fd)
 
 
+def decode(lines: bytes) -> list[Sent | Told]:
+    """Whole lines of a ledger, in their order."""
+    return _decoder.decode_lines(lines)
+
+
 def read(path: Path) -> list[Told]:
-    """All lines of a ledger, in the order in which the devices were told."""
-    return msgspec.json.Decoder(Told).decode_lines(path.read_bytes())
+    """All answers in a ledger, in the order in which the devices were told."""
+    return [line for line in decode(path.read_bytes()) if isinstance(line, Told)]

@@ -51,7 +51,7 @@ class FleetSpec:
     duplicates: float = 0.0  #: Share of results that are sent twice at once, over two connections.
     drops_before_answer: float = 0.0  #: Share of requests whose connection breaks before the answer is read.
     drops_after_answer: float = 0.0  #: Share of requests whose connection breaks once the answer was read.
-    ledger: Path | None = None  #: A file that gets a line of JSON for every answer to a result.
+    ledger: Path | None = None  #: A file that gets a line of JSON for every result sent and every answer.
     each_once: bool = False  #: A device ends when one result of it has been counted.
     id_prefix: str = "sim-"
     platform: str = "sim"

@@ -14,7 +14,7 @@ from turnout.device.http import HttpClient, HttpLimits
 from turnout.device.session import Session
 from turnout.fleet.core import SimDevice
 from turnout.fleet.delivery import DROPPED, Delivery
-from turnout.fleet.ledger import Ledger, Told, read
+from turnout.fleet.ledger import Ledger, Sent, Told, decode, read
 from turnout.fleet.spec import FleetSpec
 from turnout.messages import (
     DeviceInfo,
@@ -138,6 +138,16 @@ async def test_an_answer_that_was_not_read_is_not_in_the_ledger(tmp_path: Path) 
     async with ScriptedServer(lambda asked: counted()) as server:
         await deliver(server, FleetSpec(1, drops_before_answer=1.0), REPORT, ledger=ledger)
     assert read(tmp_path / "ledger") == []
+    ledger.close()
+
+
+async def test_the_ledger_holds_each_sending_of_a_result_before_its_answer(tmp_path: Path) -> None:
+    ledger = Ledger(tmp_path / "ledger")
+    async with ScriptedServer(lambda asked: counted()) as server:
+        await deliver(server, FleetSpec(1, duplicates=1.0), REPORT, ledger=ledger)
+    lines = decode((tmp_path / "ledger").read_bytes())
+    assert lines[0] == Sent("sim-000000", 0, "t1")
+    assert [type(line) for line in lines].count(Sent) == 2
     ledger.close()
 
 
