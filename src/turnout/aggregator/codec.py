@@ -40,7 +40,10 @@ class UpdateCodec(Protocol):
         ...
 
     def total(self) -> NDArray[np.float64]:
-        """The sum so far, as a copy. Restoring it gives a sum that goes on exactly as this one does."""
+        """The sum so far, as a copy that stays as it is: the same one until the sum changes.
+
+        Restoring it gives a sum that goes on exactly as this one does.
+        """
         ...
 
     def restore(self, total: NDArray[np.float64]) -> None: ...
@@ -62,6 +65,7 @@ class DenseFloat32:
         self._total = np.zeros(num_parameters, dtype=np.float64)
         self._block = np.zeros(num_parameters, dtype=np.float32)
         self._in_block = 0
+        self._copy: NDArray[np.float64] | None = None  # of the sum, unless it changed since
 
     def check(self, vector: NDArray[Any], weight: float) -> Refusal | None:
         if vector.shape != self._total.shape:
@@ -85,13 +89,17 @@ class DenseFloat32:
     def add(self, vector: NDArray[Any], factor: float) -> None:
         self._block = blas.saxpy(vector, self._block, a=factor)
         self._in_block += 1
+        self._copy = None
         if self._in_block == BLOCK:
             self._fold()
 
     def total(self) -> NDArray[np.float64]:
         """Folds first, so that whoever goes on from the copy rounds as whoever goes on from here."""
-        self._fold()
-        return self._total.copy()
+        if self._copy is None:
+            self._fold()
+            self._copy = self._total.copy()
+            self._copy.flags.writeable = False
+        return self._copy
 
     def restore(self, total: NDArray[np.float64]) -> None:
         assert total.shape == self._total.shape
@@ -99,6 +107,7 @@ class DenseFloat32:
         self._total += total
 
     def clear(self) -> None:
+        self._copy = None
         self._total.fill(0)
         self._block.fill(0)
         self._in_block = 0

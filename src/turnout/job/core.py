@@ -63,6 +63,7 @@ PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of its write, so th
 PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
+SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 HELD_MAX = 10_000  #: Requests held while a version closes; beyond it a device hears RETRY.
 HELD_BYTES_MAX = 256 * 2**20  #: Their updates, together: what gateways may have given up on must not fill the memory.
 LAST_COMMITS_MAX = 5  #: Failed commits after which a job that is to end does so without.
@@ -138,6 +139,8 @@ class JobCore:
     _inflight: _InFlight | None = None
     _next_commit_at: float = 0.0
     _retry_at: float = 0.0  # no commit before this: the last one failed
+    _save_grants_at: float | None = None  # tasks were given out since the last commit
+    _disk_error: str = ""  # why the last commit failed; empty when it did not
     _ending: _Ending | None = None
 
     # --- life --------------------------------------------------------------------------------------------------
@@ -170,8 +173,9 @@ class JobCore:
         elif self._inflight is None and self._ending is None:  # else the next occasion is an event
             due.append(self.parts.workflow.deadline())
             due.append(self.rules.time_max_s)
-            if self._staged or self._must_reserve():
+            if self._staged or self._disk_error or self._must_reserve():
                 due.append(self._next_commit_at)
+            due.append(self._save_grants_at)
         return min((at for at in due if at is not None), default=None)
 
     @property
@@ -182,6 +186,8 @@ class JobCore:
     def state(self) -> str:
         if self._ending is not None:
             return "CLOSED" if self._ending.announced else "CLOSING"
+        if self._disk_error:
+            return "FULL"
         if self.models.newest() is None:
             return "RECOVER"
         return "OPEN" if self._inflight is None else "COMMITTING"
@@ -222,15 +228,22 @@ class JobCore:
         if self._holding():
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
         self.parts.pacing.arrived(now)
+        if self._disk_error:
+            return [self._come_back(event.ticket, "the job cannot save results now", now)]
         device = device_hash(event.request.device.device_id)
         open_places = self.parts.workflow.places(self.parts.aggregator.count)
         lease = self.parts.places.ask(device, self.version, open_places, self.counted, now, self.parts.rng)
         if isinstance(lease, Lease):
+            if self._save_grants_at is None:
+                self._save_grants_at = now + SAVE_GRANTS_S
             blob, task_id = self.models.of(lease.version), self.parts.seal.close(lease)
             given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now)
             return [Answer(event.ticket, given)]
+        return [self._come_back(event.ticket, lease, now)]
+
+    def _come_back(self, ticket: int, why: str, now: float) -> Answer:
         wait = self.parts.pacing.wait(now, self.parts.rng, self.parts.workflow.deadline())
-        return [Answer(event.ticket, answers.no_task_yet(self.rules.job_id, wait, lease))]
+        return Answer(ticket, answers.no_task_yet(self.rules.job_id, wait, why))
 
     def _expire(self, now: float) -> None:
         expired = self._live.expire(now)
@@ -378,7 +391,8 @@ class JobCore:
                 return self._close(now)
             case Verdict.PAUSE:
                 self._warn(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, now))
-        if (self._staged or self._must_reserve()) and now >= self._next_commit_at:
+        grants_due = self._save_grants_at is not None and now >= self._save_grants_at
+        if (self._staged or self._disk_error or self._must_reserve() or grants_due) and now >= self._next_commit_at:
             return [self._commit(now)]
         return []
 
@@ -403,6 +417,7 @@ class JobCore:
     def _commit(self, now: float, closes: bool = False) -> Effect:
         assert self._inflight is None, "one commit at a time"
         snapshot = self._snapshot(now, closes)
+        self._save_grants_at = None
         self._inflight = _InFlight(snapshot, closes, self._staged, self._retired)
         self._staged, self._retired = {}, []
         return Commit(snapshot)
@@ -418,6 +433,8 @@ class JobCore:
             total_weight=total_weight,
             buffered=buffered,
             counted=self.counted.snapshot(),
+            tasks=self.counted.tasks,
+            checksum=self.counted.checksum,
             leases=self._live.all(),
             taken={} if closes else parts.places.taken(),
             reserved_until=parts.places.next_task + TASK_BLOCK,
@@ -436,6 +453,7 @@ class JobCore:
         assert inflight is not None
         assert event.commit == inflight.snapshot.commit
         self._inflight = None
+        self._disk_error = ""
         self.commits = event.commit
         self.parts.places.reserved_until = inflight.snapshot.reserved_until
         self._next_commit_at = now + min(max(PAUSE_MULTIPLE * event.took_s, PAUSE_MIN_S), PAUSE_MAX_S)
@@ -476,7 +494,9 @@ class JobCore:
             assert event.blob is not None
             return self._committed(Committed(event.commit, 0.0, event.blob), now)
         self._inflight = None
-        self._warn(f"a commit failed, nothing was lost or counted: {event.reason}")
+        if not self._disk_error:  # once for all the commits that fail in a row
+            self._warn(f"a commit failed; its results were not acknowledged, devices send them again: {event.reason}")
+        self._disk_error = event.reason
         if self._ending is not None:
             self._ending.failed_commits += 1
         self._retired += inflight.retired
@@ -504,7 +524,7 @@ class JobCore:
 
     def _restore_sums(self, durable: Snapshot) -> None:
         self.version, self.model = durable.version, durable.model
-        self.counted = CountedTasks(durable.counted)
+        self.counted = CountedTasks(durable.counted, durable.tasks, durable.checksum)
         self.parts.aggregator.restore(durable.total, durable.total_weight, durable.buffered)
         self.parts.optimizer.restore(durable.optimizer)
         self.parts.workflow.restore(durable.workflow)
@@ -553,6 +573,11 @@ class JobCore:
     def uncommitted(self) -> int:
         """Results staged and not yet durable."""
         return len(self._staged) + (len(self._inflight.staged) if self._inflight else 0)
+
+    @property
+    def disk_error(self) -> str:
+        """Why nothing can be saved now; empty when it can."""
+        return self._disk_error
 
     @property
     def ending(self) -> str:

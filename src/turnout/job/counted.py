@@ -7,25 +7,57 @@ starts at the first of them.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
+
+CountedVersion = tuple[int, int, float, bytes]  #: (version, first task, keep until, bitmap), as a snapshot holds it.
+_MASK = 2**64 - 1
+_MIX = (0xFF51AFD7ED558CCD, 0xC4CEB9FE1A85EC53)  # the constants of MurmurHash3's 64-bit finalizer
+
+
+def mixed(task: int) -> int:
+    """A task number as 64 bits that look random, so that an XOR of many shows if any is missing or strange."""
+    bits = task + 1
+    for factor in _MIX:
+        bits = (bits ^ bits >> 33) * factor & _MASK
+    return bits ^ bits >> 33
+
+
+def keys(versions: Iterable[CountedVersion]) -> tuple[int, int]:
+    """How many tasks are counted in these bitmaps, and the XOR of their ``mixed`` numbers; read from the bits."""
+    count, checksum = 0, 0
+    for _, first_task, _, bitmap in versions:
+        bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")
+        tasks = np.flatnonzero(bits).astype(np.uint64) + np.uint64(first_task + 1)
+        for factor in _MIX:
+            tasks = (tasks ^ (tasks >> np.uint64(33))) * np.uint64(factor)
+        count += tasks.size
+        checksum ^= int(np.bitwise_xor.reduce(tasks ^ (tasks >> np.uint64(33))))
+    return count, checksum
+
 
 @dataclass(slots=True)
 class _Version:
     first_task: int
     keep_until: float
     bits: bytearray
-
-
-CountedVersion = tuple[int, int, float, bytes]  #: (version, first task, keep until, bitmap), as a snapshot holds it.
+    saved: CountedVersion | None = None  # as the last snapshot has it, unless something changed since
 
 
 class CountedTasks:
     """The bitmaps of the versions whose results may still come or come again."""
 
-    def __init__(self, versions: Iterable[CountedVersion] = ()) -> None:
-        self._versions = {v: _Version(first, keep, bytearray(bits)) for v, first, keep, bits in versions}
+    def __init__(self, versions: Iterable[CountedVersion] = (), tasks: int = 0, checksum: int = 0) -> None:
+        """``tasks`` and ``checksum`` are those of the versions, as ``keys`` would find them."""
+        self._versions = {each[0]: _Version(each[1], each[2], bytearray(each[3]), each) for each in versions}
+        self.tasks = tasks
+        self.checksum = checksum
 
     def snapshot(self) -> tuple[CountedVersion, ...]:
-        return tuple((v, kept.first_task, kept.keep_until, bytes(kept.bits)) for v, kept in self._versions.items())
+        """A version that did not change since the last snapshot is the same object as there."""
+        for version, kept in self._versions.items():
+            if kept.saved is None:
+                kept.saved = (version, kept.first_task, kept.keep_until, bytes(kept.bits))
+        return tuple(kept.saved for kept in self._versions.values() if kept.saved is not None)
 
     def open(self, version: int, first_task: int) -> None:
         """A new version begins; its tasks are numbered from ``first_task``."""
@@ -39,7 +71,9 @@ class CountedTasks:
     def keep(self, version: int, until: float) -> None:
         """Remember ``version`` at least until then (job time)."""
         kept = self._versions[version]
-        kept.keep_until = max(kept.keep_until, until)
+        if until > kept.keep_until:
+            kept.keep_until = until
+            kept.saved = None
 
     def has(self, version: int, task: int) -> bool:
         kept = self._versions.get(version)
@@ -55,6 +89,9 @@ class CountedTasks:
         if byte >= len(kept.bits):
             kept.bits.extend(bytes(byte + 1 - len(kept.bits)))
         kept.bits[byte] |= 1 << bit
+        kept.saved = None
+        self.tasks += 1
+        self.checksum ^= mixed(task)
 
     def forget(self, version_min: int, now: float) -> None:
         """Drop versions below ``version_min`` whose last lease and resend window have passed, oldest first.
@@ -65,8 +102,7 @@ class CountedTasks:
             oldest = next(iter(self._versions))
             if oldest >= version_min or self._versions[oldest].keep_until > now:
                 return
-            del self._versions[oldest]
-
-    def count(self) -> int:
-        """How many tasks are counted, over all versions kept."""
-        return sum(int.from_bytes(kept.bits).bit_count() for kept in self._versions.values())
+            gone = self._versions.pop(oldest)
+            tasks, checksum = keys([(oldest, gone.first_task, gone.keep_until, bytes(gone.bits))])
+            self.tasks -= tasks
+            self.checksum ^= checksum

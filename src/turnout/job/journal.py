@@ -1,16 +1,18 @@
 """What survives a crash of the job process: one snapshot, replaced whole by each commit.
 
-``MemoryJournal`` keeps it in memory and so survives only within one process: for the simulation, for tests, and for
-runs that may be lost. A durable journal has the same two methods.
+``sqlite_journal.py`` keeps it on disk. ``MemoryJournal`` survives only within one process: for the simulation, for
+tests, and for measuring what durability costs.
 """
 
 import secrets
+from copy import copy
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.errors import TurnoutError
 from turnout.job.counted import CountedVersion
 from turnout.job.leases import Lease
 
@@ -36,6 +38,8 @@ class Snapshot:
     total_weight: float
     buffered: int  #: Updates in ``total``.
     counted: tuple[CountedVersion, ...]
+    tasks: int  #: Tasks counted in ``counted``,
+    checksum: int  #: and the checksum of their numbers: a sum and its bitmaps that are not of one commit show.
     leases: tuple[Lease, ...]  #: The live ones.
     taken: dict[bytes, int]  #: The task of each device that took one of this version.
     reserved_until: int  #: Task numbers below this may have been given out; the next start begins here.
@@ -49,19 +53,43 @@ class Snapshot:
     tally: dict[str, Any]
 
 
+class Fenced(TurnoutError):
+    """A newer process has taken the job over: this one must end at once and answer nobody."""
+
+
 class Journal(Protocol):
-    """One job's memory. Called from one thread at a time, not on the event loop."""
+    """One job's memory, held by one incarnation of its process. Called from one thread at a time, not on the loop.
+
+    What a commit has in common with the last, as the same object, need not be written again.
+    """
 
     durable: bool  #: Whether a commit survives the end of the process.
     key: bytes  #: What the job seals its leases with; lives as long as the snapshots.
+    incarnation: int  #: Counts the processes that have held this journal, from 1.
 
     def load(self) -> Snapshot | None:
-        """The last committed snapshot; None before the first commit."""
+        """The last committed snapshot, read from where it is kept; None before the first commit.
+
+        Raises OSError when it cannot be read now, and JournalDamaged when it never will be.
+        """
         ...
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Replace the snapshot. When it raises OSError, ``load`` tells whether it happened."""
+        """Replace the snapshot. When it raises OSError, ``load`` tells whether it happened.
+
+        Raises Fenced when a newer incarnation holds the journal: nothing was changed.
+        """
         ...
+
+    def close(self) -> None: ...
+
+
+@dataclass(slots=True)
+class _Memory:
+    """What the handles of one MemoryJournal share."""
+
+    incarnation: int = 1
+    snapshot: Snapshot | None = None
 
 
 class MemoryJournal:
@@ -71,12 +99,25 @@ class MemoryJournal:
 
     def __init__(self) -> None:
         self.key = secrets.token_bytes(KEY_BYTES)
-        self._snapshot: Snapshot | None = None
+        self.incarnation = 1
+        self._memory = _Memory()
+
+    def take_over(self) -> Self:
+        """The handle of the next process; this one is fenced from now on."""
+        newer = copy(self)
+        self._memory.incarnation += 1
+        newer.incarnation = self._memory.incarnation
+        return newer
 
     def load(self) -> Snapshot | None:
-        return self._snapshot
+        return self._memory.snapshot
 
     def commit(self, snapshot: Snapshot) -> None:
-        last = self._snapshot.commit if self._snapshot else 0
+        if self._memory.incarnation != self.incarnation:
+            raise Fenced(f"incarnation {self._memory.incarnation} of this job has taken over from {self.incarnation}")
+        last = self._memory.snapshot.commit if self._memory.snapshot else 0
         assert snapshot.commit == last + 1, "commits are numbered without gaps"
-        self._snapshot = snapshot
+        self._memory.snapshot = snapshot
+
+    def close(self) -> None:
+        pass

@@ -62,6 +62,7 @@ class Job:
     effects: list[Effect] = field(default_factory=list)
     committing: Commit | None = None
     tickets: int = 0
+    keeps_grants: bool = True  # commits that only save what was given out happen at once
     between_s: float = 0.02  # time before each report: longer than the pause after a commit
 
     def start(self) -> "Job":
@@ -82,7 +83,14 @@ class Job:
     def happens(self, event: Event) -> list[Effect]:
         before = len(self.effects)
         self.take(self.core.handle(event, self.now))
+        if self.committing is not None and self.saves_grants_only(self.committing):
+            self.commit()
         return self.effects[before:]
+
+    def saves_grants_only(self, commit: Commit) -> bool:
+        """Nobody waits for this commit; the tests that look at such commits say so."""
+        published = self.core.models.has(commit.snapshot.version)
+        return self.keeps_grants and published and not self.core.uncommitted() and not self.core.disk_error
 
     def commit(self) -> list[Effect]:
         """The commit under way succeeds."""

@@ -5,7 +5,7 @@ import numpy as np
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
 from turnout.job.buffered import Buffered
-from turnout.job.core import LAST_COMMITS_MAX, TASK_BLOCK
+from turnout.job.core import SAVE_GRANTS_S, LAST_COMMITS_MAX, TASK_BLOCK
 from turnout.job.events import Answer, Commit, Evaluate, Evaluated, Finish, Publish, Retract, Stop, Tick
 from turnout.job.rounds import Rounds
 from turnout.messages import Status, TaskResponse
@@ -390,6 +390,7 @@ def test_a_commit_waits_after_the_last_one_but_a_full_buffer_does_not(job: Job) 
 def test_task_numbers_are_reserved_again_before_the_block_is_used_up(job: Job) -> None:
     reserved = job.core.parts.places.reserved_until
     assert reserved == TASK_BLOCK
+    job.keeps_grants = False
     job.core.parts.places.next_task = reserved // 2 + 1
     job.now = 1.0
     job.happens(Tick())
@@ -400,6 +401,19 @@ def test_task_numbers_are_reserved_again_before_the_block_is_used_up(job: Job) -
 def test_no_task_is_given_under_a_number_that_is_not_durably_reserved(job: Job) -> None:
     job.core.parts.places.next_task = job.core.parts.places.reserved_until
     assert job.ask("a").message == "task numbers are being reserved"
+
+
+def test_a_task_given_out_is_durable_within_a_second_though_no_result_comes(job: Job) -> None:
+    job.keeps_grants = False
+    job.now = 5.0
+    job.ask("a")
+    due = job.core.next_tick(job.now)
+    assert due == 5.0 + SAVE_GRANTS_S
+    assert job.committing is None, "not for each grant"
+    job.now = due
+    job.happens(Tick())
+    assert job.committing is not None
+    assert [lease.task for lease in job.committing.snapshot.leases] == [0]
 
 
 # --- rounds -------------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ def test_exactly_the_tasks_added_are_counted(tasks: set[int], asked: int) -> Non
     for task in tasks:
         counted.add(3, task)
     assert counted.has(3, asked) == (asked in tasks)
-    assert counted.count() == len(tasks)
+    assert counted.tasks == len(tasks)
     assert CountedTasks(counted.snapshot()).snapshot() == counted.snapshot()
 
 

@@ -58,21 +58,50 @@ def test_a_version_whose_commit_failed_was_never_there(job: Job) -> None:
     assert job.core.version == 0
     assert job.core.model.tolist() == [0.0, 0.0]
     assert job.core.parts.aggregator.count == 1, "a is durable"
+    job.now += RETRY_COMMIT_S
+    job.happens(Tick())
+    job.commit()
     given = job.ask("c").task_data
     assert given is not None
     assert given.meta["model_version"] == 0
 
 
 def test_after_a_failed_commit_the_next_try_waits(job: Job) -> None:
-    job.report("a", job.ask("a"))
+    tasks = {device: job.ask(device) for device in "ab"}
+    job.report("a", tasks["a"])
     job.fail_commit()
-    job.report("b", job.ask("b"))
+    job.report("b", tasks["b"])
     assert job.committing is None
     due = job.core.next_tick(job.now)
     assert due == 0.02 + RETRY_COMMIT_S
     job.now = due
     job.happens(Tick())
     assert job.committing is not None
+
+
+def test_while_nothing_can_be_saved_the_job_is_full_and_gives_no_work(job: Job) -> None:
+    tasks = {device: job.ask(device) for device in "ab"}
+    job.report("a", tasks["a"])
+    job.fail_commit()
+    assert job.core.state == "FULL"
+    refused = job.ask("c")
+    assert refused.status is Status.RETRY
+    assert refused.message == "the job cannot save results now"
+    assert refused.retry_wait is not None
+
+
+def test_a_full_job_tries_again_by_itself_and_goes_on_when_there_is_space(job: Job) -> None:
+    job.report("a", job.ask("a"))
+    for _ in range(3):
+        job.fail_commit()
+        due = job.core.next_tick(job.now)
+        assert due == job.now + RETRY_COMMIT_S
+        job.now = due
+        job.happens(Tick())
+    job.commit()
+    assert job.core.state == "OPEN"
+    assert job.ask("c").status is Status.OK
+    assert len(job.core.warnings) == 1, "said once, not once a try"
 
 
 def test_a_restarted_job_goes_on_where_its_last_commit_was(job: Job) -> None:

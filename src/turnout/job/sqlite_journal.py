@@ -1,0 +1,449 @@
+"""The journal of one job on disk: one SQLite file in the job's directory, one transaction a commit.
+
+SQLite's write-ahead log with ``synchronous=FULL`` makes a transaction durable when ``COMMIT`` returns. What SQLite does
+not promise is checked when a snapshot is read: every part has a CRC-32 in the state, and the state one of its own, so
+damage and parts of different commits show. An error leaves open whether a commit happened; then the file is opened
+anew and read.
+"""
+
+import errno
+import fcntl
+import os
+import secrets
+import sqlite3
+import time
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.errors import TurnoutError
+from turnout.job import counted
+from turnout.job.counted import CountedVersion
+from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
+from turnout.job.leases import Lease
+
+JOURNAL = "journal.sqlite"  #: The file's name in a job's directory.
+LOCK = "journal.lock"
+LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within their grace; until then they hold locks.
+LOCK_POLL_S = 0.05
+BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
+PAGE_BYTES = 8192  #: Half the overflow pages of SQLite's default, for little more in a small commit.
+WAL_PAGES = 2048  #: The log is folded into the file at 16 MB: seldom for small models, at each commit for huge ones.
+WAL_BYTES_KEPT = 64 * 2**20  #: A longer log is cut to this when it begins anew.
+MODEL, TOTAL, OPTIMIZER = "model", "total", "optimizer {}"  #: Names of vectors.
+
+
+class JournalDamaged(TurnoutError):
+    """What is on disk is not what was committed. Nothing may be trained on top of it."""
+
+
+class JournalUnusable(TurnoutError):
+    """This journal is whole, and not for this program or this job."""
+
+
+class JobLocked(TurnoutError):
+    """Another process runs this job."""
+
+
+class DiskError(OSError):
+    """A commit failed in SQLite; whether it happened is open."""
+
+
+class State(msgspec.Struct, frozen=True):
+    """All of a snapshot that is small, and what its other parts must look like."""
+
+    total_weight: float
+    buffered: int
+    tasks: int
+    checksum: int
+    leases: tuple[Lease, ...]
+    taken: dict[bytes, int]
+    reserved_until: int
+    blobs: tuple[tuple[int, str, int], ...]  #: (version, sha256, bytes)
+    workflow: dict[str, Any]
+    rng: tuple[int, tuple[int, ...], float | None]
+    job_time: float
+    next_appointment: float
+    durations: tuple[float, ...]
+    tally: dict[str, Any]
+    vectors: dict[str, int]  #: The CRC of each.
+    counted: dict[int, int]  #: The CRC of the row of each version.
+
+
+_state_encoder = msgspec.msgpack.Encoder()
+_state_decoder = msgspec.msgpack.Decoder(State)
+
+
+class SqliteJournal:
+    """The journal of ``job_id`` in ``folder``, held by this process until ``close`` or its end."""
+
+    durable = True
+
+    def __init__(self, folder: Path, job_id: str, lock_patience_s: float = LOCK_PATIENCE_S) -> None:
+        """Take the lock and the next incarnation; make the file if this job has none.
+
+        Raises JobLocked, JournalDamaged, JournalUnusable, or OSError when the disk does not allow it now.
+        """
+        self._path = folder / JOURNAL
+        self._lock = _lock(folder / LOCK, lock_patience_s)
+        self._saved = _Saved({}, {})
+        self._db: sqlite3.Connection | None = None
+        try:
+            if not self._path.exists():
+                _create(self._path, job_id)
+            self._db = _open(self._path)
+            self.key, self.incarnation = self._take_over(job_id)
+            self.load()
+        except BaseException:
+            self.close()
+            raise
+
+    def load(self) -> Snapshot | None:
+        """From the file, which is opened anew: what a failed write left in a connection is not to be trusted."""
+        self._disconnect()
+        self._db = _open(self._path)
+        snapshot = _read(self._db, self._path)
+        self._saved = _saved(snapshot) if snapshot else _Saved({}, {})
+        return snapshot
+
+    def commit(self, snapshot: Snapshot) -> None:
+        """One transaction."""
+        try:
+            if self._db is None:
+                self._db = _open(self._path)
+            with _disk_errors(self._path), _transaction(self._db):
+                self._check_incarnation(self._db)
+                saved = _write(self._db, snapshot, self._saved)
+        except OSError:
+            self._disconnect()
+            raise
+        self._saved = saved
+
+    def close(self) -> None:
+        """Give up the journal; its file is whole without the log."""
+        self._disconnect()
+        os.close(self._lock)
+
+    def _disconnect(self) -> None:
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def _take_over(self, job_id: str) -> tuple[bytes, int]:
+        assert self._db is not None
+        with _disk_errors(self._path), _transaction(self._db):
+            row = self._db.execute("SELECT id, key FROM job").fetchone()
+            if row is None:
+                raise JournalDamaged(f"{self._path} is damaged: it does not say whose it is")
+            own, key = row
+            if own != job_id:
+                raise JournalUnusable(f"{self._path} is the journal of job {own}, not of {job_id}")
+            (incarnation,) = self._db.execute(
+                "UPDATE job SET incarnation = incarnation + 1 RETURNING incarnation"
+            ).fetchone()
+        return key, incarnation
+
+    def _check_incarnation(self, db: sqlite3.Connection) -> None:
+        """Inside the transaction, so that nobody can take over between this and the commit."""
+        (newest,) = db.execute("SELECT incarnation FROM job").fetchone()
+        if newest != self.incarnation:
+            raise Fenced(f"incarnation {newest} of this job has taken over from {self.incarnation}: this process ends")
+
+
+@dataclass(frozen=True, slots=True)
+class _Saved:
+    """What the file holds, with CRCs: what a commit shares with it is not written again."""
+
+    vectors: dict[str, tuple[NDArray[Any], int]]
+    counted: dict[int, tuple[CountedVersion, int]]
+
+
+def _saved(snapshot: Snapshot) -> _Saved:
+    return _Saved(
+        {name: (vector, zlib.crc32(_bytes(vector))) for name, vector in _vectors(snapshot)},
+        {row[0]: (row, _row_crc(row)) for row in snapshot.counted},
+    )
+
+
+def _write(db: sqlite3.Connection, snapshot: Snapshot, before: _Saved) -> _Saved:
+    """Replace what ``before`` the file holds by ``snapshot``."""
+    saved = _Saved(_write_vectors(db, snapshot, before.vectors), _write_counted(db, snapshot.counted, before.counted))
+    state = _state_encoder.encode(_state(snapshot, saved))
+    db.execute(
+        "INSERT OR REPLACE INTO snapshot (one, commit_no, version, state, crc) VALUES (1, ?, ?, ?, ?)",
+        (snapshot.commit, snapshot.version, state, _state_crc(snapshot.commit, snapshot.version, state)),
+    )
+    return saved
+
+
+def _write_vectors(
+    db: sqlite3.Connection, snapshot: Snapshot, before: dict[str, tuple[NDArray[Any], int]]
+) -> dict[str, tuple[NDArray[Any], int]]:
+    saved = {}
+    for name, vector in _vectors(snapshot):
+        if name in before and before[name][0] is vector:
+            saved[name] = before[name]
+        else:
+            data = _bytes(vector)
+            db.execute("INSERT OR REPLACE INTO vector (name, data) VALUES (?, ?)", (name, data))
+            saved[name] = (vector, zlib.crc32(data))
+    db.executemany("DELETE FROM vector WHERE name = ?", [(name,) for name in before.keys() - saved.keys()])
+    return saved
+
+
+def _write_counted(
+    db: sqlite3.Connection, versions: Iterable[CountedVersion], before: dict[int, tuple[CountedVersion, int]]
+) -> dict[int, tuple[CountedVersion, int]]:
+    saved = {}
+    for row in versions:
+        version = row[0]
+        if version in before and before[version][0] is row:
+            saved[version] = before[version]
+        else:
+            db.execute("INSERT OR REPLACE INTO counted VALUES (?, ?, ?, ?)", row)
+            saved[version] = (row, _row_crc(row))
+    db.executemany("DELETE FROM counted WHERE version = ?", [(version,) for version in before.keys() - saved.keys()])
+    return saved
+
+
+def read_snapshot(path: Path) -> Snapshot | None:
+    """The last commit in a journal that others may be writing to. Raises JournalDamaged or OSError."""
+    with closing(_open(path, read_only=True)) as db:
+        return _read(db, path)
+
+
+def _read(db: sqlite3.Connection, path: Path) -> Snapshot | None:
+    """In one read transaction, so that all parts are of one commit."""
+    with _disk_errors(path), _transaction(db, "DEFERRED"):
+        row = db.execute("SELECT commit_no, version, state, crc FROM snapshot").fetchone()
+        vectors = dict(db.execute("SELECT name, data FROM vector"))
+        counted_rows = tuple(db.execute("SELECT version, first_task, keep_until, bits FROM counted ORDER BY version"))
+    if row is None:
+        return None
+    return _checked(path, row, vectors, counted_rows)
+
+
+def _checked(
+    path: Path, row: tuple[int, int, bytes, int], vectors: dict[str, bytes], counted_rows: tuple[CountedVersion, ...]
+) -> Snapshot:
+    commit, version, encoded, crc = row
+    _check(path, version, "state", _state_crc(commit, version, encoded) == crc)
+    state = _state_decoder.decode(encoded)
+    _check(path, version, "list of vectors", vectors.keys() == state.vectors.keys())
+    for name, data in vectors.items():
+        _check(path, version, name, zlib.crc32(data) == state.vectors[name])
+    found = {each[0]: _row_crc(each) for each in counted_rows}
+    _check(path, version, "record of counted tasks", found == state.counted)
+    right = counted.keys(counted_rows) == (state.tasks, state.checksum)
+    _check(path, version, "number or checksum of counted tasks", right)
+    return _snapshot(commit, version, state, vectors, counted_rows)
+
+
+def _check(path: Path, version: int, part: str, right: bool) -> None:
+    if not right:
+        raise JournalDamaged(
+            f"{path} is damaged: the {part} of its last commit, at version {version}, is not as written"
+        )
+
+
+def _state(snapshot: Snapshot, saved: _Saved) -> State:
+    return State(
+        total_weight=snapshot.total_weight,
+        buffered=snapshot.buffered,
+        tasks=snapshot.tasks,
+        checksum=snapshot.checksum,
+        leases=snapshot.leases,
+        taken=snapshot.taken,
+        reserved_until=snapshot.reserved_until,
+        blobs=tuple((version, blob.sha256, blob.num_bytes) for version, blob in snapshot.blobs),
+        workflow=snapshot.workflow,
+        rng=snapshot.rng,
+        job_time=snapshot.job_time,
+        next_appointment=snapshot.next_appointment,
+        durations=snapshot.durations,
+        tally=snapshot.tally,
+        vectors={name: crc for name, (_, crc) in saved.vectors.items()},
+        counted={version: crc for version, (_, crc) in saved.counted.items()},
+    )
+
+
+def _snapshot(
+    commit: int, version: int, state: State, vectors: dict[str, bytes], counted_rows: tuple[CountedVersion, ...]
+) -> Snapshot:
+    return Snapshot(
+        commit=commit,
+        version=version,
+        model=np.frombuffer(vectors[MODEL], "<f4"),
+        total=np.frombuffer(vectors[TOTAL], "<f8"),
+        total_weight=state.total_weight,
+        buffered=state.buffered,
+        counted=counted_rows,
+        tasks=state.tasks,
+        checksum=state.checksum,
+        leases=state.leases,
+        taken=state.taken,
+        reserved_until=state.reserved_until,
+        blobs=tuple((version, BlobRef(sha256, num_bytes)) for version, sha256, num_bytes in state.blobs),
+        workflow=state.workflow,
+        optimizer=tuple(np.frombuffer(vectors[OPTIMIZER.format(n)], "<f8") for n in range(len(vectors) - 2)),
+        rng=state.rng,
+        job_time=state.job_time,
+        next_appointment=state.next_appointment,
+        durations=state.durations,
+        tally=state.tally,
+    )
+
+
+def _vectors(snapshot: Snapshot) -> Iterator[tuple[str, NDArray[Any]]]:
+    yield MODEL, snapshot.model
+    yield TOTAL, snapshot.total
+    for number, vector in enumerate(snapshot.optimizer):
+        yield OPTIMIZER.format(number), vector
+
+
+def _bytes(vector: NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(vector, vector.dtype.newbyteorder("<")).data.cast("B")
+
+
+def _row_crc(row: CountedVersion) -> int:
+    version, first_task, keep_until, bits = row
+    return zlib.crc32(bits, zlib.crc32(f"{version} {first_task} {keep_until!r}".encode()))
+
+
+def _state_crc(commit: int, version: int, state: bytes) -> int:
+    return zlib.crc32(state, zlib.crc32(f"{commit} {version}".encode()))
+
+
+# --- the file -----------------------------------------------------------------------------------------------------
+
+
+def _lock(path: Path, patience_s: float) -> int:
+    """The lock of a job's directory, ours until the descriptor is closed; its file holds the pid for people."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    give_up_at = time.monotonic() + patience_s
+    while True:
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            break
+        except BlockingIOError:
+            if time.monotonic() >= give_up_at:
+                pid = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
+                os.close(fd)
+                raise JobLocked(
+                    f"another process (pid {pid}) runs the job in {path.parent}; this one ends, so that there is one"
+                ) from None
+        time.sleep(LOCK_POLL_S)
+    os.ftruncate(fd, 0)
+    os.write(fd, str(os.getpid()).encode())
+    return fd
+
+
+def _create(path: Path, job_id: str) -> None:
+    """Under another name first: a file with the right name is whole, so an empty or half one is damage."""
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.unlink(missing_ok=True)
+    with _disk_errors(unfinished), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
+        db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
+        db.execute("PRAGMA synchronous = FULL")
+        _migrate(db)
+        db.execute("INSERT INTO job VALUES (1, ?, ?, 0)", (job_id, secrets.token_bytes(KEY_BYTES)))
+        db.execute("PRAGMA journal_mode = WAL")
+    unfinished.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Make the names of the files in a folder durable."""
+    folder = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+
+
+def _open(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    """Raises JournalDamaged, JournalUnusable or OSError."""
+    if path.exists() and not path.stat().st_size:
+        raise JournalDamaged(f"{path} is damaged: it is empty")
+    with _disk_errors(path):
+        db = sqlite3.connect(
+            f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
+            uri=True,
+            isolation_level=None,
+            check_same_thread=False,  # commits run in threads, one at a time
+            timeout=BUSY_TIMEOUT_S,
+        )
+        try:
+            db.execute("PRAGMA synchronous = FULL")
+            db.execute("PRAGMA fullfsync = ON")  # macOS keeps an fsync in the drive's cache without it
+            db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+            db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
+            _check_schema(db, path)
+            if not read_only:
+                _migrate(db)
+        except BaseException:
+            db.close()
+            raise
+    return db
+
+
+def _migrations() -> list[str]:
+    folder = resources.files("turnout.job").joinpath("migrations")
+    return [file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name[0] == "0"]
+
+
+def _check_schema(db: sqlite3.Connection, path: Path) -> None:
+    (done,) = db.execute("PRAGMA user_version").fetchone()
+    known = len(_migrations())
+    if done > known:
+        raise JournalUnusable(
+            f"{path} was written by a newer turnout (journal schema {done}; this one knows {known}): update turnout, "
+            "then start the job again"
+        )
+    if done < 1:
+        raise JournalDamaged(f"{path} is damaged: it holds no journal")
+
+
+def _migrate(db: sqlite3.Connection) -> None:
+    """Bring the schema up to date, one numbered file per transaction."""
+    (done,) = db.execute("PRAGMA user_version").fetchone()
+    for number, script in enumerate(_migrations()[done:], start=done + 1):
+        db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+
+
+@contextmanager
+def _transaction(db: sqlite3.Connection, mode: str = "IMMEDIATE") -> Iterator[None]:
+    db.execute(f"BEGIN {mode}")
+    try:
+        yield
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+
+
+@contextmanager
+def _disk_errors(path: Path) -> Iterator[None]:
+    """SQLite's errors as what they mean to us: damage, or a disk that does not do what it should."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        primary = code & 0xFF
+        if primary in _DAMAGE:
+            raise JournalDamaged(f"{path} is damaged: {error}") from error
+        number = errno.ENOSPC if primary == sqlite3.SQLITE_FULL else errno.EIO
+        name = getattr(error, "sqlite_errorname", "")
+        raise DiskError(number, f"{error} ({name})", str(path)) from error
