@@ -175,7 +175,8 @@ class JobCore:
             due.append(self.rules.time_max_s)
             if self._staged or self._disk_error or self._must_reserve():
                 due.append(self._next_commit_at)
-            due.append(self._save_grants_at)
+            elif self._save_grants_at is not None:
+                due.append(max(self._save_grants_at, self._next_commit_at))
         return min((at for at in due if at is not None), default=None)
 
     @property
