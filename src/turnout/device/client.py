@@ -84,7 +84,7 @@ class DeviceClient:
             model = await self._blobs.get(task.job_id, task.task_data)
         except BlobUnavailable as error:
             log.info("%s: %s", self.session.device.device_id, error)
-            return TrainingFailed("no model")
+            return TrainingFailed("no model", again=True)
         try:
             update, self._schema = await asyncio.to_thread(train, self._trainer, model, task.task_data.meta)
         except TurnoutError as error:

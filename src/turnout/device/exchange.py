@@ -25,6 +25,7 @@ from turnout.wire.edge_replies import decode_response
 from turnout.wire.edge_requests import HttpRequest, encode_request
 from turnout.wire.edge_results import encode_result
 
+NO_MODEL = ModelSchema(())  #: Of a failure, which carries no update.
 HTTP_OK = 200
 HTTP_BAD_REQUEST = 400
 HTTP_SERVER_ERROR = 500
@@ -49,8 +50,8 @@ _PROBLEM = msgspec.json.Decoder(_Problem)
 def to_http(request: EdgeRequest, schema: ModelSchema | None) -> HttpRequest:
     """A request as it is sent; ``schema`` is that of the model which a result was trained from."""
     if isinstance(request, ResultReport):
-        assert schema is not None, "a result was trained from a model"
-        return encode_result(request, schema)
+        assert schema is not None or request.status != Status.OK, "a result was trained from a model"
+        return encode_result(request, schema or NO_MODEL)
     assert not isinstance(request, ResultOffer), "offers are the gateway's"
     return encode_request(request)
 

@@ -22,6 +22,7 @@ from turnout.messages import (
     Message,
     ResultReport,
     ResultResponse,
+    Status,
     TaskRequest,
     TaskResponse,
 )
@@ -35,11 +36,16 @@ _NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
 
 @dataclass(frozen=True, slots=True)
 class SessionPolicy:
-    """How patient a device is."""
+    """How patient a device is. The defaults suit phones: nobody waits for them, and there are many.
 
-    backoff_base_s: float = 1.0  #: Longest wait after the first request without an answer; doubles with each further.
-    backoff_max_s: float = 120.0  #: Longest wait of all. A fleet of N devices returns at about 2N / this per second.
+    Where all of N devices lose their server at once, it hears of at most N / ``backoff_base_s`` of them a second, were
+    it back at once; after an outage longer than ``backoff_max_s`` of at most about 2 N / ``backoff_max_s``.
+    """
+
+    backoff_base_s: float = 5.0  #: Longest wait after the first request without an answer; doubles with each further.
+    backoff_max_s: float = 300.0  #: Longest wait of all.
     retry_wait_max_s: float = 86_400.0  #: A server that asks for more is believed this much.
+    retry_wait_spread: float = 0.2  #: Share of the wait that a server names by which it may take longer.
     resend_window_s: float = 600.0  #: How long past its lease a result is sent again, while nobody answers.
     counted_max: int | None = None  #: End after this many counted results.
     stay: bool = False  #: When the job wants no more of this device: look for a job again, rather than end.
@@ -94,9 +100,14 @@ class TrainedUpdate:
 
 @dataclass(frozen=True, slots=True)
 class TrainingFailed:
-    """The task could not be done. Nothing is reported; the place is freed when its lease expires."""
+    """The task could not be done, which is reported: its place goes to another device at once.
+
+    ``again``: another try may do better, as when the model could not be fetched. Nothing is reported then; the device
+    asks again, and gets the same task while its lease lives.
+    """
 
     reason: str
+    again: bool = False
 
 
 @dataclass(slots=True)
@@ -138,11 +149,15 @@ class _Training:
 
 @dataclass(frozen=True, slots=True)
 class _Reporting:
-    """With a result that nobody acknowledged; ``until`` is None before it was first sent."""
+    """With a result, or word of a failure, that nobody acknowledged; ``until`` is None before it was first sent."""
 
     report: ResultReport
     lease_until: float
     until: float | None = None
+
+    @property
+    def failed(self) -> bool:
+        return self.report.status != Status.OK
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +173,9 @@ _State = _Looking | _Asking | _Training | _Reporting | _Over
 class Session:
     """One device's part in one job at a time, by its name.
 
-    Waits that the server names are kept to; all others are full jitter: uniform between nothing and a bound that
-    doubles with each attempt (Brooker, "Exponential Backoff And Jitter", AWS 2015).
+    Waits without an answer are full jitter: uniform between nothing and a bound that doubles with each attempt
+    (Brooker, "Exponential Backoff And Jitter", AWS 2015). The wait that an answer names is kept to, and prolonged a
+    little; that of a refusal to answer (Retry-After) is prolonged by full jitter: whoever says it says the same to all.
     """
 
     __slots__ = (
@@ -207,8 +223,9 @@ class Session:
         if isinstance(state, _Training):
             return Train(state.task)
         if isinstance(state, _Reporting) and state.until is not None and max(now, self._due) > state.until:
-            self.counters.given_up += 1
-            self._fruitless += 1
+            if not state.failed:
+                self.counters.given_up += 1
+                self._fruitless += 1
             self._settle(Then.NEXT, state.report.job_id, now)
             return self.next(now)
         if now < self._due:
@@ -226,7 +243,9 @@ class Session:
             case _Reporting():
                 self._answered_by = ResultResponse
                 if state.until is None:
-                    until = max(state.lease_until, now) + self.policy.resend_window_s
+                    # of a failure, all there is to say is that a place is free, which the lease's end says as well
+                    window_s = 0.0 if state.failed else self.policy.resend_window_s
+                    until = max(state.lease_until, now) + window_s
                     self._state = _Reporting(state.report, state.lease_until, until)
                 return Send(state.report)
 
@@ -240,7 +259,8 @@ class Session:
         then = meaning(response)
         if isinstance(self._state, _Reporting) and then is not Then.AGAIN:
             assert isinstance(response, ResultResponse)
-            self._note(response)
+            if not self._state.failed:
+                self._note(response)
             self._settle(then, self._state.report.job_id, now, response.retry_wait)
             return
         match then:
@@ -254,7 +274,7 @@ class Session:
                 assert isinstance(response, TaskResponse)
                 self._take(response, now)
             case Then.AGAIN:
-                self._go(self._state, now + self._wait(response.retry_wait))
+                self._again(now, now + self._wait(response.retry_wait))
             case _:
                 self._leave(then, now, response.retry_wait, response.message)
 
@@ -263,7 +283,9 @@ class Session:
         assert self._answered_by is not None, "nothing was asked"
         self._answered_by = None
         _count(self.counters.unanswered, reason)
-        self._go(self._state, now + self._wait(retry_wait))
+        self._unanswered += 1
+        told = _sane(retry_wait, self.policy) or 0.0
+        self._again(now, now + told + self._jitter(self._unanswered - 1))
 
     def trained(self, outcome: TrainedUpdate | TrainingFailed, now: float) -> None:
         """The task is done, or cannot be done."""
@@ -272,16 +294,11 @@ class Session:
         if isinstance(outcome, TrainingFailed):
             self._fruitless += 1
             _count(self.counters.trainings_failed, outcome.reason)
-            self._settle(Then.NEXT, state.job_id, now)
-            return
-        task = state.task
-        assert task.task_id
-        assert task.task_name
-        report = ResultReport(
-            self.device, state.job_id, task.task_id, task.task_name,
-            outcome.update, outcome.num_examples, dict(outcome.metrics), cookie=task.cookie,
-        )  # fmt: skip
-        self._go(_Reporting(report, state.since + (task.lease_s or 0.0)), now)
+            if outcome.again:
+                self._settle(Then.NEXT, state.job_id, now)
+                return
+        lease_until = state.since + (state.task.lease_s or 0.0)
+        self._go(_Reporting(self._report(state, outcome), lease_until), now)
 
     # --- what its owner may want ---
 
@@ -314,6 +331,20 @@ class Session:
             return False
         return response.task_id is not None and response.task_id != self._state.report.task_id
 
+    def _report(self, state: _Training, outcome: TrainedUpdate | TrainingFailed) -> ResultReport:
+        task = state.task
+        assert task.task_id
+        assert task.task_name
+        if isinstance(outcome, TrainingFailed):
+            return ResultReport(
+                self.device, state.job_id, task.task_id, task.task_name,
+                memoryview(b""), status=Status.ERROR, cookie=task.cookie,
+            )  # fmt: skip
+        return ResultReport(
+            self.device, state.job_id, task.task_id, task.task_name,
+            outcome.update, outcome.num_examples, dict(outcome.metrics), cookie=task.cookie,
+        )  # fmt: skip
+
     def _take(self, task: TaskResponse, now: float) -> None:
         assert isinstance(self._state, _Asking)
         self.counters.tasks += 1
@@ -340,7 +371,7 @@ class Session:
             self._state = _Over("enough results counted")
         elif then is Then.NEXT:
             pause = self._jitter(self._fruitless - 1) if self._fruitless else 0.0
-            self._go(_Asking(job_id), now + max(pause, _sane(retry_wait, self.policy) or 0.0))
+            self._go(_Asking(job_id), now + max(pause, self._told(retry_wait) or 0.0))
         else:
             self._leave(then, now, retry_wait)
 
@@ -351,7 +382,7 @@ class Session:
         elif then is Then.OVER and not self.policy.stay:
             self._state = _Over("the job is done")
         elif then is Then.OVER:
-            self._go(_Looking(), now + max(self.policy.stay_wait_s, _sane(retry_wait, self.policy) or 0.0))
+            self._go(_Looking(), now + max(self._spread(self.policy.stay_wait_s), self._told(retry_wait) or 0.0))
         else:
             assert then is Then.LOOK
             self._go(_Looking(), now + self._wait(retry_wait))
@@ -360,14 +391,30 @@ class Session:
         self._state = state
         self._due = due
 
+    def _again(self, now: float, due: float) -> None:
+        """The same request at ``due``; a result once more at the end of its time, if that comes before."""
+        state = self._state
+        if isinstance(state, _Reporting) and state.until is not None and now < state.until:
+            due = min(due, state.until)
+        self._go(state, due)
+
     def _wait(self, retry_wait: float | None) -> float:
-        """How long to wait before the next attempt."""
-        told = _sane(retry_wait, self.policy)
+        """How long to wait before the next attempt, after an answer that may say so."""
+        told = self._told(retry_wait)
         if told is not None:
             self._unanswered = 0
             return told
         self._unanswered += 1
         return self._jitter(self._unanswered - 1)
+
+    def _told(self, retry_wait: float | None) -> float | None:
+        """The wait that an answer names."""
+        told = _sane(retry_wait, self.policy)
+        return None if told is None else self._spread(told)
+
+    def _spread(self, wait_s: float) -> float:
+        """Longer, never shorter: those who are told the same shall not come the same moment."""
+        return wait_s + self._rng.uniform(0.0, wait_s * self.policy.retry_wait_spread)
 
     def _jitter(self, attempt: int) -> float:
         policy = self.policy

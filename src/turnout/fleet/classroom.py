@@ -112,7 +112,7 @@ class Classroom:
             await asyncio.to_thread(model.file.write_bytes, data)
         except (BlobUnavailable, ServerError, OSError) as error:
             for device, _ in self._coming.pop(ref.sha256):
-                self.trained(device, TrainingFailed(f"no model: {error}"), self._now())
+                self.trained(device, TrainingFailed(f"no model: {error}", again=True), self._now())
             return
         self._models[ref.sha256] = model
         while len(self._models) > MODEL_FILES_MAX:

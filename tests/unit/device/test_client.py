@@ -101,9 +101,11 @@ async def test_a_result_without_an_answer_is_sent_again_as_it_was() -> None:
     assert finished.counters.unanswered["HTTP 503"] == 1
 
 
-async def test_a_training_that_fails_reports_nothing_and_the_device_asks_again() -> None:
-    finished, asked = await play(Gateway(task=[TASK, TASK, {"status": "DONE"}]), Steps(failures=1))
-    assert paths(asked) == ["job", "task", "blob", "task", "result", "task"]
+async def test_a_training_that_fails_is_reported_as_such_and_the_device_asks_again() -> None:
+    answers = [{"status": "ERROR", "counted": False, "task_id": "t1"}, {"status": "OK", "counted": True}]
+    finished, asked = await play(Gateway(task=[TASK, TASK, {"status": "DONE"}], result=answers), Steps(failures=1))
+    assert paths(asked) == ["job", "task", "blob", "result", "task", "result", "task"]
+    assert ("status=ERROR" in asked[3].target, asked[3].body) == (True, b"")
     assert finished.counters.trainings_failed == {"RuntimeError: no battery": 1}
     assert finished.counters.counted == 1
 

@@ -41,6 +41,12 @@ def test_a_result_carries_its_fields_in_the_query_and_its_update_as_safetensors(
     assert http.body.endswith(b"\0\0\x80?")
 
 
+def test_a_failure_carries_no_update_and_needs_no_model() -> None:
+    http = to_http(ResultReport(DEVICE, "j1", "t1", "train", memoryview(b""), status="ERROR"), None)
+    assert http.target == "/result?job_id=j1&task_id=t1&task_name=train&status=ERROR"
+    assert http.body == b""
+
+
 def test_http_200_is_the_answer() -> None:
     assert answer(JOB, 200, b'{"status":"OK","job_id":"j1"}') == JobResponse(Status.OK, job_id="j1")
     assert answer(TASK, 200, b'{"status":"RETRY","retry_wait":3}') == TaskResponse(Status.RETRY, retry_wait=3.0)

@@ -32,7 +32,7 @@ from turnout.messages import (
 
 DEVICE = DeviceInfo("a3f")
 UPDATE = memoryview(b"\0\0\x80?")
-POLICY = SessionPolicy(backoff_base_s=1.0, backoff_max_s=8.0, resend_window_s=100.0)
+POLICY = SessionPolicy(backoff_base_s=1.0, backoff_max_s=8.0, resend_window_s=100.0, retry_wait_spread=0.0)
 
 
 class Always(Random):
@@ -242,12 +242,24 @@ def after(device: Session, then: object, later: type | None) -> None:
 # --- waiting ------------------------------------------------------------------------------------------------------
 
 
-def test_the_wait_that_a_server_names_is_kept_to_exactly() -> None:
+def test_the_wait_that_a_server_names_is_kept_to() -> None:
     device = with_job()
     device.next(0.0)
     device.received(task(Status.RETRY, retry_wait=30.0), 0.0)
     assert device.next(29.0) == Sleep(30.0)
     assert isinstance(request(device, 30.0), TaskRequest)
+
+
+def test_devices_that_are_told_the_same_wait_come_one_after_the_other_and_none_too_early() -> None:
+    waits = []
+    for seed in range(200):
+        device = Session(DEVICE, "digits", Random(seed), SessionPolicy(retry_wait_spread=0.2))
+        device.next(0.0)
+        device.received(job(Status.RETRY, retry_wait=30.0), 0.0)
+        action = device.next(0.0)
+        waits.append(action.until if isinstance(action, Sleep) else 0.0)
+    assert 30.0 <= min(waits) < 30.5
+    assert 35.5 < max(waits) <= 36.0
 
 
 def test_a_wait_beyond_all_reason_is_cut() -> None:
@@ -301,7 +313,20 @@ def test_retry_after_of_a_busy_server_is_honoured() -> None:
     device = session()
     device.next(0.0)
     device.failed("429", 0.0, retry_wait=33.0)
-    assert device.next(0.0) == Sleep(33.0)
+    assert device.next(0.0) == Sleep(34.0)
+
+
+def test_a_server_that_stays_busy_is_asked_more_and_more_seldom_whatever_its_retry_after() -> None:
+    device = session()
+    now, waits = 0.0, []
+    for _ in range(4):
+        device.next(now)
+        device.failed("503", now, retry_wait=5.0)
+        action = device.next(now)
+        assert isinstance(action, Sleep)
+        waits.append(action.until - now)
+        now = action.until
+    assert waits == [5.0 + 1.0, 5.0 + 2.0, 5.0 + 4.0, 5.0 + 8.0]
 
 
 # --- an unacknowledged result -------------------------------------------------------------------------------------
@@ -326,6 +351,17 @@ def test_a_result_is_given_up_when_lease_and_resend_window_have_passed() -> None
     assert device.next(112.0) == Sleep(113.0)  # a pause, as after any task that came to nothing
     assert device.counters.given_up == 1
     assert isinstance(request(device, 113.0), TaskRequest)
+
+
+@pytest.mark.parametrize("wait", [95.0, 3600.0])
+def test_a_result_is_sent_once_more_at_the_end_of_its_time_before_it_is_given_up(wait: float) -> None:
+    device = with_result_sent()  # until 110
+    device.received(result(Status.RETRY, retry_wait=wait), 20.0)
+    assert device.next(20.0) == Sleep(110.0)
+    assert isinstance(request(device, 110.0), ResultReport)
+    device.received(result(Status.RETRY, retry_wait=wait), 110.0)
+    assert isinstance(device.next(110.0), Sleep)
+    assert device.counters.given_up == 1
 
 
 def test_a_result_that_took_longer_than_its_lease_is_sent_all_the_same() -> None:
@@ -355,17 +391,43 @@ def test_an_answer_that_comes_twice_changes_nothing_the_second_time() -> None:
 # --- failure, stop, resume ----------------------------------------------------------------------------------------
 
 
-def test_a_training_that_failed_is_not_reported_and_the_pause_grows() -> None:
+def test_a_training_that_failed_is_reported_without_an_update_and_the_pause_grows() -> None:
     device = with_task()
     now = 0.0
     for pause in (1.0, 2.0, 4.0):
         device.next(now)
         device.trained(TrainingFailed("out of memory"), now)
+        report = request(device, now)
+        assert isinstance(report, ResultReport)
+        assert (report.task_id, report.status, bytes(report.update)) == ("t1", "ERROR", b"")
+        device.received(result(Status.ERROR, message="the device reports 'ERROR'"), now)
         assert device.next(now) == Sleep(now + pause)
         now += pause
         assert isinstance(request(device, now), TaskRequest)
         device.received(task(), now)
     assert device.counters.trainings_failed == {"out of memory": 3}
+    assert device.counters.refused == {}
+
+
+def test_a_failure_is_reported_until_the_lease_has_ended_and_its_loss_is_no_lost_result() -> None:
+    device = with_task()
+    device.next(0.0)
+    device.trained(TrainingFailed("out of memory"), 9.0)
+    device.next(9.0)
+    device.failed("timeout", 9.0)
+    assert isinstance(request(device, 10.0), ResultReport)
+    device.failed("timeout", 10.0)
+    assert device.next(11.0) == Sleep(12.0)
+    assert isinstance(request(device, 12.0), TaskRequest)
+    assert device.counters.given_up == 0
+
+
+def test_a_training_that_may_do_better_is_not_reported_and_the_task_asked_for_again() -> None:
+    device = with_task()
+    device.next(0.0)
+    device.trained(TrainingFailed("no model", again=True), 0.0)
+    assert device.next(0.0) == Sleep(1.0)
+    assert isinstance(request(device, 1.0), TaskRequest)
 
 
 def test_a_device_may_end_after_its_counted_results() -> None:
@@ -375,11 +437,11 @@ def test_a_device_may_end_after_its_counted_results() -> None:
 
 
 def test_a_device_that_stays_looks_for_a_job_again_when_one_is_done() -> None:
-    device = with_job(SessionPolicy(stay=True, stay_wait_s=50.0))
+    device = with_job(SessionPolicy(stay=True, stay_wait_s=50.0, retry_wait_spread=0.2))
     device.next(1.0)
     device.received(task(Status.DONE), 1.0)
-    assert device.next(1.0) == Sleep(51.0)
-    assert isinstance(request(device, 51.0), JobRequest)
+    assert device.next(1.0) == Sleep(61.0)
+    assert isinstance(request(device, 61.0), JobRequest)
 
 
 def test_a_stopped_device_takes_no_more_tasks() -> None:

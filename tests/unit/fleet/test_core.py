@@ -102,11 +102,11 @@ def test_after_its_result_a_device_asks_for_the_next_task() -> None:
     assert played.fleet.counters.counted == 1
 
 
-def test_a_training_that_failed_is_over_at_once_and_reports_nothing() -> None:
+def test_a_training_that_failed_is_over_at_once_and_its_failure_reported() -> None:
     played = Played()
     played.fleet.trained(played.until_training(), TrainingFailed("no battery"), 1.0)
     assert played.doing() == {"WAITING": 1}
-    played.last(TaskRequest)
+    played.last(ResultReport)
     assert played.fleet.counters.trainings_failed == {"no battery": 1}
 
 
