@@ -5,14 +5,18 @@ rate 1 and every version takes a power of two of results: all sums are exact in 
 """
 
 from collections import defaultdict
+from collections.abc import Callable
 
 import numpy as np
 
+from turnout.job import answers
 from turnout.job.counted import CountedTasks
 from turnout.job.journal import MemoryJournal, Snapshot
+from turnout.job.leases import Lease
 from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status, TaskResponse
 
 ANSWER_TIMEOUT_S = 9.0  #: A gateway answers a result within 8 s, and a tick; existing devices hang up after 10.
+ROUNDING_S = 0.001  #: A device is told its lease in milliseconds.
 
 
 class Violation(AssertionError):
@@ -22,49 +26,77 @@ class Violation(AssertionError):
 class Checker:
     """Sees every task given, every result sent, every commit and every answer."""
 
-    def __init__(self, devices: int, goal: int, staleness_max: int) -> None:
+    def __init__(
+        self, devices: int, goal: int, staleness_max: int, resend_window_s: float, clock: Callable[[], float]
+    ) -> None:
         self._goal = goal
         self._staleness_max = staleness_max
-        self._durable: Snapshot | None = None
+        self._resend_window_s = resend_window_s
+        self._clock = clock
+        self.durable: Snapshot | None = None
+        self._incarnation = 0
         self._numbers: dict[int, tuple[int, int]] = {}  # task number -> (device, version)
         self._number_of: dict[str, int] = {}  # task id -> task number
+        self._known_until: dict[int, float] = {}  # task number -> job time until which a resend must be known again
         self._sent: set[int] = set()  # task numbers with a result under way, at any time
         self._told_counted: set[int] = set()
         self._told_refused: set[int] = set()  # not counted, and never will be
         self._in_bitmaps: set[int] = set()  # counted, says the disk
+        self._ended_leases: set[Lease] = set()  # held a place in an earlier commit, and none in a later one
         self._devices = devices
         self._exact = True
         self.seen: dict[str, int] = defaultdict(int)
 
-    def task_given(self, device: int, response: TaskResponse) -> None:
-        """The job gives ``device`` a task; its number is in the cookie, counted from 1."""
+    # --- tasks and results -------------------------------------------------------------------------------------
+
+    def task_given(self, device: int, response: TaskResponse, now: float) -> None:
+        """The job gives ``device`` a task; its number is in the cookie, counted from 1. ``now`` is job time."""
         assert response.task_id is not None
         assert response.task_data is not None
         assert response.cookie is not None
+        assert response.lease_s is not None
         number = response.cookie["device_selection_id"] - 1
         version = response.task_data.meta["model_version"]
-        if self._durable is None or version > self._durable.version:
+        if self.durable is None or version > self.durable.version:
             raise Violation(f"device {device} was given version {version}, which is not durable")
         holder = self._numbers.setdefault(number, (device, version))
         if holder != (device, version):
             raise Violation(f"task {number} was given to {holder} and to {(device, version)}")
         self._number_of[response.task_id] = number
+        until = now + response.lease_s + self._resend_window_s - ROUNDING_S
+        self._known_until[number] = min(until, self._known_until.get(number, until))
         self.seen["tasks"] += 1
 
     def result_sent(self, report: ResultReport) -> None:
         self._sent.add(self._number_of[report.task_id])
         self.seen["results sent"] += 1
 
-    def committed(self, durable: Snapshot) -> None:
+    # --- the disk ----------------------------------------------------------------------------------------------
+
+    def committed(self, durable: Snapshot, incarnation: int) -> None:
         """The journal holds this now, whoever knows of it: it is the exact sum of the tasks it says are counted."""
-        self._durable = durable
+        before, self.durable = self.durable, durable
+        newly = self._newly_counted(durable)
+        self._check_sums(durable)
+        if before is not None:
+            self._check_staleness(newly, before)
+            self._check_leases(durable, before)
+            if incarnation != self._incarnation:
+                self._check_recovery(durable, before)
+        self._incarnation = incarnation
+
+    def _newly_counted(self, durable: Snapshot) -> set[int]:
+        """The task numbers that were not counted before this commit."""
         counted = CountedTasks(durable.counted)
+        newly = set()
         for number, (_, version) in self._numbers.items():
             if counted.has(version, number):
-                self._in_bitmaps.add(number)
+                if number not in self._in_bitmaps:
+                    newly.add(number)
             elif counted.knows(version) and number in self._in_bitmaps:
                 raise Violation(f"task {number} was counted, and now it is not")
-        self._check_sums(durable)
+        self._in_bitmaps |= newly
+        return newly
 
     def _check_sums(self, durable: Snapshot) -> None:
         expected = np.zeros(self._devices)
@@ -77,7 +109,46 @@ class Checker:
         invented = self._in_bitmaps - self._sent
         if invented:
             raise Violation(f"tasks {sorted(invented)} are counted, and nobody sent them")
+        if durable.tally["counted"] != len(self._in_bitmaps):
+            raise Violation(f"{len(self._in_bitmaps)} tasks are counted, people see {durable.tally['counted']}")
         self._check_words()
+
+    def _check_staleness(self, newly: set[int], before: Snapshot) -> None:
+        """What a commit adds was taken at the version that was durable before it."""
+        for number in newly:
+            staleness = before.version - self._numbers[number][1]
+            if staleness > self._staleness_max:
+                raise Violation(f"task {number} was counted at a staleness of {staleness}")
+
+    def _check_leases(self, durable: Snapshot, before: Snapshot) -> None:
+        """Leases end for a reason, once and for all, and job time counts the time for which the job ran."""
+        now = durable.job_time
+        if not before.job_time - ROUNDING_S <= now <= self._clock() + ROUNDING_S:
+            raise Violation(f"job time went from {before.job_time:.3f} to {now:.3f} s")
+        leases = set(durable.leases)
+        for lease in set(before.leases) - leases:
+            old = lease.version < durable.version - self._staleness_max
+            if not old and lease.task not in self._sent and lease.expires_at > now + ROUNDING_S:
+                raise Violation(f"the lease of task {lease.task} ended, and its time was not over")
+            self._ended_leases.add(lease)
+        for lease in leases:
+            if lease in self._ended_leases:
+                raise Violation(f"the lease of task {lease.task} had ended, and lives again")
+            if lease.expires_at < now - ROUNDING_S:
+                raise Violation(f"the lease of task {lease.task} has been over for {now - lease.expires_at:.3f} s")
+
+    def _check_recovery(self, durable: Snapshot, before: Snapshot) -> None:
+        """The first commit of a process holds what the last one of its predecessor held. Leases are checked anyhow."""
+        for name in ("version", "total_weight", "buffered", "counted", "taken", "workflow", "rng", "next_appointment"):
+            if getattr(durable, name) != getattr(before, name):
+                raise Violation(f"a restart changed {name}: {getattr(before, name)!r}, {getattr(durable, name)!r}")
+        if durable.durations != before.durations or durable.reserved_until < before.reserved_until:
+            raise Violation("a restart forgot what it knew of durations or of task numbers")
+        if not all(np.array_equal(*pair) for pair in zip(_vectors(durable), _vectors(before), strict=True)):
+            raise Violation("a restart changed the model, the sum or the optimizer's state")
+        self.seen["recoveries"] += 1
+
+    # --- words -------------------------------------------------------------------------------------------------
 
     def _check_words(self) -> None:
         """``counted`` tells the truth: what was acknowledged is durable, what was refused never gets in."""
@@ -88,35 +159,42 @@ class Checker:
         if both:
             raise Violation(f"tasks {sorted(both)} were refused, but they are counted")
 
-    def answered(self, request: ResultReport | ResultOffer, response: ResultResponse) -> None:
-        """The job answers a result or an offer of one; called before the answer leaves it."""
+    def answered(self, request: ResultReport | ResultOffer, response: ResultResponse, now: float) -> None:
+        """The job answers a result or an offer of one; called before the answer leaves it. ``now`` is job time."""
         number = self._number_of[request.task_id]
         if response.counted:
             self._told_counted.add(number)
             self.seen["duplicates" if response.duplicate else "counted"] += 1
-            if not response.duplicate:
-                self._check_staleness(number)
+        elif response.message == answers.TOO_OLD.message:
+            self._check_too_old(number, now)
         elif response.status is Status.OK:
             self.seen["offers taken up"] += 1
         elif response.status is not Status.RETRY:
-            self._told_refused.add(number)
-            self.seen["refused"] += 1
-            if (response.message or "").startswith("trained from"):
-                self._check_too_stale(number)
+            self._check_refused(number, response.message or "")
         self._check_words()
 
-    def _check_too_stale(self, number: int) -> None:
-        assert self._durable is not None
-        staleness = self._durable.version - self._numbers[number][1]
-        if staleness <= self._staleness_max:
-            raise Violation(f"task {number} was refused as too stale at a staleness of {staleness}")
+    def _check_too_old(self, number: int, now: float) -> None:
+        """Neither yes nor no; allowed beyond the resend window, or if it does not count and from now on never will."""
+        self.seen["too old to know"] += 1
+        if number not in self._in_bitmaps:
+            self._told_refused.add(number)
+        elif now < self._known_until[number]:
+            raise Violation(
+                f"task {number} is counted, and {self._known_until[number] - now:.1f} s too early forgotten"
+            )
+        else:
+            self.seen["too old to know, and counted"] += 1
 
-    def _check_staleness(self, number: int) -> None:
-        """A result is staged at the durable version, or at the one before when its commit closed that."""
-        assert self._durable is not None
-        staleness = self._durable.version - 1 - self._numbers[number][1]
-        if staleness > self._staleness_max:
-            raise Violation(f"task {number} was counted at staleness {staleness} or more")
+    def _check_refused(self, number: int, why: str) -> None:
+        self._told_refused.add(number)
+        self.seen["refused"] += 1
+        assert self.durable is not None
+        staleness = self.durable.version - self._numbers[number][1]
+        if why.startswith("trained from"):
+            if staleness <= self._staleness_max:
+                raise Violation(f"task {number} was refused as too stale at a staleness of {staleness}")
+        elif why != answers.FINISHED.message:
+            raise Violation(f"task {number} was refused, because: {why}")
 
     def told(self, report: ResultReport, response: ResultResponse, waited_s: float) -> None:
         """What a gateway tells a device about its result, by whatever way it came to know."""
@@ -134,13 +212,24 @@ class Checker:
         self._check_words()
 
 
-class WatchedJournal(MemoryJournal):
-    """The disk of the simulated world: what is written to it is checked at once."""
+def _vectors(snapshot: Snapshot) -> list[np.ndarray]:
+    return [snapshot.model, snapshot.total, *snapshot.optimizer]
 
-    def __init__(self, checker: Checker) -> None:
-        super().__init__()
+
+class WatchedJournal:
+    """The disk of the simulated world, as one process holds it: what is written to it is checked at once."""
+
+    def __init__(self, journal: MemoryJournal, checker: Checker) -> None:
+        self._journal = journal
         self._checker = checker
+        self.key = journal.key
+
+    def take_over(self) -> "WatchedJournal":
+        return WatchedJournal(self._journal.take_over(), self._checker)
+
+    def load(self) -> Snapshot | None:
+        return self._journal.load()
 
     def commit(self, snapshot: Snapshot) -> None:
-        super().commit(snapshot)
-        self._checker.committed(snapshot)
+        self._journal.commit(snapshot)
+        self._checker.committed(snapshot, self._journal.incarnation)

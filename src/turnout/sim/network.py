@@ -10,7 +10,7 @@ from typing import Protocol
 from turnout.messages import ModelSchema, RunningJob, Topic
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.weather import Weather
-from turnout.transport.base import Inbox, JobHandler
+from turnout.transport.base import Inbox, Reply
 
 
 @dataclass(slots=True)
@@ -21,29 +21,37 @@ class Air:
     rng: Random
     weather: Weather
 
-    def carry(self, deliver: Callable[[], None]) -> None:
+    def carry(self, deliver: Callable[[], None], echoes: bool = False) -> None:
         copies = 2 if self.rng.random() < self.weather.doubled else 1
         for _ in range(copies):
             if self.rng.random() >= self.weather.lost:
                 self.loop.after(self.rng.expovariate(1 / self.weather.delay_s), deliver)
+        if echoes and self.weather.echoed and self.rng.random() < self.weather.echoed:
+            self.loop.after(self.rng.expovariate(1 / self.weather.echo_s), deliver)
 
 
 class Host(Protocol):
-    """A job's process, as a transport reaches it."""
+    """One process of a job, as a transport reaches it."""
 
     generation: int
     schema: ModelSchema
 
+    def received(self, topic: Topic, payload: memoryview, reply: Reply) -> None: ...
+
+
+class Machine(Protocol):
+    """Where a job's process is looked for."""
+
     @property
-    def handler(self) -> JobHandler | None:
-        """None while the process is down."""
+    def process(self) -> Host | None:
+        """None while it is down."""
 
 
 @dataclass(slots=True)
 class _Link:
     """One connection: in order, and all or nothing."""
 
-    generation: int
+    host: Host
     free_at: float = 0.0  # nothing on it arrives before what was sent earlier
     up: bool = True
 
@@ -55,7 +63,7 @@ class SimTransport:
     loop: VirtualLoop
     rng: Random
     weather: Weather
-    host: Host
+    machine: Machine
     _inbox: Inbox | None = None
     _job_id: str = ""
     _link: _Link | None = None
@@ -70,38 +78,50 @@ class SimTransport:
             self.job_started()
 
     def close(self, job_id: str) -> None:
-        self.job_died()
+        if self._link is not None:
+            self._lose(self._link, "closed")
         self._job_id = ""
 
     def job_started(self) -> None:
-        """The world says: the job's process listens."""
-        if self.host.handler is None or not self._job_id or self._inbox is None:
-            return
-        link = self._link = _Link(self.host.generation)
-        inbox = self._inbox
-        self._on(link, lambda: inbox.connected(self._job_id, link.generation, self.host.schema))
+        """A process of the job listens. Who is connected to an earlier one that still lives may not notice for long."""
+        link = self._link
+        if link is None:
+            self._connect()
+        elif link.up and self.rng.random() < 0.5:
+            self._lose(link, "another process listens")
 
-    def job_died(self) -> None:
-        """The connection breaks; what is on it arrives no more."""
-        link, inbox = self._link, self._inbox
-        self._link = None
-        if link is None or inbox is None:
-            return
+    def job_died(self, host: Host) -> None:
+        """The connection breaks: what is on it arrives no more, and after a while the gateway notices."""
+        link = self._link
+        if link is not None and link.host is host:
+            link.up = False
+            self.loop.after(self._delay(), lambda: self._lose(link, "the process died"))
+
+    def _lose(self, link: _Link, reason: str) -> None:
+        """Tell the gateway and look for another process."""
         link.up = False
-        self.loop.after(self._delay(), lambda: inbox.lost(self._job_id, "the process died"))
+        if link is self._link and self._inbox is not None:
+            self._link = None
+            self._inbox.lost(self._job_id, reason)
+            self._connect()
+
+    def _connect(self) -> None:
+        host, inbox = self.machine.process, self._inbox
+        if host is not None and self._job_id and inbox is not None:
+            link = self._link = _Link(host)
+            self._on(link, lambda: inbox.connected(self._job_id, host.generation, host.schema))
 
     def gateway_died(self) -> None:
         if self._link is not None:
             self._link.up = False
-        self._inbox = None
+        self._link = self._inbox = None
 
     def send(self, job_id: str, ticket: int, topic: Topic, payload: bytes) -> bool:
-        link, handler = self._link, self.host.handler
+        link = self._link
         if link is None:
             return False
-        if handler is not None:
-            reply = SimReply(self, link, ticket)
-            self._on(link, lambda: handler.received(topic, memoryview(payload), reply))
+        reply = SimReply(self, link, ticket)
+        self._on(link, lambda: link.host.received(topic, memoryview(payload), reply))
         return True
 
     async def blob(self, job_id: str, sha256: str) -> Path:

@@ -16,6 +16,7 @@ from turnout.dispatcher.table import JobTable
 from turnout.job.buffered import Buffered
 from turnout.job.core import JobCore, Parts, Rules
 from turnout.job.evaluation import Evaluation
+from turnout.job.journal import MemoryJournal
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
 from turnout.job.places import Places
@@ -24,9 +25,12 @@ from turnout.job.selection import CheckIn
 from turnout.job.workflow import Workflow
 from turnout.messages import DeviceInfo
 from turnout.sim.checker import Checker, Violation, WatchedJournal
+from turnout.sim.device import SimDevice
+from turnout.sim.gateway import JOB, SimGateway
+from turnout.sim.job import SimJob
+from turnout.sim.job_process import device_id
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.network import Air, SimTransport
-from turnout.sim.nodes import JOB, SimDevice, SimGateway, SimJob, device_id
 from turnout.sim.weather import Weather
 
 STORM_S = 90.0  #: How long faults happen, in virtual seconds.
@@ -35,8 +39,6 @@ PROGRESS = 3  #: Versions that must be made once the faults have stopped.
 RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
 END_MAX_S = 60.0  #: Enough for a last commit and a last evaluation.
 MODEL_SIZE = 32
-
-POLICY = SessionPolicy(backoff_base_s=0.5, backoff_max_s=5.0, resend_window_s=60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,8 @@ class Plan:
     staleness_max: int
     rounds: bool
     versions_max: int | None
+    resend_window_s: float  #: Of the job; devices give up after half of it.
+    lease_max_s: float
     weather: Weather
 
     @classmethod
@@ -61,6 +65,8 @@ class Plan:
             staleness_max=rng.choice([0, 1, 3, 10]),
             rounds=rng.random() < 0.35,
             versions_max=rng.randint(2, 12) if rng.random() < 0.2 else None,
+            resend_window_s=rng.choice([2.0, 20.0, 120.0]),
+            lease_max_s=rng.choice([5.0, 60.0]),
             weather=Weather.drawn(rng),
         )
 
@@ -75,6 +81,7 @@ class Builders:
     """What the world is built of; a test puts a broken part in to see that it is found."""
 
     core: type[JobCore] = JobCore
+    journal: type[MemoryJournal] = MemoryJournal
     places: type[Places] = Places
     seal: type[Seal] = Seal
     aggregator: type[MeanAggregator] = MeanAggregator
@@ -85,14 +92,19 @@ class Builders:
 class World:
     """Devices, two gateways and a job that runs in virtual time."""
 
-    def __init__(self, seed: int, builders: Builders = Builders()) -> None:
+    def __init__(self, seed: int, builders: Builders = Builders(), plan: Plan | None = None) -> None:
+        """``plan`` instead of the one that the seed draws."""
         self.seed = seed
         self.rng = Random(seed)
-        self.plan = Plan.drawn(self.rng)
+        drawn = Plan.drawn(self.rng)
+        self.plan = plan or drawn
         self.builders = builders
         self.loop = VirtualLoop()
-        self.checker = Checker(MODEL_SIZE, self.plan.goal, self.plan.workflow().staleness_max)
-        self.journal = WatchedJournal(self.checker)
+        staleness_max = self.plan.workflow().staleness_max
+        self.checker = Checker(
+            MODEL_SIZE, self.plan.goal, staleness_max, self.plan.resend_window_s, lambda: self.loop.now
+        )
+        self.journal = WatchedJournal(builders.journal(), self.checker)
         self.weather = self.plan.weather
         self.air = Air(self.loop, self.rng, self.weather)
         self.job = SimJob(self.loop, self.rng, self.weather, self.journal, self.checker, self._make_core)
@@ -107,18 +119,20 @@ class World:
             self._run()
         except AssertionError as error:
             raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {error}\n  {self.plan}") from error
-        return {**self.checker.seen, "versions": self.job.published}
+        return {**self.checker.seen, "versions": self.job.version}
 
     def _run(self) -> None:
-        self._start_job()
+        self.job.start()
         for gateway in self.gateways:
             gateway.start()
         for device in self.devices:
             self.loop.after(self.rng.random(), device.act)
-        self._crashes(self.weather.job_crash_s, self._crash_job)
+        self._often(self.weather.job_crash_s, self.job.crash)
         for gateway in self.gateways:
-            self._crashes(self.weather.gateway_crash_s, partial(self._crash_gateway, gateway))
-        self._crashes(self.weather.hang_s, self.job.hang)
+            self._often(self.weather.gateway_crash_s, partial(self._crash_gateway, gateway))
+        self._often(self.weather.hang_s, self.job.hang)
+        self._often(self.weather.full_s, self.job.disk.fill)
+        self._often(self.weather.slow_s, self.job.disk.slow_down)
         self._resume_often()
         self.loop.run_until(STORM_S)
         self._calm()
@@ -129,25 +143,25 @@ class World:
 
     def _make_progress(self) -> None:
         """Once the faults have stopped, versions are made again, up to the last."""
-        made = self.job.published
+        made = self.job.version
         self.loop.run_until(STORM_S + CALM_MAX_S, goes_on=lambda: not self._progressed(made))
         if not self._progressed(made):
-            raise Violation(f"no progress: version {self.job.published}, {made} when the faults stopped")
+            raise Violation(f"no progress: version {self.job.version}, {made} when the faults stopped")
 
     def _progressed(self, made: int) -> bool:
         if self.plan.versions_max is not None:
-            return self.job.finished
-        return self.job.published >= made + PROGRESS
+            return self.job.has_finished
+        return self.job.version >= made + PROGRESS
 
     def _end(self) -> None:
         """A person stops the job, if it has not ended by itself: it announces its end and leaves nothing behind."""
-        if not self.job.finished:
+        if not self.job.has_finished:
             self.checker.last_version_may_be_of_any_number()
             self.job.stop()
-            self.loop.run_until(self.loop.now + END_MAX_S, goes_on=lambda: not self.job.finished)
-        if not self.job.finished:
+            self.loop.run_until(self.loop.now + END_MAX_S, goes_on=lambda: not self.job.has_finished)
+        if not self.job.has_finished:
             raise Violation("the job was stopped, and its end is not announced")
-        durable = self.journal.load()
+        durable = self.checker.durable
         assert durable is not None
         if durable.buffered:
             raise Violation(f"the job has ended with {durable.buffered} acknowledged results in no version")
@@ -155,7 +169,8 @@ class World:
     def _calm(self) -> None:
         calm = self.weather.calm()
         self.weather = calm
-        self.air.weather = self.job.weather = calm
+        self.air.weather = self.job.weather = self.job.disk.weather = calm
+        self.job.disk.mend()
         for device in self.devices:
             device.weather = calm
         for gateway in self.gateways:
@@ -174,27 +189,10 @@ class World:
 
     # --- faults ------------------------------------------------------------------------------------------------
 
-    def _crashes(self, every_s: float, crash: Callable[[], None]) -> None:
+    def _often(self, every_s: float, happens: Callable[[], None]) -> None:
         if every_s:
             for at in _moments(self.rng, every_s, STORM_S):
-                self.loop.at(at, crash)
-
-    def _start_job(self) -> None:
-        if self.job.core is None:
-            self.job.start()
-            for gateway in self.gateways:
-                if gateway.transport is not None:
-                    gateway.transport.job_started()
-
-    def _crash_job(self) -> None:
-        if self.job.core is None:
-            return
-        self.job.crash()
-        self.checker.seen["job crashes"] += 1
-        for gateway in self.gateways:
-            if gateway.transport is not None:
-                gateway.transport.job_died()
-        self.loop.after(self.rng.expovariate(1 / self.weather.restart_s), self._start_job)
+                self.loop.at(at, happens)
 
     def _crash_gateway(self, gateway: SimGateway) -> None:
         if gateway.transport is None:
@@ -209,18 +207,18 @@ class World:
 
     # --- parts -------------------------------------------------------------------------------------------------
 
-    def _make_core(self) -> JobCore:
+    def _make_core(self, key: bytes) -> JobCore:
         parts = Parts(
             workflow=self.plan.workflow(),
-            seal=self.builders.seal(JOB.job_id, self.journal.key),
+            seal=self.builders.seal(JOB.job_id, key),
             aggregator=self.builders.aggregator(MODEL_SIZE, weight_max=1.0),
             optimizer=ServerSGD(learning_rate=1.0),
             discount=constant,
             places=self.builders.places(
                 selection=CheckIn(window_s=0.2),
-                lease_time=LeaseTime(first_s=20.0, min_s=1.0, max_s=60.0),
+                lease_time=LeaseTime(first_s=min(20.0, self.plan.lease_max_s), min_s=1.0, max_s=self.plan.lease_max_s),
                 weight_max=1.0,
-                resend_window_s=120.0,
+                resend_window_s=self.plan.resend_window_s,
                 participation_interval_s=0.0,
             ),
             pacing=AppointmentBook(rate=10.0, wait_min_s=1.0, wait_max_s=10.0),
@@ -243,8 +241,9 @@ class World:
         return self.builders.dispatcher(table, transport, lambda: loop.now, rng)
 
     def _make_device(self, index: int) -> SimDevice:
+        policy = SessionPolicy(0.5, backoff_max_s=5.0, resend_window_s=self.plan.resend_window_s / 2)
         session = self.builders.session(
-            DeviceInfo(device_id(index)), JOB.name, Random(self.seed * 1000 + index), POLICY
+            DeviceInfo(device_id(index)), JOB.name, Random(self.seed * 1000 + index), policy
         )
         return SimDevice(
             index,

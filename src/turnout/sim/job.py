@@ -1,0 +1,121 @@
+"""The machine of the simulated job and its supervisor: processes crash, hang, are replaced and started again."""
+
+from collections.abc import Callable
+from random import Random
+from typing import Protocol
+
+from turnout.job.core import JobCore
+from turnout.job.events import Resumed, Stop
+from turnout.sim.checker import Checker, WatchedJournal
+from turnout.sim.disk import Disk
+from turnout.sim.job_process import SimProcess
+from turnout.sim.loop import VirtualLoop
+from turnout.sim.weather import Weather
+
+DAY_S = 86_400.0
+NOTICED = 0.3  #: A hang that is noticed is noticed after this share of it.
+
+
+class Neighbour(Protocol):
+    """Who is connected to the job's processes."""
+
+    def job_started(self) -> None: ...
+    def job_died(self, process: SimProcess) -> None: ...
+
+
+class SimJob:
+    """Runs one process of the job at a time, as far as it knows."""
+
+    def __init__(
+        self,
+        loop: VirtualLoop,
+        rng: Random,
+        weather: Weather,
+        journal: WatchedJournal,
+        checker: Checker,
+        make_core: Callable[[bytes], JobCore],
+    ) -> None:
+        self.loop, self.rng, self.weather = loop, rng, weather
+        self.disk = Disk(loop, rng, weather)
+        self.checker = checker
+        self.process: SimProcess | None = None
+        self.neighbours: list[Neighbour] = []
+        self.version = 0  #: The newest that was published.
+        self.has_finished = False
+        self._journal = journal
+        self._make_core = make_core
+        self._generation = 0
+        self._clock_offset = 0.0
+
+    def start(self) -> None:
+        """Start a process, unless one runs."""
+        if self.process is None:
+            self._replace()
+
+    def _replace(self) -> None:
+        """A new process takes over, whether or not the old one is really dead."""
+        self._generation += 1
+        self.has_finished = False
+        self._journal = self._journal.take_over()
+        process = SimProcess(self, self._generation, self._journal, self._make_core, self._clock_offset)
+        self.process = process
+        process.start()
+        if process.alive:
+            for neighbour in self.neighbours:
+                neighbour.job_started()
+
+    def crash(self) -> None:
+        """Kill the process, whatever it does."""
+        if self.process is not None:
+            self.process.die()
+
+    def died(self, process: SimProcess) -> None:
+        if process is self.process:
+            self.process = None
+            self.checker.seen["job crashes"] += 1
+            self._jump()
+            down_s = self.rng.expovariate(1 / self.weather.restart_s)
+            if self.rng.random() < self.weather.outage:
+                self.checker.seen["outages"] += 1
+                down_s += self.rng.expovariate(1 / self.weather.outage_s)
+            self.loop.after(down_s, self.start)
+        for neighbour in self.neighbours:
+            neighbour.job_died(process)
+
+    def _jump(self) -> None:
+        """The machine is moved, suspended or started again while the job is down."""
+        if self.rng.random() < self.weather.clock_jumps:
+            self.checker.seen["clock jumps"] += 1
+            self._clock_offset = self.rng.choice(
+                [self._clock_offset + DAY_S, self._clock_offset - DAY_S, -self.loop.now]
+            )
+
+    def hang(self) -> None:
+        if self.process is None:
+            return
+        process = self.process
+        self.checker.seen["hangs"] += 1
+        until = process.hang(frozen=self.rng.random() < self.weather.frozen)
+        if self.rng.random() < self.weather.replaced:
+            self.loop.after(NOTICED * (until - self.loop.now), lambda: self._give_up(process))
+
+    def _give_up(self, process: SimProcess) -> None:
+        """It does not answer: put another in its place. It may wake up and find that out for itself."""
+        if self.process is process:
+            self.checker.seen["replaced processes"] += 1
+            self._replace()
+
+    def published(self, version: int) -> None:
+        self.version = max(self.version, version)
+
+    def finished(self, process: SimProcess) -> None:
+        if process is self.process:
+            self.has_finished = True
+
+    def stop(self) -> None:
+        if self.process is not None:
+            self.process.feed(Stop("a person says so"))
+
+    def resume(self) -> None:
+        if self.process is not None:
+            self.process.feed(Resumed())
