@@ -14,7 +14,7 @@ PURE = [
     *("wire/edge_headers.py", "wire/edge_replies.py", "wire/edge_requests.py", "wire/edge_results.py"),
     *("wire/tensors.py", "wire/frames.py"),
     *("gateway/core.py", "gateway/routes.py", "gateway/admission.py", "gateway/framing.py", "gateway/ranges.py"),
-    *("dispatcher/table.py", "dispatcher/pending.py", "dispatcher/room.py"),
+    *("dispatcher/table.py", "dispatcher/pending.py", "dispatcher/room.py", "dispatcher/returns.py"),
     *("job/core.py", "job/events.py", "job/answers.py", "job/rounds.py", "job/buffered.py", "job/workflow.py"),
     *("job/leases.py", "job/places.py", "job/counted.py", "job/models.py", "job/selection.py", "job/pacing.py"),
     *("job/evaluation.py", "job/tally.py", "job/status.py", "job/spec.py"),

@@ -31,6 +31,11 @@ class DispatcherLimits:
     results_bytes_max: int = 256 * 1024 * 1024
     #: A job holds at most this share of what the other jobs leave of it, so that one that hangs holds up only itself.
     job_results_share_max: float = 0.5
+    #: Devices that were told RETRY in a job's place come back at this rate, results apart from other requests. Set it
+    #: to what one gateway and its share of the job bear beside their other work.
+    returns_per_s: float = 1000.0
+    #: The longest such wait, about. Keep it below the time in which devices send a result again.
+    return_max_s: float = 300.0
 
 
 class Pending(Generic[Context]):

@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from turnout.dispatcher.pending import DispatcherLimits, Pending
+from turnout.dispatcher.returns import Returns
 from turnout.dispatcher.room import Room
 from turnout.dispatcher.table import JobTable
 from turnout.errors import ServerError
@@ -39,8 +40,8 @@ from turnout.wire.frames import PAYLOAD_BYTES_MAX
 
 logger = logging.getLogger(__name__)
 
-# How long a device shall wait when we answer RETRY in a job's place. Each wait is drawn from once to twice the value:
-# the devices of a job that went down should not return all at once.
+# How long a device shall wait at least when we answer RETRY in a job's place. Each wait is drawn from once to twice the
+# value, and longer where many are told to wait: see returns.py.
 RETRY_DOWN_S: Final = 2.0  #: The job's process does not answer yet, or not any more; a restart takes about this long.
 RETRY_BUSY_S: Final = 2.0  #: Too much is in flight to the job.
 RETRY_SLOW_S: Final = 5.0  #: The job did not answer in time.
@@ -100,6 +101,7 @@ class EdgeTaskDispatcher:
         self._clock = clock
         self._rng = rng
         self._limits = limits or DispatcherLimits()
+        self._returns = Returns(self._limits.returns_per_s, self._limits.return_max_s, rng)
         self._room = Room(self._limits.results_bytes_max, self._limits.job_results_share_max)
         self._pending: Pending[_Held] = Pending(self._limits, self._room)
         self._asks: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
@@ -180,6 +182,7 @@ class EdgeTaskDispatcher:
                     logger.error('job "%s" cannot be reached: %s', job.job_id, error)
         for job_id in [job_id for job_id in self._opened if self._table.get(job_id) is None]:
             self._leave(job_id)
+        self._returns.forget_unless(lambda job_id: self._table.get(job_id) is not None)
 
     def tick(self, now: float) -> None:
         """Answer what has waited too long, and let go of jobs that ended. Call it every 50 ms or so."""
@@ -280,7 +283,9 @@ class EdgeTaskDispatcher:
             self._retry(held, RETRY_BUSY_S, "the job does not keep up")
 
     def _retry(self, held: _Held, wait_s: float, message: str) -> None:
-        _refuse(held, Status.RETRY, message, wait_s * (1.0 + self._rng.random()))
+        _, kind, job_id, _, _ = held
+        of_result = kind.topic is Topic.RESULT or kind.topic is Topic.OFFER
+        _refuse(held, Status.RETRY, message, self._returns.wait(job_id, of_result, wait_s, self._clock()))
 
     def _asked(self, ticket: int, outcome: bytes | ServerError) -> None:
         _, future = self._asks.get(ticket, ("", None))

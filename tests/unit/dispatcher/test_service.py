@@ -164,7 +164,18 @@ def test_waits_are_spread_so_that_devices_do_not_return_all_at_once() -> None:
     waits = {world.answer_now(task_request()).retry_wait for _ in range(100)}
 
     assert len(waits) > 90
-    assert all(service.RETRY_DOWN_S <= wait <= 2 * service.RETRY_DOWN_S for wait in waits)
+    assert all(service.RETRY_DOWN_S <= wait <= 2 * service.RETRY_DOWN_S + 0.2 for wait in waits)
+
+
+def test_the_more_devices_are_told_to_wait_the_longer_they_wait() -> None:
+    world = World(DispatcherLimits(returns_per_s=10.0, return_max_s=60.0))
+    world.launch(connect=False)
+
+    waits = [world.answer_now(task_request()).retry_wait for _ in range(1000)]
+
+    assert 50.0 < waits[499] - waits[0] < 60.0 * 1.2
+    assert max(waits) < 2 * service.RETRY_DOWN_S + 60.0 * 1.2
+    assert world.answer_now(result_report()).retry_wait < 2 * service.RETRY_DOWN_S + 0.2
 
 
 def test_an_answer_may_submit_the_next_request() -> None:
