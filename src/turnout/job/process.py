@@ -1,7 +1,7 @@
 """The process of one running job: a loop around ``core.py`` that feeds it and carries out its effects.
 
-It ends with exit code 0 when the job is completed and 3 when it is aborted, and says which, and why, in ``final.json``.
-Any other end is a crash.
+It ends with exit code 0 when the job is completed and 3 when it is aborted, and says which, and why, in ``final.json``;
+with 4 when another start would not help, with the reason as its last line. Any other end is a crash.
 """
 
 import argparse
@@ -24,7 +24,9 @@ from numpy.typing import NDArray
 
 from turnout import loops
 from turnout.errors import TurnoutError
+from turnout.job import damage
 from turnout.job.blobs import BlobStore
+from turnout.job.budget import DiskBudget
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
 from turnout.job.events import (
@@ -48,8 +50,9 @@ from turnout.job.events import (
     Tick,
 )
 from turnout.job.folder import JobFolder, load_job_folder
-from turnout.job.journal import BlobRef, Journal, MemoryJournal, Snapshot
-from turnout.job.progress import Progress, ProgressFile
+from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
+from turnout.job.recorder import Phase, Recorder
+from turnout.job.sqlite_journal import JobLocked, JournalDamaged, JournalUnusable, SqliteJournal
 from turnout.job.status import status_of
 from turnout.lifeline import watch
 from turnout.messages import (
@@ -60,6 +63,7 @@ from turnout.messages import (
     TaskRequest,
     Topic,
 )
+from turnout.pulse import Pulse
 from turnout.transport.base import Reply
 from turnout.transport.unix import UnixJobServer
 from turnout.wire.tensors import num_parameters, to_safetensors
@@ -67,10 +71,18 @@ from turnout.workers import WorkerFailed, WorkerPool
 
 EXIT_COMPLETED = 0
 EXIT_ABORTED = 3
+EXIT_CANNOT_GO_ON = 4  #: Nor could the next process: the journal is damaged, or not for this program.
+EXIT_NOT_OURS = 5  #: Another process runs the job.
 EXIT_STOPPED = 143  #: Asked to end by SIGTERM, or because the supervisor is gone; the job is not over.
 EVALUATION_TIMEOUT_S = 300.0
+READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
 #: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
 GC_THRESHOLDS = (50_000, 50, 50)
+EXITS: dict[type[TurnoutError], int] = {
+    JournalDamaged: EXIT_CANNOT_GO_ON,
+    JournalUnusable: EXIT_CANNOT_GO_ON,
+    JobLocked: EXIT_NOT_OURS,
+}
 FINAL = "final.json"
 COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in it.
 
@@ -86,17 +98,28 @@ _result_offer = msgspec.msgpack.Decoder(ResultOffer)
 class JobProcess:
     """The shell around one core: owns its clock, its journal, its files and the tickets of those who wait."""
 
-    def __init__(self, folder: JobFolder, job_id: str, blobs: BlobStore, journal: Journal) -> None:
+    def __init__(
+        self, folder: JobFolder, job_id: str, blobs: BlobStore, journal: Journal, pulse: Pulse | None = None
+    ) -> None:
+        """Raises JournalDamaged when the journal is not what was committed, JournalUnusable for another model's.
+
+        The job's directory is the parent of the blobs' folder.
+        """
         self.folder = folder
         self.job_id = job_id
         self.schema = folder.schema
+        self.directory = blobs.folder.parent
         self.ended = asyncio.Event()
         self.exit_code = EXIT_STOPPED
+        self.gave_up = ""  #: Why this process ended though the job has not.
         self._blobs = blobs
         self._journal = journal
+        self._pulse = pulse or Pulse(None)
+        self.budget = DiskBudget(self.directory, blobs.folder, folder.spec.disk.bytes_max)
         self._loop = asyncio.get_running_loop()
-        snapshot = journal.load()
-        self._epoch = self._loop.time() - (snapshot.job_time if snapshot else 0.0)
+        self._recorder = Recorder(self.directory)
+        self._recovered = self._read_journal()
+        self._epoch = self._loop.time() - (self._recovered.job_time if self._recovered else 0.0)
         self._hooks = self._hook_pool(folder.server)
         parts = parts_of(
             folder.spec,
@@ -114,8 +137,21 @@ class JobProcess:
         self._scheduling = False
         self._tasks: set[asyncio.Task[None]] = set()
         self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
-        self._progress = ProgressFile(blobs.folder.parent)
-        self._lost_work(self._progress.before, journal)
+        self._phase = Phase.RECOVERY
+        self._deaf = False  # this process takes in and gives out nothing any more
+        self._closing = False  # the commit under way makes a new version
+
+    def _read_journal(self) -> Snapshot | None:
+        snapshot = self._journal.load()
+        if self._journal.durable:
+            damage.check_witness(self.directory, self._recorder.before, snapshot)
+        expected = num_parameters(self.folder.schema)
+        if snapshot is not None and snapshot.model.size != expected:
+            raise JournalUnusable(
+                f"the journal in {self.directory} is of a model of {snapshot.model.size} numbers, and the job folder's "
+                f"has {expected}: put the model back that the job began with, or submit the new one as a new job"
+            )
+        return snapshot
 
     @staticmethod
     def _hook_pool(server: Path | None) -> WorkerPool | None:
@@ -123,20 +159,16 @@ class JobProcess:
             return None
         return WorkerPool("turnout.job.hooks:evaluate", size=1, queue_max=1, init=str(server).encode())
 
-    def _lost_work(self, before: Progress | None, journal: Journal) -> None:
-        """Say honestly what a journal that lives in memory forgot."""
-        if before is None or journal.durable or not (before.version or before.counted):
-            return
-        text = (
-            f"an earlier process of this job ended at model version {before.version} with at least {before.counted} "
-            f"results counted; its journal was in memory, so they are lost: training starts again at version 0"
-        )
-        self.core.warnings.append(text)
-        logger.warning("%s", text)
-
     def start(self) -> None:
         """Recover and make the first commit; devices are answered once that is done."""
-        snapshot = self._journal.load()
+        snapshot, before = self._recovered, self._recorder.before
+        self._recovered = None
+        if snapshot is not None:
+            interrupted = f"; its last process was interrupted {before}" if before else ""
+            logger.info(
+                "goes on at version %d, commit %d, with %d results in the buffer%s",
+                *(snapshot.version, snapshot.commit, snapshot.buffered, interrupted),
+            )
         self._blobs.keep_only({blob.sha256 for _, blob in snapshot.blobs} if snapshot else ())
         self._carry_out(self.core.start(self._now(), snapshot))
 
@@ -144,6 +176,8 @@ class JobProcess:
 
     def received(self, topic: Topic, payload: memoryview, reply: Reply) -> None:
         """One request of a gateway or of control."""
+        if self._deaf:
+            return
         match topic:
             case Topic.TASK:
                 self._feed(TaskAsked(self._ticket(reply), _task_request.decode(payload)))
@@ -192,16 +226,20 @@ class JobProcess:
         self._carry_out(self.core.handle(event, self._now()))
 
     def _carry_out(self, effects: list[Effect]) -> None:
+        if self._deaf:
+            return
         for effect in effects:
             match effect:
                 case Answer():
                     self._waiting.pop(effect.ticket)(_encoder.encode(effect.response))
                 case Commit():
+                    self._phase = Phase.RECOVERY if self._phase is Phase.RECOVERY else Phase.COMMITTING
+                    self._closing = not self.core.models.has(effect.snapshot.version)
                     self._background(self._commit(effect.snapshot))
                 case Evaluate():
                     self._background(self._evaluate(effect))
                 case Publish():
-                    self._progress.published(effect.version, self.core.tally.counted)
+                    damage.note_published(self.directory, damage.Published(effect.version, effect.blob.sha256))
                 case Retract():
                     self._blobs.drop(effect.blob)
                 case Finish():
@@ -212,6 +250,7 @@ class JobProcess:
 
     def _schedule_tick(self) -> None:
         self._scheduling = False
+        self._note()
         due = self.core.next_tick(self._now())
         if due is None:
             return
@@ -223,6 +262,12 @@ class JobProcess:
         self._tick_at = at
         self._tick = self._loop.call_at(at, self._on_tick, due)
 
+    def _note(self) -> None:
+        """For whoever looks after our death. Called when the answers of a tick have left."""
+        core, committing = self.core, self._phase in (Phase.COMMITTING, Phase.COMMITTED)
+        commit = core.commits + 1 if committing else core.commits
+        self._recorder.note(self._phase, core.uncommitted(), commit, core.version, self._closing and committing)
+
     def _on_tick(self, due: float) -> None:
         """Timers may fire a little early; the core would have nothing to do yet."""
         self._tick = None
@@ -232,11 +277,21 @@ class JobProcess:
         """Slow work, elsewhere; what became of it returns as an event."""
 
         async def run() -> None:
-            self._feed(await work)
+            try:
+                self._feed(await work)
+            except (Fenced, JournalDamaged) as error:
+                self._give_up(error)
 
         task = self._loop.create_task(run())
         self._tasks.add(task)
         task.add_done_callback(self._reap)
+
+    def _give_up(self, error: TurnoutError) -> None:
+        """This process may not go on: whoever waits is left to ask the next one."""
+        self._deaf = True
+        self.exit_code = EXIT_NOT_OURS if isinstance(error, Fenced) else EXIT_CANNOT_GO_ON
+        self.gave_up = explained(error, self.directory)
+        self.ended.set()
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -247,10 +302,18 @@ class JobProcess:
         try:
             took_s, blob = await asyncio.to_thread(self._write, snapshot)
         except OSError as error:
-            durable = await asyncio.to_thread(self._journal.load)
+            durable = await self._read_again()
+            self._phase = Phase.OPEN
             happened = durable is not None and durable.commit >= snapshot.commit
             return CommitFailed(snapshot.commit, str(error), durable, self._written(snapshot) if happened else None)
+        self._loop.call_soon(self._loop.call_soon, self._answered)  # after the tick in which the answers leave
+        self._pulse.progress()
         return Committed(snapshot.commit, took_s, blob)
+
+    def _answered(self) -> None:
+        if self._phase is Phase.COMMITTED:
+            self._phase = Phase.OPEN
+            self._note()
 
     def _write(self, snapshot: Snapshot) -> tuple[float, BlobRef]:
         """In a thread: the model's blob first, so that a committed version always has one.
@@ -259,9 +322,25 @@ class JobProcess:
         """
         began = time.perf_counter()
         if self._blob is None or self._blob[0] is not snapshot.model:
-            self._blob = (snapshot.model, self._blobs.put(to_safetensors(snapshot.model, self.schema)))
+            data = to_safetensors(snapshot.model, self.schema)
+            self.budget.check(adding=len(data) + snapshot.total.nbytes)
+            self._blob = (snapshot.model, self._blobs.put(data))
         self._journal.commit(snapshot)
+        self._phase = Phase.COMMITTED
+        self._note()
         return time.perf_counter() - began, self._blob[1]
+
+    async def _read_again(self) -> Snapshot | None:
+        """What the journal holds after a failed commit. Until it can be read nobody is answered: nobody knows."""
+        complained = False
+        while True:
+            try:
+                return await asyncio.to_thread(self._journal.load)
+            except OSError as error:
+                if not complained:
+                    logger.warning("the journal cannot be read, so no result is answered; trying on: %s", error)
+                complained = True
+                await asyncio.sleep(READ_AGAIN_S)
 
     def _written(self, snapshot: Snapshot) -> BlobRef:
         assert self._blob is not None
@@ -279,7 +358,8 @@ class JobProcess:
         return Evaluated(wanted.version, msgspec.msgpack.decode(metrics, type=dict[str, float]))
 
     def _finish(self, effect: Finish) -> None:
-        final = self._blobs.folder.parent / FINAL
+        self._phase = Phase.ENDED
+        final = self.directory / FINAL
         unfinished = final.with_suffix(".unfinished")
         final_status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)
         unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(final_status)))
@@ -288,28 +368,50 @@ class JobProcess:
         self.ended.set()
 
     async def close(self) -> None:
+        """Let go of all files. A commit under way is finished first; its devices hear of it when they send again."""
+        self._deaf = True
         if self._tick is not None:
             self._tick.cancel()
         if self._hooks is not None:
             await self._hooks.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._recorder.close()
+        self._journal.close()
 
 
-async def run(folder: JobFolder, job_id: str, address: str, blobs: Path, lifeline_fd: int | None) -> int:
+def explained(error: TurnoutError, directory: Path) -> str:
+    """What a person reads who has to decide what to do."""
+    return f"{error}. {damage.advice(directory)}" if isinstance(error, JournalDamaged) else str(error)
+
+
+async def run(folder: JobFolder, given: argparse.Namespace) -> int:
     """Run a job until it ends; the exit code of its process."""
-    process = JobProcess(folder, job_id, BlobStore(blobs), MemoryJournal())
+    journal = _journal(folder, given)
+    pulse = Pulse(given.pulse_fd)
+    process = JobProcess(folder, given.job_id, BlobStore(given.blobs), journal, pulse)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_crash)
-    server = UnixJobServer(address, job_id, time.time_ns(), folder.schema, process)
+    server = UnixJobServer(given.address, given.job_id, journal.incarnation, folder.schema, process)
     process.start()
     await server.start()
     loop.add_signal_handler(signal.SIGTERM, process.ended.set)
-    if lifeline_fd is not None:
-        watch(lifeline_fd, partial(loop.call_soon_threadsafe, process.ended.set))
+    if given.lifeline_fd is not None:
+        watch(given.lifeline_fd, partial(loop.call_soon_threadsafe, process.ended.set))
+    pulse.beat_on(loop)
     await process.ended.wait()
     await server.close()
     await process.close()
+    if process.gave_up:
+        print(process.gave_up, file=sys.stderr)
     return process.exit_code
+
+
+def _journal(folder: JobFolder, given: argparse.Namespace) -> Journal:
+    if given.journal == "memory":
+        return MemoryJournal()
+    directory = given.blobs.parent
+    damage.check_presence(directory)
+    return SqliteJournal(directory, given.job_id, bytes_max=folder.spec.disk.bytes_max)
 
 
 def _crash(loop: asyncio.AbstractEventLoop, context: dict[str, object]) -> None:
@@ -330,15 +432,22 @@ def main() -> int:
     parser.add_argument("--address", required=True)
     parser.add_argument("--blobs", type=Path, required=True)
     parser.add_argument("--lifeline-fd", type=int)
-    arguments = parser.parse_args()
+    parser.add_argument("--pulse-fd", type=int)
+    parser.add_argument(
+        "--journal", choices=("sqlite", "memory"), default="sqlite", help="memory: to measure what durability costs"
+    )
+    given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        folder = load_job_folder(arguments.folder)
+        folder = load_job_folder(given.folder)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
-        return loops.run(run(folder, arguments.job_id, arguments.address, arguments.blobs, arguments.lifeline_fd))
+        return loops.run(run(folder, given))
     except TurnoutError as error:
-        print(error, file=sys.stderr)
+        print(explained(error, given.blobs.parent), file=sys.stderr)
+        return EXITS.get(type(error), 1)
+    except OSError as error:
+        print(f"the job in {given.blobs.parent} cannot start: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         return 130

@@ -1,7 +1,7 @@
 """What a job's process is doing right now, in a few bytes of a mapped file that outlive it however it dies.
 
 For whoever looks afterwards: the next process of the job says what the last one was interrupted in, and the chaos
-harness counts it. Nothing is decided by it; the journal alone says what is durable.
+harness counts it. It is also a witness: a journal that holds less than what was durable here is damaged.
 """
 
 import mmap
@@ -34,6 +34,11 @@ class Moment:
     staged: int  #: Results in the sum that are not acknowledged.
     commit: int  #: The last or, while committing, the one under way.
     version: int
+
+    @property
+    def durable(self) -> int:
+        """The last commit that is durable for sure."""
+        return self.commit - 1 if self.phase is Phase.COMMITTING else self.commit
 
     def __str__(self) -> str:
         """As the end of a sentence that begins with when it was interrupted."""
@@ -73,7 +78,8 @@ class Recorder:
             self._map = mmap.mmap(fd, _LAYOUT.size)
         finally:
             os.close(fd)
-        self.note(Phase.RECOVERY, 0, 0, 0)
+        if self.before is not None:
+            self.note(Phase.RECOVERY, 0, self.before.durable, self.before.version)
 
     def note(self, phase: Phase, staged: int, commit: int, version: int, closing: bool = False) -> None:
         """This is the case from now on."""

@@ -191,6 +191,14 @@ class Evaluation(Section, frozen=True):
     every: CountOrNone = 1
 
 
+class Disk(Section, frozen=True):
+    """What the job may take of the disk."""
+
+    #: Most bytes of its journal and its models. At the bound the job is FULL: it acknowledges nothing, and goes on when
+    #: old models are gone or this is raised. About twenty times the model, and the rest is bitmaps and leases.
+    bytes_max: Annotated[int, Meta(ge=1_000_000, le=10**15)] = 16 * 2**30
+
+
 class StopRule(Section, frozen=True):
     """When the job is completed: at the first that is reached. At least one must be set."""
 
@@ -229,3 +237,5 @@ class JobSpec(Section, frozen=True):
     leases: Leases = Leases()
     #: [evaluation]
     evaluation: Evaluation = Evaluation()
+    #: [disk]
+    disk: Disk = Disk()

@@ -38,6 +38,7 @@ BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
 PAGE_BYTES = 8192  #: Half the overflow pages of SQLite's default, for little more in a small commit.
 WAL_PAGES = 2048  #: The log is folded into the file at 16 MB: seldom for small models, at each commit for huge ones.
 WAL_BYTES_KEPT = 64 * 2**20  #: A longer log is cut to this when it begins anew.
+BYTES_MAX = 2**40
 MODEL, TOTAL, OPTIMIZER = "model", "total", "optimizer {}"  #: Names of vectors.
 
 
@@ -87,19 +88,23 @@ class SqliteJournal:
 
     durable = True
 
-    def __init__(self, folder: Path, job_id: str, lock_patience_s: float = LOCK_PATIENCE_S) -> None:
+    def __init__(
+        self, folder: Path, job_id: str, *, bytes_max: int = BYTES_MAX, lock_patience_s: float = LOCK_PATIENCE_S
+    ) -> None:
         """Take the lock and the next incarnation; make the file if this job has none.
 
-        Raises JobLocked, JournalDamaged, JournalUnusable, or OSError when the disk does not allow it now.
+        A commit that would make the file larger than ``bytes_max`` fails as on a full disk. Raises JobLocked,
+        JournalDamaged, JournalUnusable, or OSError when the disk does not allow it now.
         """
         self._path = folder / JOURNAL
+        self._bytes_max = bytes_max
         self._lock = _lock(folder / LOCK, lock_patience_s)
         self._saved = _Saved({}, {})
         self._db: sqlite3.Connection | None = None
         try:
             if not self._path.exists():
                 _create(self._path, job_id)
-            self._db = _open(self._path)
+            self._db = self._connect()
             self.key, self.incarnation = self._take_over(job_id)
             self.load()
         except BaseException:
@@ -109,7 +114,7 @@ class SqliteJournal:
     def load(self) -> Snapshot | None:
         """From the file, which is opened anew: what a failed write left in a connection is not to be trusted."""
         self._disconnect()
-        self._db = _open(self._path)
+        self._db = self._connect()
         snapshot = _read(self._db, self._path)
         self._saved = _saved(snapshot) if snapshot else _Saved({}, {})
         return snapshot
@@ -118,7 +123,8 @@ class SqliteJournal:
         """One transaction."""
         try:
             if self._db is None:
-                self._db = _open(self._path)
+                self.load()  # what an error left in the file is not known
+            assert self._db is not None
             with _disk_errors(self._path), _transaction(self._db):
                 self._check_incarnation(self._db)
                 saved = _write(self._db, snapshot, self._saved)
@@ -131,6 +137,11 @@ class SqliteJournal:
         """Give up the journal; its file is whole without the log."""
         self._disconnect()
         os.close(self._lock)
+
+    def _connect(self) -> sqlite3.Connection:
+        db = _open(self._path)
+        db.execute(f"PRAGMA max_page_count = {self._bytes_max // PAGE_BYTES}")
+        return db
 
     def _disconnect(self) -> None:
         if self._db is not None:

@@ -28,7 +28,14 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         metrics_version=parts.evaluation.version,
         model_sha256=newest[1].sha256 if newest else "",
         uptime_s=now,
-        waiting_for=core.ending or parts.workflow.words(buffered, live, core.version, now),
+        waiting_for=_waiting_for(core, now),
         warnings=tuple(core.warnings),
         finished=core.ending,
     )
+
+
+def _waiting_for(core: JobCore, now: float) -> str:
+    if core.disk_error:
+        return f"the disk, so that no result is acknowledged: {core.disk_error}"
+    workflow, live = core.parts.workflow, len(core.parts.places.live)
+    return core.ending or workflow.words(core.parts.aggregator.count, live, core.version, now)

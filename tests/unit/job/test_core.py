@@ -5,7 +5,7 @@ import numpy as np
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
 from turnout.job.buffered import Buffered
-from turnout.job.core import SAVE_GRANTS_S, LAST_COMMITS_MAX, TASK_BLOCK
+from turnout.job.core import LAST_COMMITS_MAX, SAVE_GRANTS_S, TASK_BLOCK
 from turnout.job.events import Answer, Commit, Evaluate, Evaluated, Finish, Publish, Retract, Stop, Tick
 from turnout.job.rounds import Rounds
 from turnout.messages import Status, TaskResponse

@@ -199,24 +199,6 @@ async def test_a_full_disk_acknowledges_nobody_and_the_result_counts_when_sent_a
     await process.close()
 
 
-async def test_a_restart_says_what_a_journal_in_memory_has_lost(tmp_path: Path) -> None:
-    folder = write_folder(tmp_path / "folder")
-    first = make_process(folder)
-    first.start()
-    old = await ask_task(first, "late")
-    await make_version(first, "a", "b", 1.0)
-    await first.close()
-
-    second = make_process(folder)
-    second.start()
-    status = await ask(second, Topic.STATUS, b"", JobStatus)
-    assert "ended at model version 1 with at least 2 results counted" in status.warnings[0]
-    assert "they are lost" in status.warnings[0]
-    answer = await report(second, "late", old, 1.0)
-    assert (answer.status, answer.counted) == (Status.NO_TASK, False), "its lease was sealed with a key that is gone"
-    await second.close()
-
-
 async def test_the_model_is_evaluated_in_a_process_of_its_own(tmp_path: Path) -> None:
     process = make_process(write_folder(tmp_path / "folder", **{"server.py": SERVER_PY}))
     process.start()

@@ -1,0 +1,86 @@
+"""What a person can go back to when a job's journal is damaged or gone: said, never done without being asked."""
+
+import hashlib
+import logging
+from pathlib import Path
+
+import msgspec
+
+from turnout.job.blobs import SUFFIX
+from turnout.job.journal import Snapshot
+from turnout.job.recorder import Moment
+from turnout.job.sqlite_journal import JOURNAL, JournalDamaged
+
+PUBLISHED = "published.json"
+BLOBS = "blobs"
+
+logger = logging.getLogger("turnout.job")
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The newest version that devices were given, and its blob."""
+
+    version: int
+    sha256: str
+
+
+def note_published(directory: Path, published: Published) -> None:
+    """Keep it beside the journal, without waiting for the disk: nothing is decided by it."""
+    target = directory / PUBLISHED
+    unfinished = target.with_suffix(".unfinished")
+    try:
+        unfinished.write_bytes(msgspec.json.encode(published))
+        unfinished.replace(target)
+    except OSError as error:
+        logger.warning("cannot note the published version in %s: %s", target, error)
+
+
+def advice(directory: Path) -> str:
+    """Sentences to follow the words of a JournalDamaged: the last good version, and the ways out."""
+    job_id = directory.name
+    restore = f"restore a backup with: turnout restore {job_id} FILE"
+    good = _last_good(directory)
+    if good is None:
+        return f"Nothing was trained on top of it. No model of this job is intact here; {restore}"
+    version, path = good
+    return (
+        f"Nothing was trained on top of it. The last good version is {version}, whole in {path}; {restore}; or submit "
+        "a new job that starts from that file (as model.safetensors in its folder)"
+    )
+
+
+def check_presence(directory: Path) -> None:
+    """Raise JournalDamaged when the journal of a job that has run is not there."""
+    if _published(directory) is not None and not (directory / JOURNAL).exists():
+        raise JournalDamaged(f"{directory / JOURNAL} is gone, though this job has run")
+
+
+def check_witness(directory: Path, before: Moment | None, snapshot: Snapshot | None) -> None:
+    """Raise JournalDamaged when the journal is older than what the last process saw committed.
+
+    SQLite drops the end of a damaged log without a word; those commits were acknowledged.
+    """
+    durable = snapshot.commit if snapshot else 0
+    if before is not None and durable < before.durable:
+        raise JournalDamaged(
+            f"{directory / JOURNAL} is damaged: it ends at commit {durable}, but commit {before.durable} was durable"
+        )
+
+
+def _last_good(directory: Path) -> tuple[int, Path] | None:
+    published = _published(directory)
+    if published is None:
+        return None
+    path = directory / BLOBS / f"{published.sha256}{SUFFIX}"
+    try:
+        whole = hashlib.sha256(path.read_bytes()).hexdigest() == published.sha256
+    except OSError:
+        return None
+    return (published.version, path) if whole else None
+
+
+def _published(directory: Path) -> Published | None:
+    try:
+        return msgspec.json.decode((directory / PUBLISHED).read_bytes(), type=Published)
+    except (OSError, msgspec.MsgspecError):
+        return None

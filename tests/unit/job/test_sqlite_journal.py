@@ -1,0 +1,249 @@
+"""The journal on disk: what it gives back, what it refuses, and how it shows damage."""
+
+import random
+import shutil
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from turnout.job import counted
+from turnout.job.journal import BlobRef, Fenced, Snapshot
+from turnout.job.leases import Lease
+from turnout.job.sqlite_journal import (
+    JOURNAL,
+    DiskError,
+    JobLocked,
+    JournalDamaged,
+    JournalUnusable,
+    SqliteJournal,
+    read_snapshot,
+)
+
+COUNTED = ((3, 0, 50.0, b"\x05"), (4, 65_536, 9.5, b"\x00\x80"))  # tasks 0, 2 and 65536 + 15
+
+
+def snapshot(commit: int = 1, **changes: Any) -> Snapshot:
+    tasks, checksum = counted.keys(COUNTED)
+    made = Snapshot(
+        commit=commit,
+        version=4,
+        model=np.array([1.0, 2.5], np.float32),
+        total=np.array([0.1, 1e300]),
+        total_weight=3.0,
+        buffered=3,
+        counted=COUNTED,
+        tasks=tasks,
+        checksum=checksum,
+        leases=(Lease(4, 65_540, b"d" * 16, 10.0, 1.0, 61.0),),
+        taken={b"d" * 16: 65_540},
+        reserved_until=131_072,
+        blobs=((3, BlobRef("a" * 64, 88)),),
+        workflow={"asked": 5, "closes_at": None},
+        optimizer=(np.array([0.5, -0.5]),),
+        rng=random.Random(7).getstate(),
+        job_time=12.5,
+        next_appointment=13.0,
+        durations=(1.0, 2.0),
+        tally={"counted": 3, "staleness": {0: 3}, "refused": {}},
+    )
+    return replace(made, **changes)
+
+
+def assert_same(one: Snapshot | None, other: Snapshot) -> None:
+    assert one is not None
+    for field in fields(Snapshot):
+        mine, theirs = getattr(one, field.name), getattr(other, field.name)
+        np.testing.assert_equal(mine, theirs, field.name)
+
+
+def opened(folder: Path, job_id: str = "job-1", **settings: int) -> SqliteJournal:
+    return SqliteJournal(folder, job_id, lock_patience_s=0, **settings)
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[SqliteJournal]:
+    made = opened(tmp_path)
+    yield made
+    made.close()
+
+
+def test_a_new_journal_is_empty_and_has_a_key(journal: SqliteJournal) -> None:
+    assert journal.load() is None
+    assert len(journal.key) == 32
+    assert journal.incarnation == 1
+
+
+def test_a_snapshot_comes_back_as_it_was(journal: SqliteJournal, tmp_path: Path) -> None:
+    journal.commit(snapshot())
+    assert_same(journal.load(), snapshot())
+    assert_same(read_snapshot(tmp_path / JOURNAL), snapshot())
+
+
+def test_the_next_process_has_the_same_key_and_snapshot_and_the_next_incarnation(tmp_path: Path) -> None:
+    first = opened(tmp_path)
+    first.commit(snapshot())
+    first.close()
+    second = opened(tmp_path)
+    assert second.key == first.key
+    assert second.incarnation == 2
+    assert_same(second.load(), snapshot())
+    second.close()
+
+
+def test_each_commit_replaces_the_last_as_a_whole(journal: SqliteJournal) -> None:
+    journal.commit(snapshot())
+    later = snapshot(2, counted=COUNTED[1:], total=np.array([7.0, 8.0]), optimizer=())
+    tasks, checksum = counted.keys(later.counted)
+    later = replace(later, tasks=tasks, checksum=checksum)
+    journal.commit(later)
+    assert_same(journal.load(), later)
+
+
+def test_what_did_not_change_is_not_written_again(journal: SqliteJournal, tmp_path: Path) -> None:
+    model = np.zeros(1_000_000, np.float32)
+    same = snapshot(model=model)
+    journal.commit(same)
+    before = (tmp_path / f"{JOURNAL}-wal").stat().st_size
+    journal.commit(replace(same, commit=2, total=np.array([1.0, 1.0])))
+    written = (tmp_path / f"{JOURNAL}-wal").stat().st_size - before
+    assert 0 < written < 100_000, "the model's four megabytes are not among them"
+    loaded = journal.load()
+    assert loaded is not None
+    journal.commit(replace(loaded, commit=3))
+    assert_same(journal.load(), replace(same, commit=3, total=np.array([1.0, 1.0])))
+
+
+def test_a_second_process_on_the_same_job_is_refused(journal: SqliteJournal, tmp_path: Path) -> None:
+    with pytest.raises(JobLocked, match=r"another process \(pid \d+\) runs the job"):
+        opened(tmp_path)
+
+
+def test_a_stale_incarnation_cannot_commit(journal: SqliteJournal, tmp_path: Path) -> None:
+    journal.commit(snapshot())
+    (tmp_path / "journal.lock").unlink()  # as on a file system without locks
+    newer = opened(tmp_path)
+    newer.commit(snapshot(2))
+    with pytest.raises(Fenced, match="incarnation 2 of this job has taken over from 1"):
+        journal.commit(snapshot(2, version=9))
+    assert_same(newer.load(), snapshot(2))
+    newer.close()
+
+
+def test_the_journal_of_another_job_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    with pytest.raises(JournalUnusable, match="is the journal of job job-1, not of job-2"):
+        opened(tmp_path, "job-2")
+
+
+def test_a_journal_of_a_newer_turnout_is_refused(tmp_path: Path) -> None:
+    opened(tmp_path).close()
+    with closing(sqlite3.connect(tmp_path / JOURNAL)) as db:
+        db.execute("PRAGMA user_version = 99")
+    with pytest.raises(JournalUnusable, match=r"written by a newer turnout \(journal schema 99; this one knows 1"):
+        opened(tmp_path)
+
+
+def test_a_commit_beyond_the_bytes_allowed_fails_and_changes_nothing(tmp_path: Path) -> None:
+    journal = opened(tmp_path, bytes_max=200_000)
+    journal.commit(snapshot())
+    with pytest.raises(DiskError, match="full"):
+        journal.commit(snapshot(2, model=np.zeros(100_000, np.float32)))
+    assert_same(journal.load(), snapshot())
+    journal.commit(snapshot(2))
+    assert_same(journal.load(), snapshot(2))
+    journal.close()
+
+
+def test_a_commit_after_an_error_that_nobody_looked_into_still_fits_the_file(tmp_path: Path) -> None:
+    journal = opened(tmp_path, bytes_max=200_000)
+    journal.commit(snapshot())
+    with pytest.raises(DiskError):
+        journal.commit(snapshot(2, model=np.zeros(100_000, np.float32)))
+    journal.commit(snapshot(2, counted=(), tasks=0, checksum=0))
+    assert_same(journal.load(), snapshot(2, counted=(), tasks=0, checksum=0))
+    journal.close()
+
+
+# --- damage -------------------------------------------------------------------------------------------------------
+
+
+def committed(folder: Path, **changes: Any) -> Path:
+    journal = opened(folder)
+    journal.commit(snapshot(**changes))
+    journal.close()
+    return folder / JOURNAL
+
+
+@pytest.mark.parametrize(
+    ("sql", "part"),
+    [
+        ("UPDATE vector SET data = x'0000803f00002041' WHERE name = 'model'", "model"),
+        ("UPDATE vector SET data = substr(data, 1, 8) WHERE name = 'total'", "total"),
+        ("DELETE FROM vector WHERE name = 'optimizer 0'", "list of vectors"),
+        ("UPDATE counted SET bits = x'04' WHERE version = 3", "record of counted tasks"),
+        ("UPDATE counted SET first_task = 8 WHERE version = 3", "record of counted tasks"),
+        ("DELETE FROM counted WHERE version = 4", "record of counted tasks"),
+        ("UPDATE snapshot SET state = substr(state, 1, length(state) - 1)", "state"),
+        ("UPDATE snapshot SET commit_no = 2", "state"),
+        ("UPDATE snapshot SET version = 5", "state"),
+    ],
+)
+def test_a_part_that_is_not_as_written_is_found(tmp_path: Path, sql: str, part: str) -> None:
+    path = committed(tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        db.execute(sql)
+    with pytest.raises(JournalDamaged, match=f"the {part} of its last commit"):
+        opened(tmp_path)
+
+
+def test_a_sum_without_its_bitmaps_is_found(tmp_path: Path) -> None:
+    """All CRCs are right: the writer itself was wrong."""
+    committed(tmp_path, tasks=4)
+    with pytest.raises(JournalDamaged, match="number or checksum of counted tasks"):
+        opened(tmp_path)
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, 8192, 20_000])
+def test_a_truncated_file_is_damage_and_not_a_new_journal(tmp_path: Path, size: int) -> None:
+    path = committed(tmp_path)
+    with path.open("r+b") as file:
+        file.truncate(size)
+    with pytest.raises(JournalDamaged, match="is damaged"):
+        opened(tmp_path)
+    assert path.stat().st_size == size, "left as it was"
+
+
+def test_no_byte_of_the_file_can_change_unseen(tmp_path: Path) -> None:
+    """What is read back after any one byte was changed is what was committed, or damage."""
+    path = committed(tmp_path)
+    whole = path.read_bytes()
+    rng = random.Random(1)
+    found = 0
+    for _ in range(300):
+        at = rng.randrange(len(whole))
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << rng.randrange(8)]) + whole[at + 1 :])
+        try:
+            again = read_snapshot(path)
+        except (JournalDamaged, JournalUnusable, DiskError):
+            found += 1
+        else:
+            assert_same(again, snapshot())
+    assert found > 0
+
+
+def test_a_copy_of_the_files_of_a_killed_process_is_whole(journal: SqliteJournal, tmp_path: Path) -> None:
+    """The log was not folded into the file yet: both are needed, and enough."""
+    journal.commit(snapshot())
+    copy = tmp_path / "copy"
+    copy.mkdir()
+    for file in (JOURNAL, f"{JOURNAL}-wal"):
+        shutil.copy(tmp_path / file, copy / file)
+    again = opened(copy)
+    assert_same(again.load(), snapshot())
+    again.close()
