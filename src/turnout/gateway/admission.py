@@ -43,6 +43,12 @@ class GatewayLimits:
     body_grace_s: float = 10.0
     #: ... and must then have come at this rate on average. Set it below the slowest uplink worth waiting for.
     body_bytes_per_s_min: float = 2048.0
+    #: However much has come, a body of which nothing comes for this long is given up: the device is gone, or has lost
+    #: its network. Set it above the longest silence of a bad connection: TCP sends again after 1, 3, 7 and 15 s.
+    body_stall_s: float = 20.0
+    #: A large result that has stalled for this long gives way to the same one on another connection. Above the
+    #: clock's second, and below the time after which a device that lost its network tries again.
+    upload_takeover_s: float = 3.0
     #: However steadily it comes, a body takes no longer: its room is kept from others all the while. Set it above the
     #: size of the largest result over the slowest uplink worth waiting for: 15 MB at 1 Mbit/s.
     body_time_max_s: float = 120.0
@@ -61,6 +67,11 @@ class GatewayLimits:
     discard_bytes_max: int = 64 * 1024
     #: How long requests in flight may take when the gateway ends.
     drain_timeout_s: float = 10.0
+    #: How long they may take when it has a successor. Set it above ``body_time_max_s`` and the result's time-out, and
+    #: below the supervisor's patience with it.
+    retire_timeout_s: float = 140.0
+    #: How long an idle connection may then stay: its next request may be under way.
+    drain_idle_s: float = 2.0
 
     #: Model files kept open, by their size. Large ones are mapped: pages of the system's cache, not memory of ours.
     blobs_bytes_max: int = 512 * 1024 * 1024

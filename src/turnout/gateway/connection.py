@@ -65,7 +65,7 @@ class Connection(Receiver, asyncio.Protocol):
         """The device sends no more, but may still wait for what it asked."""
         if self._current is not None:  # half a request
             self._queue.remove(self._current)
-            self._current.drop()
+            self._current.abandon()
             self._current = None
         self._end()
         self._unread = False
@@ -84,7 +84,7 @@ class Connection(Receiver, asyncio.Protocol):
         if not self._connections and self._site.draining:
             self._site.emptied.set()
         for exchange in self._queue:
-            exchange.drop()
+            exchange.abandon()
         self._queue.clear()
         self._stream = self._current = None
 
@@ -101,13 +101,20 @@ class Connection(Receiver, asyncio.Protocol):
         elif self._state is BODY:
             if now - self._body_since > limits.body_time_max_s:
                 self._refuse(refusal(408, "long_body", f"the body took longer than {limits.body_time_max_s:g} s"))
-            elif not self._paused and body_overdue(self._since, self._received - self._paced_from, now, limits):
+            elif not self._paused and (
+                self._stalled_s(now) > limits.body_stall_s
+                or body_overdue(self._since, self._received - self._paced_from, now, limits)
+            ):
                 self._refuse(refusal(408, "slow_body", "the body came too slowly"))
         elif self._begun and self._state is HEAD:
             if waited > limits.head_timeout_s:
                 self._refuse(refusal(408, "slow_head", "the headers came too slowly"))
-        elif self._state is HEAD and not self._queue and waited > limits.idle_timeout_s:
+        elif self._state is HEAD and not self._queue and waited > self._idle_s():
             self._transport.close()
+
+    def _idle_s(self) -> float:
+        limits = self._site.limits
+        return limits.drain_idle_s if self._site.draining else limits.idle_timeout_s
 
     def drain(self) -> None:
         """Close as soon as nothing is being asked; the next reply is the last."""

@@ -100,7 +100,7 @@ class Site:
         self.limits = limits
         self.writer = ReplyWriter()
         self.heads = KnownHeads()
-        self.uploads: set[tuple[str, str]] = set()  #: Job and task of each large result that is let in.
+        self.uploads: dict[tuple[str, str], Exchange] = {}  #: Each large result that is let in, by job and task.
         self.draining = False
         self.emptied = asyncio.Event()  #: The last connection is gone.
         self.set_time(0.0, b"")
@@ -126,11 +126,15 @@ class Line(Protocol):
     def turned_away(self, exchange: "Exchange") -> bool:
         """The reply comes, and what has not been read of the body never will be: True when that is anything."""
 
+    def gives_way(self, exchange: "Exchange") -> bool:
+        """Another connection brings the same body: True when this one has stalled, and has now been given up for it."""
+
 
 class Exchange:
     """One request of a connection. Exactly one reply is put into ``out``.
 
-    ``held``: the body may not be read yet, or not be handed on if it is here already.
+    ``held``: the body may not be read yet, or not be handed on if it is here already. ``gone``: its connection has
+    given it up, and no reply will be sent, though the connection may live on.
     """
 
     # What most exchanges never set.
@@ -139,6 +143,7 @@ class Exchange:
     _only_offered = False
     _platform = ""
     close = False
+    gone = False
     head_only = False
     held = False
     reserved = 0
@@ -168,7 +173,7 @@ class Exchange:
 
     def _offered(self, response: EdgeResponse) -> None:
         line = self._line
-        if line.lost or self.out is not None:
+        if line.lost or self.gone or self.out is not None:
             return
         if send_it(response):
             if self._begin_upload():
@@ -182,13 +187,17 @@ class Exchange:
         line.answered(self)
 
     def _begin_upload(self) -> bool:
-        """Let in one large body of a task at a time: a lease entitles to the room of one result."""
+        """Let in one large body of a task at a time: a lease entitles to the room of one result.
+
+        A device whose connection died in the middle does not wait for us to notice: its next one takes over.
+        """
         assert self.expect is not None, "only an expected body is offered"
         assert self.expect.offer is not None, "only an answer to an offer asks for the body"
         upload = self.expect.offer.job_id, self.expect.offer.task_id
-        if upload in self._site.uploads:
+        other = self._site.uploads.get(upload)
+        if other is not None and not other._line.gives_way(other):
             return False
-        self._site.uploads.add(upload)
+        self._site.uploads[upload] = self
         self.upload = upload
         return True
 
@@ -201,7 +210,7 @@ class Exchange:
             self.held = True
 
     def _room_taken(self) -> None:
-        if self._line.lost or self.out is not None:
+        if self._line.lost or self.gone or self.out is not None:
             self.held = False
             self.drop()
         else:
@@ -216,12 +225,17 @@ class Exchange:
     def drop(self) -> None:
         """Give back the room of a body that nobody needs any more, and let another of its task in."""
         if self.upload is not None:
-            self._site.uploads.remove(self.upload)
+            del self._site.uploads[self.upload]
             self.upload = None
         if self.reserved and not self.held:
             assert self.expect is not None, "only an expected body takes room"
             self._site.dispatcher.release(self.expect.room_of, self.reserved)
             self.reserved = 0
+
+    def abandon(self) -> None:
+        """Nobody waits for the reply any more; what still comes of the request comes to nothing."""
+        self.gone = True
+        self.drop()
 
     # --- with the body ---
 
@@ -251,7 +265,7 @@ class Exchange:
             self._site.dispatcher.submit(request, self._answer)
 
     def _decoded(self, outcome: bytes | Reply) -> None:
-        if self._line.lost:
+        if self._line.lost or self.gone:
             self.drop()
             return
         assert self.expect is not None, "only an expected body is decoded"
@@ -263,7 +277,7 @@ class Exchange:
 
     def _answer(self, response: EdgeResponse) -> None:
         line = self._line
-        if line.lost:
+        if line.lost or self.gone:
             return
         if self._inline and isinstance(response, TaskResponse) and response.task_data is not None:
             assert response.job_id is not None, "a task names its job"

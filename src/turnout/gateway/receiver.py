@@ -43,6 +43,7 @@ class Receiver(Sender):
         "_headers",
         "_length",
         "_measuring",
+        "_moved_at",
         "_paced_from",
         "_parser",
         "_received",
@@ -65,6 +66,7 @@ class Receiver(Sender):
         self._received = 0
         self._chunked_bytes = 0  #: Read of a body in chunks, with all that is not body.
         self._measuring = False  #: What is read now is so much that a head may be too large.
+        self._moved_at = 0.0  #: When bytes of a body came last.
         self._body_since = 0.0  #: When the body that is being read was asked for.
         self._paced_from = 0  #: What of the body had come when ``_since`` was set.
         self._continue = False  #: The device waits for 100 Continue.
@@ -174,6 +176,19 @@ class Receiver(Sender):
             return False
         self._end()
         return True
+
+    def gives_way(self, exchange: Exchange) -> bool:
+        """Give up an exchange whose body has not moved for a while, though we do read."""
+        if exchange is not self._current or self._paused:
+            return False
+        if self._stalled_s(self._site.now) < self._site.limits.upload_takeover_s:
+            return False
+        self._refuse(refusal(408, "taken_over", "the same result comes on another connection, and here it stalled"))
+        return True
+
+    def _stalled_s(self, now: float) -> float:
+        """For how long nothing came of the body that is being read."""
+        return now - max(self._since, self._moved_at)
 
     def _say_continue(self) -> None:
         """Ask for the body that the device holds back, when it is its turn."""
@@ -290,6 +305,7 @@ class Receiver(Sender):
 
     def on_body(self, data: bytes) -> None:
         current = self._current
+        self._moved_at = self._site.now
         self._received += len(data)
         if current is None:
             return

@@ -120,7 +120,7 @@ class Sender:
         if close:
             self._end()
             for later in self._queue:
-                later.drop()
+                later.abandon()
             self._queue.clear()
         if isinstance(out, bytes):
             self._transport.write(out)

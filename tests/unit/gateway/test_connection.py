@@ -616,7 +616,7 @@ def test_a_task_can_be_sent_again_once_its_first_sending_has_ended(end: str, roo
         gateway.pass_time(60)
     gateway.dispatcher.room = 10**9
     assert gateway.connect().send(data).only_reply().json["counted"] is True
-    assert gateway.site.uploads == set()
+    assert not gateway.site.uploads
 
 
 def test_expect_100_continue_is_said_when_the_body_is_wanted() -> None:
