@@ -34,6 +34,8 @@ class GatewayLimits:
     #: JSON results that wait for a decoding worker; beyond it, 503.
     decode_queue_max: int = 32
 
+    #: How often we look at the time: no other time here is kept more exactly, nor can be shorter.
+    clock_s: float = 1.0
     #: A kept-alive connection without a request. Set it above the pause between a device's requests, so that a busy
     #: device keeps its connection, and below that of any proxy in front.
     idle_timeout_s: float = 75.0

@@ -21,7 +21,6 @@ from turnout.gateway.weights import Weights
 from turnout.messages import ModelSchema
 from turnout.workers import Failure, WorkerFailed, WorkerPool, WorkersBusy
 
-SWEEP_INTERVAL_S = 1.0
 BACKLOG = 4096  #: Connections that the system accepts before we do.
 
 Decoded = Callable[[bytes | Reply], None]
@@ -73,19 +72,22 @@ class GatewayServer:
         """The protocol of a new connection."""
         return Connection(self._site, self._connections)
 
+    async def retire(self) -> None:
+        """Accept no more, answer what has been asked within ``retire_timeout_s``; idle connections may ask once more.
+
+        For a gateway that has a successor, so there is time. Call ``close`` afterwards.
+        """
+        self._stop_accepting()
+        await asyncio.sleep(self._limits.clock_s)  # what was accepted last may not be among the connections yet
+        self._site.emptied.clear()
+        await self._wait_emptied(self._limits.retire_timeout_s)
+
     async def close(self) -> None:
         """Accept no more, answer what has been asked within ``drain_timeout_s``, and close."""
-        for server in self._servers:
-            server.close()
-        self._site.draining = True
+        self._stop_accepting()
         for connection in list(self._connections):
             connection.drain()
-        if self._connections:
-            try:
-                async with asyncio.timeout(self._limits.drain_timeout_s):
-                    await self._site.emptied.wait()
-            except TimeoutError:
-                pass
+        await self._wait_emptied(self._limits.drain_timeout_s)
         for connection in list(self._connections):
             connection.abort()
         if self._sweeping is not None:
@@ -94,12 +96,25 @@ class GatewayServer:
             task.cancel()
         await self._workers.close()
 
+    async def _wait_emptied(self, timeout_s: float) -> None:
+        if self._connections:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._site.emptied.wait()
+            except TimeoutError:
+                pass
+
+    def _stop_accepting(self) -> None:
+        for server in self._servers:
+            server.close()
+        self._site.draining = True
+
     def _sweep(self) -> None:
         now = self._loop.time()
         self._site.set_time(now, formatdate(usegmt=True).encode("ascii"))
         for connection in list(self._connections):
             connection.sweep(now)
-        self._sweeping = self._loop.call_later(SWEEP_INTERVAL_S, self._sweep)
+        self._sweeping = self._loop.call_later(self._limits.clock_s, self._sweep)
 
     def _health(self) -> bytes:
         counters = self.counters
