@@ -16,7 +16,7 @@ from turnout.messages import FeedEvent, GatewayCounters, LifeCycleEvent, Running
 from turnout.wire import stream
 
 RECONNECT_MIN_S = 0.1
-RECONNECT_MAX_S = 2.0
+RECONNECT_MAX_S = 0.5  #: A gateway that starts serves nobody before it has heard from control.
 COUNTERS_INTERVAL_S = 1.0
 COUNTERS_FORGOTTEN_S = 10.0  #: A gateway silent this long is no longer shown.
 

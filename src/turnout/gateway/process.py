@@ -18,12 +18,15 @@ from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.gateway.http import GatewayServer
-from turnout.messages import GatewayCounters
+from turnout.messages import FeedEvent, GatewayCounters
+from turnout.pulse import Pulse
 from turnout.transport.unix import UnixTransport
 
 logger = logging.getLogger(__name__)
 
 TICK_INTERVAL_S = 0.05
+CONNECT_LOOK_S = 0.01
+CONNECT_LOOKS = 100  #: A gateway that starts looks so often whether the jobs answer: for a second, that is.
 #: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
 GC_THRESHOLDS = (50_000, 50, 50)
 
@@ -35,6 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--listen-fd", type=int, action="append", required=True, help="an inherited listening socket")
     parser.add_argument("--feed", type=Path, required=True, help="control's socket that tells which jobs run")
     parser.add_argument("--lifeline-fd", type=int, help="the inherited pipe that closes when the supervisor ends")
+    parser.add_argument("--pulse-fd", type=int, help="the inherited pipe that shows the supervisor that we live")
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)  # the supervisor says whose
     _raise_file_limit()
@@ -47,30 +51,61 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def serve(options: argparse.Namespace) -> None:
     """Build the gateway, serve, and end gracefully."""
     loop = asyncio.get_running_loop()
-    stopping = asyncio.Event()
+    stopping, retiring, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopping.set)
+    loop.add_signal_handler(signal.SIGQUIT, retiring.set)
     if options.lifeline_fd is not None:
         lifeline.watch(options.lifeline_fd, partial(loop.call_soon_threadsafe, stopping.set))
+    pulse = Pulse(options.pulse_fd)
+    pulse.beat_on(loop)
     table = JobTable()
     transport = UnixTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
     server = GatewayServer(dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__)
-    await server.start([socket.socket(fileno=fd) for fd in options.listen_fd])
+
+    def apply(event: FeedEvent) -> None:
+        dispatcher.apply(event)
+        told.set()
 
     def counters() -> GatewayCounters:
         return server.counters.snapshot(options.number, loop.time())
 
-    following = asyncio.create_task(feed.follow(options.feed, dispatcher.apply, counters, logger.warning))
+    async def live() -> None:
+        await told.wait()
+        await _wait_connected(dispatcher, table)
+        await server.start([socket.socket(fileno=fd) for fd in options.listen_fd])
+        pulse.progress()
+        await retiring.wait()
+        await server.retire()
+
+    following = asyncio.create_task(feed.follow(options.feed, apply, counters, logger.warning))
     ticking = asyncio.create_task(_tick(dispatcher))
+    living = asyncio.create_task(live())
+    ended = asyncio.create_task(stopping.wait())
     try:
-        await stopping.wait()
+        await asyncio.wait((living, ended), return_when=asyncio.FIRST_COMPLETED)
+        if living.done():
+            living.result()
     finally:
         await server.close()
-        following.cancel()
-        ticking.cancel()
-        await asyncio.gather(following, ticking, return_exceptions=True)
+        others = (following, ticking, living, ended)
+        for task in others:
+            task.cancel()
+        await asyncio.gather(*others, return_exceptions=True)
         transport.close_all()
+
+
+async def _wait_connected(dispatcher: EdgeTaskDispatcher, table: JobTable) -> None:
+    """Wait until every job has answered, though not for long: one may be down.
+
+    The listening sockets are open all the while. Whoever connects waits, or gets another gateway, which is better than
+    being told that there is no such job by one that does not know yet.
+    """
+    for _ in range(CONNECT_LOOKS):
+        if all(dispatcher.schema(job.job_id) is not None for job in table):
+            return
+        await asyncio.sleep(CONNECT_LOOK_S)
 
 
 async def _tick(dispatcher: EdgeTaskDispatcher) -> None:
