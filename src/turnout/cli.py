@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError, Parameter
 from turnout import __version__
 from turnout.errors import JobFolderError, TurnoutError, UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_USAGE
+from turnout.supervisor.policy import HANG_S, HANG_S_MIN
 
 PORT = 8710
 CONTROL_PORT = 8711
@@ -56,6 +57,7 @@ def up(
     control_port: Annotated[int, Parameter(help="Where people's tools connect; 0 takes a free port.")] = CONTROL_PORT,
     gateways: Annotated[int | None, Parameter(help="Gateway processes; one per core but one unless given.")] = None,
     data: Annotated[Path, Parameter(help="Where jobs and models are kept.")] = DATA,
+    hang_s: Annotated[float, Parameter(help="A process silent for so long is killed and started again.")] = HANG_S,
 ) -> int:
     """Run a server: gateways for devices, an API for people, and a process for each job."""
     from turnout.supervisor.process import Settings, run
@@ -65,7 +67,9 @@ def up(
             raise UsageError(f"{option} {value} is no port; choose one from 1 to 65535, or 0 for a free one")
     if gateways is None:
         gateways = max(1, (os.cpu_count() or 1) - 1)
-    run(Settings(host, port, control_port, data, _at_least_one("--gateways", gateways)))
+    if not hang_s >= HANG_S_MIN:
+        raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
+    run(Settings(host, port, control_port, data, _at_least_one("--gateways", gateways), hang_s))
     return EXIT_DONE
 
 

@@ -17,6 +17,7 @@ from turnout.control.questions import Questions
 from turnout.control.store import Store
 from turnout.control.supervised import SupervisorLink
 from turnout.messages import JobLaunched, LifeCycleEvent
+from turnout.pulse import Pulse
 from turnout.supervisor.runtime import feed_path, supervisor_path
 from turnout.transport.unix import UnixTransport
 
@@ -24,7 +25,7 @@ SHUTDOWN_GRACE_S = 2  #: How long open API requests may take to end.
 CONNECTIONS_MAX = 200
 
 
-async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int) -> None:
+async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int, pulse: Pulse) -> None:
     """Serve until SIGTERM or the end of the lifeline."""
     store = Store(data / "control.sqlite")
     link = SupervisorLink()
@@ -57,6 +58,7 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
     )
     loop = asyncio.get_running_loop()
     lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, setattr, server, "should_exit", True))
+    pulse.beat_on(loop)
     async with asyncio.TaskGroup() as tasks:
         others = [
             tasks.create_task(feed.serve(feed_path(runtime))),
@@ -75,8 +77,10 @@ def main() -> None:
     parser.add_argument("--runtime", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
+    parser.add_argument("--pulse-fd", type=int, required=True)
     given = parser.parse_args()
-    asyncio.run(run(socket.socket(fileno=given.listen_fd), given.runtime, given.data, given.lifeline_fd))
+    listen, pulse = socket.socket(fileno=given.listen_fd), Pulse(given.pulse_fd)
+    asyncio.run(run(listen, given.runtime, given.data, given.lifeline_fd, pulse))
 
 
 if __name__ == "__main__":

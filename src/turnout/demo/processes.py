@@ -11,12 +11,11 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 from turnout.errors import TurnoutError
-from turnout.supervisor import commands
-from turnout.supervisor.children import POLICIES, describe_exit
+from turnout.supervisor import commands, policy
 
 READY_TIMEOUT_S = 20.0
 #: A server ends its children kind by kind; it gets all the time they may take, and some of its own.
-SERVER_GRACE_S = sum(policy.grace_s for policy in POLICIES.values()) + 2.0
+SERVER_GRACE_S = policy.GRACE_S + 2.0
 GRACE_S = 3.0
 LINE_BYTES_MAX = 1 << 20
 
@@ -52,7 +51,7 @@ class Child:
 
     def ended_as(self, code: int) -> str:
         """How it ended, as a sentence without its end."""
-        return f"{self.name} (pid {self.pid}) {describe_exit(code)}"
+        return f"{self.name} (pid {self.pid}) {policy.describe_exit(code)}"
 
     def _send(self, number: signal.Signals) -> None:
         try:

@@ -22,7 +22,7 @@ from turnout.demo.screen import Screen
 from turnout.device.counters import FleetCounters
 from turnout.errors import ServerError, TurnoutError
 from turnout.exits import EXIT_USAGE
-from turnout.supervisor.children import Policy
+from turnout.supervisor.policy import Policy
 
 POLL_INTERVAL_S = 0.25
 HEALTHY_TIMEOUT_S = 20.0

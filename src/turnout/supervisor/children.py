@@ -1,85 +1,30 @@
 """Which process to start, restart, stop or give up, and when. Pure: ``now`` is an argument, effects are returned.
 
 A child is started when it is added and again whenever it ends, after a backoff that doubles with each failure and is
-reset by a healthy life. Shutting down goes kind by kind: gateways finish what they hold while the jobs still answer,
-jobs store what they have, control records how they ended.
+reset by progress or a healthy life. One that gives no sign of life hangs: it is killed, which is a failure like any.
+Shutting down goes kind by kind: gateways finish what they hold while the jobs still answer, jobs store what they have,
+control records how they ended. Replacing goes one by one: a child ends once its successor is of use.
 """
 
 import signal
+from collections import deque
 from dataclasses import dataclass, field
-from enum import StrEnum
 
-EXIT_COMPLETED = 0  #: Exit code of a job that reached its stop rule.
-EXIT_ABORTED = 3  #: Exit code of a job that ended without reaching it; it has written down why.
-
-
-class Kind(StrEnum):
-    """The roles, in the order in which they are stopped."""
-
-    GATEWAY = "gateway"
-    JOB = "job"
-    CONTROL = "control"
-
-
-@dataclass(frozen=True, slots=True)
-class Policy:
-    """How one kind of child is kept."""
-
-    failures_max: int | None  #: Given up after this many failures in a row; None: never, control and gateways must be.
-    grace_s: float  #: From the signal to stop until it is killed.
-    backoff_min_s: float = 0.2  #: Wait before the first restart; doubles with each failure in a row.
-    backoff_max_s: float = 10.0
-    healthy_s: float = 10.0  #: A process that lived this long made progress: its failures are counted anew.
-
-    def backoff_s(self, failures: int) -> float:
-        """The wait after this many failures in a row (>= 1)."""
-        return min(self.backoff_max_s, self.backoff_min_s * 2.0 ** min(failures - 1, 30))
-
+from turnout.supervisor.effects import Effect, Ended, Say, Signal, Start
+from turnout.supervisor.policy import (
+    EXIT_ABORTED,
+    EXIT_COMPLETED,
+    EXIT_HELPLESS,
+    Kind,
+    Policy,
+    describe_exit,
+    policies,
+)
+from turnout.supervisor.watched import LOOK_S, WatchedClock
 
 TOLD_TO_STOP = "it was told to stop"
 KILLED = float("inf")  #: When to kill a child that was killed already.
-
-POLICIES = {
-    Kind.GATEWAY: Policy(failures_max=None, grace_s=3.0),
-    Kind.JOB: Policy(failures_max=5, grace_s=10.0),
-    Kind.CONTROL: Policy(failures_max=None, grace_s=3.0),
-}
-
-# --- effects ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Start:
-    """Start the child's process; answer with ``started`` or ``exited``."""
-
-    name: str
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """Send a signal to the child's process."""
-
-    name: str
-    signal: signal.Signals
-
-
-@dataclass(frozen=True, slots=True)
-class Say:
-    """One line for people."""
-
-    line: str
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """The child is over for good; ``code`` is its last exit code, ``reason`` why when it did not end by itself."""
-
-    name: str
-    code: int
-    reason: str
-
-
-Effect = Start | Signal | Say | Ended
+RETIRE = signal.SIGQUIT  #: Tells a child that has a successor to end in its own time.
 
 # --- states of one child ------------------------------------------------------------------------------------------
 
@@ -89,12 +34,16 @@ class Starting:
     """Its process is being started."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Running:
     """Its process runs."""
 
     pid: int
     since: float
+    heard: float  #: Its last sign of life, by the clock that stands still while we do not look.
+    beating: bool = False  #: It has given one.
+    useful: bool = False  #: It has made progress.
+    hangs: bool = False  #: It is killed for that.
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,17 +57,32 @@ class Waiting:
 class _Child:
     kind: Kind
     state: Starting | Running | Waiting = field(default_factory=Starting)
-    failures: int = 0  # in a row
+    failed_at: deque[float] = field(default_factory=deque)  # without progress since
+    failures: int = 0  # in a row, for the backoff
     kill_at: float | None = None  # set once it was told to stop
+    retiring: bool = False
+
+
+@dataclass(slots=True)
+class _Replacing:
+    """Children are being replaced: ``new`` is on its way to take the place of ``old``; then come those ``left``."""
+
+    kind: Kind
+    left: list[str]
+    old: str = ""
+    new: str = ""
 
 
 class Children:
     """The book of all child processes of one supervisor."""
 
-    def __init__(self, policies: dict[Kind, Policy] = POLICIES) -> None:
-        self._policies = policies
+    def __init__(self, kept: dict[Kind, Policy] | None = None) -> None:
+        self._policies = kept or policies()
         self._children: dict[str, _Child] = {}
         self._ending: list[Kind] | None = None  # kinds told to end so far; None until shutting down
+        self._replacing: _Replacing | None = None
+        self._clock = WatchedClock()
+        self._look_at = 0.0
 
     def __contains__(self, name: str) -> bool:
         return name in self._children
@@ -137,6 +101,8 @@ class Children:
         """When ``tick`` is due next."""
         times = [child.state.until for child in self._children.values() if isinstance(child.state, Waiting)]
         times += [child.kill_at for child in self._children.values() if child.kill_at not in (None, KILLED)]
+        if any(isinstance(child.state, Running) and child.kill_at is None for child in self._children.values()):
+            times.append(self._look_at)
         return min(times, default=None)
 
     def add(self, name: str, kind: Kind) -> list[Effect]:
@@ -146,70 +112,185 @@ class Children:
         self._children[name] = _Child(kind)
         return [Start(name)]
 
+    # --- what becomes of a process ---
+
     def started(self, name: str, pid: int, now: float) -> list[Effect]:
         """Its process runs."""
         child = self._children[name]
-        child.state = Running(pid, now)
+        child.state = Running(pid, now, self._clock.at(now))
         return [] if child.kill_at is None else [Signal(name, signal.SIGTERM)]
+
+    def beat(self, name: str, now: float) -> list[Effect]:
+        """Its process gave a sign of life."""
+        state = self._running(name)
+        if state is not None:
+            state.heard, state.beating = self._clock.at(now), True
+        return []
+
+    def progressed(self, name: str, now: float) -> list[Effect]:
+        """Its process did what it is there for: its failures are counted anew, and whom it replaces may end."""
+        self.beat(name, now)
+        state = self._running(name)
+        if state is None:
+            return []
+        child = self._children[name]
+        child.failed_at.clear()
+        child.failures = 0
+        first, state.useful = not state.useful, True
+        return self._succeed(now) if first and self._replacing is not None and self._replacing.new == name else []
 
     def exited(self, name: str, code: int, last_line: str, now: float) -> list[Effect]:
         """Its process has ended, or could not be started; a negative ``code`` is the signal that killed it."""
         child = self._children[name]
         who, lived_s = _who(name, child, now)
-        how = describe_exit(code)
         by_itself = child.kind is Kind.JOB and code in (EXIT_COMPLETED, EXIT_ABORTED)
         if child.kill_at is not None:
             return self._remove(name, code, "" if by_itself else TOLD_TO_STOP, now)
         if by_itself:
             verb = "has completed" if code == EXIT_COMPLETED else "has aborted"
             return [Say(f"{who} {verb} after {lived_s:.1f} s"), *self._remove(name, code, "", now)]
+        hung = isinstance(child.state, Running) and child.state.hangs
+        how = "hung and was killed" if hung else describe_exit(code)
+        if child.kind is Kind.JOB and code == EXIT_HELPLESS:
+            reason = last_line or f"its process {how}"
+            return [Say(f"{who} cannot go on: {reason}"), *self._remove(name, code, reason, now)]
+        if self._replacing is not None and self._replacing.new == name and not self._is_useful(child):
+            return [Say(f"{who} {how} before it was of use; the others stay as they are"), *self._give_way(name, now)]
+        return self._failed(name, code, last_line, how, now)
+
+    def _failed(self, name: str, code: int, last_line: str, how: str, now: float) -> list[Effect]:
+        """Start it again after its backoff, or give it up."""
+        child = self._children[name]
         policy = self._policies[child.kind]
+        who, lived_s = _who(name, child, now)
+        child.failed_at.append(now)
+        while child.failed_at[0] < now - policy.failures_within_s:
+            child.failed_at.popleft()
         child.failures = 1 if lived_s >= policy.healthy_s else child.failures + 1
-        if policy.failures_max is not None and child.failures >= policy.failures_max:
-            reason = f"its process failed {child.failures} times in a row; the last time it {how}"
+        if policy.failures_max is not None and len(child.failed_at) >= policy.failures_max:
+            reason = (
+                f"its process failed {len(child.failed_at)} times in a row without progress; the last time it {how}"
+            )
             reason += f": {last_line}" if last_line else ""
-            return [
-                Say(f"{who} {how} after {lived_s:.1f} s; given up: {reason}"),
-                *self._remove(name, code, reason, now),
-            ]
+            said = Say(f"{who} {how} after {lived_s:.1f} s; given up: {reason}")
+            return [said, *self._remove(name, code, reason, now)]
         wait_s = policy.backoff_s(child.failures)
         child.state = Waiting(now + wait_s)
         return [Say(f"{who} {how} after {lived_s:.1f} s; starting it again in {wait_s:.1f} s")]
 
+    # --- ending ---
+
     def stop(self, name: str, now: float) -> list[Effect]:
         """End one child: a signal, and after its grace a kill. Nothing happens when it is unknown or ending."""
         child = self._children.get(name)
-        if child is None or child.kill_at is not None:
+        if child is None or (child.kill_at is not None and not child.retiring):
             return []
-        child.kill_at = now + self._policies[child.kind].grace_s
-        match child.state:
-            case Waiting():
-                return self._remove(name, 0, TOLD_TO_STOP, now)
-            case Running():
-                return [Signal(name, signal.SIGTERM)]
-            case Starting():
-                return []  # signalled when it has started
+        child.retiring = False
+        return self._end(name, signal.SIGTERM, self._policies[child.kind].grace_s, now)
 
     def shut_down(self, now: float) -> list[Effect]:
         """End all, kind by kind. Asked a second time: kill whatever is left."""
+        self._replacing = None
         if self._ending is None:
             self._ending = []
             return self._end_next(now)
         self._ending = list(Kind)
         return [effect for name in list(self._children) for effect in self._kill(name, now)]
 
-    def tick(self, now: float) -> list[Effect]:
-        """Start again those whose backoff is over; kill those whose grace is over."""
+    # --- replacing ---
+
+    def replace(self, kind: Kind) -> list[Effect]:
+        """Put a new process in the place of each of a kind. One waits for the next until its successor is of use."""
+        if self._ending is not None:
+            return []
+        if self._replacing is not None or any(child.retiring for child in self._children.values()):
+            return [Say(f"{kind}s are still being replaced: ask again when that is done")]
+        names = [name for name, child in self._children.items() if child.kind is kind and child.kill_at is None]
+        self._replacing = _Replacing(kind, names)
+        return [Say(f"replacing one after the other: {', '.join(names)}"), *self._replace_next()]
+
+    def _replace_next(self) -> list[Effect]:
+        replacing = self._replacing
+        assert replacing is not None, "only while replacing"
+        if not replacing.left:
+            self._replacing = None
+            return [Say(f"every {replacing.kind} has been replaced")]
+        replacing.old = replacing.left.pop(0)
+        number = 0
+        while (name := f"{replacing.kind} {number}") in self._children:
+            number += 1
+        replacing.new = name
+        return self.add(name, replacing.kind)
+
+    def _succeed(self, now: float) -> list[Effect]:
+        """The successor is of use: let the one before it end, and go on with the next."""
+        assert self._replacing is not None, "only while replacing"
+        old, new = self._replacing.old, self._replacing.new
         effects: list[Effect] = []
+        child = self._children[old]
+        effects.append(Say(f"{_who(new, self._children[new], now)[0]} takes the place of {_who(old, child, now)[0]}"))
+        child.retiring = True
+        effects += self._end(old, RETIRE, self._policies[child.kind].retire_s, now)
+        return effects + self._replace_next()
+
+    def _give_way(self, name: str, now: float) -> list[Effect]:
+        """A successor that fails at once would fail in every place: keep what works."""
+        self._replacing = None
+        return self._remove(name, 0, "it was not of use", now)
+
+    # --- time ---
+
+    def tick(self, now: float) -> list[Effect]:
+        """Start again those whose backoff is over; kill those whose grace is over, and those that hang."""
+        effects: list[Effect] = []
+        watched = self._clock.at(now)
+        if self._look_at <= now:
+            self._look_at = now + LOOK_S
         for name, child in list(self._children.items()):
-            if child.kill_at is not None and child.kill_at <= now:
-                grace_s = self._policies[child.kind].grace_s
-                effects.append(Say(f"{_who(name, child, now)[0]} did not end within {grace_s:.0f} s: killing it"))
-                effects += self._kill(name, now)
+            if child.kill_at is not None:
+                if child.kill_at <= now:
+                    policy = self._policies[child.kind]
+                    grace_s = policy.retire_s if child.retiring else policy.grace_s
+                    effects.append(Say(f"{_who(name, child, now)[0]} did not end within {grace_s:.0f} s: killing it"))
+                    effects += self._kill(name, now)
             elif isinstance(child.state, Waiting) and child.state.until <= now:
                 child.state = Starting()
                 effects.append(Start(name))
+            elif isinstance(child.state, Running) and not child.state.hangs:
+                effects += self._look(name, child, child.state, watched, now)
         return effects
+
+    def _look(self, name: str, child: _Child, state: Running, watched: float, now: float) -> list[Effect]:
+        """Kill a child that has been silent for too long."""
+        policy = self._policies[child.kind]
+        allowed_s = policy.hang_s if state.beating else max(policy.start_s, policy.hang_s)
+        if watched - state.heard < allowed_s:
+            return []
+        state.hangs = True
+        what = "hangs" if state.beating else "does not come up"
+        line = f"{_who(name, child, now)[0]} {what}: no sign of life for {allowed_s:g} s; killing it"
+        return [Say(line), Signal(name, signal.SIGKILL)]
+
+    # --- within ---
+
+    def _running(self, name: str) -> Running | None:
+        child = self._children.get(name)
+        return child.state if child is not None and isinstance(child.state, Running) else None
+
+    @staticmethod
+    def _is_useful(child: _Child) -> bool:
+        return isinstance(child.state, Running) and child.state.useful
+
+    def _end(self, name: str, by: signal.Signals, grace_s: float, now: float) -> list[Effect]:
+        child = self._children[name]
+        child.kill_at = now + grace_s
+        match child.state:
+            case Waiting():
+                return self._remove(name, 0, TOLD_TO_STOP, now)
+            case Running():
+                return [Signal(name, by)]
+            case Starting():
+                return []  # signalled when it has started
 
     def _kill(self, name: str, now: float) -> list[Effect]:
         child = self._children[name]
@@ -238,16 +319,6 @@ class Children:
             for name in [name for name, child in self._children.items() if child.kind is kind]:
                 effects += self.stop(name, now)
         return effects
-
-
-def describe_exit(code: int) -> str:
-    """An exit code in words, as the verb of a sentence."""
-    if code >= 0:
-        return f"ended with exit code {code}"
-    try:
-        return f"was killed by {signal.Signals(-code).name}"
-    except ValueError:
-        return f"was killed by signal {-code}"
 
 
 def _who(name: str, child: _Child, now: float) -> tuple[str, float]:

@@ -1,7 +1,7 @@
 """How each process of a server is called: the one place where command lines of roles are written.
 
-Every child inherits the read end of the lifeline and gets its number. ``-P`` keeps the current folder off the import
-path, so that no file of a user's can stand in for a module of ours.
+Every child inherits the read end of the lifeline and the write end of its pulse, and gets their numbers. ``-P`` keeps
+the current folder off the import path, so that no file of a user's can stand in for a module of ours.
 """
 
 import os
@@ -16,7 +16,7 @@ PYTHON = (sys.executable, "-P", "-m")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def gateway(number: int, listen_fd: int, feed: Path, lifeline_fd: int) -> list[str]:
+def gateway(number: int, listen_fd: int, feed: Path, lifeline_fd: int, pulse_fd: int) -> list[str]:
     """A gateway on an inherited listening socket, which it shares with the other gateways."""
     return [
         *(*PYTHON, "turnout.gateway.process"),
@@ -24,10 +24,11 @@ def gateway(number: int, listen_fd: int, feed: Path, lifeline_fd: int) -> list[s
         *("--listen-fd", str(listen_fd)),
         *("--feed", str(feed)),
         *("--lifeline-fd", str(lifeline_fd)),
+        *("--pulse-fd", str(pulse_fd)),
     ]
 
 
-def control(listen_fd: int, runtime: Path, data: Path, lifeline_fd: int) -> list[str]:
+def control(listen_fd: int, runtime: Path, data: Path, lifeline_fd: int, pulse_fd: int) -> list[str]:
     """Control on an inherited listening socket; it finds the other sockets in the ``runtime`` folder."""
     return [
         *(*PYTHON, "turnout.control.process"),
@@ -35,10 +36,11 @@ def control(listen_fd: int, runtime: Path, data: Path, lifeline_fd: int) -> list
         *("--runtime", str(runtime)),
         *("--data", str(data)),
         *("--lifeline-fd", str(lifeline_fd)),
+        *("--pulse-fd", str(pulse_fd)),
     ]
 
 
-def job(job: JobProcess, lifeline_fd: int) -> list[str]:
+def job(job: JobProcess, lifeline_fd: int, pulse_fd: int) -> list[str]:
     """The process of one job."""
     return [
         *(*PYTHON, "turnout.job.process"),
@@ -47,6 +49,7 @@ def job(job: JobProcess, lifeline_fd: int) -> list[str]:
         *("--address", job.address),
         *("--blobs", job.blobs),
         *("--lifeline-fd", str(lifeline_fd)),
+        *("--pulse-fd", str(pulse_fd)),
     ]
 
 

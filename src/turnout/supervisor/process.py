@@ -9,21 +9,20 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from turnout import lifeline
 from turnout.errors import TurnoutError
-from turnout.supervisor import commands, runtime
+from turnout.pulse import PROGRESS
+from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
-from turnout.supervisor.children import POLICIES, Children, Effect, Ended, Kind, Say, Signal, Start
+from turnout.supervisor.children import Children
+from turnout.supervisor.effects import Effect, Ended, Say, Signal, Start
+from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
 
-LINE_BYTES_MAX = 4096  #: A child's output is passed on in pieces of at most this size.
-LAST_WORDS_S = (
-    0.5  #: How long to wait for the rest of a child's output after its end: its own children may hold the pipe.
-)
 EXIT_CANNOT_START = 127
 
 
@@ -36,6 +35,7 @@ class Settings:
     control_port: int  #: The API's port; 0 takes a free one.
     data: Path  #: Folder of jobs and models; made when absent.
     gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
+    hang_s: float = HANG_S  #: A process that gives no sign of life for this long is killed and started again.
 
 
 def say(line: str) -> None:
@@ -62,9 +62,9 @@ class Supervisor:
         self._data = settings.data.absolute()
         self._data_lock = runtime.take_data(self._data)
         self._gateways = settings.gateways
-        self._children = Children()
+        self._children = Children(policies(settings.hang_s))
         self._channel = Channel(self._start_job, self._stop_job)
-        self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._lives: dict[str, life.Life] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._lifeline, self._our_end = os.pipe()
 
@@ -100,6 +100,10 @@ class Supervisor:
         """End all children, kindly; asked again, by force."""
         self._do(self._children.shut_down(self._loop.time()))
 
+    def replace_gateways(self) -> None:
+        """Put a new gateway in the place of each, one after the other, while the sockets stay open."""
+        self._do(self._children.replace(Kind.GATEWAY))
+
     def _start_job(self, job_id: str) -> None:
         self._do(self._children.add(f"job {job_id}", Kind.JOB))
 
@@ -113,7 +117,7 @@ class Supervisor:
                 case Say():
                     say(effect.line)
                 case Signal():
-                    self._signal(effect)
+                    self._lives[effect.name].signal(effect.signal)
                 case Start():
                     task = asyncio.create_task(self._live(effect.name))
                     self._tasks.add(task)
@@ -136,80 +140,45 @@ class Supervisor:
     def _tick(self) -> None:
         self._do(self._children.tick(self._loop.time()))
 
-    def _signal(self, effect: Signal) -> None:
-        try:
-            self._processes[effect.name].send_signal(effect.signal)
-        except ProcessLookupError:
-            pass  # it has just ended; its exit is reported in a moment
-
     async def _live(self, name: str) -> None:
         """One life of a child: start it, pass on what it prints, report its end."""
-        output, theirs = os.pipe()
         command, listen_fds = self._command(name)
         try:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.DEVNULL,
-                stdout=theirs,
-                stderr=theirs,
-                env=commands.environment(),
-                pass_fds=(self._lifeline, *listen_fds),
-                process_group=0,  # Ctrl-C in the terminal is ours to handle, not the children's
+            lived = await life.start(
+                command,
+                (self._lifeline, *listen_fds),
+                lambda line: say(f"[{name}] {line}"),
+                partial(self._felt, name),
             )
         except OSError as error:
-            os.close(output)
             reason = f"cannot be started: {error}"
             self._do(self._children.exited(name, EXIT_CANNOT_START, reason, self._loop.time()))
             return
-        finally:
-            os.close(theirs)
-        self._processes[name] = process
-        last_line = [""]
-        printing = asyncio.create_task(_pass_on(name, output, last_line))
-        self._do(self._children.started(name, process.pid, self._loop.time()))
-        code = await process.wait()
-        await asyncio.wait([printing], timeout=LAST_WORDS_S)
-        printing.cancel()
-        del self._processes[name]
-        self._do(self._children.exited(name, code, last_line[0], self._loop.time()))
+        self._lives[name] = lived
+        self._do(self._children.started(name, lived.pid, self._loop.time()))
+        code, last_line = await lived.ended()
+        del self._lives[name]
+        self._do(self._children.exited(name, code, last_line, self._loop.time()))
 
-    def _command(self, name: str) -> tuple[list[str], tuple[int, ...]]:
-        """The command of a child, and the listening sockets it inherits."""
+    def _felt(self, name: str, signs: bytes) -> None:
+        """A child gave signs of life."""
+        heard = self._children.progressed if PROGRESS in signs else self._children.beat
+        self._do(heard(name, self._loop.time()))
+
+    def _command(self, name: str) -> tuple[Callable[[int], list[str]], tuple[int, ...]]:
+        """The command of a child, once its pulse is known, and the listening sockets it inherits."""
         kind, _, which = name.partition(" ")
+        lifeline_fd = self._lifeline
         if kind == "job":
-            return commands.job(self._channel.job(which), self._lifeline), ()
+            job = self._channel.job(which)
+            return lambda pulse_fd: commands.job(job, lifeline_fd, pulse_fd), ()
+        folder = self._runtime.folder
         if kind == "gateway":
             fd = self._devices.fileno()
-            return commands.gateway(int(which), fd, runtime.feed_path(self._runtime.folder), self._lifeline), (fd,)
+            feed = runtime.feed_path(folder)
+            return lambda pulse_fd: commands.gateway(int(which), fd, feed, lifeline_fd, pulse_fd), (fd,)
         fd = self._api.fileno()
-        return commands.control(fd, self._runtime.folder, self._data, self._lifeline), (fd,)
-
-
-async def _pass_on(name: str, output: int, last_line: list[str]) -> None:
-    """Print each line that a child prints, with its name; keep the last one."""
-    async for line in _lines(output):
-        say(f"[{name}] {line}")
-        last_line[0] = line
-
-
-async def _lines(fd: int) -> AsyncIterator[str]:
-    loop = asyncio.get_running_loop()
-    reader = asyncio.StreamReader()
-    pipe = os.fdopen(fd, "rb", buffering=0)
-    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), pipe)
-    rest = b""
-    try:
-        while chunk := await reader.read(LINE_BYTES_MAX):
-            *lines, rest = (rest + chunk).split(b"\n")
-            if len(rest) > LINE_BYTES_MAX:
-                lines.append(rest)
-                rest = b""
-            for line in lines:
-                yield line.decode("utf-8", "replace").rstrip()
-        if rest:
-            yield rest.decode("utf-8", "replace").rstrip()
-    finally:
-        transport.close()
+        return lambda pulse_fd: commands.control(fd, folder, self._data, lifeline_fd, pulse_fd), (fd,)
 
 
 def _url(listening: socket.socket) -> str:
@@ -261,8 +230,10 @@ async def _run(supervisor: Supervisor, lifeline_fd: int | None) -> None:
 
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
+    # Not SIGHUP: a terminal that is closed sends it, and means the end.
+    loop.add_signal_handler(signal.SIGUSR1, supervisor.replace_gateways)
     if lifeline_fd is not None:
-        grace_s = sum(policy.grace_s for policy in POLICIES.values()) + lifeline.GRACE_S
+        grace_s = GRACE_S + lifeline.GRACE_S
         lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, stop, "the parent has ended"), grace_s)
     await supervisor.run()
 

@@ -4,24 +4,17 @@ import signal
 
 import pytest
 
-from turnout.supervisor.children import (
-    Children,
-    Effect,
-    Ended,
-    Kind,
-    Policy,
-    Say,
-    Signal,
-    Start,
-    describe_exit,
-)
+from turnout.supervisor.children import RETIRE, Children
+from turnout.supervisor.effects import Effect, Ended, Say, Signal, Start
+from turnout.supervisor.policy import Kind, Policy, describe_exit
 
 POLICIES = {
-    Kind.GATEWAY: Policy(failures_max=None, grace_s=3, backoff_min_s=1, backoff_max_s=4, healthy_s=10),
-    Kind.JOB: Policy(failures_max=3, grace_s=5, backoff_min_s=1, backoff_max_s=4, healthy_s=10),
-    Kind.CONTROL: Policy(failures_max=None, grace_s=2, backoff_min_s=1, backoff_max_s=4, healthy_s=10),
+    Kind.GATEWAY: Policy(None, grace_s=3, retire_s=50, backoff_min_s=1, backoff_max_s=4, hang_s=8, start_s=30),
+    Kind.JOB: Policy(3, grace_s=5, backoff_min_s=1, backoff_max_s=4, hang_s=8, start_s=30, failures_within_s=600),
+    Kind.CONTROL: Policy(None, grace_s=2, backoff_min_s=1, backoff_max_s=4, hang_s=8, start_s=30),
 }
 KILLED = -signal.SIGKILL
+KILL = signal.SIGKILL
 
 
 @pytest.fixture
@@ -96,10 +89,56 @@ def test_a_job_that_fails_again_and_again_is_given_up_with_the_reason(children: 
     children.tick(3)
     children.started("job a", 9, 3)
     effects = children.exited("job a", 1, "ModuleNotFoundError: torch", now=4)
-    reason = "its process failed 3 times in a row; the last time it ended with exit code 1: ModuleNotFoundError: torch"
+    reason = "its process failed 3 times in a row without progress; "
+    reason += "the last time it ended with exit code 1: ModuleNotFoundError: torch"
     assert lines(effects) == [f"job a (pid 9) ended with exit code 1 after 1.0 s; given up: {reason}"]
     assert others(effects) == [Ended("job a", 1, reason)]
     assert "job a" not in children
+
+
+def test_a_job_that_makes_progress_between_its_failures_is_never_given_up(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    for life in range(10):
+        now = 5.0 * life
+        children.progressed("job a", now)
+        children.exited("job a", KILLED, "", now + 1)
+        assert children.deadline() == now + 2  # and each restart waits no longer than the first
+        children.tick(now + 2)
+        children.started("job a", 8, now + 2)
+
+
+def test_a_job_that_lives_long_but_crashes_again_and_again_without_progress_is_given_up(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.beat("job a", 1)
+    children.exited("job a", 1, "", now=200)
+    fail(children, "job a", now=201, lived_s=199)
+    effects = fail(children, "job a", now=401, lived_s=198)
+    assert isinstance(effects[-1], Ended)
+    assert "failed 3 times in a row without progress" in effects[-1].reason
+
+
+def test_kills_far_apart_are_not_a_job_s_own_fault(children: Children) -> None:
+    """Nobody works for it, so it makes no progress; that is no reason to end it."""
+    run(children, "job a", Kind.JOB)
+    children.exited("job a", KILLED, "", now=300)
+    for night in range(1, 100):
+        fail(children, "job a", now=300.0 * (2 * night), lived_s=1)
+    assert "job a" in children
+
+
+def test_a_job_that_cannot_go_on_is_not_started_again_and_its_last_line_is_the_reason(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    effects = children.exited("job a", 4, "its journal is damaged", now=1)
+    assert effects == [
+        Say("job a (pid 7) cannot go on: its journal is damaged"),
+        Ended("job a", 4, "its journal is damaged"),
+    ]
+    assert "job a" not in children
+
+
+def test_a_job_that_cannot_go_on_and_does_not_say_why_has_a_reason_all_the_same(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    assert others(children.exited("job a", 4, "", now=1)) == [Ended("job a", 4, "its process ended with exit code 4")]
 
 
 @pytest.mark.parametrize(("code", "words"), [(0, "has completed"), (3, "has aborted")])
@@ -215,3 +254,199 @@ def test_a_server_without_children_is_over_as_soon_as_it_is_shut_down(children: 
 )
 def test_an_exit_is_described_in_words(code: int, words: str) -> None:
     assert describe_exit(code) == words
+
+
+# --- signs of life ---
+
+
+def look(children: Children, until: float, since: float = 0) -> list[Effect]:
+    """Tick each second after ``since``, as the supervisor does."""
+    effects: list[Effect] = []
+    now = since
+    while now < until:
+        now += 1
+        effects += children.tick(now)
+    return effects
+
+
+def test_the_supervisor_looks_each_second_while_something_runs_however_many_beats_come(children: Children) -> None:
+    assert children.deadline() is None
+    run(children, "job a", Kind.JOB)
+    children.tick(0)
+    for beat in range(10):
+        children.beat("job a", 0.1 * beat)
+    assert children.deadline() == 1
+
+
+def test_a_child_that_falls_silent_is_killed_and_started_again(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.beat("job a", 0)
+    assert look(children, 7) == []
+    assert children.tick(8) == [
+        Say("job a (pid 7) hangs: no sign of life for 8 s; killing it"),
+        Signal("job a", KILL),
+    ]
+    assert look(children, 12, since=8) == []  # once is enough
+    said = children.exited("job a", KILLED, "", now=12)
+    assert lines(said) == ["job a (pid 7) hung and was killed after 12.0 s; starting it again in 1.0 s"]
+    assert children.tick(13) == [Start("job a")]
+
+
+def test_a_child_that_beats_lives_on(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    for second in range(100):
+        children.beat("job a", second)
+        assert children.tick(second) == []
+
+
+def test_a_child_that_starts_may_take_longer_before_its_first_beat(children: Children) -> None:
+    run(children, "gateway 0", Kind.GATEWAY)
+    assert look(children, 29) == []
+    assert children.tick(30) == [
+        Say("gateway 0 (pid 7) does not come up: no sign of life for 30 s; killing it"),
+        Signal("gateway 0", KILL),
+    ]
+
+
+def test_a_supervisor_that_was_stopped_itself_kills_nobody_when_it_wakes(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.beat("job a", 0)
+    children.tick(0)
+    assert children.tick(3600) == []  # a laptop was closed for an hour
+    assert look(children, 3605, since=3600) == []
+    assert lines(look(children, 3606, since=3605)) == ["job a (pid 7) hangs: no sign of life for 8 s; killing it"]
+
+
+def test_a_supervisor_that_is_always_late_is_more_patient(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.beat("job a", 0)
+    assert [bool(children.tick(5.0 * look)) for look in range(6)] == [False, False, False, False, True, False]
+
+
+def test_a_job_that_hangs_each_time_is_given_up(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    now = 0.0
+    for _ in range(3):
+        children.beat("job a", now)
+        look(children, now + 8, since=now)
+        effects = children.exited("job a", KILLED, "computing", now=now + 8)
+        children.tick(now + 12)
+        if "job a" in children:
+            children.started("job a", 7, now + 12)
+        now += 12
+    reason = "its process failed 3 times in a row without progress; the last time it hung and was killed: computing"
+    assert effects[-1] == Ended("job a", KILLED, reason)
+
+
+def test_a_child_that_was_told_to_stop_has_its_grace_instead(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.beat("job a", 0)
+    look(children, 7)
+    children.stop("job a", now=7)
+    assert look(children, 11, since=7) == []
+    assert others(children.tick(12)) == [Signal("job a", KILL)]
+
+
+def test_a_sign_of_life_that_comes_after_the_end_changes_nothing(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.exited("job a", KILLED, "", now=1)
+    assert children.beat("job a", 1) == []
+    assert children.progressed("job a", 1) == []
+    assert children.beat("job b", 1) == []
+
+
+# --- replacing ---
+
+
+def gateways(children: Children, number: int) -> None:
+    for which in range(number):
+        run(children, f"gateway {which}", Kind.GATEWAY, pid=10 + which)
+        children.progressed(f"gateway {which}", 0)
+
+
+def test_gateways_are_replaced_one_by_one_and_each_ends_only_when_its_successor_is_of_use(children: Children) -> None:
+    gateways(children, 2)
+    assert children.replace(Kind.GATEWAY) == [Say("replacing one after the other: gateway 0, gateway 1"), Start("gateway 2")]
+    children.started("gateway 2", 12, now=1)
+    assert children.beat("gateway 2", 1) == []  # it lives, but does not serve yet
+    assert children.progressed("gateway 2", 2) == [
+        Say("gateway 2 (pid 12) takes the place of gateway 0 (pid 10)"),
+        Signal("gateway 0", RETIRE),
+        Start("gateway 3"),
+    ]
+    assert children.progressed("gateway 2", 3) == []
+    children.exited("gateway 0", 0, "", now=4)
+    children.started("gateway 3", 13, now=4)
+    assert children.progressed("gateway 3", 5) == [
+        Say("gateway 3 (pid 13) takes the place of gateway 1 (pid 11)"),
+        Signal("gateway 1", RETIRE),
+        Say("every gateway has been replaced"),
+    ]
+    children.exited("gateway 1", 0, "", now=6)
+    assert children.replace(Kind.GATEWAY)[-1] == Start("gateway 0")  # numbers are used again
+
+
+def test_a_successor_that_fails_before_it_is_of_use_takes_nobody_s_place(children: Children) -> None:
+    gateways(children, 2)
+    children.replace(Kind.GATEWAY)
+    children.started("gateway 2", 12, now=1)
+    children.beat("gateway 2", 1)
+    assert lines(children.exited("gateway 2", 1, "", now=2)) == [
+        "gateway 2 (pid 12) ended with exit code 1 before it was of use; the others stay as they are"
+    ]
+    assert "gateway 2" not in children
+    assert lines(children.replace(Kind.GATEWAY)) == ["replacing one after the other: gateway 0, gateway 1"]
+
+
+def test_a_gateway_that_dies_while_its_successor_starts_is_simply_over(children: Children) -> None:
+    gateways(children, 1)
+    children.replace(Kind.GATEWAY)
+    children.exited("gateway 0", KILLED, "", now=1)
+    children.started("gateway 1", 12, now=1)
+    effects = others(children.progressed("gateway 1", 1.5))
+    assert effects == [Ended("gateway 0", 0, "it was told to stop")]
+    assert children.tick(5) == []
+
+
+def test_a_second_request_to_replace_waits_for_the_first_to_be_done(children: Children) -> None:
+    gateways(children, 1)
+    children.replace(Kind.GATEWAY)
+    busy = ["gateways are still being replaced: ask again when that is done"]
+    assert lines(children.replace(Kind.GATEWAY)) == busy
+    children.started("gateway 1", 12, now=1)
+    children.progressed("gateway 1", 1)
+    assert lines(children.replace(Kind.GATEWAY)) == busy  # the old one still answers what it was asked
+    children.exited("gateway 0", 0, "", now=2)
+    assert lines(children.replace(Kind.GATEWAY)) == ["replacing one after the other: gateway 1"]
+
+
+def test_a_retiring_gateway_that_does_not_end_is_killed_in_the_end(children: Children) -> None:
+    gateways(children, 1)
+    children.replace(Kind.GATEWAY)
+    children.started("gateway 1", 12, now=1)
+    children.progressed("gateway 1", 1)
+    effects = children.tick(51)
+    assert lines(effects) == ["gateway 0 (pid 10) did not end within 50 s: killing it"]
+    assert others(effects) == [Signal("gateway 0", KILL)]
+
+
+def test_shutting_down_leaves_a_retiring_gateway_no_more_time_than_any(children: Children) -> None:
+    gateways(children, 1)
+    children.replace(Kind.GATEWAY)
+    children.started("gateway 1", 12, now=1)
+    children.progressed("gateway 1", 1)
+    term = signal.SIGTERM
+    assert children.shut_down(now=2) == [Signal("gateway 0", term), Signal("gateway 1", term)]
+    assert others(children.tick(5)) == [Signal("gateway 0", KILL), Signal("gateway 1", KILL)]
+
+
+def test_shutting_down_ends_the_replacing(children: Children) -> None:
+    gateways(children, 2)
+    children.replace(Kind.GATEWAY)
+    children.started("gateway 2", 12, now=1)
+    children.shut_down(now=2)
+    assert children.progressed("gateway 2", 2) == []
+    for which in range(3):
+        children.exited(f"gateway {which}", 0, "", now=3)
+    assert children.over
+    assert children.replace(Kind.GATEWAY) == []
