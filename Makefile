@@ -2,13 +2,14 @@
 PYTHON ?= python3
 SEED ?= 0
 MODE ?= buffered
+CHAOS ?=
 
 VENV := .venv
 RUN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench sim clean
+.PHONY: help demo test lint format bench sim chaos clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -33,6 +34,9 @@ bench: $(STAMPS)/base  ## measure requests per second and CPU per request; write
 
 sim: $(STAMPS)/base  ## run one seed of the simulation (SEED=n)
 	@$(RUN)/python -m turnout.sim --seed $(SEED)
+
+chaos: $(STAMPS)/base  ## kill a server's processes 200 times and check that no result is lost or doubled (CHAOS="--seed n")
+	@$(RUN)/python -m tests.chaos $(CHAOS)
 
 clean:  ## remove the environment and all that was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info turnout-demo

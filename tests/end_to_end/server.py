@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from turnout.control.client import ControlClient
+from turnout.supervisor.policy import HANG_S
 
 PATIENCE_S = 20.0  #: Ends a test that would hang; no test needs it.
 T = TypeVar("T")
@@ -101,13 +102,11 @@ class Server:
 
 
 @contextmanager
-def server(data: Path, port: int = 0) -> Iterator[Server]:
+def server(data: Path, port: int = 0, gateways: int = 1, hang_s: float = HANG_S) -> Iterator[Server]:
     """Run ``turnout up`` until the block ends; then, unless the block killed it, none of its processes may be left."""
-    process = subprocess.Popen(
-        [*TURNOUT, "up", "--port", str(port), "--control-port", "0", "--gateways", "1", "--data", str(data)],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    ports = ["--port", str(port), "--control-port", "0"]
+    options = ["--gateways", str(gateways), "--data", str(data), "--hang-s", str(hang_s)]
+    process = subprocess.Popen([*TURNOUT, "up", *ports, *options], stderr=subprocess.PIPE, text=True)
     running = None
     try:
         running = Server(process)

@@ -1,0 +1,19 @@
+"""A short run of the chaos harness: the long one is ``make chaos``."""
+
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.chaos.harness import Plan, run
+from tests.chaos.report import table
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+
+
+def test_no_acknowledged_result_is_lost_or_doubled_whatever_is_killed(tmp_path: Path) -> None:
+    plan = Plan(seed=4, devices=200, goal=16, places=64, kills_min=6, each_min=1, acknowledged_min=500, pause_max_s=0.3)
+    outcome = run(plan, tmp_path, print)
+    print(table(outcome))  # shown when the test fails
+    assert outcome.holds
+    assert outcome.acknowledged >= 500
