@@ -162,6 +162,36 @@ def model(
 
 
 @app.command
+def backup(
+    job_id: JobId,
+    file: Annotated[Path, Parameter(help="Where to save the copy.")],
+    *,
+    server: Server = SERVER,
+) -> int:
+    """Copy all that a job must not forget into one file, while it runs: model, buffer, counted results, leases."""
+    from turnout.control.client import ControlClient
+
+    version = ControlClient(server).backup(job_id, file)
+    print(f"job {job_id} as of version {version} saved to {file}")
+    return EXIT_DONE
+
+
+@app.command
+def restore(
+    job_id: JobId,
+    file: Annotated[Path, Parameter(help="What turnout backup has written.")],
+    *,
+    server: Server = SERVER,
+) -> int:
+    """Let a job that has ended go on from a backup; results counted after the backup was made are lost."""
+    from turnout.control.client import ControlClient
+
+    ControlClient(server).restore(job_id, file)
+    print(f"job {job_id} goes on from {file}; tasks given out before are refused, devices ask for new ones")
+    return EXIT_DONE
+
+
+@app.command
 def fleet(
     url: Annotated[str, Parameter(help="Where devices connect, as turnout up prints it.")],
     *,

@@ -11,6 +11,8 @@ import pytest
 from tests.end_to_end.device import SIZE, Device, job_folder
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, descendants, eventually, processes, server
 from turnout.control.store import JobState
+from turnout.errors import ServerError
+from turnout.job.directory import JOURNAL
 from turnout.wire.tensors import read_safetensors
 
 
@@ -83,19 +85,40 @@ def test_a_killed_control_finds_its_job_again_and_devices_never_notice(tmp_path:
         eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
 
 
-def test_a_killed_job_is_started_again_and_says_what_it_lost(tmp_path: Path) -> None:
+def test_a_killed_job_goes_on_where_it_was(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=10))
-        train(running, 2, job.job_id)
+        counted = train(running, 2, job.job_id)
         running.kill("turnout.job.process")
         running.wait_line(f"job {job.job_id} .* was killed by SIGKILL")
+        running.wait_line(r"goes on at version \d+, commit \d+, with \d results in the buffer; its last process")
+        counted += train(running, 10, job.job_id)
+        eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+        status = running.client.job(job.job_id).status
+        assert status is not None
+        assert status.counted == counted == 20, "two a version: none was lost, none counted twice"
 
-        def warnings() -> tuple[str, ...]:
-            status = running.client.job(job.job_id).status
-            return status.warnings if status else ()
 
-        eventually("a warning", warnings)
-        assert "journal was in memory" in warnings()[0]
+def test_a_damaged_journal_ends_the_job_with_the_reason_and_a_backup_lets_it_go_on(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=10))
+        train(running, 3, job.job_id)
+        assert running.client.backup(job.job_id, tmp_path / "saved") == 3
+        train(running, 5, job.job_id)
+        with pytest.raises(ServerError, match="turnout abort"):
+            running.client.restore(job.job_id, tmp_path / "saved")
+
+        journal = tmp_path / "data" / "jobs" / job.job_id / JOURNAL
+        os.kill(running.child("turnout.job.process"), signal.SIGKILL)
+        journal.write_bytes(b"rubbish" * 1000)
+        eventually("aborted", lambda: state_of(running, job.job_id) is JobState.ABORTED)
+        reason = running.client.job(job.job_id).reason
+        assert f"{journal} is damaged" in reason
+        assert "Nothing was trained on top of it. The last good version is 5" in reason
+        assert f"turnout restore {job.job_id} FILE" in reason
+
+        assert running.client.restore(job.job_id, tmp_path / "saved").state is JobState.RUNNING
+        running.wait_line("goes on at version 3")
         train(running, 10, job.job_id)
         eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
 

@@ -1,6 +1,7 @@
 """The API that people's tools use, and what each route answers. JSON in and out; errors are problem details."""
 
 import asyncio
+import os
 import secrets
 import shutil
 import tempfile
@@ -23,9 +24,10 @@ from turnout.control.guard import Guard
 from turnout.control.jobs import Jobs, new_job_id
 from turnout.control.problems import Problem, answer_problem
 from turnout.control.questions import Questions
-from turnout.control.store import JobState, Store, StoredJob
+from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
 from turnout.control.view import JobView
-from turnout.errors import JobFolderError, ServerError
+from turnout.errors import JobFolderError, ServerError, TurnoutError
+from turnout.job import backup
 from turnout.messages import GatewayCounters, JobStatus, Topic
 from turnout.transport.blobs import blob_file
 
@@ -34,6 +36,7 @@ STOP_TIMEOUT_S = 2.0
 STOP_GRACE_S = 10.0  #: A cancelled job that still runs after this is ended by the supervisor.
 JOBS_LISTED_MAX = 1000
 CHUNK_BYTES = 1 << 18
+BACKUP_BYTES_MAX = 64 << 30
 UPLOADS_MAX = 2  #: Uploads being read and checked at once.
 
 
@@ -71,6 +74,8 @@ class Api:
                 Route("/api/jobs/{job_id}/abort", self._abort, methods=["POST"]),
                 Route("/api/jobs/{job_id}/resume", self._resume, methods=["POST"]),
                 Route("/api/jobs/{job_id}/model", self._model),
+                Route("/api/jobs/{job_id}/backup", self._backup),
+                Route("/api/jobs/{job_id}/restore", self._restore, methods=["POST"]),
             ],
             middleware=[Middleware(Guard)],
             exception_handlers={Problem: answer_problem, HTTPException: answer_problem},
@@ -108,7 +113,7 @@ class Api:
     async def _take(self, request: Request, place: Path) -> Response:
         folder = place / "folder"
         with (place / "upload.zip").open("w+b") as upload:
-            num_bytes = await _receive(request, upload)
+            num_bytes = await _receive(request, upload, package.PACKED_BYTES_MAX, "a zipped job folder")
             await asyncio.to_thread(package.unpack, upload, num_bytes, folder)
         announcement = await check(folder)
         job_id = new_job_id(announcement.name, secrets.token_hex(4))
@@ -164,11 +169,57 @@ class Api:
         file.seek(0)
         return StreamingResponse(_chunks(file), headers=headers, media_type="application/vnd.safetensors")
 
+    async def _backup(self, request: Request) -> Response:
+        """A copy of the job's journal, taken while it runs or after its end."""
+        job = self._job(request)
+        place = Path(tempfile.mkdtemp(dir=self._incoming))
+        try:
+            copy = place / "backup.sqlite"
+            found = await asyncio.to_thread(backup.backup, self._jobs.folder(job.job_id), copy)
+            file = copy.open("rb")  # it outlives its name
+        except OSError as error:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"no backup could be made: {error}") from error
+        except TurnoutError as error:
+            raise Problem(HTTPStatus.CONFLICT, f"no backup could be made: {error}") from error
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+        headers = {
+            "Content-Length": str(os.fstat(file.fileno()).st_size),
+            "Content-Disposition": f'attachment; filename="{job.job_id}-v{found.version}.backup"',
+            "X-Model-Version": str(found.version),
+        }
+        return StreamingResponse(_chunks(file), headers=headers, media_type="application/vnd.sqlite3")
+
+    async def _restore(self, request: Request) -> Response:
+        """Put a backup in the place of the journal of a job that has ended, and start it again."""
+        async with self._uploads:
+            with tempfile.TemporaryDirectory(dir=self._incoming) as place:
+                copy = Path(place) / "backup.sqlite"
+                try:
+                    with copy.open("w+b") as upload:  # first: who is still sending does not read a refusal
+                        await _receive(request, upload, BACKUP_BYTES_MAX, "a backup")
+                    job = self._ended_job(request)
+                    await asyncio.to_thread(backup.restore, copy, self._jobs.folder(job.job_id))
+                except ClientDisconnect:
+                    raise Problem(HTTPStatus.BAD_REQUEST, "the upload ended early") from None
+                except OSError as error:
+                    raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was restored: {error}") from error
+                except TurnoutError as error:
+                    raise Problem(HTTPStatus.CONFLICT, f"nothing was restored: {error}") from error
+        self._jobs.revive(job)
+        return _json(_view(self._job(request)), HTTPStatus.ACCEPTED)
+
     def _job(self, request: Request) -> StoredJob:
         job_id = request.path_params["job_id"]
         job = self._store.get(job_id)
         if job is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"no job {job_id!r}; GET /api/jobs lists them")
+        return job
+
+    def _ended_job(self, request: Request) -> StoredJob:
+        job = self._job(request)
+        if job.state in UNFINISHED:
+            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state}: turnout abort {job.job_id} ends it")
         return job
 
     async def _status(self, job: StoredJob) -> tuple[JobStatus | None, bool]:
@@ -189,15 +240,13 @@ class Api:
         task.add_done_callback(self._tasks.discard)
 
 
-async def _receive(request: Request, target: BinaryIO) -> int:
+async def _receive(request: Request, target: BinaryIO, bytes_max: int, what: str) -> int:
     """Write the body to a file; its size. Raises Problem beyond the bound, which is judged by what really comes."""
     num_bytes = 0
     async for chunk in request.stream():
         num_bytes += len(chunk)
-        if num_bytes > package.PACKED_BYTES_MAX:
-            raise Problem(
-                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a job folder may have {package.PACKED_BYTES_MAX} bytes zipped"
-            )
+        if num_bytes > bytes_max:
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"{what} may have {bytes_max} bytes")
         target.write(chunk)
     return num_bytes
 

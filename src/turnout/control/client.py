@@ -13,11 +13,12 @@ import msgspec
 
 from turnout.control import package
 from turnout.control.view import JobView
-from turnout.errors import JobFolderError, ServerError, TurnoutError
+from turnout.errors import JobFolderError, ServerError, TurnoutError, UsageError
 from turnout.messages import GatewayCounters
 
 TIMEOUT_S = 10.0
 SUBMIT_TIMEOUT_S = 120.0  #: The server reads and checks the folder before it answers.
+BACKUP_TIMEOUT_S = 120.0  #: The server copies or checks the whole journal before it answers.
 CHUNK_BYTES = 1 << 20
 
 T = TypeVar("T")
@@ -75,9 +76,27 @@ class ControlClient:
 
     def model(self, job_id: str, target: Path) -> int:
         """Save the newest model; its version. The file appears whole or not at all."""
+        return self._download(job_id, "model", target, TIMEOUT_S)
+
+    def backup(self, job_id: str, target: Path) -> int:
+        """Save a copy of the job's journal; the model version in it. The file appears whole or not at all."""
+        return self._download(job_id, "backup", target, BACKUP_TIMEOUT_S)
+
+    def restore(self, job_id: str, backup: Path) -> JobView:
+        """Let a job that has ended go on from a backup."""
+        path = f"/api/jobs/{quote(job_id, safe='')}/restore"
+        try:
+            with backup.open("rb") as file:
+                headers = {"Content-Type": "application/vnd.sqlite3", "Content-Length": str(backup.stat().st_size)}
+                return self._json("POST", path, JobView, file, headers, BACKUP_TIMEOUT_S)
+        except FileNotFoundError:
+            raise UsageError(f"{backup}: no such file; give one that turnout backup has written") from None
+
+    def _download(self, job_id: str, what: str, target: Path, timeout_s: float) -> int:
         target.parent.mkdir(parents=True, exist_ok=True)
         unfinished = target.with_name(target.name + ".unfinished")
-        with self._call("GET", f"/api/jobs/{quote(job_id, safe='')}/model") as response, unfinished.open("wb") as file:
+        call = self._call("GET", f"/api/jobs/{quote(job_id, safe='')}/{what}", timeout_s=timeout_s)
+        with call as response, unfinished.open("wb") as file:
             try:
                 shutil.copyfileobj(response, file, CHUNK_BYTES)
             except (OSError, http.client.HTTPException) as error:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
+from turnout.job.directory import FINAL
 from turnout.messages import JobAborted, JobCancelled, JobCompleted, JobLaunched, JobStatus, LifeCycleEvent, RunningJob
 from turnout.supervisor.messages import ForgetJob, JobProcess, JobReport, Order, Report, Roster, StartJob, StopJob
 from turnout.supervisor.policy import EXIT_ABORTED, EXIT_COMPLETED
@@ -51,6 +52,13 @@ class Jobs:
         self._publish(JobLaunched(job))
         return job
 
+    def revive(self, job: StoredJob) -> None:
+        """Start a job again that has ended, with what is in its directory now."""
+        self._store.revive(job.job_id)
+        running = self.running[job.job_id] = self._placed(job.announcement)
+        self._order(StartJob(self._process(job.job_id)))
+        self._publish(JobLaunched(running))
+
     def cancel(self, job_id: str) -> None:
         """Note that a person ends the job; it is over when its process is."""
         self._store.cancelling(job_id)
@@ -76,7 +84,7 @@ class Jobs:
     def final(self, job_id: str) -> JobStatus | None:
         """A job's last account of itself, which it writes when it ends."""
         try:
-            return msgspec.json.decode((self.folder(job_id) / "final.json").read_bytes(), type=JobStatus)
+            return msgspec.json.decode((self.folder(job_id) / FINAL).read_bytes(), type=JobStatus)
         except (OSError, msgspec.DecodeError, msgspec.ValidationError):
             return None
 

@@ -67,6 +67,12 @@ class Store:
             (state, reason, now, job_id, *UNFINISHED),
         )
 
+    def revive(self, job_id: str) -> None:
+        """A job that has ended runs again."""
+        self._db.execute(
+            "UPDATE job SET state = ?, reason = '', finished_at = NULL WHERE id = ?", (JobState.RUNNING, job_id)
+        )
+
     def get(self, job_id: str) -> StoredJob | None:
         """The job with this id."""
         rows = self._select("WHERE id = ?", job_id)

@@ -7,12 +7,10 @@ from pathlib import Path
 import msgspec
 
 from turnout.job.blobs import SUFFIX
+from turnout.job.directory import BLOBS, JOURNAL, PUBLISHED
 from turnout.job.journal import Snapshot
 from turnout.job.recorder import Moment
-from turnout.job.sqlite_journal import JOURNAL, JournalDamaged
-
-PUBLISHED = "published.json"
-BLOBS = "blobs"
+from turnout.job.sqlite_journal import JournalDamaged
 
 logger = logging.getLogger("turnout.job")
 

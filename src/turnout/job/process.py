@@ -29,6 +29,7 @@ from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
+from turnout.job.directory import FINAL
 from turnout.job.events import (
     Answer,
     Commit,
@@ -83,7 +84,6 @@ EXITS: dict[type[TurnoutError], int] = {
     JournalUnusable: EXIT_CANNOT_GO_ON,
     JobLocked: EXIT_NOT_OURS,
 }
-FINAL = "final.json"
 COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in it.
 
 logger = logging.getLogger("turnout.job")

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-RECORDER = "recorder"  #: The file's name in a job's directory.
+from turnout.job.directory import RECORDER
+
 _LAYOUT = struct.Struct("<BBxxIQQ")
 
 

@@ -27,11 +27,10 @@ from numpy.typing import NDArray
 from turnout.errors import TurnoutError
 from turnout.job import counted
 from turnout.job.counted import CountedVersion
+from turnout.job.directory import JOURNAL, LOCK
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
 
-JOURNAL = "journal.sqlite"  #: The file's name in a job's directory.
-LOCK = "journal.lock"
 LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within their grace; until then they hold locks.
 LOCK_POLL_S = 0.05
 BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
@@ -98,12 +97,12 @@ class SqliteJournal:
         """
         self._path = folder / JOURNAL
         self._bytes_max = bytes_max
-        self._lock = _lock(folder / LOCK, lock_patience_s)
+        self._lock = lock(folder / LOCK, lock_patience_s)
         self._saved = _Saved({}, {})
         self._db: sqlite3.Connection | None = None
         try:
             if not self._path.exists():
-                _create(self._path, job_id)
+                create(self._path, job_id)
             self._db = self._connect()
             self.key, self.incarnation = self._take_over(job_id)
             self.load()
@@ -125,7 +124,7 @@ class SqliteJournal:
             if self._db is None:
                 self.load()  # what an error left in the file is not known
             assert self._db is not None
-            with _disk_errors(self._path), _transaction(self._db):
+            with disk_errors(self._path), _transaction(self._db):
                 self._check_incarnation(self._db)
                 saved = _write(self._db, snapshot, self._saved)
         except OSError:
@@ -139,7 +138,7 @@ class SqliteJournal:
         os.close(self._lock)
 
     def _connect(self) -> sqlite3.Connection:
-        db = _open(self._path)
+        db = open_file(self._path)
         db.execute(f"PRAGMA max_page_count = {self._bytes_max // PAGE_BYTES}")
         return db
 
@@ -150,7 +149,7 @@ class SqliteJournal:
 
     def _take_over(self, job_id: str) -> tuple[bytes, int]:
         assert self._db is not None
-        with _disk_errors(self._path), _transaction(self._db):
+        with disk_errors(self._path), _transaction(self._db):
             row = self._db.execute("SELECT id, key FROM job").fetchone()
             if row is None:
                 raise JournalDamaged(f"{self._path} is damaged: it does not say whose it is")
@@ -227,13 +226,13 @@ def _write_counted(
 
 def read_snapshot(path: Path) -> Snapshot | None:
     """The last commit in a journal that others may be writing to. Raises JournalDamaged or OSError."""
-    with closing(_open(path, read_only=True)) as db:
+    with closing(open_file(path, read_only=True)) as db:
         return _read(db, path)
 
 
 def _read(db: sqlite3.Connection, path: Path) -> Snapshot | None:
     """In one read transaction, so that all parts are of one commit."""
-    with _disk_errors(path), _transaction(db, "DEFERRED"):
+    with disk_errors(path), _transaction(db, "DEFERRED"):
         row = db.execute("SELECT commit_no, version, state, crc FROM snapshot").fetchone()
         vectors = dict(db.execute("SELECT name, data FROM vector"))
         counted_rows = tuple(db.execute("SELECT version, first_task, keep_until, bits FROM counted ORDER BY version"))
@@ -336,7 +335,7 @@ def _state_crc(commit: int, version: int, state: bytes) -> int:
 # --- the file -----------------------------------------------------------------------------------------------------
 
 
-def _lock(path: Path, patience_s: float) -> int:
+def lock(path: Path, patience_s: float) -> int:
     """The lock of a job's directory, ours until the descriptor is closed; its file holds the pid for people."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     give_up_at = time.monotonic() + patience_s
@@ -357,15 +356,21 @@ def _lock(path: Path, patience_s: float) -> int:
     return fd
 
 
-def _create(path: Path, job_id: str) -> None:
-    """Under another name first: a file with the right name is whole, so an empty or half one is damage."""
+def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | None = None) -> None:
+    """Make a journal with a key of its own, held by nobody yet.
+
+    Under another name first: a file with the right name is whole, so an empty or half one is damage.
+    """
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
-    with _disk_errors(unfinished), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
+    with disk_errors(unfinished), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA synchronous = FULL")
         _migrate(db)
-        db.execute("INSERT INTO job VALUES (1, ?, ?, 0)", (job_id, secrets.token_bytes(KEY_BYTES)))
+        with _transaction(db):
+            db.execute("INSERT INTO job VALUES (1, ?, ?, ?)", (job_id, secrets.token_bytes(KEY_BYTES), incarnation))
+            if snapshot is not None:
+                _write(db, snapshot, _Saved({}, {}))
         db.execute("PRAGMA journal_mode = WAL")
     unfinished.replace(path)
     sync_folder(path.parent)
@@ -380,11 +385,11 @@ def sync_folder(path: Path) -> None:
         os.close(folder)
 
 
-def _open(path: Path, read_only: bool = False) -> sqlite3.Connection:
-    """Raises JournalDamaged, JournalUnusable or OSError."""
+def open_file(path: Path, read_only: bool = False) -> sqlite3.Connection:
+    """A connection to a journal that is there. Raises JournalDamaged, JournalUnusable or OSError."""
     if path.exists() and not path.stat().st_size:
         raise JournalDamaged(f"{path} is damaged: it is empty")
-    with _disk_errors(path):
+    with disk_errors(path):
         db = sqlite3.connect(
             f"{path.absolute().as_uri()}?mode={'ro' if read_only else 'rw'}",
             uri=True,
@@ -446,7 +451,7 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @contextmanager
-def _disk_errors(path: Path) -> Iterator[None]:
+def disk_errors(path: Path) -> Iterator[None]:
     """SQLite's errors as what they mean to us: damage, or a disk that does not do what it should."""
     try:
         yield

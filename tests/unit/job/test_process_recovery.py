@@ -13,10 +13,11 @@ from tests.unit.job.test_process import ask, ask_task, make_version, report, wri
 from turnout.job import damage
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
+from turnout.job.directory import JOURNAL, LOCK, PUBLISHED
 from turnout.job.folder import load_job_folder
 from turnout.job.process import EXIT_NOT_OURS, JobProcess, explained
 from turnout.job.recorder import Moment, Phase, Recorder, read
-from turnout.job.sqlite_journal import JOURNAL, LOCK, JournalDamaged, JournalUnusable, SqliteJournal
+from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal
 from turnout.messages import JobStatus, Status, Topic
 
 pytestmark = pytest.mark.anyio
@@ -220,4 +221,4 @@ def test_a_moment_is_told_in_words(moment: Moment, words: str) -> None:
 
 def test_published_versions_are_read_back(tmp_path: Path) -> None:
     damage.note_published(tmp_path, damage.Published(3, "ab"))
-    assert msgspec.json.decode((tmp_path / damage.PUBLISHED).read_bytes()) == {"version": 3, "sha256": "ab"}
+    assert msgspec.json.decode((tmp_path / PUBLISHED).read_bytes()) == {"version": 3, "sha256": "ab"}

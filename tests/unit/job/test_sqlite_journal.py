@@ -13,10 +13,10 @@ import numpy as np
 import pytest
 
 from turnout.job import counted
+from turnout.job.directory import JOURNAL
 from turnout.job.journal import BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
 from turnout.job.sqlite_journal import (
-    JOURNAL,
     DiskError,
     JobLocked,
     JournalDamaged,

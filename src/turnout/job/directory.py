@@ -1,0 +1,9 @@
+"""The names of what lies in a job's directory, which is named after the job's id."""
+
+FOLDER = "folder"  #: The job folder as it was submitted.
+JOURNAL = "journal.sqlite"  #: What the job must not forget; ``-wal`` and ``-shm`` beside it are SQLite's.
+LOCK = "journal.lock"  #: Held by the one process that runs the job; its pid is in it.
+RECORDER = "recorder"  #: What that process is doing right now.
+BLOBS = "blobs"  #: The models that devices may still download, each under its sha256.
+PUBLISHED = "published.json"  #: The newest version that devices were given.
+FINAL = "final.json"  #: The job's last account of itself, once it is over.
