@@ -1,5 +1,6 @@
 """One run: a real server, a real fleet, kills until there are enough, then peace, and a look at the books."""
 
+import math
 import signal
 import subprocess
 import time
@@ -181,7 +182,7 @@ class _Chaos:
             Role.CONTROL: Outage(partial(control_answers, running.api_url)),
         }
         self._began = self._reported_at = self._moved_at = time.monotonic()
-        self._killed_at = dict.fromkeys(Role, self._began)
+        self._killed_at = dict.fromkeys(Role, -math.inf)
         self._acknowledged = 0
 
     def kill_enough(self) -> None:
