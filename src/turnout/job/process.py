@@ -79,6 +79,8 @@ EVALUATION_TIMEOUT_S = 300.0
 READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
 #: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
 GC_THRESHOLDS = (50_000, 50, 50)
+#: "memory" measures what durability costs; a job that runs so loses everything with its process, and says so.
+JOURNAL_VARIABLE = "TURNOUT_JOURNAL"
 EXITS: dict[type[TurnoutError], int] = {
     JournalDamaged: EXIT_CANNOT_GO_ON,
     JournalUnusable: EXIT_CANNOT_GO_ON,
@@ -407,7 +409,8 @@ async def run(folder: JobFolder, given: argparse.Namespace) -> int:
 
 
 def _journal(folder: JobFolder, given: argparse.Namespace) -> Journal:
-    if given.journal == "memory":
+    if os.environ.get(JOURNAL_VARIABLE) == "memory":
+        logger.warning("the journal is in memory: nothing is durable, and a restart begins at version 0")
         return MemoryJournal()
     directory = given.blobs.parent
     damage.check_presence(directory)
@@ -433,9 +436,6 @@ def main() -> int:
     parser.add_argument("--blobs", type=Path, required=True)
     parser.add_argument("--lifeline-fd", type=int)
     parser.add_argument("--pulse-fd", type=int)
-    parser.add_argument(
-        "--journal", choices=("sqlite", "memory"), default="sqlite", help="memory: to measure what durability costs"
-    )
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
