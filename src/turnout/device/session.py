@@ -123,6 +123,13 @@ class SessionCounters:
     unanswered: dict[str, int] = field(default_factory=dict)  #: Requests without an answer, by reason.
 
 
+class Saved(Message, frozen=True):
+    """A result that nobody acknowledged, as plain data (msgspec encodes it), and for how long it is worth sending."""
+
+    report: ResultReport
+    left_s: float
+
+
 # --- the session --------------------------------------------------------------------------------------------------
 
 
@@ -242,11 +249,7 @@ class Session:
                 return Send(TaskRequest(self.device, state.job_id, self._cookie, ACCEPT))
             case _Reporting():
                 self._answered_by = ResultResponse
-                if state.until is None:
-                    # of a failure, all there is to say is that a place is free, which the lease's end says as well
-                    window_s = 0.0 if state.failed else self.policy.resend_window_s
-                    until = max(state.lease_until, now) + window_s
-                    self._state = _Reporting(state.report, state.lease_until, until)
+                self._state = _Reporting(state.report, state.lease_until, self._until(state, now))
                 return Send(state.report)
 
     # --- what became of it ---
@@ -324,7 +327,26 @@ class Session:
             case state:
                 self._go(state, until)
 
+    def saved(self, now: float) -> Saved | None:
+        """What must survive a restart of the app, if there is anything."""
+        state = self._state
+        return Saved(state.report, self._until(state, now) - now) if isinstance(state, _Reporting) else None
+
+    def restore(self, saved: Saved, now: float, away_s: float = 0.0) -> None:
+        """Begin with a result of an earlier session, saved ``away_s`` ago by the wall clock."""
+        assert isinstance(self._state, _Looking), "a session is restored before it does anything"
+        until = now + saved.left_s - max(away_s, 0.0)
+        self._go(_Reporting(saved.report, until, until), now)
+
     # --- inside ---
+
+    def _until(self, state: _Reporting, now: float) -> float:
+        """When a result is too old to be sent, counted from its first sending."""
+        if state.until is not None:
+            return state.until
+        # of a failure, all there is to say is that a place is free, which the lease's end says as well
+        window_s = 0.0 if state.failed else self.policy.resend_window_s
+        return max(state.lease_until, now) + window_s
 
     def _is_of_another_task(self, response: EdgeResponse) -> bool:
         if not isinstance(response, ResultResponse) or not isinstance(self._state, _Reporting):

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from random import Random
 
+import msgspec
 import pytest
 
 from turnout.device.meanings import JOB_MEANING, RESULT_MEANING, TASK_MEANING, Then, meaning
 from turnout.device.session import (
     REASONS_MAX,
     Ended,
+    Saved,
     Send,
     Session,
     SessionCounters,
@@ -386,6 +388,34 @@ def test_an_answer_that_comes_twice_changes_nothing_the_second_time() -> None:
     for _ in range(2):
         device.received(result(counted=True, task_id="t1"), 6.0)
     assert device.counters.counted == 1
+
+
+def test_a_result_survives_a_restart_of_the_app_and_its_time_goes_on() -> None:
+    before = with_result_sent()  # until 110
+    before.failed("connect", 20.0)
+    saved = before.saved(20.0)
+    assert saved is not None
+    assert saved.left_s == 90.0
+    after_restart = session()
+    after_restart.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(saved), type=Saved), 1000.0, away_s=30.0)
+    report = request(after_restart, 1000.0)
+    assert isinstance(report, ResultReport)
+    assert (report.task_id, bytes(report.update)) == ("t1", bytes(UPDATE))
+    after_restart.failed("connect", 1000.0)
+    assert isinstance(request(after_restart, 1060.0), ResultReport)
+    after_restart.received(result(counted=True, duplicate=True), 1060.0)
+    assert after_restart.counters.counted == 1
+    assert isinstance(request(after_restart, 1060.0), TaskRequest)
+    assert after_restart.saved(1060.0) is None
+
+
+def test_a_result_whose_time_ended_while_the_app_was_gone_is_given_up() -> None:
+    saved = with_result_sent().saved(20.0)
+    assert saved is not None
+    device = session()
+    device.restore(saved, 5.0, away_s=91.0)
+    assert isinstance(device.next(5.0), Sleep)
+    assert device.counters.given_up == 1
 
 
 # --- failure, stop, resume ----------------------------------------------------------------------------------------
