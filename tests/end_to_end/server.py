@@ -32,7 +32,9 @@ def eventually(what: str, holds: Callable[[], T]) -> T:
 def processes() -> dict[int, tuple[int, str]]:
     """Parent and command line of every process of this machine that has not ended."""
     found = {}
-    shown = subprocess.run(["ps", "-A", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True)
+    shown = subprocess.run(
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+    )
     for line in shown.stdout.splitlines():
         pid, parent, state, *command = line.split(None, 3)
         if not state.startswith("Z"):

@@ -8,7 +8,7 @@ EXIT_COMPLETED = 0  #: Exit code of a job that reached its stop rule.
 EXIT_ABORTED = 3  #: Exit code of a job that ended without reaching it; it has written down why.
 EXIT_HELPLESS = 4  #: Exit code of a job that would fail again each time; its last line says why.
 HANG_S = 20.0  #: A process silent this long hangs. Its loop beats each second; nothing it does there takes so long.
-HANG_S_MIN = 2.0
+HANG_S_MIN = 3.0  #: A beat may be a second old when all is well, and our look another.
 
 
 class Kind(StrEnum):

@@ -16,6 +16,6 @@ class WatchedClock:
 
     def at(self, now: float) -> float:
         """Seconds watched until ``now``."""
-        self._watched_s += min(max(now - self._last, 0.0), 2 * LOOK_S)
+        self._watched_s += min(max(now - self._last, 0.0), LOOK_S)
         self._last = now
         return self._watched_s

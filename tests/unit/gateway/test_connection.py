@@ -471,6 +471,20 @@ def test_a_draining_gateway_answers_what_was_asked_and_closes() -> None:
     assert half.transport.closed
 
 
+def test_a_retiring_gateway_lets_a_connection_ask_once_more_before_it_closes_it() -> None:
+    """Its next request may be under way; a fresh connection that gets no answer at all would look broken."""
+    gateway = Gateway(limits=GatewayLimits(drain_idle_s=2))
+    fresh, silent = gateway.connect(), gateway.connect()
+    gateway.site.draining = True
+    gateway.pass_time(2)
+    assert not fresh.transport.closed
+    fresh.send(TASK)
+    assert fresh.only_reply().status == 200
+    assert fresh.only_reply().headers["connection"] == "close"
+    gateway.pass_time(1)
+    assert silent.transport.closed
+
+
 # --- results ---
 
 
