@@ -1,7 +1,13 @@
-"""Broken parts, each wrong in one way that has happened to somebody. The simulation must find every one."""
+"""Broken parts, each wrong in one way that has happened to somebody. The simulation must find every one.
 
+Two ways to be wrong are missing, because nothing can be wrong in them yet: adding results that were not claimed, and
+sending a sum again without claiming its results anew. Both are of gateways that send partial sums.
+"""
+
+import math
+from copy import copy
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 
@@ -12,11 +18,12 @@ from turnout.job.answers import Refused
 from turnout.job.core import TASK_BLOCK, JobCore
 from turnout.job.counted import CountedTasks
 from turnout.job.events import Answer, CommitFailed, Committed, Effect, Evaluated, Result, ResultOffered
-from turnout.job.journal import BlobRef, Snapshot
+from turnout.job.journal import BlobRef, MemoryJournal, Snapshot
 from turnout.job.leases import Lease
 from turnout.job.models import Models
 from turnout.job.places import Places
-from turnout.messages import ResultResponse, Status
+from turnout.job.tally import Tally
+from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status
 from turnout.sim.world import Builders
 
 SOME_BLOB = BlobRef("f" * 64, 1)
@@ -44,8 +51,8 @@ class AnswersBeforeCommit(JobCore):
 
     def _collect(self, event: Result, now: float) -> list[Effect]:
         effects = super()._collect(event, now)
-        early = [answer for waiting in self._staged.values() for answer in waiting]
-        self._staged = {task: [] for task in self._staged}
+        early = [answer for waiting in self.staged.fresh.values() for answer in waiting]
+        self.staged.fresh = {task: [] for task in self.staged.fresh}
         return [*early, *effects]
 
 
@@ -79,12 +86,14 @@ class PublishesBeforeCommit(JobCore):
         return super()._committed(event, now)
 
 
-class SavesSumWithoutBitmaps(JobCore):
-    """What was counted is saved by another write, after the one that a crash interrupts."""
+class SavesBitmapsInASecondWrite(MemoryJournal):
+    """What was counted is written after the sum, in a transaction of its own, which a crash may prevent."""
 
-    def _snapshot(self, now: float, closes: bool) -> Snapshot:
-        snapshot = super()._snapshot(now, closes)
-        return replace(snapshot, counted=tuple((v, first, keep, b"") for v, first, keep, _ in snapshot.counted))
+    def commit(self, snapshot: Snapshot) -> None:
+        last = self.load()
+        if last is not None and last.version == snapshot.version and snapshot.commit % 7 == 0:  # a crash in between
+            snapshot = replace(snapshot, counted=last.counted, tasks=last.tasks, checksum=last.checksum)
+        super().commit(snapshot)
 
 
 class SavesBitmapsWithoutSum(JobCore):
@@ -190,6 +199,133 @@ class ForgetsToEnd(JobCore):
         return effects
 
 
+class HasNoFence(MemoryJournal):
+    """Takes commits of processes that were replaced."""
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self._memory.snapshot = snapshot
+
+
+class ReadsThroughTheFence(MemoryJournal):
+    """A process that was replaced reads what its successor wrote, and takes it for its own failed commit."""
+
+    def load(self) -> Snapshot | None:
+        return self._memory.snapshot
+
+
+class NewKeyAtRestart(MemoryJournal):
+    """Every process seals with a key of its own: what its predecessor leased is not known to it."""
+
+    def take_over(self) -> Self:
+        newer = super().take_over()
+        newer.key = self._memory.incarnation.to_bytes(32)
+        return newer
+
+
+class LosesTheLastCommit(MemoryJournal):
+    """What is written reaches the disk a commit later: an fsync is missing, and each restart is a power failure."""
+
+    def take_over(self) -> Self:
+        newer = super().take_over()
+        newer._memory = copy(self._memory)
+        newer._memory.snapshot = self.__dict__.get("older")
+        return newer
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self.__dict__["older"] = self.load()
+        super().commit(snapshot)
+
+
+class TakesTheFutureForThePast(JobCore):
+    """A process that was replaced says "too old to know" of a version that only its successor made."""
+
+    def _collect(self, event: Result, now: float) -> list[Effect]:
+        return self._disowned(event.ticket, event.report) or super()._collect(event, now)
+
+    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
+        return self._disowned(event.ticket, event.offer) or super()._judge_offer(event)
+
+    def _disowned(self, ticket: int, request: ResultReport | ResultOffer) -> list[Effect]:
+        lease = self.parts.seal.open(request.task_id)
+        if lease is None or self.counted.knows(lease.version):
+            return []
+        return [self._refuse(ticket, request, answers.TOO_OLD)]
+
+
+class ForgetsLeases(JobCore):
+    """A restarted job gives the places of devices that are still training to others."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        super()._recover(replace(durable, leases=()))
+
+
+class BeginsTimeAnew(JobCore):
+    """Job time starts at 0 with every process."""
+
+    def _snapshot(self, now: float, closes: bool) -> Snapshot:
+        return replace(super()._snapshot(now, closes), job_time=0.0)
+
+
+class ReadsTheClock(JobCore):
+    """Takes what the machine's clock says for job time, so that what happens to the clock happens to leases."""
+
+    def _snapshot(self, now: float, closes: bool) -> Snapshot:
+        snapshot = super()._snapshot(now, closes)
+        return replace(snapshot, job_time=now + 86_400.0 if snapshot.commit % 10 == 0 else now)
+
+
+class AnswersSomeAfterFailure(JobCore):
+    """After a failed commit the first of those who wait is acknowledged all the same."""
+
+    def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
+        effects = super()._commit_failed(event, now)
+        for place, effect in enumerate(effects):
+            if isinstance(effect, Answer) and isinstance(effect.response, ResultResponse):
+                wrong = ResultResponse(Status.OK, counted=True, task_id=effect.response.task_id)
+                return [*effects[:place], Answer(effect.ticket, wrong), *effects[place + 1 :]]
+        return effects
+
+
+class NeverTriesAgain(JobCore):
+    """A disk that was full once is given up on."""
+
+    def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
+        effects = super()._commit_failed(event, now)
+        if self._inflight is None:
+            self._retry_at = math.inf
+        return effects
+
+
+class CountsTheForgotten(JobCore):
+    """Counts what comes for a version of which it has forgotten what was counted and what was refused."""
+
+    def _lease_of(self, request: ResultReport | ResultOffer) -> Lease | Refused:
+        lease = self.parts.seal.open(request.task_id)
+        if lease is not None and not self.counted.knows(lease.version):
+            self.counted.open(lease.version, 0)
+            self.__dict__.setdefault("reopened", set()).add(lease.version)
+        return super()._lease_of(request)
+
+    def _too_late(self, lease: Lease) -> Refused | None:
+        return None if lease.version in self.__dict__.get("reopened", ()) else super()._too_late(lease)
+
+
+class ForgetsTheResendWindow(Places):
+    """Forgets what was counted of an old version as soon as its last lease has ended."""
+
+    def _grant(self, device: bytes, version: int, task: int, counted: CountedTasks, now: float) -> Lease:
+        self.resend_window_s = 0.0
+        return super()._grant(device, version, task, counted, now)
+
+
+class ResetsItsTally(JobCore):
+    """A restart begins to count results for people from 0."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        super()._recover(durable)
+        self.tally = Tally()
+
+
 MUTANTS = {
     "counts by device instead of by task": Builders(core=CountsByDevice),
     "forgets that leases expire": Builders(places=ForgetsExpiry),
@@ -197,7 +333,7 @@ MUTANTS = {
     "drops the bitmap of a version too early": Builders(core=DropsBitmapsTooEarly),
     "gives out task numbers again after a restart": Builders(core=ReissuesNumbers),
     "publishes a version before its commit": Builders(core=PublishesBeforeCommit),
-    "saves the sum without what it is the sum of": Builders(core=SavesSumWithoutBitmaps),
+    "saves what was counted in a second write": Builders(journal=SavesBitmapsInASecondWrite),
     "saves what was counted without its sum": Builders(core=SavesBitmapsWithoutSum),
     "answers a duplicate before its first copy is durable": Builders(core=AnswersDuplicatesAtOnce),
     "takes a failed commit for a successful one": Builders(core=TakesFailureForSuccess),
@@ -208,6 +344,19 @@ MUTANTS = {
     "takes an offer of a result for the result": Builders(core=TakesOffersForResults),
     "judges offers by a version that is not durable": Builders(core=JudgesOffersByTheNextVersion),
     "never gives up on a job that hangs": Builders(dispatcher=NeverGivesUp),
+    "takes commits of a process that was replaced": Builders(journal=HasNoFence),
+    "takes its successor's commit for its own": Builders(journal=ReadsThroughTheFence),
+    "takes a version that its successor made for a forgotten one": Builders(core=TakesTheFutureForThePast),
+    "has a new key after a restart": Builders(journal=NewKeyAtRestart),
+    "loses the last commit in a restart": Builders(journal=LosesTheLastCommit),
+    "forgets leases in a restart": Builders(core=ForgetsLeases),
+    "begins its time anew with each restart": Builders(core=BeginsTimeAnew),
+    "takes the time from a clock that jumps": Builders(core=ReadsTheClock),
+    "acknowledges some results of a failed commit": Builders(core=AnswersSomeAfterFailure),
+    "does not go on after the disk was full": Builders(core=NeverTriesAgain),
+    "counts results of versions it has forgotten": Builders(core=CountsTheForgotten),
+    "forgets what was counted before a resend may come": Builders(places=ForgetsTheResendWindow),
+    "shows people a count that starts at 0 again": Builders(core=ResetsItsTally),
     "never announces its end": Builders(core=ForgetsToEnd),
     "says OK for a result that no job has seen": Builders(dispatcher=SaysOkForLostJobs),
 }

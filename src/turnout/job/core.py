@@ -7,7 +7,6 @@ commit that closes a version is under way the core holds what comes in, so nobod
 ``now`` is job time in seconds: a persisted value plus monotonic elapsed time, which no clock change moves.
 """
 
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
@@ -25,6 +24,7 @@ from turnout.job.evaluation import Evaluation
 from turnout.job.events import (
     Answer,
     Commit,
+    CommitDoubtful,
     CommitFailed,
     Committed,
     Effect,
@@ -42,11 +42,13 @@ from turnout.job.events import (
     TaskAsked,
     Tick,
 )
+from turnout.job.held import Held
 from turnout.job.journal import BlobRef, Snapshot
 from turnout.job.leases import Lease, LiveLeases, Seal, device_hash
 from turnout.job.models import Models
 from turnout.job.pacing import AppointmentBook
 from turnout.job.places import Places
+from turnout.job.staged import Staged
 from turnout.job.tally import Tally
 from turnout.job.workflow import Verdict, Workflow
 from turnout.messages import (
@@ -64,8 +66,6 @@ PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
-HELD_MAX = 10_000  #: Requests held while a version closes; beyond it a device hears RETRY.
-HELD_BYTES_MAX = 256 * 2**20  #: Their updates, together: what gateways may have given up on must not fill the memory.
 LAST_COMMITS_MAX = 5  #: Failed commits after which a job that is to end does so without.
 WARNINGS_MAX = 20  #: The newest warnings are kept for people.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
@@ -101,12 +101,12 @@ class Parts:
 
 @dataclass(slots=True)
 class _InFlight:
-    """The commit under way: whom to answer once it is durable."""
+    """The commit under way."""
 
     snapshot: Snapshot
     closes: bool
-    staged: dict[int, list[Answer]]
     retired: list[BlobRef]
+    doubtful: bool = False  # it failed, and whether it happened all the same is being found out
 
 
 @dataclass(slots=True)
@@ -131,11 +131,9 @@ class JobCore:
     tally: Tally = field(default_factory=Tally)
     models: Models = field(default_factory=Models)
     warnings: list[str] = field(default_factory=list)
-    held_bytes_max: int = HELD_BYTES_MAX
-    _staged: dict[int, list[Answer]] = field(default_factory=dict)  # task -> whom to tell when it is durable
-    _held: deque[TaskAsked | Result] = field(default_factory=deque)
+    staged: Staged = field(default_factory=Staged)
+    held: Held = field(default_factory=Held)
     _retired: list[BlobRef] = field(default_factory=list)
-    _held_bytes: int = 0
     _inflight: _InFlight | None = None
     _next_commit_at: float = 0.0
     _retry_at: float = 0.0  # no commit before this: the last one failed
@@ -161,8 +159,7 @@ class JobCore:
             self._expire(now)
         effects = self._react(event, now)
         effects += self._advance(now)
-        assert len(self._held) <= HELD_MAX
-        assert not self._staged or self._ending is None or not self._ending.announced, "staged after the end"
+        assert not self.staged.fresh or self._ending is None or not self._ending.announced, "staged after the end"
         return effects
 
     def next_tick(self, now: float) -> float | None:
@@ -173,7 +170,7 @@ class JobCore:
         elif self._inflight is None and self._ending is None:  # else the next occasion is an event
             due.append(self.parts.workflow.deadline())
             due.append(self.rules.time_max_s)
-            if self._staged or self._disk_error or self._must_reserve():
+            if self.staged.fresh or self._disk_error or self._must_reserve():
                 due.append(self._next_commit_at)
             elif self._save_grants_at is not None:
                 due.append(max(self._save_grants_at, self._next_commit_at))
@@ -207,6 +204,8 @@ class JobCore:
                 return self._judge_offer(event)
             case Committed():
                 return self._committed(event, now)
+            case CommitDoubtful():
+                return self._commit_doubtful(event)
             case CommitFailed():
                 return self._commit_failed(event, now)
             case SelectionAsked():
@@ -226,11 +225,11 @@ class JobCore:
     def _assign(self, event: TaskAsked, now: float) -> list[Effect]:
         if self._ending is not None:
             return [Answer(event.ticket, answers.no_more_tasks(self.rules.job_id, self._ending.reason))]
+        if self._disk_error:
+            return [self._come_back(event.ticket, "the job cannot save results now", now)]
         if self._holding():
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
         self.parts.pacing.arrived(now)
-        if self._disk_error:
-            return [self._come_back(event.ticket, "the job cannot save results now", now)]
         device = device_hash(event.request.device.device_id)
         open_places = self.parts.workflow.places(self.parts.aggregator.count)
         lease = self.parts.places.ask(device, self.version, open_places, self.counted, now, self.parts.rng)
@@ -268,6 +267,8 @@ class JobCore:
         if self._counted_already(lease):
             self.tally.duplicates += 1
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(report, duplicate=True)))
+        if self._inflight is not None and self._inflight.doubtful:
+            return [Answer(event.ticket, answers.not_saved(report.task_id, SOON_S))]
         if self._holding():
             return self._hold(event, answers.not_saved(report.task_id, SOON_S))
         held_place = self.parts.places.reported(lease, now)
@@ -295,11 +296,7 @@ class JobCore:
 
     def _answer_duplicate(self, lease: Lease, answer: Answer) -> list[Effect]:
         """At once if its first copy is durable; else together with it."""
-        for staged in (self._staged, self._inflight.staged if self._inflight else {}):
-            if lease.task in staged:
-                staged[lease.task].append(answer)
-                return []
-        return [answer]
+        return [] if self.staged.wait_with(lease.task, answer) else [answer]
 
     def _too_late(self, lease: Lease) -> Refused | None:
         if self._ending is not None:
@@ -324,7 +321,7 @@ class JobCore:
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, lease.expires_at + self.parts.places.resend_window_s)
         self.tally.count(staleness)
-        self._staged[lease.task] = [Answer(event.ticket, answers.counted(report, duplicate=False))]
+        self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
         return None
 
     def _refuse(self, ticket: int, request: ResultReport | ResultOffer, why: Refused) -> Answer:
@@ -339,6 +336,8 @@ class JobCore:
         if self._counted_already(lease):
             self.tally.duplicates += 1
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(event.offer, duplicate=True)))
+        if self._disk_error:
+            return [Answer(event.ticket, answers.not_saved(event.offer.task_id, SOON_S))]
         late = None if self._holding() else self._too_late(lease)  # while holding, our version may not come to be
         if late is not None:
             return [self._refuse(event.ticket, event.offer, late)]
@@ -354,20 +353,13 @@ class JobCore:
         return not self.models.has(self.version) or (full and self._ending is None)
 
     def _hold(self, event: TaskAsked | Result, otherwise: TaskResponse | ResultResponse) -> list[Effect]:
-        size = _update_bytes(event)
-        if len(self._held) >= HELD_MAX or self._held_bytes + size > self.held_bytes_max:
-            return [Answer(event.ticket, otherwise)]
-        self._held.append(event)
-        self._held_bytes += size
-        return []
+        return [] if self.held.add(event) else [Answer(event.ticket, otherwise)]
 
     def _release(self, now: float) -> list[Effect]:
         """Handle what was held, in its order, until a buffer is full again."""
         effects: list[Effect] = []
-        while self._held and not self._holding():
-            event = self._held.popleft()
-            self._held_bytes -= _update_bytes(event)
-            effects += self._react(event, now)
+        while self.held and not self._holding():
+            effects += self._react(self.held.next(), now)
         return effects
 
     # --- commits -----------------------------------------------------------------------------------------------
@@ -393,7 +385,8 @@ class JobCore:
             case Verdict.PAUSE:
                 self._warn(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, now))
         grants_due = self._save_grants_at is not None and now >= self._save_grants_at
-        if (self._staged or self._disk_error or self._must_reserve() or grants_due) and now >= self._next_commit_at:
+        wanted = self.staged.fresh or self._disk_error or self._must_reserve() or grants_due
+        if wanted and now >= self._next_commit_at:
             return [self._commit(now)]
         return []
 
@@ -419,8 +412,9 @@ class JobCore:
         assert self._inflight is None, "one commit at a time"
         snapshot = self._snapshot(now, closes)
         self._save_grants_at = None
-        self._inflight = _InFlight(snapshot, closes, self._staged, self._retired)
-        self._staged, self._retired = {}, []
+        self._inflight = _InFlight(snapshot, closes, self._retired)
+        self._retired = []
+        self.staged.write()
         return Commit(snapshot)
 
     def _snapshot(self, now: float, closes: bool) -> Snapshot:
@@ -463,8 +457,7 @@ class JobCore:
             self.parts.places.new_version()
         if not self.models.has(self.version):
             effects += self._publish(event.blob, now)
-        for waiting in inflight.staged.values():
-            effects += waiting
+        effects += self.staged.written()
         effects += [Retract(blob) for blob in inflight.retired if not self.models.uses(blob)]
         return effects + self._release(now)
 
@@ -487,6 +480,25 @@ class JobCore:
         """Let go of models nobody needs. Their files go with the next commit: till then a restart may need them."""
         self._retired += self.models.retire(versions, self._live)
 
+    def _commit_doubtful(self, event: CommitDoubtful) -> list[Effect]:
+        """A commit failed, and the journal cannot say yet whether it happened: RETRY is true in either case."""
+        assert self._inflight is not None
+        self._inflight.doubtful = True
+        self._note_disk_error(event.reason)
+        return self._send_again()
+
+    def _send_again(self) -> list[Effect]:
+        """Tell whoever waits for a commit to send the result again."""
+        return [
+            Answer(answer.ticket, answers.not_saved(answer.response.task_id or "", SOON_S))
+            for answer in self.staged.dismiss()
+        ]
+
+    def _note_disk_error(self, reason: str) -> None:
+        if not self._disk_error:  # once for all the commits that fail in a row
+            self._warn(f"a commit failed; its results were not acknowledged, devices send them again: {reason}")
+        self._disk_error = reason
+
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
         """A failed commit may have happened: answer by what the journal holds, and go on from there."""
         inflight = self._inflight
@@ -495,22 +507,15 @@ class JobCore:
             assert event.blob is not None
             return self._committed(Committed(event.commit, 0.0, event.blob), now)
         self._inflight = None
-        if not self._disk_error:  # once for all the commits that fail in a row
-            self._warn(f"a commit failed; its results were not acknowledged, devices send them again: {event.reason}")
-        self._disk_error = event.reason
+        self._note_disk_error(event.reason)
         if self._ending is not None:
             self._ending.failed_commits += 1
         self._retired += inflight.retired
-        unsaved = [*inflight.staged.values(), *self._staged.values()]
-        self._staged = {}
+        effects = self._send_again()
+        self.staged.drop()
         self._retry_at = now + RETRY_COMMIT_S
         if event.durable is not None:
             self._restore_sums(event.durable)  # leases granted since then stand: their seals are out there
-        effects: list[Effect] = [
-            Answer(answer.ticket, answers.not_saved(answer.response.task_id or "", SOON_S))
-            for waiting in unsaved
-            for answer in waiting
-        ]
         return effects + self._release(now)
 
     def _recover(self, durable: Snapshot) -> None:
@@ -548,7 +553,7 @@ class JobCore:
         if self._ending.announced:
             return []
         effects = self._release(now)
-        if self._staged and self._ending.diverged:
+        if self.staged.fresh and self._ending.diverged:
             return [*effects, self._commit(now)]
         if self.parts.aggregator.count and not self._ending.diverged:
             return effects + self._close(now)
@@ -573,7 +578,7 @@ class JobCore:
 
     def uncommitted(self) -> int:
         """Results staged and not yet durable."""
-        return len(self._staged) + (len(self._inflight.staged) if self._inflight else 0)
+        return len(self.staged)
 
     @property
     def disk_error(self) -> str:
@@ -584,7 +589,3 @@ class JobCore:
     def ending(self) -> str:
         """Why the job ends or ended; empty while it goes on."""
         return self._ending.reason if self._ending else ""
-
-
-def _update_bytes(event: TaskAsked | Result) -> int:
-    return event.report.update.nbytes if isinstance(event, Result) else 0

@@ -58,6 +58,14 @@ class Committed:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitDoubtful:
+    """A commit failed, and the journal cannot be read now; CommitFailed follows as soon as it can."""
+
+    commit: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class CommitFailed:
     """``durable`` is what the journal holds now, read again: a failed commit may have happened all the same."""
 
@@ -89,7 +97,17 @@ class Stop:
 
 
 Event = (
-    TaskAsked | SelectionAsked | ResultOffered | Result | Tick | Committed | CommitFailed | Evaluated | Resumed | Stop
+    TaskAsked
+    | SelectionAsked
+    | ResultOffered
+    | Result
+    | Tick
+    | Committed
+    | CommitDoubtful
+    | CommitFailed
+    | Evaluated
+    | Resumed
+    | Stop
 )
 
 # --- effects, to be carried out in the order in which they come ------------------------------------------------------

@@ -33,6 +33,7 @@ from turnout.job.directory import FINAL
 from turnout.job.events import (
     Answer,
     Commit,
+    CommitDoubtful,
     CommitFailed,
     Committed,
     Effect,
@@ -304,7 +305,7 @@ class JobProcess:
         try:
             took_s, blob = await asyncio.to_thread(self._write, snapshot)
         except OSError as error:
-            durable = await self._read_again()
+            durable = await self._read_again(snapshot.commit)
             self._phase = Phase.OPEN
             happened = durable is not None and durable.commit >= snapshot.commit
             return CommitFailed(snapshot.commit, str(error), durable, self._written(snapshot) if happened else None)
@@ -332,16 +333,17 @@ class JobProcess:
         self._note()
         return time.perf_counter() - began, self._blob[1]
 
-    async def _read_again(self) -> Snapshot | None:
-        """What the journal holds after a failed commit. Until it can be read nobody is answered: nobody knows."""
-        complained = False
+    async def _read_again(self, commit: int) -> Snapshot | None:
+        """What the journal holds after a failed commit, as soon as it can be read: nothing else tells."""
+        doubtful = False
         while True:
             try:
                 return await asyncio.to_thread(self._journal.load)
             except OSError as error:
-                if not complained:
-                    logger.warning("the journal cannot be read, so no result is answered; trying on: %s", error)
-                complained = True
+                if not doubtful:
+                    logger.warning("a commit failed, and the journal cannot be read to see if it happened: %s", error)
+                    self._feed(CommitDoubtful(commit, str(error)))
+                doubtful = True
                 await asyncio.sleep(READ_AGAIN_S)
 
     def _written(self, snapshot: Snapshot) -> BlobRef:

@@ -611,7 +611,7 @@ def test_an_offer_during_the_commit_of_a_version_is_not_judged_by_that_version()
 
 
 def test_results_held_beyond_the_bound_in_bytes_are_to_be_sent_again(job: Job) -> None:
-    job.core.held_bytes_max = 8
+    job.core.held.bytes_max = 8
     tasks = {device: job.ask(device) for device in "abcd"}
     job.report("a", tasks["a"])
     job.report("b", tasks["b"])

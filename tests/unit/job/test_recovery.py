@@ -1,9 +1,11 @@
 """What a job does when a commit fails, and when its process was killed."""
 
+import pytest
+
 from tests.unit.job.a_job import Job, new_job
 from turnout.job.buffered import Buffered
 from turnout.job.core import RETRY_COMMIT_S, TASK_BLOCK
-from turnout.job.events import Tick
+from turnout.job.events import CommitDoubtful, Tick
 from turnout.messages import Status
 
 
@@ -102,6 +104,39 @@ def test_a_full_job_tries_again_by_itself_and_goes_on_when_there_is_space(job: J
     assert job.core.state == "OPEN"
     assert job.ask("c").status is Status.OK
     assert len(job.core.warnings) == 1, "said once, not once a try"
+
+
+def test_while_nobody_knows_whether_a_commit_happened_devices_are_told_to_send_again(job: Job) -> None:
+    tasks = {device: job.ask(device) for device in "ab"}
+    waiting = job.report("a", tasks["a"])
+    assert job.committing is not None
+    job.happens(CommitDoubtful(job.committing.snapshot.commit, "the disk is gone"))
+    assert (told := waiting()) is not None
+    assert (told.status, told.counted) == (Status.RETRY, False)
+    assert (told := job.report("b", tasks["b"])()) is not None
+    assert told.status is Status.RETRY
+    assert job.offer("b", tasks["b"].task_id or "") is not None
+    assert job.ask("c").message == "the job cannot save results now"
+    assert job.core.state == "FULL"
+    assert job.core.next_tick(job.now) is None or job.committing is not None, "no other commit till it is known"
+
+
+@pytest.mark.parametrize("happened", [False, True])
+def test_when_it_is_known_what_became_of_a_doubtful_commit_a_result_sent_again_counts_once(
+    job: Job, happened: bool
+) -> None:
+    task = job.ask("a")
+    job.report("a", task)
+    assert job.committing is not None
+    job.happens(CommitDoubtful(job.committing.snapshot.commit, "the disk is gone"))
+    job.fail_commit(but_it_happened=happened)
+    job.now += RETRY_COMMIT_S
+    again = job.report("a", task)
+    job.settle()
+    assert (told := again()) is not None
+    assert (told.counted, told.duplicate) == (True, happened)
+    assert job.core.parts.aggregator.count == 1
+    assert job.core.state == "OPEN"
 
 
 def test_a_restarted_job_goes_on_where_its_last_commit_was(job: Job) -> None:
