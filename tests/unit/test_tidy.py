@@ -17,7 +17,7 @@ PURE = [
     *("dispatcher/table.py", "dispatcher/pending.py", "dispatcher/room.py", "dispatcher/returns.py"),
     *("job/core.py", "job/events.py", "job/answers.py", "job/rounds.py", "job/buffered.py", "job/workflow.py"),
     *("job/leases.py", "job/places.py", "job/counted.py", "job/models.py", "job/selection.py", "job/pacing.py"),
-    *("job/evaluation.py", "job/tally.py", "job/status.py", "job/spec.py"),
+    *("job/evaluation.py", "job/tally.py", "job/status.py", "job/spec.py", "job/staged.py", "job/held.py"),
     *("aggregator/mean.py", "aggregator/codec.py", "aggregator/staleness.py", "aggregator/optimizer.py"),
     *("device/session.py", "device/meanings.py", "fleet/core.py"),
     *("supervisor/children.py", "supervisor/effects.py", "supervisor/policy.py", "supervisor/watched.py"),
@@ -25,6 +25,8 @@ PURE = [
 ]
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
+#: Where the wall clock is read: to show times to people, and to see how old a left folder is.
+WALL_CLOCK = {"control/listing.py", "control/process.py", "supervisor/runtime.py"}
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing"}
 
 
@@ -45,6 +47,20 @@ def test_a_pure_module_touches_neither_clock_nor_socket(name: str) -> None:
     tree = ast.parse((SRC / name).read_text())
     assert not {module.split(".")[0] for module in imported(tree)} & IMPURE
     assert not [node.name for node in ast.walk(tree) if isinstance(node, ast.AsyncFunctionDef)]
+
+
+def test_the_wall_clock_decides_nothing() -> None:
+    """It may jump by a day in either direction: leases, deadlines and waits go by job time and monotonic clocks."""
+    reads = {
+        path.relative_to(SRC).as_posix()
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and (node.value.id, node.attr)
+        in {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("date", "today")}
+    }
+    assert reads == WALL_CLOCK
 
 
 def test_no_format_that_runs_code_on_load_is_used() -> None:

@@ -411,14 +411,15 @@ def open_file(path: Path, read_only: bool = False) -> sqlite3.Connection:
     return db
 
 
-def _migrations() -> list[str]:
+def migrations() -> list[str]:
+    """The scripts that make the schema, in their order."""
     folder = resources.files("turnout.job").joinpath("migrations")
     return [file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name[0] == "0"]
 
 
 def _check_schema(db: sqlite3.Connection, path: Path) -> None:
     (done,) = db.execute("PRAGMA user_version").fetchone()
-    known = len(_migrations())
+    known = len(migrations())
     if done > known:
         raise JournalUnusable(
             f"{path} was written by a newer turnout (journal schema {done}; this one knows {known}): update turnout, "
@@ -431,7 +432,7 @@ def _check_schema(db: sqlite3.Connection, path: Path) -> None:
 def _migrate(db: sqlite3.Connection) -> None:
     """Bring the schema up to date, one numbered file per transaction."""
     (done,) = db.execute("PRAGMA user_version").fetchone()
-    for number, script in enumerate(_migrations()[done:], start=done + 1):
+    for number, script in enumerate(migrations()[done:], start=done + 1):
         db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 
 

@@ -22,6 +22,7 @@ from turnout.job.sqlite_journal import (
     JournalDamaged,
     JournalUnusable,
     SqliteJournal,
+    migrations,
     read_snapshot,
 )
 
@@ -247,3 +248,24 @@ def test_a_copy_of_the_files_of_a_killed_process_is_whole(journal: SqliteJournal
     again = opened(copy)
     assert_same(again.load(), snapshot())
     again.close()
+
+
+# --- other releases -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "written", sorted((Path(__file__).parent / "data").glob("journal-*.sql")), ids=lambda p: p.stem
+)
+def test_the_journal_of_every_earlier_schema_is_loaded(tmp_path: Path, written: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / JOURNAL, isolation_level=None)) as db:
+        db.executescript(written.read_text())
+    journal = opened(tmp_path)
+    assert_same(journal.load(), snapshot())
+    journal.commit(snapshot(2))
+    assert_same(journal.load(), snapshot(2))
+    journal.close()
+
+
+def test_there_is_an_example_of_every_schema() -> None:
+    found = {path.stem for path in (Path(__file__).parent / "data").glob("journal-*.sql")}
+    assert found == {f"journal-{number}" for number in range(1, len(migrations()) + 1)}
