@@ -28,7 +28,7 @@ CONNECT_TIMEOUT_S: Final = 5.0
 #: The wait before a lost connection is tried again doubles from MIN to MAX, each time a random half to all of it. A
 #: try on a machine's own sockets costs microseconds, and a restarted job should be found at once.
 RECONNECT_MIN_S: Final = 0.02
-RECONNECT_MAX_S: Final = 0.5
+RECONNECT_MAX_S: Final = 0.1
 #: How long a job that ends waits for its gateways to read their last replies.
 CLOSE_TIMEOUT_S: Final = 2.0
 
