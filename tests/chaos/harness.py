@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 
 from tests.chaos.job import NAME, write_job
-from tests.chaos.killer import CLASSES, SPARED_S, Aim, JobHunter, Kill, Role, kill_any
+from tests.chaos.killer import CLASSES, SPARED_S, Aim, Interrupted, JobHunter, Kill, Role, kill_any
 from tests.chaos.ledger import Book
 from tests.chaos.outage import Lasted, Outage, control_answers, gateway_answers, job_answers
 from tests.chaos.settle import settle
@@ -92,10 +92,10 @@ def run(plan: Plan, folder: Path, say: Callable[[str], object]) -> Outcome:
         job_id = running.client.submit(job_folder).job_id
         home = folder / "data" / "jobs" / job_id
         with _fleet(plan, running.devices_url, job_folder, folder) as fleet:
-            run_ = _Chaos(plan, running, job_id, home, book, fleet, outcome, say)
-            run_.kill_enough()
+            chaos = _Chaos(plan, running, job_id, home, book, fleet, outcome, say)
+            chaos.kill_enough()
             say("enough: no more kills; every device sends again what nobody has answered")
-            run_.settle()
+            chaos.settle()
         book.catch_up()
         outcome.settled_by_us = settle(running.devices_url, job_id, plan.devices, book.open_tasks(), folder / "ledger")
         book.catch_up()
@@ -225,14 +225,14 @@ class _Chaos:
 
     def _is_ahead(self) -> bool:
         """Are there many more kills already than the results acknowledged so far have coming to them?"""
-        due = self._plan.kills_min * self._book.acknowledged / self._plan.acknowledged_min
+        due = self._plan.kills_min * self._book.acknowledged / max(self._plan.acknowledged_min, 1)
         return len(self._outcome.kills) > due + 1 + AHEAD_SHARE * self._plan.kills_min
 
     def _kill_job(self) -> None:
         """One kill of the job, and some more of its recoveries when these are what is wanted."""
         wanted = self._aim.wanted()
         recoveries = 0
-        if wanted is CLASSES[-1]:
+        if wanted is Interrupted.RECOVERY:
             recoveries = self._rng.randint(1, RECOVERIES_IN_A_ROW_MAX)
             wanted = None
         kill = self._hunter.strike(wanted, STRIKE_S)
@@ -265,7 +265,7 @@ class _Chaos:
         if self._book.acknowledged > self._acknowledged:
             self._acknowledged, self._moved_at = self._book.acknowledged, now
         if self._fleet.poll() is not None:
-            raise ChaosFailed(f"the fleet ended with exit code {self._fleet.returncode}; its log says why")
+            raise ChaosFailed(self._why_no_fleet())
         if self._server.process.poll() is not None:
             raise ChaosFailed("the supervisor has ended")
         if now - self._moved_at > STALL_S:
@@ -273,6 +273,11 @@ class _Chaos:
         if now - self._reported_at >= REPORT_EVERY_S:
             self._reported_at = now
             self._say(self._progress(now))
+
+    def _why_no_fleet(self) -> str:
+        """It ends when its job is over, which none of our kills may bring about."""
+        ends = [line for line in self._server.lines if "cannot go on" in line or "given up" in line]
+        return ends[-1] if ends else f"the fleet ended with exit code {self._fleet.returncode}; its log says why"
 
     def _progress(self, now: float) -> str:
         hits = ", ".join(f"{each} {self._aim.hits[Role.JOB, each]}" for each in CLASSES)

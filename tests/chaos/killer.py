@@ -128,7 +128,7 @@ class JobHunter:
     def __init__(self, supervisor: int, folder: Path, rng: Random) -> None:
         self._supervisor = supervisor
         self._folder = folder
-        self._recorder = folder / RECORDER
+        self._recorder = folder.resolve() / RECORDER
         self._rng = rng
         self._recovered = (0, 0)  # a process that was seen after its recovery, and its commit then
 
