@@ -10,11 +10,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from tests.end_to_end.device import Device, job_folder
+from tests.end_to_end.device import SIZE, Device, job_folder
 from tests.end_to_end.server import PATIENCE_S, Server, descendants, eventually, processes, server
 from turnout.control.store import JobState
 from turnout.errors import TurnoutError
@@ -237,6 +238,37 @@ def test_gateways_are_replaced_without_a_refused_connection_or_a_lost_answer(tmp
         assert outcomes["200 OK"] > 100
         assert set(outcomes) <= {"200 OK", "200 RETRY", "closed while kept"}
         assert outcomes["closed while kept"] <= len(hammers)
+
+
+def test_a_result_that_is_half_sent_when_its_gateway_is_replaced_is_counted(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+        train(running, job.job_id, "before")
+        device = Device(running.devices_url, "slow")
+        task = eventually("a task", lambda: offered(device.task(job.job_id)))
+        update = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1.0] * SIZE}, "count": 1}, "meta": {}}
+        report = {"task_id": task["task_id"], "task_name": "train", "status": "OK", "result": update}
+        body = json.dumps({"job_id": job.job_id, "device_info": {"device_id": "slow"}, "user_info": {}, **report})
+        connection = http.client.HTTPConnection(urlsplit(running.devices_url).netloc, timeout=10)
+        connection.putrequest("POST", "/result")
+        for name, value in (("Content-Type", "application/json"), ("Content-Length", str(len(body)))):
+            connection.putheader(name, value)
+        connection.putheader("X-Flare-Device-ID", "slow")
+        connection.endheaders(body[:20].encode())
+        running.process.send_signal(signal.SIGUSR1)
+        running.wait_line("every gateway has been replaced")
+        eventually("the next gateway answers", lambda: device.task(job.job_id)["status"] != "RETRY")
+        assert numbers(running) == {"0", "1"}  # the old one waits for the rest
+        connection.send(body[20:].encode())
+        answer = connection.getresponse()
+        assert json.loads(answer.read())["counted"] is True
+        assert answer.headers["Connection"] == "close"
+        connection.close()
+        eventually("the old one has ended", lambda: numbers(running) == {"1"})
+
+
+def offered(task: dict[str, Any]) -> dict[str, Any]:
+    return task if task["status"] == "OK" else {}
 
 
 def numbers(running: Server) -> set[str]:
