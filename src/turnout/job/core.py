@@ -271,7 +271,7 @@ class JobCore:
             return [Answer(event.ticket, answers.not_saved(report.task_id, SOON_S))]
         if self._holding():
             return self._hold(event, answers.not_saved(report.task_id, SOON_S))
-        held_place = self.parts.places.reported(lease, now)
+        held_place = self.parts.places.reported(lease, now, trained=report.status == Status.OK)
         self._retire({lease.version})
         refusal = self._too_late(lease) or self._stage(event, lease)
         if refusal is None and not held_place:

@@ -7,6 +7,7 @@ rate at which the job wants to be asked. Estimating the population instead oscil
 from random import Random
 
 JITTER = 0.2  #: Share of a wait by which it is spread, so that devices told the same do not come the same moment.
+DEADLINE_SPREAD = 0.5  #: Share of the time to a deadline over which all are spread who would come after it.
 BIN_S = 5.0  #: Returns are compared with appointments in bins this long.
 SHARE_MIN = 0.1  #: However few return, at most ten devices are told each moment.
 SHARE_WEIGHT = 0.3  #: How much the latest bin says about the share that returns.
@@ -37,8 +38,8 @@ class AppointmentBook:
         self.next_free = max(self.next_free, now) + self.share / self.rate
         self.next_free = min(self.next_free, now + self._max)
         wait = (self.next_free - now) * (1 + JITTER * (2 * rng.random() - 1))
-        if until is not None:
-            wait = min(wait, until - now)
+        if until is not None and wait > until - now:
+            wait = (until - now) * (1 - DEADLINE_SPREAD * rng.random())
         wait = min(max(wait, self._min), self._max)
         due = int((now + wait) // BIN_S)
         self._booked[due] = self._booked.get(due, 0) + 1

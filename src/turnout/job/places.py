@@ -77,14 +77,14 @@ class Places:
         while len(self._recent) > RECENT_MAX or next(iter(self._recent.values())) <= now:
             self._recent.popitem(last=False)
 
-    def reported(self, lease: Lease, now: float) -> bool:
+    def reported(self, lease: Lease, now: float, trained: bool = True) -> bool:
         """A result of ``lease`` is here: its place is free. Returns whether it still held one.
 
         How long it took is learned once a lease, whatever the result is worth: a device that sends rubbish again and
-        again must not set everybody's lease time.
+        again must not set everybody's lease time. Nor may one that reports a failure, which may come at once.
         """
         held = self.live.end(lease.device, lease.task)
-        if held:
+        if held and trained:
             self.lease_time.observe(now - lease.granted_at)
         return held
 
