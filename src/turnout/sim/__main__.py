@@ -3,6 +3,7 @@
 import argparse
 import sys
 import time
+from collections import Counter
 
 from turnout.sim.checker import Violation
 from turnout.sim.world import World
@@ -15,15 +16,13 @@ def main() -> int:
     parser.add_argument("--count", type=int, default=1, help="how many seeds to run")
     arguments = parser.parse_args()
     began = time.perf_counter()
-    totals: dict[str, int] = {}
+    totals: Counter[str] = Counter()
     for seed in range(arguments.seed, arguments.seed + arguments.count):
         try:
-            seen = World(seed).run()
+            totals.update(World(seed).run())
         except Violation as violation:
             print(f"{violation}\n\nRun it again with: make sim SEED={seed}", file=sys.stderr)
             return 1
-        for what, count in seen.items():
-            totals[what] = totals.get(what, 0) + count
     print(f"{arguments.count} worlds, no violation, {time.perf_counter() - began:.1f} s:")
     for what, count in sorted(totals.items()):
         print(f"  {count:>9,} {what}")

@@ -18,6 +18,12 @@ from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status, 
 ANSWER_TIMEOUT_S = 9.0  #: A gateway answers a result within 8 s, and a tick; existing devices hang up after 10.
 ROUNDING_S = 0.001  #: A device is told its lease in milliseconds.
 
+#: What the first snapshot of a process has in common with the last of its predecessor, beside the vectors.
+SAME_AFTER_RESTART = (
+    *("version", "total_weight", "buffered", "counted", "tasks", "checksum", "leases", "taken", "workflow", "rng"),
+    *("next_appointment", "durations", "tally"),
+)
+
 
 class Violation(AssertionError):
     """The system broke a promise."""
@@ -27,14 +33,20 @@ class Checker:
     """Sees every task given, every result sent, every commit and every answer."""
 
     def __init__(
-        self, devices: int, goal: int, staleness_max: int, resend_window_s: float, clock: Callable[[], float]
+        self,
+        devices: int,
+        goal: int,
+        staleness_max: int,
+        lease_max_s: float,
+        resend_window_s: float,
+        clock: Callable[[], float],
     ) -> None:
         self._goal = goal
         self._staleness_max = staleness_max
+        self._lease_max_s = lease_max_s
         self._resend_window_s = resend_window_s
         self._clock = clock
         self.durable: Snapshot | None = None
-        self._incarnation = 0
         self._numbers: dict[int, tuple[int, int]] = {}  # task number -> (device, version)
         self._number_of: dict[str, int] = {}  # task id -> task number
         self._known_until: dict[int, float] = {}  # task number -> job time until which a resend must be known again
@@ -62,6 +74,8 @@ class Checker:
         holder = self._numbers.setdefault(number, (device, version))
         if holder != (device, version):
             raise Violation(f"task {number} was given to {holder} and to {(device, version)}")
+        if response.lease_s > self._lease_max_s + ROUNDING_S:
+            raise Violation(f"task {number} is leased for {response.lease_s} s")
         self._number_of[response.task_id] = number
         until = now + response.lease_s + self._resend_window_s - ROUNDING_S
         self._known_until[number] = min(until, self._known_until.get(number, until))
@@ -73,7 +87,7 @@ class Checker:
 
     # --- the disk ----------------------------------------------------------------------------------------------
 
-    def committed(self, durable: Snapshot, incarnation: int) -> None:
+    def committed(self, durable: Snapshot) -> None:
         """The journal holds this now, whoever knows of it: it is the exact sum of the tasks it says are counted."""
         before, self.durable = self.durable, durable
         newly = self._newly_counted(durable)
@@ -81,9 +95,6 @@ class Checker:
         if before is not None:
             self._check_staleness(newly, before)
             self._check_leases(durable, before)
-            if incarnation != self._incarnation:
-                self._check_recovery(durable, before)
-        self._incarnation = incarnation
 
     def _newly_counted(self, durable: Snapshot) -> set[int]:
         """The task numbers that were not counted before this commit."""
@@ -137,14 +148,14 @@ class Checker:
             if lease.expires_at < now - ROUNDING_S:
                 raise Violation(f"the lease of task {lease.task} has been over for {now - lease.expires_at:.3f} s")
 
-    def _check_recovery(self, durable: Snapshot, before: Snapshot) -> None:
-        """The first commit of a process holds what the last one of its predecessor held. Leases are checked anyhow."""
-        for name in ("version", "total_weight", "buffered", "counted", "taken", "workflow", "rng", "next_appointment"):
-            if getattr(durable, name) != getattr(before, name):
-                raise Violation(f"a restart changed {name}: {getattr(before, name)!r}, {getattr(durable, name)!r}")
-        if durable.durations != before.durations or durable.reserved_until < before.reserved_until:
-            raise Violation("a restart forgot what it knew of durations or of task numbers")
-        if not all(np.array_equal(*pair) for pair in zip(_vectors(durable), _vectors(before), strict=True)):
+    def recovered(self, durable: Snapshot, first: Snapshot) -> None:
+        """A process that has just read ``durable`` is about to commit ``first``: all must be as it was."""
+        for name in SAME_AFTER_RESTART:
+            if getattr(durable, name) != getattr(first, name):
+                raise Violation(f"a restart changed {name}")
+        if first.reserved_until < durable.reserved_until:
+            raise Violation("a restart forgot which task numbers were given out")
+        if not all(np.array_equal(*pair) for pair in zip(_vectors(durable), _vectors(first), strict=True)):
             raise Violation("a restart changed the model, the sum or the optimizer's state")
         self.seen["recoveries"] += 1
 
@@ -232,4 +243,4 @@ class WatchedJournal:
 
     def commit(self, snapshot: Snapshot) -> None:
         self._journal.commit(snapshot)
-        self._checker.committed(snapshot, self._journal.incarnation)
+        self._checker.committed(snapshot)

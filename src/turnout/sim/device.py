@@ -61,14 +61,12 @@ class SimDevice:
         """Of several, the first answer is taken, and the first connection that breaks is taken for all of them."""
 
         def arrive() -> None:
-            arrived = self.loop.now
-
-            def answer(response: EdgeResponse) -> None:
-                if isinstance(request, ResultReport) and isinstance(response, ResultResponse):
-                    self.checker.told(request, response, self.loop.now - arrived)
-                self.air.carry(lambda: self._answered(response, step))
-
             gateway.request(request, answer, lambda: self._failed("connection lost", step))
+
+        def answer(response: EdgeResponse, since: float) -> None:
+            if isinstance(request, ResultReport) and isinstance(response, ResultResponse):
+                self.checker.told(request, response, self.loop.now - since)
+            self.air.carry(lambda: self._answered(response, step))
 
         self.air.carry(arrive, echoes=True)
 
@@ -103,7 +101,7 @@ class SimDevice:
             self._step += 1
             step = self._step
             self.checker.seen["results held"] += 1
-            held_s = self.rng.expovariate(1 / self.weather.holds_s)
+            held_s = self.rng.uniform(0.0, 2 * self.weather.holds_s)
             self.loop.after(held_s, lambda: self.act() if step == self._step else None)
         else:
             self.act()

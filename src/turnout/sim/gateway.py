@@ -23,6 +23,7 @@ from turnout.sim.weather import Weather
 
 JOB = RunningJob("job-1", "sums", {"edge_method": "numpy"}, address="sim", blobs="sim")
 DISPATCHER_TICK_S = 0.25
+Answer = Callable[[EdgeResponse, float], None]  #: Takes a response, and when the wait for it began.
 
 
 class SimGateway:
@@ -68,7 +69,7 @@ class SimGateway:
         for breaks in broken.values():
             self.loop.after(0.01, breaks)
 
-    def request(self, request: EdgeRequest, answer: Callable[[EdgeResponse], None], breaks: Callable[[], None]) -> None:
+    def request(self, request: EdgeRequest, answer: Answer, breaks: Callable[[], None]) -> None:
         if self._dispatcher is None:
             breaks()
             return
@@ -76,27 +77,28 @@ class SimGateway:
         exchange, starts = self._exchanges, self._starts
         self._connections[exchange] = breaks
 
-        def answered(response: EdgeResponse) -> None:
+        def answered(response: EdgeResponse, since: float) -> None:
             assert starts == self._starts or self._dispatcher is None, "an answer of a dead gateway"
             if self._connections.pop(exchange, None) is not None:
-                answer(response)
+                answer(response, since)
 
         self._submit(request, answered)
 
-    def _submit(self, request: EdgeRequest, answered: Callable[[EdgeResponse], None]) -> None:
+    def _submit(self, request: EdgeRequest, answered: Answer) -> None:
         """As a gateway does: of a large result it asks the job first, and reads on only if it is wanted."""
         assert self._dispatcher is not None
+        dispatcher, since = self._dispatcher, self.loop.now
         if not isinstance(request, ResultReport) or self.rng.random() >= self.weather.asks_first:
-            self._dispatcher.submit(request, answered)
+            dispatcher.submit(request, lambda response: answered(response, since))
             return
-        dispatcher = self._dispatcher
 
         def judged(response: EdgeResponse) -> None:
             assert isinstance(response, ResultResponse)
             if response.status is Status.OK and not response.counted:
-                dispatcher.submit(request, answered)
+                read_at = self.loop.now  # a device that is still sending waits for no answer yet
+                dispatcher.submit(request, lambda response: answered(response, read_at))
             else:
-                answered(response)
+                answered(response, since)
 
         dispatcher.submit(ResultOffer(request.device, request.job_id, request.task_id), judged)
 

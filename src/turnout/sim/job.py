@@ -5,7 +5,7 @@ from random import Random
 from typing import Protocol
 
 from turnout.job.core import JobCore
-from turnout.job.events import Resumed, Stop
+from turnout.job.events import Finish, Resumed, Stop
 from turnout.sim.checker import Checker, WatchedJournal
 from turnout.sim.disk import Disk
 from turnout.sim.job_process import SimProcess
@@ -41,7 +41,8 @@ class SimJob:
         self.process: SimProcess | None = None
         self.neighbours: list[Neighbour] = []
         self.version = 0  #: The newest that was published.
-        self.has_finished = False
+        self.end: Finish | None = None  #: What it said when it ended; nothing is started after that.
+        self.is_to_end = False  #: A person wants it: said again to every process that starts.
         self._journal = journal
         self._make_core = make_core
         self._generation = 0
@@ -55,18 +56,19 @@ class SimJob:
     def _replace(self) -> None:
         """A new process takes over, whether or not the old one is really dead."""
         self._generation += 1
-        self.has_finished = False
         self._journal = self._journal.take_over()
         process = SimProcess(self, self._generation, self._journal, self._make_core, self._clock_offset)
         self.process = process
         process.start()
+        if self.is_to_end:
+            self.stop()
         if process.alive:
             for neighbour in self.neighbours:
                 neighbour.job_started()
 
     def crash(self) -> None:
         """Kill the process, whatever it does."""
-        if self.process is not None:
+        if self.process is not None and self.end is None:
             self.process.die()
 
     def died(self, process: SimProcess) -> None:
@@ -91,7 +93,7 @@ class SimJob:
             )
 
     def hang(self) -> None:
-        if self.process is None:
+        if self.process is None or self.end is not None:
             return
         process = self.process
         self.checker.seen["hangs"] += 1
@@ -108,11 +110,13 @@ class SimJob:
     def published(self, version: int) -> None:
         self.version = max(self.version, version)
 
-    def finished(self, process: SimProcess) -> None:
+    def finished(self, process: SimProcess, end: Finish) -> None:
         if process is self.process:
-            self.has_finished = True
+            self.end = end
 
     def stop(self) -> None:
+        """A person ends the job."""
+        self.is_to_end = True
         if self.process is not None:
             self.process.feed(Stop("a person says so"))
 

@@ -14,6 +14,7 @@ from turnout.job.core import JobCore
 from turnout.job.events import (
     Answer,
     Commit,
+    CommitDoubtful,
     CommitFailed,
     Committed,
     Effect,
@@ -47,6 +48,7 @@ from turnout.sim.weather import Point, Weather
 from turnout.transport.base import Reply
 
 EVALUATION_S = 5.0  #: Mean; longer than many a version.
+READ_AGAIN_S = 0.5
 THREAD_S = 0.001  #: Mean time until the loop hears what its thread did.
 
 
@@ -62,12 +64,13 @@ class Machine(Protocol):
     weather: Weather
     disk: Disk
     checker: Checker
+    end: Finish | None
 
     def died(self, process: "SimProcess") -> None:
         """It does nothing any more."""
 
     def published(self, version: int) -> None: ...
-    def finished(self, process: "SimProcess") -> None: ...
+    def finished(self, process: "SimProcess", end: Finish) -> None: ...
 
 
 class SimProcess:
@@ -106,7 +109,11 @@ class SimProcess:
         self._survive(Point.START)
         snapshot = self._load()
         self._epoch = self._clock() - (snapshot.job_time if snapshot else 0.0)
-        self._carry_out(self.core.start(self._now(), snapshot))
+        effects = self.core.start(self._now(), snapshot)
+        for effect in effects:
+            if snapshot is not None and isinstance(effect, Commit):
+                self.checker.recovered(snapshot, effect.snapshot)
+        self._carry_out(effects)
 
     def run(self, act: Callable[[], None]) -> None:
         """All that its loop does goes through here: nothing once it is dead, and what has to wait while it hangs."""
@@ -156,7 +163,7 @@ class SimProcess:
 
     def _survive(self, point: Point) -> None:
         share = self.machine.weather.crash.get(point, 0.0)
-        if share and self.rng.random() < share:
+        if share and self.machine.end is None and self.rng.random() < share:
             self.checker.seen[f"crashes {point.name}"] += 1
             raise Killed
 
@@ -216,7 +223,7 @@ class SimProcess:
                 case Evaluate():
                     self._evaluate(effect.version)
                 case Finish():
-                    self.machine.finished(self)
+                    self.machine.finished(self, effect)
         self._schedule_tick()
 
     def _answer(self, effect: Answer) -> None:
@@ -259,6 +266,7 @@ class SimProcess:
         try:
             self._survive(Point.WRITING)
             outcome = self.machine.disk.write()
+            self.checker.seen[f"commits: {outcome.name}"] += 1
             if outcome is not Write.FAILED:
                 self.journal.commit(snapshot)
                 self._written = True
@@ -278,13 +286,17 @@ class SimProcess:
         raise error
 
     def _report(self, snapshot: Snapshot, took_s: float, outcome: Write) -> None:
-        """Feed back what became of a commit. After an error only the journal can tell."""
+        """Feed back what became of a commit. After an error only the journal can tell, as soon as it can be read."""
         blob = BlobRef(f"{snapshot.version:064x}", snapshot.model.nbytes)
         if outcome is Write.DONE:
             self._done(Committed(snapshot.commit, took_s, blob))
             return
-        self.checker.seen["commits in doubt" if outcome is Write.DOUBTFUL else "failed commits"] += 1
         self._survive(Point.READING)
+        if not self.machine.disk.readable() and self.rng.random() < 0.5:
+            self.checker.seen["journals read again"] += 1
+            self._feed(CommitDoubtful(snapshot.commit, "simulated"))
+            self.loop.after(READ_AGAIN_S, lambda: self.run(lambda: self._report(snapshot, took_s, outcome)))
+            return
         durable = self._load()
         happened = durable is not None and durable.commit >= snapshot.commit
         self._done(CommitFailed(snapshot.commit, "simulated", durable, blob if happened else None))

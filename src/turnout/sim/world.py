@@ -1,5 +1,6 @@
 """One simulated world from one seed: real cores, bad weather, and a checker outside."""
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,8 @@ class Plan:
     staleness_max: int
     rounds: bool
     versions_max: int | None
+    time_max_s: float | None  #: The job is over at this job time.
+    stopped_at: float | None  #: A person ends the job in the middle of the storm.
     resend_window_s: float  #: Of the job; devices give up after half of it.
     lease_max_s: float
     weather: Weather
@@ -65,6 +68,8 @@ class Plan:
             staleness_max=rng.choice([0, 1, 3, 10]),
             rounds=rng.random() < 0.35,
             versions_max=rng.randint(2, 12) if rng.random() < 0.2 else None,
+            time_max_s=rng.uniform(20.0, STORM_S) if rng.random() < 0.1 else None,
+            stopped_at=rng.uniform(20.0, STORM_S) if rng.random() < 0.15 else None,
             resend_window_s=rng.choice([2.0, 20.0, 120.0]),
             lease_max_s=rng.choice([5.0, 60.0]),
             weather=Weather.drawn(rng),
@@ -102,7 +107,12 @@ class World:
         self.loop = VirtualLoop()
         staleness_max = self.plan.workflow().staleness_max
         self.checker = Checker(
-            MODEL_SIZE, self.plan.goal, staleness_max, self.plan.resend_window_s, lambda: self.loop.now
+            MODEL_SIZE,
+            self.plan.goal,
+            staleness_max,
+            self.plan.lease_max_s,
+            self.plan.resend_window_s,
+            lambda: self.loop.now,
         )
         self.journal = WatchedJournal(builders.journal(), self.checker)
         self.weather = self.plan.weather
@@ -113,13 +123,13 @@ class World:
         ]
         self.devices = [self._make_device(index) for index in range(self.plan.devices)]
 
-    def run(self) -> dict[str, int]:
+    def run(self) -> Counter[str]:
         """Storm, then calm. Raises Violation, which names the seed."""
         try:
             self._run()
         except AssertionError as error:
             raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {error}\n  {self.plan}") from error
-        return {**self.checker.seen, "versions": self.job.version}
+        return Counter({**self.checker.seen, "versions": self.job.version})
 
     def _run(self) -> None:
         self.job.start()
@@ -133,6 +143,10 @@ class World:
         self._often(self.weather.hang_s, self.job.hang)
         self._often(self.weather.full_s, self.job.disk.fill)
         self._often(self.weather.slow_s, self.job.disk.slow_down)
+        if self.plan.stopped_at is not None:
+            self.loop.at(self.plan.stopped_at, self._stop)
+        if self.plan.time_max_s is not None:  # job time is never ahead of ours
+            self.loop.at(self.plan.time_max_s, self.checker.last_version_may_be_of_any_number)
         self._resume_often()
         self.loop.run_until(STORM_S)
         self._calm()
@@ -149,22 +163,30 @@ class World:
             raise Violation(f"no progress: version {self.job.version}, {made} when the faults stopped")
 
     def _progressed(self, made: int) -> bool:
-        if self.plan.versions_max is not None:
-            return self.job.has_finished
+        if self.job.is_to_end or self.plan.versions_max is not None or self.plan.time_max_s is not None:
+            return self.job.end is not None
         return self.job.version >= made + PROGRESS
 
     def _end(self) -> None:
         """A person stops the job, if it has not ended by itself: it announces its end and leaves nothing behind."""
-        if not self.job.has_finished:
-            self.checker.last_version_may_be_of_any_number()
-            self.job.stop()
-            self.loop.run_until(self.loop.now + END_MAX_S, goes_on=lambda: not self.job.has_finished)
-        if not self.job.has_finished:
+        if self.job.end is None:
+            self._stop()
+            self.loop.run_until(self.loop.now + END_MAX_S, goes_on=lambda: self.job.end is None)
+        if self.job.end is None:
             raise Violation("the job was stopped, and its end is not announced")
         durable = self.checker.durable
         assert durable is not None
-        if durable.buffered:
+        assert self.job.end is not None
+        gave_up = (
+            self.job.end.aborted and f"{durable.buffered} counted results are in no version" in self.job.end.reason
+        )
+        self.checker.seen["ends on a disk that takes nothing"] += gave_up
+        if durable.buffered and not gave_up:
             raise Violation(f"the job has ended with {durable.buffered} acknowledged results in no version")
+
+    def _stop(self) -> None:
+        self.checker.last_version_may_be_of_any_number()
+        self.job.stop()
 
     def _calm(self) -> None:
         calm = self.weather.calm()
@@ -230,7 +252,7 @@ class World:
             JOB.name,
             by_examples=False,
             versions_max=self.plan.versions_max,
-            time_max_s=None,
+            time_max_s=self.plan.time_max_s,
             device_settings={},
         )
         return self.builders.core(rules, parts, np.zeros(MODEL_SIZE, np.float32))
