@@ -367,7 +367,10 @@ def gateways(children: Children, number: int) -> None:
 
 def test_gateways_are_replaced_one_by_one_and_each_ends_only_when_its_successor_is_of_use(children: Children) -> None:
     gateways(children, 2)
-    assert children.replace(Kind.GATEWAY) == [Say("replacing one after the other: gateway 0, gateway 1"), Start("gateway 2")]
+    assert children.replace(Kind.GATEWAY) == [
+        Say("replacing one after the other: gateway 0, gateway 1"),
+        Start("gateway 2"),
+    ]
     children.started("gateway 2", 12, now=1)
     assert children.beat("gateway 2", 1) == []  # it lives, but does not serve yet
     assert children.progressed("gateway 2", 2) == [
