@@ -2,7 +2,7 @@
 of the whole connection, as with a Unix socket."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Protocol
@@ -67,7 +67,6 @@ class SimTransport:
     _inbox: Inbox | None = None
     _job_id: str = ""
     _link: _Link | None = None
-    _answered: set[int] = field(default_factory=set)
 
     def attach(self, inbox: Inbox) -> None:
         self._inbox = inbox

@@ -1,7 +1,7 @@
 """What may go wrong in a simulated world, and how often."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 
@@ -119,7 +119,3 @@ class Weather:
     def calm(self) -> "Weather":
         """The same world when the faults have stopped."""
         return Weather(self.training_s, self.asks_first, restart_s=self.restart_s)
-
-    def with_crashes(self, **crash: float) -> "Weather":
-        """The same with these probabilities of a crash, by the names of the points in small letters."""
-        return replace(self, crash={Point[name.upper()]: share for name, share in crash.items()})

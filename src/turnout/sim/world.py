@@ -15,11 +15,12 @@ from turnout.device.session import Session, SessionPolicy
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.job.buffered import Buffered
-from turnout.job.core import JobCore, Parts, Rules
+from turnout.job.core import JobCore
 from turnout.job.evaluation import Evaluation
 from turnout.job.journal import MemoryJournal
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
+from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
 from turnout.job.rounds import Rounds
 from turnout.job.selection import CheckIn
