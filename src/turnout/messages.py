@@ -297,6 +297,22 @@ class JobStatus(Message, frozen=True):
     finished: str = ""
 
 
+class JobEvent(Message, frozen=True, omit_defaults=True):
+    """Something that happened to a job, for people. ``kind`` says which fields there are; ``at`` is seconds since 1970.
+
+    started (version, text: what was interrupted), published (version, counted, took_s since the version before),
+    evaluated (version, metrics), warning (text), state (text: the new one), finished (text: why).
+    """
+
+    at: float
+    kind: str
+    version: int = 0
+    counted: int = 0
+    took_s: float = 0.0
+    metrics: dict[str, float] = {}
+    text: str = ""
+
+
 class GatewayCounters(Message, frozen=True, tag=True):
     """What a gateway has done since it started; sent to control every second."""
 

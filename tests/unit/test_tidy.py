@@ -17,7 +17,15 @@ PURE = [
     *("dispatcher/table.py", "dispatcher/pending.py", "dispatcher/room.py", "dispatcher/returns.py"),
     *("job/core.py", "job/events.py", "job/answers.py", "job/rounds.py", "job/buffered.py", "job/workflow.py"),
     *("job/leases.py", "job/places.py", "job/counted.py", "job/models.py", "job/selection.py", "job/pacing.py"),
-    *("job/evaluation.py", "job/tally.py", "job/status.py", "job/spec.py", "job/staged.py", "job/held.py"),
+    *(
+        "job/evaluation.py",
+        "job/tally.py",
+        "job/status.py",
+        "job/spec.py",
+        "job/staged.py",
+        "job/held.py",
+        "job/parts.py",
+    ),
     *("aggregator/mean.py", "aggregator/codec.py", "aggregator/staleness.py", "aggregator/optimizer.py"),
     *("device/session.py", "device/meanings.py", "fleet/core.py"),
     *("supervisor/children.py", "supervisor/effects.py", "supervisor/policy.py", "supervisor/watched.py"),
@@ -26,7 +34,7 @@ PURE = [
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 #: Where the wall clock is read: to show times to people, and to see how old a left folder is.
-WALL_CLOCK = {"control/listing.py", "control/process.py", "supervisor/runtime.py"}
+WALL_CLOCK = {"control/listing.py", "control/process.py", "job/eventlog.py", "supervisor/runtime.py"}
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing"}
 
 

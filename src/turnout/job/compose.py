@@ -5,10 +5,10 @@ from random import Random
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerSGD
 from turnout.job.buffered import Buffered
-from turnout.job.core import Parts, Rules
 from turnout.job.evaluation import Evaluation
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
+from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
 from turnout.job.rounds import Rounds
 from turnout.job.selection import CheckIn

@@ -7,20 +7,14 @@ commit that closes a version is under way the core holds what comes in, so nobod
 ``now`` is job time in seconds: a persisted value plus monotonic elapsed time, which no clock change moves.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from random import Random
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.aggregator.mean import MeanAggregator
-from turnout.aggregator.optimizer import ServerSGD
 from turnout.job import answers
 from turnout.job.answers import Refused
 from turnout.job.counted import CountedTasks
-from turnout.job.evaluation import Evaluation
 from turnout.job.events import (
     Answer,
     Commit,
@@ -44,13 +38,12 @@ from turnout.job.events import (
 )
 from turnout.job.held import Held
 from turnout.job.journal import BlobRef, Snapshot
-from turnout.job.leases import Lease, LiveLeases, Seal, device_hash
+from turnout.job.leases import Lease, LiveLeases, device_hash
 from turnout.job.models import Models
-from turnout.job.pacing import AppointmentBook
-from turnout.job.places import Places
+from turnout.job.parts import Parts, Rules
 from turnout.job.staged import Staged
 from turnout.job.tally import Tally
-from turnout.job.workflow import Verdict, Workflow
+from turnout.job.workflow import Verdict
 from turnout.messages import (
     ResultOffer,
     ResultReport,
@@ -70,33 +63,6 @@ LAST_COMMITS_MAX = 5  #: Failed commits after which a job that is to end does so
 WARNINGS_MAX = 20  #: The newest warnings are kept for people.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
 SOON_S = 1.0  #: The wait told to a device that meets a full hold or a job that only just starts.
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """A job's settings that are not those of one of its parts."""
-
-    job_id: str
-    name: str
-    by_examples: bool  #: Weigh a result by its ``num_examples``; otherwise all weigh 1.
-    versions_max: int | None  #: The job is completed at this version,
-    time_max_s: float | None  #: or at this job time.
-    device_settings: dict[str, Any]  #: Handed to trainers.
-
-
-@dataclass(slots=True)
-class Parts:
-    """What a job is composed of; each is pure and owned by the core."""
-
-    workflow: Workflow
-    seal: Seal
-    aggregator: MeanAggregator
-    optimizer: ServerSGD
-    discount: Callable[[int], float]
-    places: Places
-    pacing: AppointmentBook
-    evaluation: Evaluation
-    rng: Random
 
 
 @dataclass(slots=True)
@@ -131,6 +97,7 @@ class JobCore:
     tally: Tally = field(default_factory=Tally)
     models: Models = field(default_factory=Models)
     warnings: list[str] = field(default_factory=list)
+    warned: int = 0  #: Warnings since the start, those no longer kept included.
     staged: Staged = field(default_factory=Staged)
     held: Held = field(default_factory=Held)
     _retired: list[BlobRef] = field(default_factory=list)
@@ -189,6 +156,11 @@ class JobCore:
         if self.models.newest() is None:
             return "RECOVER"
         return "OPEN" if self._inflight is None else "COMMITTING"
+
+    @property
+    def lasting_state(self) -> str:
+        """The state for people, without the flicker of commits."""
+        return "OPEN" if self.state == "COMMITTING" else self.state
 
     @property
     def ended(self) -> bool:
@@ -575,6 +547,11 @@ class JobCore:
 
     def _warn(self, text: str) -> None:
         self.warnings = [*self.warnings, text][-WARNINGS_MAX:]
+        self.warned += 1
+
+    def warnings_since(self, told: int) -> list[str]:
+        """The newest, after the first ``told``."""
+        return self.warnings[-(self.warned - told) :] if self.warned > told else []
 
     def uncommitted(self) -> int:
         """Results staged and not yet durable."""

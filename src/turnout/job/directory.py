@@ -6,4 +6,5 @@ LOCK = "journal.lock"  #: Held by the one process that runs the job; its pid is 
 RECORDER = "recorder"  #: What that process is doing right now.
 BLOBS = "blobs"  #: The models that devices may still download, each under its sha256.
 PUBLISHED = "published.json"  #: The newest version that devices were given.
+EVENTS = "events.jsonl"  #: What happened to the job, for people.
 FINAL = "final.json"  #: The job's last account of itself, once it is over.

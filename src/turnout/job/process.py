@@ -30,6 +30,7 @@ from turnout.job.budget import DiskBudget
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
 from turnout.job.directory import FINAL
+from turnout.job.eventlog import EventLog
 from turnout.job.events import (
     Answer,
     Commit,
@@ -142,6 +143,10 @@ class JobProcess:
         self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
         self._phase = Phase.RECOVERY
         self._deaf = False  # this process takes in and gives out nothing any more
+        self._events = EventLog(self.directory)
+        self._published_at = self._now()
+        self._warnings_told = 0
+        self._state_told = self.core.lasting_state
         self._closing = False  # the commit under way makes a new version
 
     def _read_journal(self) -> Snapshot | None:
@@ -166,12 +171,15 @@ class JobProcess:
         """Recover and make the first commit; devices are answered once that is done."""
         snapshot, before = self._recovered, self._recorder.before
         self._recovered = None
+        interrupted = f"its last process was interrupted {before}" if before else ""
         if snapshot is not None:
-            interrupted = f"; its last process was interrupted {before}" if before else ""
             logger.info(
                 "goes on at version %d, commit %d, with %d results in the buffer%s",
-                *(snapshot.version, snapshot.commit, snapshot.buffered, interrupted),
+                *(snapshot.version, snapshot.commit, snapshot.buffered, interrupted and f"; {interrupted}"),
             )
+        self._events.add(
+            "started", version=self.core.version if snapshot is None else snapshot.version, text=interrupted
+        )
         self._blobs.keep_only({blob.sha256 for _, blob in snapshot.blobs} if snapshot else ())
         self._carry_out(self.core.start(self._now(), snapshot))
 
@@ -242,6 +250,7 @@ class JobProcess:
                 case Evaluate():
                     self._background(self._evaluate(effect))
                 case Publish():
+                    self._published(effect)
                     damage.note_published(self.directory, damage.Published(effect.version, effect.blob.sha256))
                 case Retract():
                     self._blobs.drop(effect.blob)
@@ -251,9 +260,24 @@ class JobProcess:
             self._scheduling = True
             self._loop.call_soon(self._schedule_tick)
 
+    def _published(self, effect: Publish) -> None:
+        took_s, self._published_at = self._now() - self._published_at, self._now()
+        self._events.add("published", version=effect.version, counted=self.core.tally.counted, took_s=took_s)
+
+    def _tell_people(self) -> None:
+        """Of what the core has noted since the last tick."""
+        for text in self.core.warnings_since(self._warnings_told):
+            self._events.add("warning", text=text)
+        self._warnings_told = self.core.warned
+        state = self.core.lasting_state
+        if state != self._state_told:
+            self._state_told = state
+            self._events.add("state", text=state)
+
     def _schedule_tick(self) -> None:
         self._scheduling = False
         self._note()
+        self._tell_people()
         due = self.core.next_tick(self._now())
         if due is None:
             return
@@ -359,10 +383,13 @@ class JobProcess:
         except WorkerFailed as error:
             logger.warning("evaluating version %d failed: %s", wanted.version, error)
             return Evaluated(wanted.version, None, str(error))
-        return Evaluated(wanted.version, msgspec.msgpack.decode(metrics, type=dict[str, float]))
+        measured = msgspec.msgpack.decode(metrics, type=dict[str, float])
+        self._events.add("evaluated", version=wanted.version, metrics=measured)
+        return Evaluated(wanted.version, measured)
 
     def _finish(self, effect: Finish) -> None:
         self._phase = Phase.ENDED
+        self._events.add("finished", version=self.core.version, counted=self.core.tally.counted, text=effect.reason)
         final = self.directory / FINAL
         unfinished = final.with_suffix(".unfinished")
         final_status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)

@@ -10,12 +10,13 @@ import numpy as np
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerSGD
 from turnout.job.buffered import Buffered
-from turnout.job.core import JobCore, Parts, Rules
+from turnout.job.core import JobCore
 from turnout.job.evaluation import Evaluation
 from turnout.job.events import Answer, Commit, CommitFailed, Committed, Effect, Event, Result, ResultOffered, TaskAsked
 from turnout.job.journal import BlobRef, MemoryJournal
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
+from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
 from turnout.job.selection import CheckIn
 from turnout.job.workflow import Workflow

@@ -1,0 +1,54 @@
+"""What happened to a job, for people: lines of JSON in ``events.jsonl``, which control passes on to whoever watches.
+
+Written without waiting for the disk: nothing is decided by it, and the last lines may be lost with the machine.
+"""
+
+import logging
+import os
+import time
+from pathlib import Path
+
+import msgspec
+
+from turnout.job.directory import EVENTS
+from turnout.messages import JobEvent
+
+BYTES_MAX = 8 * 2**20  #: At this size the log begins anew; one older part is kept beside it.
+LINE_BYTES_MAX = 64 * 2**10
+
+logger = logging.getLogger("turnout.job")
+
+
+class EventLog:
+    """Appends to the log of one job's directory."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / EVENTS
+        self._complained = False
+
+    def add(self, kind: str, **fields: object) -> None:
+        """``fields`` are those of a JobEvent, without the time."""
+        event = JobEvent(at=time.time(), kind=kind, **fields)  # type: ignore[arg-type]
+        line = msgspec.json.encode(event) + b"\n"
+        if len(line) > LINE_BYTES_MAX:
+            line = msgspec.json.encode(JobEvent(at=event.at, kind=kind, text="too long to tell")) + b"\n"
+        try:
+            self._append(line)
+        except OSError as error:
+            if not self._complained:
+                logger.warning("cannot write %s: %s", self._path, error)
+            self._complained = True
+
+    def _append(self, line: bytes) -> None:
+        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        try:
+            if os.fstat(fd).st_size + len(line) > BYTES_MAX:
+                self._path.replace(older(self._path))
+            os.write(fd, line)
+        finally:
+            os.close(fd)
+
+
+def older(path: Path) -> Path:
+    """Where the part is that came before."""
+    return path.with_suffix(".older.jsonl")

@@ -1,0 +1,41 @@
+"""What a job is composed of: its settings, and the pure parts that its core owns."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.optimizer import ServerSGD
+from turnout.job.evaluation import Evaluation
+from turnout.job.leases import Seal
+from turnout.job.pacing import AppointmentBook
+from turnout.job.places import Places
+from turnout.job.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Rules:
+    """A job's settings that are not those of one of its parts."""
+
+    job_id: str
+    name: str
+    by_examples: bool  #: Weigh a result by its ``num_examples``; otherwise all weigh 1.
+    versions_max: int | None  #: The job is completed at this version,
+    time_max_s: float | None  #: or at this job time.
+    device_settings: dict[str, Any]  #: Handed to trainers.
+
+
+@dataclass(slots=True)
+class Parts:
+    """What a job is composed of; each is pure and owned by the core."""
+
+    workflow: Workflow
+    seal: Seal
+    aggregator: MeanAggregator
+    optimizer: ServerSGD
+    discount: Callable[[int], float]
+    places: Places
+    pacing: AppointmentBook
+    evaluation: Evaluation
+    rng: Random
