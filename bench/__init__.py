@@ -1,5 +1,6 @@
 """What a server of turnout costs and how fast it is, beside other servers on the same machine: ``python -m bench``.
 
 ``servers`` starts them, ``traffic`` is what devices send, ``load`` and ``clients`` send it, ``table`` says what came of
-it. ``hop`` is a benchmark of its own, of the way from gateway to job alone.
+it. ``durability`` compares servers with journals on disk and in memory. ``hop`` is a benchmark of its own, of the way
+from gateway to job alone.
 """

@@ -1,9 +1,11 @@
 """Measure a server of turnout beside nginx and a bare echo server, in one run.
 
-    python -m bench [--quick] [--repeats 5] [--seconds 2] [--connections 1 64 512]
+    python -m bench [--quick] [--repeats 5] [--seconds 2] [--connections 1 64 512] [--parts journals]
 
 ``make bench`` does this and writes docs/BENCHMARKS.md. ``--quick`` takes half a minute, prints the tables and writes
-nothing. nginx and wrk are used where they are installed.
+nothing. The part ``requests`` is of all requests to one server, ``journals`` of results to a server with journals on
+disk and to one without; the files are where ``TMPDIR`` says, which must be on a disk for it to mean anything. nginx
+and wrk are used where they are installed.
 """
 
 import argparse
@@ -14,15 +16,16 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from bench import rows, servers, traffic
+from bench import durability, rows, servers, traffic
 from bench.clients import OwnClient, own_client, run_wrk
+from bench.durability import DURABLE, MEMORY, REPEATS_MAX, SIZES, journaled
 from bench.load import Order, Outcome
-from bench.machine import Disturbance, Watch, describe
+from bench.machine import Disturbance, Watch, describe, file_system
 from bench.page import page
 from bench.rows import Row, Table
 from bench.servers import OPEN, ROOT, Server, Turnout, find
@@ -31,6 +34,7 @@ from bench.table import Cell, Results
 PAGE = ROOT / "docs" / "BENCHMARKS.md"
 RESULTS = ROOT / "bench" / "results"
 WARM_UP_S = 0.3
+PARTS = ("requests", "journals")
 INSTALL = {"nginx": "nginx was not found: apt install nginx", "wrk": "wrk was not found: apt install wrk"}
 
 
@@ -47,9 +51,8 @@ class Bench:
         self._wrk = find("wrk")
         self.cells: list[Cell] = []
 
-    def repeat(self, number: int, tables: Sequence[Table]) -> Disturbance:
+    def repeat(self, number: int, tables: Sequence[Table]) -> None:
         """Measure every cell once. Rows begin with another one each time, so that none has the best place."""
-        watch = Watch()
         for connections in self._options.connections:
             for table in tables:
                 shift = number % len(table.rows)
@@ -57,7 +60,6 @@ class Bench:
                     if row.server in self._running:
                         self.cells.append(self._cell(number, table, row, connections))
                         say(f"repeat {number}: {_line(self.cells[-1])}")
-        return watch.end()
 
     def warm_up(self, tables: Sequence[Table]) -> None:
         """Run every row once, so that nothing is measured for the first time."""
@@ -67,12 +69,7 @@ class Bench:
     def _cell(self, number: int, table: Table, row: Row, connections: int) -> Cell:
         outcome = self._measure(row, table.client, connections, self._options.seconds)
         server = self._running[row.server]
-        roles = server.roles() if isinstance(server, Turnout) else {}
-        cpu_s: dict[str, float] = {}
-        for pid, used_s in outcome.cpu_s.items():
-            role = roles.get(pid, "other")
-            cpu_s[role] = cpu_s.get(role, 0.0) + used_s
-        return Cell(table.title, row.name, connections, number, outcome, cpu_s)
+        return Cell(table.title, row.name, connections, number, outcome, server.by_role(outcome.cpu_s))
 
     def _measure(self, row: Row, client: str, connections: int, seconds: float) -> Outcome:
         server = self._running[row.server]
@@ -125,44 +122,91 @@ def say(text: str) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """The whole run; 1 when a reply was wrong."""
-    missing: dict[str, str] = {}
-    with tempfile.TemporaryDirectory(prefix="turnout-bench-") as name, ExitStack() as stack:
+    measured = Measured()
+    with tempfile.TemporaryDirectory(prefix="turnout-bench-") as name, own_client() as client:
         folder = Path(name)
         folder.chmod(0o755)  # nginx's workers may be another user
+        if "requests" in options.parts:
+            _requests(measured, folder, client, options)
+        if "journals" in options.parts:
+            _journals(measured, folder, client, options)
+        settings = {
+            **vars(options),
+            "body_bytes": len(msgspec.json.encode(traffic.STATIC_REPLY)),
+            "file_system": file_system(folder),
+        }
+    results = Results(measured.cells)
+    text = page(results, measured.tables, options.connections, measured.disturbances, measured.missing, settings)
+    print(text)
+    if options.page is not None:
+        options.page.write_text(text)
+        saved = _save(measured, settings)
+        say(f"written: {options.page}, {saved}")
+    return 1 if results.errors else 0
+
+
+@dataclass(slots=True)
+class Measured:
+    """What a run has found. ``missing`` says of servers why they are not in the tables."""
+
+    cells: list[Cell] = field(default_factory=list)
+    tables: list[Table] = field(default_factory=list)
+    disturbances: dict[str, Disturbance] = field(default_factory=dict)
+    missing: dict[str, str] = field(default_factory=dict)
+
+    def disturbed(self, what: str, watch: Watch) -> None:
+        """A part of the run is over."""
+        self.disturbances[what] = watch.end()
+        say(f"{what}: {self.disturbances[what]}")
+
+
+def _requests(measured: Measured, folder: Path, client: OwnClient, options: argparse.Namespace) -> None:
+    """All kinds of requests, beside the references."""
+    with ExitStack() as stack:
         running: dict[str, Server] = {
-            "turnout": stack.enter_context(servers.turnout(folder, options.gateways, options.devices))
+            "turnout": stack.enter_context(servers.turnout(folder / "turnout", options.gateways, options.devices))
         }
         if options.references:
             running["echo"] = stack.enter_context(servers.echo())
             nginx = stack.enter_context(servers.nginx(folder / "nginx", options.gateways))
             if nginx is None:
-                missing["nginx"] = INSTALL["nginx"]
+                measured.missing["nginx"] = INSTALL["nginx"]
                 say(INSTALL["nginx"])
             else:
                 running["nginx"] = nginx
-        tables = [rows.SMALL, rows.RESULTS]
+        measured.tables += [rows.SMALL, rows.RESULTS]
         if options.wrk and find("wrk"):
-            tables.append(rows.BY_WRK)
+            measured.tables.append(rows.BY_WRK)
         elif options.wrk:
             say(INSTALL["wrk"])
-        bench = Bench(running, stack.enter_context(own_client()), folder, options)
-        bench.warm_up(tables)
-        disturbances = []
+        bench = Bench(running, client, folder, options)
+        bench.warm_up(measured.tables)
         for number in range(1, options.repeats + 1):
-            disturbances.append(bench.repeat(number, tables))
-            say(f"repeat {number}: {disturbances[-1]}")
-    results = Results(bench.cells)
-    settings = {**vars(options), "body_bytes": len(msgspec.json.encode(traffic.STATIC_REPLY))}
-    text = page(results, tables, options.connections, disturbances, missing, settings)
-    print(text)
-    if options.page is not None:
-        options.page.write_text(text)
-        saved = _save(bench.cells, disturbances, settings)
-        say(f"written: {options.page}, {saved}")
-    return 1 if results.errors else 0
+            watch = Watch()
+            bench.repeat(number, measured.tables)
+            measured.disturbed(f"repeat {number}", watch)
+        measured.cells += bench.cells
 
 
-def _save(cells: list[Cell], disturbances: list[Disturbance], settings: dict[str, object]) -> Path:
+def _journals(measured: Measured, folder: Path, client: OwnClient, options: argparse.Namespace) -> None:
+    """Results alone, to one server for each kind of journal."""
+    sizes = [size.shorter() if options.quick else size for size in SIZES if size.parameters in options.parameters]
+    with ExitStack() as stack:
+        running = [
+            stack.enter_context(journaled(folder / kind.replace(" ", "-"), options.gateways, kind, sizes))
+            for kind in (DURABLE, MEMORY)
+        ]
+        if not options.quick:
+            durability.warm_up(running, sizes, client)
+        for number in range(1, min(options.repeats, REPEATS_MAX) + 1):
+            watch = Watch()
+            for cell in durability.repeat(number, running, sizes, client, folder):
+                measured.cells.append(cell)
+                say(f"repeat {number}: {cell.table.rpartition(': ')[2]:18} {_line(cell)}")
+            measured.disturbed(f"journals, repeat {number}", watch)
+
+
+def _save(measured: Measured, settings: dict[str, object]) -> Path:
     """Keep all that was measured, as JSON; where."""
     RESULTS.mkdir(exist_ok=True)
     target = RESULTS / time.strftime("%Y-%m-%dT%H%M%SZ.json", time.gmtime())
@@ -173,8 +217,8 @@ def _save(cells: list[Cell], disturbances: list[Disturbance], settings: dict[str
     everything = {
         "machine": describe(),
         "settings": shown,
-        "disturbances": [asdict(disturbance) for disturbance in disturbances],
-        "cells": cells,
+        "disturbances": {what: asdict(disturbance) for what, disturbance in measured.disturbances.items()},
+        "cells": measured.cells,
     }
     target.write_bytes(msgspec.json.format(msgspec.json.encode(everything)))
     return target
@@ -187,6 +231,9 @@ def main() -> int:
     parser.add_argument("--repeats", type=int, default=5, help="the medians are over these")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 64, 512])
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="all are needed for the page")
+    sizes = [size.parameters for size in SIZES]
+    parser.add_argument("--parameters", type=int, nargs="+", choices=sizes, default=sizes, help="of part journals")
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--gateways", type=int, default=max(1, (os.cpu_count() or 1) - 1), help="as turnout up has")
     parser.add_argument("--no-references", dest="references", action="store_false", help="turnout alone")
@@ -196,7 +243,7 @@ def main() -> int:
     options = parser.parse_args()
     if options.quick:
         options.repeats, options.seconds, options.wrk = 1, min(options.seconds, 0.3), False
-    elif options.page is None:
+    elif options.page is None and set(options.parts) == set(PARTS):
         options.page = PAGE
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))  # servers are ended on the way out

@@ -39,6 +39,7 @@ class Order(msgspec.Struct, kw_only=True):
     requests: Requests
     job: str  #: Its id; its name in job requests.
     devices: int
+    parameters: int = traffic.NUM_PARAMETERS  #: Of the job's model.
     connections: int = LEASE_CONNECTIONS
     seconds: float = 0.0
     expect: str = traffic.OK
@@ -65,7 +66,7 @@ NOTHING = Outcome(0, 0.0, 0.0, 0.0, 0, "")
 class Loop:
     """Sends one request after the other on each connection until the time is over or there is none left.
 
-    With ``keeps_device`` each connection repeats its first request.
+    With ``keeps_device`` each connection repeats its first request. ``body`` ends every request.
     """
 
     def __init__(
@@ -73,6 +74,7 @@ class Loop:
         requests: Iterator[tuple[int, bytes]],
         expect: str,
         *,
+        body: bytes = b"",
         keeps_device: bool = False,
         keeps_replies: bool = False,
     ) -> None:
@@ -82,6 +84,7 @@ class Loop:
         self.first_error = ""
         self.last_reply_at = 0.0
         self._requests = requests
+        self._body = body
         self._keeps_device = keeps_device
         self._expect = expect.encode()
         self._until = 0.0
@@ -108,7 +111,7 @@ class Loop:
             request = connection.request if self._keeps_device else None
             request = request or next(self._requests, None)
             if request is not None:
-                connection.send(request, now)
+                connection.send(request, self._body, now)
                 return
         self.rest()
 
@@ -155,11 +158,13 @@ class Connection(asyncio.Protocol):
         assert hasattr(transport, "write")
         self._write = transport.write
 
-    def send(self, request: tuple[int, bytes], now: float) -> None:
+    def send(self, request: tuple[int, bytes], body: bytes, now: float) -> None:
         self.request = request
         self.sent_at = now
         self._waiting = True
         self._write(request[1])
+        if body:
+            self._write(body)  # uvloop sends both together
 
     def data_received(self, data: bytes) -> None:
         if self._data:
@@ -191,18 +196,22 @@ class Client:
     async def carry_out(self, order: Order) -> Outcome:
         if order.requests == "lease":
             return NOTHING if order.job in self._tasks else await self._lease(order)
+        if order.requests == "result":
+            heads, body = self._results(order)
+            return await _measure(order, iter(list(enumerate(heads))), body)
         requests = self._requests(order)
         if order.file:
             _write(order.file, requests)
             return NOTHING
-        numbered = list(enumerate(requests))
-        return await _measure(order, iter(numbered) if order.requests == "result" else _forever(numbered))
+        return await _measure(order, _forever(list(enumerate(requests))))
+
+    def _results(self, order: Order) -> tuple[list[bytes], bytes]:
+        """Results use up their tasks; where there are none any will do."""
+        tasks = self._tasks.pop(order.job, None) or dict.fromkeys(range(order.devices), "t" * traffic.TASK_ID_CHARS)
+        return traffic.result_requests(order.job, tasks, order.parameters)
 
     def _requests(self, order: Order) -> list[bytes]:
-        """All different requests of an order. Results use up their tasks; where there are none any will do."""
-        if order.requests == "result":
-            tasks = self._tasks.pop(order.job, None) or dict.fromkeys(range(order.devices), "t" * traffic.TASK_ID_CHARS)
-            return traffic.result_requests(order.job, tasks)
+        """All different requests of an order."""
         make = traffic.job_requests if order.requests == "job" else traffic.task_requests
         key = (make.__name__, order.job, order.devices)
         if key not in self._prepared:
@@ -248,11 +257,11 @@ def _task_id(reply: bytes) -> str:
     return _task.decode(reply[reply.index(HEAD_END) + len(HEAD_END) :]).task_id
 
 
-async def _measure(order: Order, requests: Iterator[tuple[int, bytes]]) -> Outcome:
+async def _measure(order: Order, requests: Iterator[tuple[int, bytes]], body: bytes = b"") -> Outcome:
     """The measured part: connections stand before it begins, and the collector of garbage has nothing to do in it."""
     loop_of: list[Loop] = []
     connections = await _connect(order.port, order.connections, loop_of)
-    loop = Loop(requests, order.expect, keeps_device=order.keeps_device)
+    loop = Loop(requests, order.expect, body=body, keeps_device=order.keeps_device)
     loop_of.append(loop)
     gc.collect()
     gc.disable()

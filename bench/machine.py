@@ -63,6 +63,23 @@ def cpu_since(before: dict[int, float], root: int) -> dict[int, float]:
     return {pid: cpu_s - before.get(pid, 0.0) for pid, cpu_s in cpu_by_process(root).items()}
 
 
+def written_bytes(pid: int) -> int:
+    """What a process has had the kernel write to disks so far."""
+    fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    return int(fields["write_bytes"])
+
+
+def file_system(path: Path) -> str:
+    """The kind of the one that ``path`` is on."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}"
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        mount, _, kind = line.partition(" - ")
+        if mount.split()[2] == wanted:
+            return kind.split()[0]
+    return "an unknown file system"
+
+
 def command_line(pid: int) -> str:
     """How a process was called."""
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -3,8 +3,9 @@
 import importlib.metadata
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from bench import durability
 from bench.machine import OTHERS_MAX, STEAL_MAX, Disturbance, describe
 from bench.rows import RESULTS, SMALL, Table
 from bench.servers import ROOT, find
@@ -16,7 +17,8 @@ INTRODUCTION = """\
 # Benchmarks
 
 What one server costs and how fast it is: gateway, job, control and supervisor as `turnout up` starts them, a model of
-1000 parameters, {gateways} gateway process(es). Written by `make bench`; compare only rows of one table.
+1000 parameters unless a table says otherwise, {gateways} gateway process(es). Written by `make bench`; compare only
+rows of one table.
 
 - `nginx, static` answers every request with the same {body_bytes} bytes, and has as many workers as there are gateways.
   `httptools echo` is the least that a Python server does: it parses, decodes the JSON, answers. Both get the very same
@@ -26,7 +28,8 @@ What one server costs and how fast it is: gateway, job, control and supervisor a
   must have (`"status":"OK"`, `"RETRY"` where no place is free, `"counted":true`).
 - {devices} devices take turns on the connections, so that no two requests in a row on a connection are alike. A gateway
   recognises the head of a request that a device repeats on its own connection; that has a row of its own.
-- A result travels until its commit, then it is answered. The journal is the one in memory.
+- A result travels until its commit, then it is answered. The journal is the durable one that every job has; what it
+  costs is in a table of its own.
 - `CPU µs` is per request, over all processes of the server, from `/proc`; gateway, job and others are its parts.
 - Medians of {repeats} interleaved repeats of {seconds:g} s each; in brackets the smallest and the largest. `of nginx`
   is the ratio within a repeat.
@@ -46,7 +49,7 @@ def page(
     results: Results,
     tables: Sequence[Table],
     connections: Sequence[int],
-    disturbances: Sequence[Disturbance],
+    disturbances: Mapping[str, Disturbance],
     missing: dict[str, str],
     settings: dict[str, object],
 ) -> str:
@@ -56,6 +59,8 @@ def page(
         parts.append(_errors(results))
     for table in tables:
         parts.append(f"## {table.title}\n\n{markdown(table, results, connections, missing)}\n")
+    if durability.measured(results):
+        parts.append(durability.section(results, settings["file_system"]))
     found = goals(results, SMALL, RESULTS)
     if found:
         parts.append("\n".join((GOALS, *map(str, found))) + "\n")
@@ -95,9 +100,9 @@ def _commit() -> str:
         return "unknown"
 
 
-def _disturbed(disturbances: Sequence[Disturbance]) -> str:
-    lines = [f"- repeat {number}: {disturbance}" for number, disturbance in enumerate(disturbances, 1)]
-    if any(disturbance.serious for disturbance in disturbances):
+def _disturbed(disturbances: Mapping[str, Disturbance]) -> str:
+    lines = [f"- {what}: {disturbance}" for what, disturbance in disturbances.items()]
+    if any(disturbance.serious for disturbance in disturbances.values()):
         lines.insert(
             0,
             f"**Disturbed**: more than {STEAL_MAX:.0%} of the machine was taken by its host, or more than "
@@ -110,6 +115,6 @@ def _errors(results: Results) -> str:
     wrong = sum(cell.outcome.errors for cell in results.cells)
     cell = results.errors[0]
     return (
-        f"**{wrong} WRONG REPLIES: these figures mean nothing until they are right.** The first was to {cell.row}, "
-        f"{cell.connections} connections, repeat {cell.repeat}:\n\n```\n{cell.outcome.first_error}\n```\n"
+        f"**{wrong} WRONG REPLIES: these figures mean nothing until they are right.** The first was to {cell.row}, in "
+        f"{cell.table}, {cell.connections} connections, repeat {cell.repeat}:\n\n```\n{cell.outcome.first_error}\n```\n"
     )

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,6 +67,22 @@ class Server:
     pid: int
     port: int
 
+    def roles(self) -> dict[int, str]:
+        """What each of its processes is, where it is one of turnout's."""
+        found = {}
+        for process in tree(self.pid):
+            text = command_line(process.pid)
+            found[process.pid] = next((role for module, role in ROLES.items() if module in text), "other")
+        return found
+
+    def by_role(self, cpu_s: Mapping[int, float]) -> dict[str, float]:
+        """The CPU of its processes, added up by what they are."""
+        roles, found = self.roles(), dict[str, float]()
+        for pid, used_s in cpu_s.items():
+            role = roles.get(pid, "other")
+            found[role] = found.get(role, 0.0) + used_s
+        return found
+
 
 @dataclass(frozen=True, slots=True)
 class Turnout(Server):
@@ -75,24 +91,36 @@ class Turnout(Server):
     open_job: str
     full_job: str
 
-    def roles(self) -> dict[int, str]:
-        """What each of its processes is."""
-        found = {}
-        for process in tree(self.pid):
-            text = command_line(process.pid)
-            found[process.pid] = next((role for module, role in ROLES.items() if module in text), "other")
-        return found
-
 
 @contextmanager
 def turnout(folder: Path, gateways: int, devices: int) -> Iterator[Turnout]:
     """Run supervisor, gateways and control, and submit both jobs."""
+    with started(folder, gateways) as server:
+        jobs = [
+            server.control.submit(job_folder(folder / OPEN, OPEN, devices, max(devices // GOALS_PER_FLEET, 1))),
+            server.control.submit(job_folder(folder / FULL, FULL, 1, 1)),
+        ]
+        yield Turnout("turnout", server.pid, server.port, *(job.job_id for job in jobs))
+
+
+@dataclass(frozen=True, slots=True)
+class Started(Server):
+    """A server of turnout, as yet without jobs."""
+
+    control: ControlClient
+    data: Path
+
+
+@contextmanager
+def started(folder: Path, gateways: int, environment: Mapping[str, str] | None = None) -> Iterator[Started]:
+    """Run supervisor, gateways and control, with ``environment`` beside our own."""
+    folder.mkdir(exist_ok=True)
     lifeline, our_end = os.pipe()
     ready, theirs = os.pipe()
     command = commands.server(folder / "data", gateways, theirs)
     process = subprocess.Popen(
         [part.replace(commands.LIFELINE, str(lifeline)) for part in command],
-        env=commands.environment(),
+        env={**commands.environment(), **(environment or {})},
         pass_fds=(lifeline, theirs),
         process_group=0,  # Ctrl-C is the benchmark's to handle
         stderr=(folder / "turnout.log").open("w"),
@@ -105,13 +133,9 @@ def turnout(folder: Path, gateways: int, devices: int) -> Iterator[Turnout]:
             raise SystemExit(f"the server did not start:\n{(folder / 'turnout.log').read_text()}")
         client = ControlClient(urls[1])
         _eventually("control and a gateway answer", client.healthy)
-        jobs = [
-            client.submit(_job_folder(folder / OPEN, OPEN, devices, max(devices // GOALS_PER_FLEET, 1))),
-            client.submit(_job_folder(folder / FULL, FULL, 1, 1)),
-        ]
         port = urlsplit(urls[0]).port
         assert port is not None, urls
-        yield Turnout("turnout", process.pid, port, *(job.job_id for job in jobs))
+        yield Started("turnout", process.pid, port, client, folder / "data")
     finally:
         _end(process)
         os.close(our_end)
@@ -162,12 +186,13 @@ def find(program: str) -> str | None:
     return shutil.which(program, path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 
 
-def _job_folder(folder: Path, name: str, places: int, goal: int) -> Path:
+def job_folder(folder: Path, name: str, places: int, goal: int, parameters: int = traffic.NUM_PARAMETERS) -> Path:
+    """Write a job whose model is all zeros."""
     folder.mkdir()
     (folder / "job.toml").write_text(JOB_TOML.format(name=name, places=places, goal=goal))
     (folder / "device_config.json").write_text('{"batch_size": 32, "epochs": 1, "learning_rate": 0.1}')
-    zeros = np.zeros(traffic.NUM_PARAMETERS, np.float32)
-    (folder / "model.safetensors").write_bytes(to_safetensors(zeros, traffic.SCHEMA))
+    zeros = np.zeros(parameters, np.float32)
+    (folder / "model.safetensors").write_bytes(to_safetensors(zeros, traffic.schema(parameters)))
     return folder
 
 

@@ -68,13 +68,13 @@ class Results:
             return None
         return Figures(
             cells,
-            [cell.rate / nginx.rate for cell, nginx in self._beside(NGINX, cells) if nginx.rate],
-            [nginx.cpu_us() / cell.cpu_us() for cell, nginx in self._beside(NGINX, cells) if cell.cpu_us()],
-            [cell.cpu_us() / echo.cpu_us() for cell, echo in self._beside(ECHO, cells) if echo.cpu_us()],
+            [cell.rate / nginx.rate for cell, nginx in self.beside(NGINX, cells) if nginx.rate],
+            [nginx.cpu_us() / cell.cpu_us() for cell, nginx in self.beside(NGINX, cells) if cell.cpu_us()],
+            [cell.cpu_us() / echo.cpu_us() for cell, echo in self.beside(ECHO, cells) if echo.cpu_us()],
         )
 
-    def _beside(self, reference: str, cells: Iterable[Cell]) -> list[tuple[Cell, Cell]]:
-        """Each cell with that of a reference in the same repeat, where there is one."""
+    def beside(self, reference: str, cells: Iterable[Cell]) -> list[tuple[Cell, Cell]]:
+        """Each cell with that of the row ``reference`` in the same repeat, where there is one."""
         keys = [(cell, (cell.table, reference, cell.connections, cell.repeat)) for cell in cells]
         return [(cell, self._by_key[key]) for cell, key in keys if key in self._by_key]
 
@@ -103,7 +103,7 @@ def _figures(figures: Figures, ours: bool) -> str:
     low, high = figures.span(lambda cell: cell.rate)
     cpu_low, cpu_high = figures.span(lambda cell: cell.cpu_us())
     parts = [
-        f"{_count(figures.median(lambda cell: cell.rate))} ({_count(low)}-{_count(high)})",
+        f"{count(figures.median(lambda cell: cell.rate))} ({count(low)}-{count(high)})",
         f"{statistics.median(figures.of_nginx):.2f}" if figures.of_nginx else "",
         f"{figures.median(lambda cell: cell.outcome.p50_ms):.2f}",
         f"{figures.median(lambda cell: cell.outcome.p99_ms):.2f}",
@@ -119,7 +119,7 @@ def _figures(figures: Figures, ours: bool) -> str:
     return " | ".join(parts)
 
 
-def _count(value: float) -> str:
+def count(value: float) -> str:
     """Three digits are all that a measurement of a second or two can say."""
     rounded = float(f"{value:.3g}")
     return f"{rounded:,.0f}".replace(",", " ")
@@ -164,7 +164,7 @@ def goals(results: Results, small: Table, by_results: Table) -> list[Goal]:
         )
     if many is not None:
         rate, p99 = many.median(lambda cell: cell.rate), many.median(lambda cell: cell.outcome.p99_ms)
-        measured = f"{_count(rate)}/s, {p99:.0f} ms"
+        measured = f"{count(rate)}/s, {p99:.0f} ms"
         reached = rate >= 10_000 and p99 < 250
         found.append(
             Goal("results until committed, 512 connections: rate, p99", "≥ 10 000/s, < 250 ms", measured, reached)

@@ -7,7 +7,6 @@ from turnout.wire.edge_requests import HttpRequest, encode_request
 from turnout.wire.edge_results import encode_result
 
 NUM_PARAMETERS = 1000
-SCHEMA = ModelSchema((TensorSpec("w", (NUM_PARAMETERS,)),))
 TASK_ID_CHARS = 98  #: About as long as those of a job, where none has to be right.
 
 OK = '"status":"OK"'
@@ -22,6 +21,11 @@ STATIC_REPLY = {
     "job_name": "bench",
     "job_data": {"config": {"batch_size": 32, "epochs": 1, "learning_rate": 0.1, "text": "x" * 40}},
 }
+
+
+def schema(parameters: int) -> ModelSchema:
+    """A model of one tensor."""
+    return ModelSchema((TensorSpec("w", (parameters,)),))
 
 
 def device(number: int) -> DeviceInfo:
@@ -39,18 +43,28 @@ def task_requests(job_id: str, devices: int) -> list[bytes]:
     return [_bytes(encode_request(TaskRequest(device(i), job_id, accept=("safetensors",)))) for i in range(devices)]
 
 
-def result_requests(job_id: str, tasks: dict[int, str]) -> list[bytes]:
-    """What I have learned, from each device that has a task; ``tasks`` are their ids by the device's number."""
-    update = memoryview(np.linspace(-0.01, 0.01, NUM_PARAMETERS, dtype="<f4").tobytes())
-    return [
-        _bytes(encode_result(ResultReport(device(i), job_id, task_id, "train", update, 32.0, {"loss": 0.25}), SCHEMA))
-        for i, task_id in tasks.items()
-    ]
+def result_requests(job_id: str, tasks: dict[int, str], parameters: int) -> tuple[list[bytes], bytes]:
+    """What I have learned, from each device that has a task; ``tasks`` are their ids by the device's number.
+
+    The heads, and the one body of all: bodies of megabytes for every device would not fit into memory.
+    """
+    update = memoryview(np.linspace(-0.01, 0.01, parameters, dtype="<f4").tobytes())
+    model, heads, body = schema(parameters), [], b""
+    for i, task_id in tasks.items():
+        report = ResultReport(device(i), job_id, task_id, "train", update, 32.0, {"loss": 0.25})
+        request = encode_result(report, model)
+        heads.append(_head(request))
+        body = request.body
+    return heads, body
 
 
 def _bytes(request: HttpRequest) -> bytes:
+    return _head(request) + request.body
+
+
+def _head(request: HttpRequest) -> bytes:
     headers = "".join(f"{name}: {value}\r\n" for name, value in request.headers)
     return (
         f"{request.method} {request.target} HTTP/1.1\r\nHost: bench\r\n{headers}"
         f"Content-Length: {len(request.body)}\r\n\r\n"
-    ).encode() + request.body
+    ).encode()
