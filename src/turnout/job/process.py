@@ -147,6 +147,7 @@ class JobProcess:
         self._published_at = self._now()
         self._warnings_told = 0
         self._state_told = self.core.lasting_state
+        self._writing = 0  # the commit under way, or the last
         self._closing = False  # the commit under way makes a new version
 
     def _read_journal(self) -> Snapshot | None:
@@ -245,6 +246,7 @@ class JobProcess:
                     self._waiting.pop(effect.ticket)(_encoder.encode(effect.response))
                 case Commit():
                     self._phase = Phase.RECOVERY if self._phase is Phase.RECOVERY else Phase.COMMITTING
+                    self._writing = effect.snapshot.commit
                     self._closing = not self.core.models.has(effect.snapshot.version)
                     self._background(self._commit(effect.snapshot))
                 case Evaluate():
@@ -292,7 +294,7 @@ class JobProcess:
     def _note(self) -> None:
         """For whoever looks after our death. Called when the answers of a tick have left."""
         core, committing = self.core, self._phase in (Phase.COMMITTING, Phase.COMMITTED)
-        commit = core.commits + 1 if committing else core.commits
+        commit = self._writing if committing else core.commits  # which counts on before the last are answered
         self._recorder.note(self._phase, core.uncommitted(), commit, core.version, self._closing and committing)
 
     def _on_tick(self, due: float) -> None:

@@ -17,7 +17,7 @@ from turnout.job.directory import JOURNAL, LOCK, PUBLISHED
 from turnout.job.folder import load_job_folder
 from turnout.job.process import EXIT_NOT_OURS, JobProcess, explained
 from turnout.job.recorder import Moment, Phase, Recorder, read
-from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal
+from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
 from turnout.messages import JobStatus, Status, Topic
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +92,33 @@ async def test_a_killed_process_leaves_word_of_what_was_interrupted(folder: Path
     assert moment is not None
     assert moment.commit >= 2
     assert (moment.staged, moment.version) == (0, 0)
+
+
+async def test_at_no_moment_does_the_recorder_call_a_commit_durable_that_is_not(folder: Path, directory: Path) -> None:
+    """A process killed at such a moment would find its journal damaged."""
+    async with started(folder, directory) as process:
+        looking = True
+
+        def look() -> None:
+            seen, held = read(directory), process.core.commits
+            assert seen is not None
+            moments.append((seen.durable, held))
+            if looking:
+                asyncio.get_running_loop().call_soon(look)
+
+        moments: list[tuple[int, int]] = []
+        look()
+        for _ in range(5):
+            task = await ask_task(process, "a")
+            if task.task_id:
+                await report(process, "a", task, 1.0)
+            await report(process, "x", await ask_task(process, "b"), 1.0)
+        looking = False
+        snapshot = read_snapshot(directory / JOURNAL)
+        assert snapshot is not None
+        assert max(durable for durable, _ in moments) <= snapshot.commit
+        assert all(durable <= held + 1 for durable, held in moments), "at most the one that is to be answered"
+        assert len({durable for durable, _ in moments}) > 2
 
 
 async def test_a_process_that_was_replaced_answers_nobody_and_ends(folder: Path, directory: Path) -> None:
