@@ -15,11 +15,15 @@ from turnout.messages import (
 )
 
 TASK_NAME = "train"
+SOON_S = 1.0  #: The wait told to a device that meets a full hold or a job that only just starts or was replaced.
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A result that will not be counted: ``reason`` is the word it is counted under, ``message`` is for its sender."""
+    """A result that is not counted: ``reason`` is the word this is counted under, ``message`` is for its sender.
+
+    For good, unless the status is RETRY.
+    """
 
     reason: str
     message: str
@@ -29,6 +33,7 @@ class Refused:
 NOT_LEASED = Refused("not_leased", "task_id is not a task of this job; ask for a task and echo its task_id unchanged")
 OTHER_DEVICE = Refused("other_device", "this task was given to another device")
 TOO_OLD = Refused("too_old", "this task is so old that nobody knows any more whether it was counted")
+REPLACED = Refused("replaced", "this process of the job was replaced by another; send the result again", Status.RETRY)
 FINISHED = Refused("finished", "the job has ended; this result came too late")
 DEVICE_FAILED = "device_failed"
 
@@ -81,6 +86,7 @@ def refused(report: ResultReport | ResultOffer, why: Refused) -> ResultResponse:
         task_id=report.task_id,
         task_name=TASK_NAME,
         message=why.message,
+        retry_wait=SOON_S if why.status is Status.RETRY else None,
     )
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.job import answers
-from turnout.job.answers import Refused
+from turnout.job.answers import SOON_S, Refused
 from turnout.job.counted import CountedTasks
 from turnout.job.events import (
     Answer,
@@ -59,10 +59,9 @@ PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
-LAST_COMMITS_MAX = 5  #: Failed commits after which a job that is to end does so without.
+LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
 WARNINGS_MAX = 20  #: The newest warnings are kept for people.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
-SOON_S = 1.0  #: The wait told to a device that meets a full hold or a job that only just starts.
 
 
 @dataclass(slots=True)
@@ -72,6 +71,7 @@ class _InFlight:
     snapshot: Snapshot
     closes: bool
     retired: list[BlobRef]
+    ending: "_Ending | None"
     doubtful: bool = False  # it failed, and whether it happened all the same is being found out
 
 
@@ -81,6 +81,7 @@ class _Ending:
     reason: str
     diverged: bool = False  # the results in the buffer make no model
     failed_commits: int = 0
+    sure: bool = False  # no crash can undo it: a commit made since is durable, or it was durable from the first
     announced: bool = False
 
 
@@ -117,6 +118,7 @@ class JobCore:
             self.parts.workflow.opened(now)
         else:
             self._recover(snapshot)
+            self._watch_time(now)
         return [self._commit(now)]
 
     def handle(self, event: Event, now: float) -> list[Effect]:
@@ -124,6 +126,7 @@ class JobCore:
         expiry = self._live.next_expiry()
         if expiry is not None and expiry <= now:
             self._expire(now)
+        self._watch_time(now)
         effects = self._react(event, now)
         effects += self._advance(now)
         assert not self.staged.fresh or self._ending is None or not self._ending.announced, "staged after the end"
@@ -187,7 +190,7 @@ class JobCore:
             case Resumed():
                 self.parts.workflow.resume(now)
             case Stop():
-                self._end(_Ending(aborted=True, reason=event.reason))
+                self._end(_Ending(aborted=True, reason=event.reason, sure=True))  # control remembers it
             case Tick():
                 pass
         return []
@@ -245,7 +248,7 @@ class JobCore:
             return self._hold(event, answers.not_saved(report.task_id, SOON_S))
         held_place = self.parts.places.reported(lease, now, trained=report.status == Status.OK)
         self._retire({lease.version})
-        refusal = self._too_late(lease) or self._stage(event, lease)
+        refusal = self._too_late(lease) or self._stage(event, lease, now)
         if refusal is None and not held_place:
             self.parts.places.lease_time.observe(now - lease.granted_at)
         if refusal is not None:
@@ -259,6 +262,8 @@ class JobCore:
             return answers.NOT_LEASED
         if lease.device != device_hash(request.device.device_id):
             return answers.OTHER_DEVICE
+        if lease.version > self.version:  # only our successor can have sealed it: what it counted is not ours to say
+            return answers.REPLACED
         if not self.counted.knows(lease.version):
             return answers.TOO_OLD
         return lease
@@ -278,7 +283,7 @@ class JobCore:
             return answers.too_stale(lease.version, self.version, staleness_max)
         return None
 
-    def _stage(self, event: Result, lease: Lease) -> Refused | None:
+    def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
         """Add the update to the running sum, or say why not; a refused one changes nothing."""
         report = event.report
         if report.status != Status.OK:
@@ -291,7 +296,7 @@ class JobCore:
         staleness = self.version - lease.version
         self.parts.aggregator.add(update, weight, self.parts.discount(staleness))
         self.counted.add(lease.version, lease.task)
-        self.counted.keep(lease.version, lease.expires_at + self.parts.places.resend_window_s)
+        self.counted.keep(lease.version, max(lease.expires_at, now) + self.parts.places.resend_window_s)
         self.tally.count(staleness)
         self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
         return None
@@ -318,7 +323,9 @@ class JobCore:
     # --- holding -----------------------------------------------------------------------------------------------
 
     def _holding(self) -> bool:
-        """Whether what comes in belongs to a version that is not durable yet: from a full buffer to its commit."""
+        """Whether what comes in has to do with what is not durable yet: a full buffer's version, or the job's end."""
+        if self._ending is not None and not self._ending.sure:
+            return True
         if self.ended:
             return False
         full = self.parts.aggregator.count >= self.parts.workflow.goal
@@ -341,14 +348,11 @@ class JobCore:
         if self._inflight is not None or now < self._retry_at:
             return []
         self._retry_at = 0.0
-        if self._ending is not None and self._ending.failed_commits >= LAST_COMMITS_MAX:
+        if self._ending is not None and self._ending.aborted and self._ending.failed_commits >= LAST_COMMITS_MAX:
             return self._give_up(now)
         if not self.models.has(self.version):  # the first commit of this process failed: try again
             return [self._commit(now)]
         if self._ending is not None:
-            return self._wind_up(now)
-        if self.rules.time_max_s is not None and now >= self.rules.time_max_s:
-            self._end(_Ending(aborted=False, reason=f"the job ran for {self.rules.time_max_s:g} s"))
             return self._wind_up(now)
         live = len(self._live)
         match self.parts.workflow.verdict(self.parts.aggregator.count, live, now):
@@ -384,7 +388,7 @@ class JobCore:
         assert self._inflight is None, "one commit at a time"
         snapshot = self._snapshot(now, closes)
         self._save_grants_at = None
-        self._inflight = _InFlight(snapshot, closes, self._retired)
+        self._inflight = _InFlight(snapshot, closes, self._retired, self._ending)
         self._retired = []
         self.staged.write()
         return Commit(snapshot)
@@ -422,6 +426,8 @@ class JobCore:
         self._inflight = None
         self._disk_error = ""
         self.commits = event.commit
+        if inflight.ending is not None:
+            inflight.ending.sure = True
         self.parts.places.reserved_until = inflight.snapshot.reserved_until
         self._next_commit_at = now + min(max(PAUSE_MULTIPLE * event.took_s, PAUSE_MIN_S), PAUSE_MAX_S)
         effects: list[Effect] = []
@@ -445,7 +451,7 @@ class JobCore:
         if self.parts.evaluation.due(self.version, last):
             effects += self.parts.evaluation.want(Evaluate(self.version, self.model))
         if last:
-            self._end(_Ending(aborted=False, reason=f"version {self.version} is the last"))
+            self._end(_Ending(aborted=False, reason=f"version {self.version} is the last", sure=True))
         return effects
 
     def _retire(self, versions: set[int]) -> None:
@@ -519,6 +525,11 @@ class JobCore:
         if self._ending is None:
             self._ending = ending
 
+    def _watch_time(self, now: float) -> None:
+        """Before anything else is done: a restarted job must not take results that its predecessor was too late for."""
+        if self.rules.time_max_s is not None and now >= self.rules.time_max_s:
+            self._end(_Ending(aborted=False, reason=f"the job ran for {self.rules.time_max_s:g} s"))
+
     def _wind_up(self, now: float) -> list[Effect]:
         """The last steps, one per event: what was acknowledged goes into the model, then the end is announced."""
         assert self._ending is not None
@@ -529,9 +540,11 @@ class JobCore:
             return [*effects, self._commit(now)]
         if self.parts.aggregator.count and not self._ending.diverged:
             return effects + self._close(now)
+        if not self._ending.sure:  # after a crash this would not be the end, and who was refused might be counted
+            return [*effects, self._commit(now)]
         if self.parts.evaluation.running:
             return effects
-        self._ending.announced = True
+        self._ending.announced = self._ending.sure = True
         return [*effects, Finish(self._ending.aborted, self._ending.reason)]
 
     def _give_up(self, now: float) -> list[Effect]:
@@ -539,7 +552,7 @@ class JobCore:
         assert self._ending is not None
         if self._ending.announced:
             return []
-        self._ending.announced = True
+        self._ending.announced = self._ending.sure = True
         left = self.parts.aggregator.count
         reason = f"{self._ending.reason}; the disk failed, so {left} counted results are in no version of the model"
         self._ending.reason = reason

@@ -70,7 +70,8 @@ class Journal(Protocol):
     def load(self) -> Snapshot | None:
         """The last committed snapshot, read from where it is kept; None before the first commit.
 
-        Raises OSError when it cannot be read now, and JournalDamaged when it never will be.
+        Raises OSError when it cannot be read now, JournalDamaged when it never will be, and Fenced when a newer
+        incarnation holds the journal: the last commit may be that one's, and says nothing about ours.
         """
         ...
 
@@ -110,14 +111,18 @@ class MemoryJournal:
         return newer
 
     def load(self) -> Snapshot | None:
+        self._check_incarnation()
         return self._memory.snapshot
 
     def commit(self, snapshot: Snapshot) -> None:
-        if self._memory.incarnation != self.incarnation:
-            raise Fenced(f"incarnation {self._memory.incarnation} of this job has taken over from {self.incarnation}")
+        self._check_incarnation()
         last = self._memory.snapshot.commit if self._memory.snapshot else 0
         assert snapshot.commit == last + 1, "commits are numbered without gaps"
         self._memory.snapshot = snapshot
+
+    def _check_incarnation(self) -> None:
+        if self._memory.incarnation != self.incarnation:
+            raise Fenced(f"incarnation {self._memory.incarnation} of this job has taken over from {self.incarnation}")
 
     def close(self) -> None:
         pass

@@ -87,6 +87,7 @@ EXITS: dict[type[TurnoutError], int] = {
     JournalDamaged: EXIT_CANNOT_GO_ON,
     JournalUnusable: EXIT_CANNOT_GO_ON,
     JobLocked: EXIT_NOT_OURS,
+    Fenced: EXIT_NOT_OURS,
 }
 COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in it.
 

@@ -115,6 +115,8 @@ class SqliteJournal:
         self._disconnect()
         self._db = self._connect()
         snapshot = _read(self._db, self._path)
+        with disk_errors(self._path):
+            self._check_incarnation(self._db)  # after reading: who takes over from now on did not write what was read
         self._saved = _saved(snapshot) if snapshot else _Saved({}, {})
         return snapshot
 

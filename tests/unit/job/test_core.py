@@ -644,3 +644,25 @@ def test_a_stopped_job_whose_disk_fails_ends_all_the_same_and_says_what_is_missi
     assert isinstance(last, Finish)
     assert last.aborted
     assert last.reason == "enough; the disk failed, so 1 counted results are in no version of the model"
+
+
+def test_a_job_that_has_reached_its_end_waits_for_the_disk_however_long() -> None:
+    """What was acknowledged is in the last version, or there is none yet."""
+    job = new_job(lambda: Buffered(4, 2, 3), time_max_s=50.0)
+    answer = job.report("a", job.ask("a"))
+    job.settle()
+    assert (told := answer()) is not None
+    assert told.counted
+    job.now = 50.0
+    job.happens(Tick())
+    for _ in range(3 * LAST_COMMITS_MAX):
+        job.fail_commit()
+        due = job.core.next_tick(job.now)
+        assert due is not None
+        job.now = due
+        job.happens(Tick())
+    assert not job.core.ended
+    job.settle()
+    assert job.core.ended
+    assert job.core.version == 1
+    assert job.core.model.tolist() == [1.0, 0.0]
