@@ -25,3 +25,15 @@ class UsageError(TurnoutError):
 
 class ServerError(TurnoutError):
     """The other side of a connection did not do what the protocol promises."""
+
+
+class UnreachableError(ServerError):
+    """Nobody answers there, or no longer: worth trying again later."""
+
+
+class NotAllowedError(ServerError):
+    """The server wants a token, or another one."""
+
+
+class NotFoundError(ServerError):
+    """The server has no such thing."""

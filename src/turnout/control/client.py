@@ -1,40 +1,83 @@
 """Talks to control's API, for the command line. Blocking; every failure is a TurnoutError of one line."""
 
 import http.client
-import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
-from urllib.parse import quote, urlsplit
+from typing import Any, BinaryIO, NamedTuple, TypeVar
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
 from turnout.control import package
 from turnout.control.view import JobView
-from turnout.errors import JobFolderError, ServerError, TurnoutError, UsageError
+from turnout.errors import (
+    JobFolderError,
+    NotAllowedError,
+    NotFoundError,
+    ServerError,
+    TurnoutError,
+    UnreachableError,
+    UsageError,
+)
 from turnout.messages import GatewayCounters
 
 TIMEOUT_S = 10.0
 SUBMIT_TIMEOUT_S = 120.0  #: The server reads and checks the folder before it answers.
 BACKUP_TIMEOUT_S = 120.0  #: The server copies or checks the whole journal before it answers.
-CHUNK_BYTES = 1 << 20
+EVENTS_TIMEOUT_S = 15.0  #: A server that sends events sends a sample every second.
+CHUNK_BYTES = 1 << 18
 
 T = TypeVar("T")
+Progress = Callable[[int, int], None]  #: Is told the bytes moved so far, and how many there are in all.
+
+
+def no_progress(done: int, total: int) -> None:
+    """Nobody looks."""
+
+
+class StreamedEvent(NamedTuple):
+    """One event of a stream: its ``kind``, its data as JSON, and the ``id`` to go on after."""
+
+    kind: str
+    data: bytes
+    id: str
+
+
+class _Watched:
+    """A file whose reader is watched."""
+
+    def __init__(self, file: BinaryIO, total: int, progress: Progress) -> None:
+        self._file = file
+        self._total = total
+        self._progress = progress
+
+    def read(self, size: int = -1, /) -> bytes:
+        chunk = self._file.read(size)
+        self._progress(self._file.tell(), self._total)
+        return chunk
+
+
+Body = _Watched | bytes | None
 
 
 class ControlClient:
-    """One server's API, named by its URL."""
+    """One server's API, named by its URL; ``token`` is needed once the server has tokens."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: str = "") -> None:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
-        if parts.scheme != "http" or not parts.hostname:
+        if parts.scheme not in ("http", "https") or not parts.hostname:
             raise TurnoutError(f'"{url}" is no server; give its API like http://127.0.0.1:8711')
-        self.url = f"http://{parts.netloc}"
+        self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
+        self._secure = parts.scheme == "https"
         self._host = parts.hostname
+        self._path = parts.path.rstrip("/")
+        if not token.isascii() or not token.isprintable():
+            raise TurnoutError("that is no token of turnout: it has characters that no token has")
+        self._token = token
         try:
-            self._port = parts.port or 80
+            self._port = parts.port or (443 if self._secure else 80)
         except ValueError:
             raise TurnoutError(f'"{url}" has no port that there can be') from None
 
@@ -52,70 +95,122 @@ class ControlClient:
 
     def job(self, job_id: str) -> JobView:
         """A job with its status."""
-        return self._json("GET", f"/api/jobs/{quote(job_id, safe='')}", JobView)
+        return self._json("GET", _job(job_id), JobView)
 
     def gateways(self) -> list[GatewayCounters]:
         """What each gateway has done."""
         return self._json("GET", "/api/gateways", list[GatewayCounters])
 
-    def submit(self, folder: Path) -> JobView:
+    def submit(self, folder: Path, progress: Progress = no_progress) -> JobView:
         """Send a job folder. Raises JobFolderError when the server, or packing, finds it wrong."""
         with tempfile.TemporaryFile() as packed:
             package.pack(folder, packed)
-            headers = {"Content-Type": "application/zip", "Content-Length": str(packed.tell())}
+            num_bytes = packed.tell()
             packed.seek(0)
-            return self._json("POST", "/api/jobs", JobView, packed, headers, SUBMIT_TIMEOUT_S)
+            headers = {"Content-Type": "application/zip", "Content-Length": str(num_bytes)}
+            body = _Watched(packed, num_bytes, progress)
+            return self._json("POST", "/api/jobs", JobView, body, headers, SUBMIT_TIMEOUT_S)
 
     def abort(self, job_id: str) -> JobView:
         """End a job; it is over when its state says so."""
         return self._post(job_id, "abort")
 
+    def pause(self, job_id: str) -> JobView:
+        """Give out no more tasks of a job; results still count."""
+        return self._post(job_id, "pause")
+
     def resume(self, job_id: str) -> JobView:
         """Let a paused job go on."""
         return self._post(job_id, "resume")
 
-    def model(self, job_id: str, target: Path) -> int:
-        """Save the newest model; its version. The file appears whole or not at all."""
-        return self._download(job_id, "model", target, TIMEOUT_S)
+    def delete(self, job_id: str) -> None:
+        """Remove all that is kept of a job that has ended."""
+        with self._call("DELETE", _job(job_id), headers={"Content-Type": "application/json"}) as response:
+            response.read()
 
-    def backup(self, job_id: str, target: Path) -> int:
+    def logs(self, job_id: str, lines: int) -> list[str]:
+        """The last lines that the job's process printed."""
+        with self._call("GET", f"{_job(job_id)}/logs?{urlencode({'lines': lines})}") as response:
+            return response.read().decode("utf-8", "replace").splitlines()
+
+    def model(
+        self,
+        job_id: str,
+        target: Path,
+        version: str = "newest",
+        form: str = "safetensors",
+        progress: Progress = no_progress,
+    ) -> int:
+        """Save a model, and return its version; ``version`` is "newest", "best" or a number.
+
+        The file appears whole or not at all.
+        """
+        asked = urlencode({"version": version, "format": form})
+        return self._download(f"{_job(job_id)}/model?{asked}", target, TIMEOUT_S, progress)
+
+    def backup(self, job_id: str, target: Path, progress: Progress = no_progress) -> int:
         """Save a copy of the job's journal; the model version in it. The file appears whole or not at all."""
-        return self._download(job_id, "backup", target, BACKUP_TIMEOUT_S)
+        return self._download(f"{_job(job_id)}/backup", target, BACKUP_TIMEOUT_S, progress)
 
-    def restore(self, job_id: str, backup: Path) -> JobView:
+    def restore(self, job_id: str, backup: Path, progress: Progress = no_progress) -> JobView:
         """Let a job that has ended go on from a backup."""
-        path = f"/api/jobs/{quote(job_id, safe='')}/restore"
         try:
             with backup.open("rb") as file:
-                headers = {"Content-Type": "application/vnd.sqlite3", "Content-Length": str(backup.stat().st_size)}
-                return self._json("POST", path, JobView, file, headers, BACKUP_TIMEOUT_S)
+                num_bytes = backup.stat().st_size
+                headers = {"Content-Type": "application/vnd.sqlite3", "Content-Length": str(num_bytes)}
+                body = _Watched(file, num_bytes, progress)
+                return self._json("POST", f"{_job(job_id)}/restore", JobView, body, headers, BACKUP_TIMEOUT_S)
         except FileNotFoundError:
             raise UsageError(f"{backup}: no such file; give one that turnout backup has written") from None
+        except OSError as error:
+            raise UsageError(f"{backup} cannot be read: {error.strerror}") from None
 
-    def _download(self, job_id: str, what: str, target: Path, timeout_s: float) -> int:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(target.name + ".unfinished")
-        call = self._call("GET", f"/api/jobs/{quote(job_id, safe='')}/{what}", timeout_s=timeout_s)
-        with call as response, unfinished.open("wb") as file:
+    def events(self, job_id: str, after: str = "") -> Iterator[StreamedEvent]:
+        """What happens to a job, as it happens; from the event on that came after the one with the id ``after``."""
+        headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
+        with self._call("GET", f"{_job(job_id)}/events", headers=headers, timeout_s=EVENTS_TIMEOUT_S) as response:
             try:
-                shutil.copyfileobj(response, file, CHUNK_BYTES)
+                yield from _streamed(response)
             except (OSError, http.client.HTTPException) as error:
-                raise ServerError(f"the download from {self.url} broke off: {error}") from error
-            version = int(response.headers.get("X-Model-Version", "0"))
-        unfinished.replace(target)
-        return version
+                raise UnreachableError(f"the events of {self.url} broke off: {error}") from error
+
+    def _download(self, path: str, target: Path, timeout_s: float, progress: Progress) -> int:
+        unfinished = target.with_name(target.name + ".unfinished")
+        with self._call("GET", path, timeout_s=timeout_s) as response:
+            total = int(response.headers.get("Content-Length") or 0)
+            try:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                with unfinished.open("wb") as file:
+                    for chunk in self._chunks(response):
+                        file.write(chunk)
+                        progress(file.tell(), total)
+                unfinished.replace(target)
+            except OSError as error:
+                raise UsageError(f"{target} cannot be written: {error.strerror}") from error
+            finally:
+                unfinished.unlink(missing_ok=True)
+            return int(response.headers.get("X-Model-Version", "0"))
+
+    def _chunks(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
+        try:
+            while chunk := response.read(CHUNK_BYTES):
+                yield chunk
+            if response.length:
+                raise ServerError(f"the download from {self.url} broke off {response.length} bytes before its end")
+        except (OSError, http.client.HTTPException) as error:
+            raise ServerError(f"the download from {self.url} broke off: {error}") from error
 
     def _post(self, job_id: str, what: str) -> JobView:
         headers = {"Content-Type": "application/json"}
-        return self._json("POST", f"/api/jobs/{quote(job_id, safe='')}/{what}", JobView, None, headers)
+        return self._json("POST", f"{_job(job_id)}/{what}", JobView, None, headers)
 
     def _json(
         self,
         method: str,
         path: str,
         kind: type[T],
-        body: BinaryIO | None = None,
-        headers: dict[str, str] | None = None,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> T:
         with self._call(method, path, body, headers, timeout_s) as response:
@@ -129,30 +224,65 @@ class ControlClient:
         self,
         method: str,
         path: str,
-        body: BinaryIO | None = None,
-        headers: dict[str, str] | None = None,
+        body: Body = None,
+        headers: Mapping[str, str] | None = None,
         timeout_s: float = TIMEOUT_S,
     ) -> Iterator[http.client.HTTPResponse]:
         """The response of a request that went well, on a connection of its own."""
-        connection = http.client.HTTPConnection(self._host, self._port, timeout=timeout_s)
+        kind = http.client.HTTPSConnection if self._secure else http.client.HTTPConnection
+        connection = kind(self._host, self._port, timeout=timeout_s, blocksize=CHUNK_BYTES)
+        sent = {"Connection": "close", **(headers or {})}
+        if self._token:
+            sent["Authorization"] = f"Bearer {self._token}"
         with closing(connection):
             try:
-                connection.request(method, path, body, {"Connection": "close", **(headers or {})})
+                connection.request(method, self._path + path, body, sent)
                 response = connection.getresponse()
             except ConnectionRefusedError:
-                raise ServerError(f"nothing answers at {self.url}; start a server with: turnout up") from None
+                raise UnreachableError(f"nothing answers at {self.url}; start a server with: turnout up") from None
             except (OSError, http.client.HTTPException) as error:
-                raise ServerError(f"{self.url} does not answer: {error or type(error).__name__}") from error
+                raise UnreachableError(f"{self.url} does not answer: {error or type(error).__name__}") from error
             with response:
                 if response.status >= 400:
                     raise _refusal(response, self.url)
                 yield response
 
 
+def _job(job_id: str) -> str:
+    return f"/api/jobs/{quote(job_id, safe='')}"
+
+
+def _streamed(lines: Iterable[bytes]) -> Iterator[StreamedEvent]:
+    """The events of a text/event-stream; each has one line of data."""
+    kind, data, last = "message", b"", ""
+    for raw in lines:
+        line = raw.rstrip(b"\r\n")
+        name, _, value = line.partition(b":")
+        value = value.removeprefix(b" ")
+        if not line:
+            if data or kind != "message":
+                yield StreamedEvent(kind, data, last)
+            kind, data = "message", b""
+        elif name == b"event":
+            kind = value.decode()
+        elif name == b"data":
+            data = value
+        elif name == b"id":
+            last = value.decode()
+
+
 def _refusal(response: http.client.HTTPResponse, url: str) -> TurnoutError:
     """The problem details of a refused request, as the error it was."""
+    kind = _KINDS.get(response.status, ServerError)
     try:
-        detail = str(msgspec.json.decode(response.read(1 << 16))["detail"])
+        return kind(str(msgspec.json.decode(response.read(1 << 16))["detail"]))
     except (OSError, http.client.HTTPException, msgspec.DecodeError, KeyError, TypeError):
-        return ServerError(f"{url} answered {response.status} {response.reason}; is it the API of turnout?")
-    return JobFolderError(detail) if response.status == 422 else ServerError(detail)
+        return kind(f"{url} answered {response.status} {response.reason}; is it the API of turnout?")
+
+
+_KINDS: dict[int, type[TurnoutError]] = {
+    401: NotAllowedError,
+    403: NotAllowedError,
+    404: NotFoundError,
+    422: JobFolderError,
+}
