@@ -5,40 +5,30 @@ Gateway, dispatcher and job are the real ones, in one process; devices come over
 
 import asyncio
 import json
-import socket
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.end_to_end.site import Site, site
 from turnout.device import Arrays, SessionPolicy, Update, run_device
 from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
 from turnout.device.http_connection import HttpReply
-from turnout.dispatcher.service import EdgeTaskDispatcher
-from turnout.dispatcher.table import JobTable
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.http import GatewayServer
-from turnout.job.blobs import BlobStore
-from turnout.job.folder import load_job_folder
-from turnout.job.journal import MemoryJournal
-from turnout.job.process import EXIT_COMPLETED, JobProcess
+from turnout.job.process import EXIT_COMPLETED
 from turnout.messages import (
     DeviceInfo,
-    JobLaunched,
     ModelSchema,
     ResultReport,
-    RunningJob,
     TaskRequest,
     TaskResponse,
     TensorSpec,
 )
-from turnout.transport.inprocess import InProcessJobs, InProcessTransport
 from turnout.wire.edge_requests import HttpRequest
 from turnout.wire.tensors import to_safetensors
 
@@ -67,7 +57,6 @@ ONES = np.ones(4, np.float32)
 GOOD_DEVICES = 4
 ROUNDS_MAX = 5_000
 TIMEOUT_S = 60.0
-TICK_S = 0.05
 INLINE_BYTES = 20_000  #: More JSON than this is decoded in a worker process.
 
 
@@ -146,58 +135,6 @@ POISONS = {
 }
 
 
-class Site:
-    """A gateway, its dispatcher and one job."""
-
-    def __init__(self, folder: Path) -> None:
-        folder.mkdir()
-        (folder / "job.toml").write_text(JOB_TOML)
-        (folder / "model.py").write_text(MODEL_PY)
-        self._blobs = BlobStore(folder.parent / "data" / "blobs")
-        self.job = JobProcess(load_job_folder(folder), "job-1", self._blobs, MemoryJournal())
-        jobs = InProcessJobs()
-        transport = InProcessTransport(jobs)
-        loop = asyncio.get_running_loop()
-        self._dispatcher = EdgeTaskDispatcher(JobTable(), transport, loop.time, Random(1))
-        self._gateway = GatewayServer(
-            self._dispatcher,
-            self._dispatcher.schema,
-            transport.blob,
-            limits=GatewayLimits(inline_decode_bytes=INLINE_BYTES),
-        )
-        jobs.serve("job-1", "job-1", 1, SCHEMA, self.job)
-        listening = socket.create_server(("127.0.0.1", 0))
-        self.url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        self._listening = listening
-        self._ticking: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        self.job.start()
-        job = RunningJob("job-1", "poisoned", {"edge_method": "any"}, address="job-1", blobs=str(self._blobs.folder))
-        self._dispatcher.apply(JobLaunched(job))
-        self._ticking = asyncio.create_task(self._tick())
-        await self._gateway.start([self._listening])
-
-    async def _tick(self) -> None:
-        while True:
-            await asyncio.sleep(TICK_S)
-            self._dispatcher.tick(asyncio.get_running_loop().time())
-
-    async def close(self) -> None:
-        assert self._ticking is not None
-        self._ticking.cancel()
-        await self._gateway.close()
-        await self.job.close()
-
-
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    site = Site(tmp_path / "folder")
-    await site.start()
-    yield site
-    await site.close()
-
-
 class Poisoner:
     """One device that has a task and sends the same rubbish for it until the job is done."""
 
@@ -225,8 +162,17 @@ class Poisoner:
         self.told[f"{reply.status} {said['status']}: {said['message']}"] += 1
 
 
-async def test_poisonous_results_are_refused_for_ever_and_the_job_is_trained_by_the_others(site: Site) -> None:
-    http = HttpClient(site.url, HttpLimits(connections_max=8))
+async def test_poisonous_results_are_refused_for_ever_and_the_job_is_trained_by_the_others(tmp_path: Path) -> None:
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "job.toml").write_text(JOB_TOML)
+    (folder / "model.py").write_text(MODEL_PY)
+    async with site(folder, gateway_limits=GatewayLimits(inline_decode_bytes=INLINE_BYTES)) as running:
+        await poison(running)
+
+
+async def poison(running: Site) -> None:
+    http = HttpClient(running.url, HttpLimits(connections_max=8))
     poisoners = [Poisoner(http, name) for name in POISONS]
     await asyncio.gather(*(poisoner.take_task() for poisoner in poisoners))
     for _ in range(3):
@@ -234,18 +180,18 @@ async def test_poisonous_results_are_refused_for_ever_and_the_job_is_trained_by_
     quick = SessionPolicy(backoff_base_s=0.01, backoff_max_s=0.02)
     async with asyncio.timeout(TIMEOUT_S), asyncio.TaskGroup() as group:
         good = [
-            group.create_task(run_device(site.url, "poisoned", Ones(), device_id=f"good-{number}", policy=quick))
+            group.create_task(run_device(running.url, "poisoned", Ones(), device_id=f"good-{number}", policy=quick))
             for number in range(GOOD_DEVICES)
         ]
         for _ in range(ROUNDS_MAX):
-            if site.job.ended.is_set():
+            if running.job.ended.is_set():
                 break
             await asyncio.gather(*(poisoner.send() for poisoner in poisoners))
     await http.close()
 
-    assert site.job.exit_code == EXIT_COMPLETED
-    assert site.job.core.version == 5
-    assert site.job.core.model.tolist() == [5.0] * 4
+    assert running.job.exit_code == EXIT_COMPLETED
+    assert running.job.core.version == 5
+    assert running.job.core.model.tolist() == [5.0] * 4
     assert sum(device.result().counters.counted for device in good) == 5 * GOOD_DEVICES
     for poisoner in poisoners:
         assert len(poisoner.told) <= 2, poisoner.told  # the same each time, but for the job's end

@@ -151,6 +151,11 @@ class EdgeTaskDispatcher:
         """The schema of a running job's model; None until its process has answered once."""
         return self._schemas.get(job_id) if self._table.get(job_id) is not None else None
 
+    @property
+    def results_bytes(self) -> int:
+        """Bytes of results held now, those still being read included; never above ``results_bytes_max`` but alone."""
+        return self._room.held
+
     def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
         """Take room for a result's body that is about to be read.
 

@@ -1,0 +1,76 @@
+"""A gateway, its dispatcher and one job, the real ones, in this process; devices come over real HTTP."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from random import Random
+
+from turnout.dispatcher.pending import DispatcherLimits
+from turnout.dispatcher.service import EdgeTaskDispatcher
+from turnout.dispatcher.table import JobTable
+from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.http import GatewayServer
+from turnout.job.blobs import BlobStore
+from turnout.job.folder import load_job_folder
+from turnout.job.journal import Journal, MemoryJournal
+from turnout.job.process import JobProcess
+from turnout.messages import JobLaunched, RunningJob
+from turnout.transport.inprocess import InProcessJobs, InProcessTransport
+
+JOB_ID = "job-1"
+TICK_S = 0.05
+
+
+class Site:
+    """Serves the job of a folder at ``url``."""
+
+    def __init__(
+        self, folder: Path, journal: Journal, gateway_limits: GatewayLimits, dispatcher_limits: DispatcherLimits
+    ) -> None:
+        self._blobs = BlobStore(folder.parent / "data" / "blobs")
+        self.job = JobProcess(load_job_folder(folder), JOB_ID, self._blobs, journal)
+        jobs = InProcessJobs()
+        transport = InProcessTransport(jobs)
+        loop = asyncio.get_running_loop()
+        self.dispatcher = EdgeTaskDispatcher(JobTable(), transport, loop.time, Random(1), dispatcher_limits)
+        self._gateway = GatewayServer(self.dispatcher, self.dispatcher.schema, transport.blob, limits=gateway_limits)
+        jobs.serve(JOB_ID, JOB_ID, 1, self.job.schema, self.job)
+        self._listening = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
+
+    async def start(self) -> None:
+        self.job.start()
+        name = self.job.folder.spec.name
+        job = RunningJob(JOB_ID, name, {"edge_method": "any"}, address=JOB_ID, blobs=str(self._blobs.folder))
+        self.dispatcher.apply(JobLaunched(job))
+        self._ticking = asyncio.create_task(self._tick())
+        await self._gateway.start([self._listening])
+
+    async def _tick(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            self.dispatcher.tick(asyncio.get_running_loop().time())
+
+    async def close(self) -> None:
+        self._ticking.cancel()
+        await self._gateway.close()
+        await self.job.close()
+
+
+@asynccontextmanager
+async def site(
+    folder: Path,
+    *,
+    journal: Journal | None = None,
+    gateway_limits: GatewayLimits | None = None,
+    dispatcher_limits: DispatcherLimits | None = None,
+) -> AsyncIterator[Site]:
+    """Serve until the block ends."""
+    made = Site(
+        folder, journal or MemoryJournal(), gateway_limits or GatewayLimits(), dispatcher_limits or DispatcherLimits()
+    )
+    await made.start()
+    yield made
+    await made.close()
