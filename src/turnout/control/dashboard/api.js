@@ -1,0 +1,118 @@
+// Talks to the control API: requests, the stream of a job, files. Errors say whose they are.
+
+const ANSWER_MS_MAX = 10_000; // A request without an answer for so long: control is away.
+const SILENCE_MS_MAX = 20_000; // A stream that says nothing for so long is opened anew; samples come every second.
+const TOKEN = "turnout-token";
+
+/** The server answered, and refused. */
+export class Problem extends Error {
+  constructor(status, detail) {
+    super(detail);
+    this.status = status;
+  }
+}
+
+/** Nobody answered. */
+export class Away extends Error {}
+
+export const token = {
+  get: () => sessionStorage.getItem(TOKEN) ?? "",
+  set: (text) => sessionStorage.setItem(TOKEN, text.trim()),
+};
+
+export const jobPath = (jobId, rest = "") => `api/jobs/${encodeURIComponent(jobId)}${rest}`;
+
+/** The JSON that `path` answers with; null when it has no body. */
+export async function ask(path, { method = "GET", signal } = {}) {
+  const response = await request(path, { method, signal: either(signal, AbortSignal.timeout(ANSWER_MS_MAX)) }, signal);
+  const text = await response.text();
+  return text ? JSON.parse(text) : null;
+}
+
+export async function askText(path, signal) {
+  return (await request(path, { signal: either(signal, AbortSignal.timeout(ANSWER_MS_MAX)) }, signal)).text();
+}
+
+/** Save what `path` answers with. With a token the browser cannot fetch it by itself: a link sends no header. */
+export async function download(path, filename) {
+  const link = document.createElement("a");
+  link.download = filename;
+  if (!token.get()) {
+    link.href = path;
+    link.click();
+    return;
+  }
+  link.href = URL.createObjectURL(await (await request(path, {})).blob());
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
+}
+
+/** Server-sent events as {id, kind, data}. By fetch, because EventSource sends no Authorization header. */
+export async function* listen(path, lastId, signal) {
+  const silence = new AbortController();
+  let timer = 0;
+  const heard = () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => silence.abort(), SILENCE_MS_MAX);
+  };
+  heard();
+  const headers = lastId ? { "Last-Event-ID": lastId } : {};
+  try {
+    const response = await request(path, { headers, signal: either(signal, silence.signal) }, signal);
+    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+    for (let rest = ""; ; ) {
+      const { value, done } = await reader.read();
+      if (done) return;
+      heard();
+      const blocks = (rest + value).replaceAll("\r\n", "\n").split("\n\n");
+      rest = blocks.pop();
+      for (const block of blocks) {
+        const message = parse(block);
+        if (message) yield message;
+      }
+    }
+  } catch (error) {
+    throw signal.aborted || error instanceof Problem ? error : new Away("the stream broke off");
+  } finally {
+    clearTimeout(timer);
+    silence.abort();
+  }
+}
+
+function parse(block) {
+  const message = { id: "", kind: "message", data: "" };
+  for (const line of block.split("\n")) {
+    const [, field, value] = /^([a-z]+): ?(.*)$/.exec(line) ?? [];
+    if (field === "id") message.id = value;
+    if (field === "event") message.kind = value;
+    if (field === "data") message.data += value;
+  }
+  if (message.data) message.data = JSON.parse(message.data);
+  return message.data || message.kind === "end" ? message : null;
+}
+
+async function request(path, options, leaving) {
+  const headers = { ...options.headers };
+  if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
+  if (options.method && options.method !== "GET") headers["Content-Type"] = "application/json";
+  let response;
+  try {
+    response = await fetch(path, { ...options, headers, cache: "no-store" });
+  } catch (error) {
+    throw leaving?.aborted ? error : new Away("nobody answers");
+  }
+  if (!response.ok) throw new Problem(response.status, await detail(response));
+  return response;
+}
+
+async function detail(response) {
+  const text = await response.text();
+  try {
+    const problem = JSON.parse(text);
+    return problem.detail ?? problem.title ?? text;
+  } catch {
+    return text || response.statusText;
+  }
+}
+
+const either = (...signals) => AbortSignal.any(signals.filter(Boolean));
