@@ -29,8 +29,11 @@ def device_hash(device_id: str) -> bytes:
     return hashlib.sha256(device_id.encode()).digest()[:DEVICE_HASH_BYTES]
 
 
-class Lease(msgspec.Struct, frozen=True):
-    """The right of one device to do one task. Times are job time, in seconds."""
+class Lease(msgspec.Struct, frozen=True, array_like=True):
+    """The right of one device to do one task. Times are job time, in seconds.
+
+    Stored without the names of its fields: thousands are in each commit, and names are half of their bytes.
+    """
 
     version: int  #: The model version to train from.
     task: int  #: Counts up per job, never reused: the idempotency key of the result.
@@ -98,6 +101,10 @@ class LiveLeases:
 
     def all(self) -> tuple[Lease, ...]:
         return tuple(self._by_device.values())
+
+    def oldest(self) -> Lease | None:
+        """The one that was granted first."""
+        return next(iter(self._by_device.values()), None)
 
     def of(self, device: bytes) -> Lease | None:
         return self._by_device.get(device)

@@ -205,10 +205,20 @@ def _write_vectors(
             saved[name] = before[name]
         else:
             data = _bytes(vector)
-            db.execute("INSERT OR REPLACE INTO vector (name, data) VALUES (?, ?)", (name, data))
+            _write_vector(db, name, data)
             saved[name] = (vector, zlib.crc32(data))
     db.executemany("DELETE FROM vector WHERE name = ?", [(name,) for name in before.keys() - saved.keys()])
     return saved
+
+
+def _write_vector(db: sqlite3.Connection, name: str, data: memoryview) -> None:
+    """In place where it fits: a row that is replaced gives up its pages and takes others, at three times the cost."""
+    row = db.execute("SELECT id, length(data) FROM vector WHERE name = ?", (name,)).fetchone()
+    if row is None or row[1] != data.nbytes:
+        db.execute("INSERT OR REPLACE INTO vector (name, data) VALUES (?, ?)", (name, data))
+        return
+    with db.blobopen("vector", "data", row[0]) as blob:
+        blob.write(data)
 
 
 def _write_counted(
@@ -461,6 +471,8 @@ def disk_errors(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
         primary = code & 0xFF
+        if primary == sqlite3.SQLITE_ERROR:
+            raise JournalDamaged(f"{path} is damaged: its tables are not those of a journal: {error}") from error
         if primary in _DAMAGE:
             raise JournalDamaged(f"{path} is damaged: {error}") from error
         number = errno.ENOSPC if primary == sqlite3.SQLITE_FULL else errno.EIO

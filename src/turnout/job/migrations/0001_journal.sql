@@ -25,13 +25,15 @@ CREATE TABLE snapshot (
     crc         INTEGER NOT NULL
 ) STRICT;
 
--- The long vectors, each written only by the commits that change it.
+-- The long vectors, each written only by the commits that change it, and then in place.
 CREATE TABLE vector (
+    -- What a row is written in place by.
+    id          INTEGER PRIMARY KEY,
     -- 'model' (float32), 'total' (float64, the sum of the open buffer), 'optimizer 0' and so on (float64).
-    name        TEXT PRIMARY KEY,
+    name        TEXT NOT NULL UNIQUE,
     -- Little-endian numbers, one after the other. Its CRC-32 is in the state.
     data        BLOB NOT NULL
-) STRICT, WITHOUT ROWID;
+) STRICT;
 
 -- Which tasks are counted, for each model version whose results may still come.
 CREATE TABLE counted (
