@@ -199,6 +199,7 @@ class Topic(StrEnum):
     OFFER = "result_offer"
     STATUS = "status"
     STOP = "stop"
+    PAUSE = "pause"
     RESUME = "resume"
 
 
@@ -295,6 +296,7 @@ class JobStatus(Message, frozen=True):
     warnings: tuple[str, ...] = ()
     journal: str = ""
     finished: str = ""
+    oldest_lease_s: float = 0.0
 
 
 class JobEvent(Message, frozen=True, omit_defaults=True):

@@ -18,6 +18,7 @@ class Buffered:
     goal: int
     staleness_max: int
     name: str = "buffered"
+    paused: bool = False
 
     def opened(self, now: float) -> None:
         pass

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job import answers
+from turnout.job import answers, snapshots
 from turnout.job.answers import SOON_S, Refused
 from turnout.job.counted import CountedTasks
+from turnout.job.ending import Ending
 from turnout.job.events import (
     Answer,
     Commit,
@@ -26,6 +27,7 @@ from turnout.job.events import (
     Evaluated,
     Event,
     Finish,
+    Paused,
     Publish,
     Result,
     ResultOffered,
@@ -41,6 +43,8 @@ from turnout.job.journal import BlobRef, Snapshot
 from turnout.job.leases import Lease, LiveLeases, device_hash
 from turnout.job.models import Models
 from turnout.job.parts import Parts, Rules
+from turnout.job.pause import Pause
+from turnout.job.snapshots import TASK_BLOCK
 from turnout.job.staged import Staged
 from turnout.job.tally import Tally
 from turnout.job.workflow import Verdict
@@ -53,12 +57,12 @@ from turnout.messages import (
     TaskResponse,
 )
 
-TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
 PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of its write, so that the disk is mostly free.
 PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
+PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
 LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
 WARNINGS_MAX = 20  #: The newest warnings are kept for people.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
@@ -71,18 +75,8 @@ class _InFlight:
     snapshot: Snapshot
     closes: bool
     retired: list[BlobRef]
-    ending: "_Ending | None"
+    ending: Ending | None
     doubtful: bool = False  # it failed, and whether it happened all the same is being found out
-
-
-@dataclass(slots=True)
-class _Ending:
-    aborted: bool
-    reason: str
-    diverged: bool = False  # the results in the buffer make no model
-    failed_commits: int = 0
-    sure: bool = False  # no crash can undo it: a commit made since is durable, or it was durable from the first
-    announced: bool = False
 
 
 @dataclass(slots=True)
@@ -97,6 +91,7 @@ class JobCore:
     counted: CountedTasks = field(default_factory=CountedTasks)
     tally: Tally = field(default_factory=Tally)
     models: Models = field(default_factory=Models)
+    pause: Pause = field(default_factory=Pause)
     warnings: list[str] = field(default_factory=list)
     warned: int = 0  #: Warnings since the start, those no longer kept included.
     staged: Staged = field(default_factory=Staged)
@@ -105,9 +100,9 @@ class JobCore:
     _inflight: _InFlight | None = None
     _next_commit_at: float = 0.0
     _retry_at: float = 0.0  # no commit before this: the last one failed
-    _save_grants_at: float | None = None  # tasks were given out since the last commit
+    _save_at: float | None = None  # what changed since the last commit, beside results, is to be durable by then
     _disk_error: str = ""  # why the last commit failed; empty when it did not
-    _ending: _Ending | None = None
+    _ending: Ending | None = None
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -115,7 +110,7 @@ class JobCore:
         """Recover from what the journal holds, and reserve task numbers before the first is given out."""
         if snapshot is None:
             self.counted.open(0, 0)
-            self.parts.workflow.opened(now)
+            self.parts.workflow.opened(self.pause.clock(now))
         else:
             self._recover(snapshot)
             self._watch_time(now)
@@ -138,17 +133,25 @@ class JobCore:
         if self._inflight is None and now < self._retry_at:
             due.append(self._retry_at)
         elif self._inflight is None and self._ending is None:  # else the next occasion is an event
-            due.append(self.parts.workflow.deadline())
-            due.append(self.rules.time_max_s)
+            due.append(self._deadline())
+            due.append(self.pause.when(self.rules.time_max_s))
             if self.staged.fresh or self._disk_error or self._must_reserve():
                 due.append(self._next_commit_at)
-            elif self._save_grants_at is not None:
-                due.append(max(self._save_grants_at, self._next_commit_at))
+            elif self._save_at is not None:
+                due.append(max(self._save_at, self._next_commit_at))
         return min((at for at in due if at is not None), default=None)
 
     @property
     def _live(self) -> LiveLeases:
         return self.parts.places.live
+
+    def _deadline(self) -> float | None:
+        """The workflow's, in job time; None while it has none or the job is paused."""
+        return self.pause.when(self.parts.workflow.deadline())
+
+    def _places(self) -> int:
+        """How many leases may live now."""
+        return 0 if self.pause.on else self.parts.workflow.places(self.parts.aggregator.count)
 
     @property
     def state(self) -> str:
@@ -158,6 +161,8 @@ class JobCore:
             return "FULL"
         if self.models.newest() is None:
             return "RECOVER"
+        if self.pause.on or self.parts.workflow.paused:
+            return "PAUSED"
         return "OPEN" if self._inflight is None else "COMMITTING"
 
     @property
@@ -187,10 +192,15 @@ class JobCore:
                 return [self._select(event)]
             case Evaluated():
                 return self._evaluated(event)
-            case Resumed():
-                self.parts.workflow.resume(now)
+            case Paused():
+                self.pause.begin(now)
+                self._save_at = now
+            case Resumed() if self.pause.on or self.parts.workflow.paused:
+                self.pause.end(now)
+                self.parts.workflow.resume(self.pause.clock(now))
+                self._save_at = now
             case Stop():
-                self._end(_Ending(aborted=True, reason=event.reason, sure=True))  # control remembers it
+                self._end(Ending(aborted=True, reason=event.reason, sure=True))  # control remembers it
             case Tick():
                 pass
         return []
@@ -206,18 +216,18 @@ class JobCore:
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
         self.parts.pacing.arrived(now)
         device = device_hash(event.request.device.device_id)
-        open_places = self.parts.workflow.places(self.parts.aggregator.count)
-        lease = self.parts.places.ask(device, self.version, open_places, self.counted, now, self.parts.rng)
+        lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, self.parts.rng)
         if isinstance(lease, Lease):
-            if self._save_grants_at is None:
-                self._save_grants_at = now + SAVE_GRANTS_S
+            if self._save_at is None:
+                self._save_at = now + SAVE_GRANTS_S
             blob, task_id = self.models.of(lease.version), self.parts.seal.close(lease)
             given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now)
             return [Answer(event.ticket, given)]
-        return [self._come_back(event.ticket, lease, now)]
+        return [self._come_back(event.ticket, "the job is paused" if self.pause.on else lease, now)]
 
     def _come_back(self, ticket: int, why: str, now: float) -> Answer:
-        wait = self.parts.pacing.wait(now, self.parts.rng, self.parts.workflow.deadline())
+        least_s = PAUSED_WAIT_S if self.pause.on else 0.0
+        wait = self.parts.pacing.wait(now, self.parts.rng, self._deadline(), least_s)
         return Answer(ticket, answers.no_task_yet(self.rules.job_id, wait, why))
 
     def _expire(self, now: float) -> None:
@@ -227,7 +237,7 @@ class JobCore:
 
     def _select(self, event: SelectionAsked) -> Effect:
         """Whoever asks may be selected while places are free: a job of check-ins names nobody."""
-        free = self._ending is None and self.parts.workflow.places(self.parts.aggregator.count) > len(self._live)
+        free = self._ending is None and self._places() > len(self._live)
         newest = self.models.newest()
         selection = {"*": newest[0] + 1} if free and newest else {}
         return Answer(event.ticket, SelectionResponse(Status.OK, self.rules.job_id, selection=selection))
@@ -354,14 +364,14 @@ class JobCore:
             return [self._commit(now)]
         if self._ending is not None:
             return self._wind_up(now)
-        live = len(self._live)
-        match self.parts.workflow.verdict(self.parts.aggregator.count, live, now):
+        live, clock = len(self._live), self.pause.clock(now)
+        match self.parts.workflow.verdict(self.parts.aggregator.count, live, clock):
             case Verdict.CLOSE:
                 return self._close(now)
             case Verdict.PAUSE:
-                self._warn(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, now))
-        grants_due = self._save_grants_at is not None and now >= self._save_grants_at
-        wanted = self.staged.fresh or self._disk_error or self._must_reserve() or grants_due
+                self._warn(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, clock))
+        save_due = self._save_at is not None and now >= self._save_at
+        wanted = self.staged.fresh or self._disk_error or self._must_reserve() or save_due
         if wanted and now >= self._next_commit_at:
             return [self._commit(now)]
         return []
@@ -375,49 +385,26 @@ class JobCore:
         aggregator = self.parts.aggregator
         model = self.parts.optimizer.step(self.model, aggregator.mean())
         if not np.isfinite(model).all():
-            self._ending = _Ending(aborted=True, reason=DIVERGED.format(self.version + 1), diverged=True)
+            self._ending = Ending(aborted=True, reason=DIVERGED.format(self.version + 1), diverged=True)
             return self._wind_up(now)
         self.model = model
         aggregator.clear()
         self.version += 1
         self.counted.open(self.version, self.parts.places.next_task)
-        self.parts.workflow.opened(now)
+        self.parts.workflow.opened(self.pause.clock(now))
         return [self._commit(now, closes=True)]
 
     def _commit(self, now: float, closes: bool = False) -> Effect:
         assert self._inflight is None, "one commit at a time"
         snapshot = self._snapshot(now, closes)
-        self._save_grants_at = None
+        self._save_at = None
         self._inflight = _InFlight(snapshot, closes, self._retired, self._ending)
         self._retired = []
         self.staged.write()
         return Commit(snapshot)
 
     def _snapshot(self, now: float, closes: bool) -> Snapshot:
-        parts = self.parts
-        total, total_weight, buffered = parts.aggregator.snapshot()
-        return Snapshot(
-            commit=self.commits + 1,
-            version=self.version,
-            model=self.model,
-            total=total,
-            total_weight=total_weight,
-            buffered=buffered,
-            counted=self.counted.snapshot(),
-            tasks=self.counted.tasks,
-            checksum=self.counted.checksum,
-            leases=self._live.all(),
-            taken={} if closes else parts.places.taken(),
-            reserved_until=parts.places.next_task + TASK_BLOCK,
-            blobs=self.models.all(),
-            workflow=parts.workflow.snapshot(),
-            optimizer=parts.optimizer.snapshot(),
-            rng=parts.rng.getstate(),
-            job_time=now,
-            next_appointment=parts.pacing.next_free,
-            durations=parts.places.lease_time.durations(),
-            tally=self.tally.snapshot(),
-        )
+        return snapshots.taken(self, now, closes)
 
     def _committed(self, event: Committed, now: float) -> list[Effect]:
         inflight = self._inflight
@@ -451,7 +438,7 @@ class JobCore:
         if self.parts.evaluation.due(self.version, last):
             effects += self.parts.evaluation.want(Evaluate(self.version, self.model))
         if last:
-            self._end(_Ending(aborted=False, reason=f"version {self.version} is the last", sure=True))
+            self._end(Ending(aborted=False, reason=f"version {self.version} is the last", sure=True))
         return effects
 
     def _retire(self, versions: set[int]) -> None:
@@ -499,20 +486,10 @@ class JobCore:
     def _recover(self, durable: Snapshot) -> None:
         """Take over from an earlier process: everything is as of its last commit, nothing is replayed."""
         self._restore_sums(durable)
-        self.commits = durable.commit
-        self.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
-        self.models.recover(durable.blobs, before=durable.version)
-        self.parts.rng.setstate(durable.rng)
-        self.parts.pacing.next_free = durable.next_appointment
-        self.parts.places.lease_time.restore(durable.durations)
+        snapshots.restore_rest(self, durable)
 
     def _restore_sums(self, durable: Snapshot) -> None:
-        self.version, self.model = durable.version, durable.model
-        self.counted = CountedTasks(durable.counted, durable.tasks, durable.checksum)
-        self.parts.aggregator.restore(durable.total, durable.total_weight, durable.buffered)
-        self.parts.optimizer.restore(durable.optimizer)
-        self.parts.workflow.restore(durable.workflow)
-        self.tally = Tally.restore(durable.tally)
+        snapshots.restore_sums(self, durable)
 
     # --- evaluation and the end --------------------------------------------------------------------------------
 
@@ -521,14 +498,14 @@ class JobCore:
             self._warn(f"evaluating version {event.version} failed: {event.error}")
         return [*self.parts.evaluation.ended(event.version, event.metrics)]
 
-    def _end(self, ending: _Ending) -> None:
+    def _end(self, ending: Ending) -> None:
         if self._ending is None:
             self._ending = ending
 
     def _watch_time(self, now: float) -> None:
         """Before anything else is done: a restarted job must not take results that its predecessor was too late for."""
-        if self.rules.time_max_s is not None and now >= self.rules.time_max_s:
-            self._end(_Ending(aborted=False, reason=f"the job ran for {self.rules.time_max_s:g} s"))
+        if self.rules.time_max_s is not None and self.pause.clock(now) >= self.rules.time_max_s:
+            self._end(Ending(aborted=False, reason=f"the job ran for {self.rules.time_max_s:g} s"))
 
     def _wind_up(self, now: float) -> list[Effect]:
         """The last steps, one per event: what was acknowledged goes into the model, then the end is announced."""

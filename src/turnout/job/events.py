@@ -85,6 +85,11 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Paused:
+    """A person wants no task to be given out for now."""
+
+
+@dataclass(frozen=True, slots=True)
 class Resumed:
     """A person wants a paused job to go on."""
 
@@ -106,6 +111,7 @@ Event = (
     | CommitDoubtful
     | CommitFailed
     | Evaluated
+    | Paused
     | Resumed
     | Stop
 )

@@ -51,6 +51,7 @@ class Snapshot:
     next_appointment: float
     durations: tuple[float, ...]
     tally: dict[str, Any]
+    pause: tuple[float | None, float] = (None, 0.0)  #: Job time when the present one began; how long earlier ones were.
 
 
 class Fenced(TurnoutError):

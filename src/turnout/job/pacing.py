@@ -33,13 +33,18 @@ class AppointmentBook:
             self._compare(current)
         self._arrived += 1
 
-    def wait(self, now: float, rng: Random, until: float | None = None) -> float:
-        """How long a device shall wait, in seconds; not past ``until`` (a waiting cohort's deadline)."""
+    def wait(self, now: float, rng: Random, until: float | None = None, least_s: float = 0.0) -> float:
+        """How long a device shall wait, in seconds; not past ``until`` (a waiting cohort's deadline).
+
+        Not less than ``least_s``, as far as the bounds allow.
+        """
         self.next_free = max(self.next_free, now) + self.share / self.rate
         self.next_free = min(self.next_free, now + self._max)
         wait = (self.next_free - now) * (1 + JITTER * (2 * rng.random() - 1))
         if until is not None and wait > until - now:
             wait = (until - now) * (1 - DEADLINE_SPREAD * rng.random())
+        if wait < least_s:
+            wait = least_s * (1 + JITTER * rng.random())
         wait = min(max(wait, self._min), self._max)
         due = int((now + wait) // BIN_S)
         self._booked[due] = self._booked.get(due, 0) + 1

@@ -42,6 +42,7 @@ from turnout.job.events import (
     Evaluated,
     Event,
     Finish,
+    Paused,
     Publish,
     Result,
     ResultOffered,
@@ -205,6 +206,9 @@ class JobProcess:
             case Topic.STOP:
                 reply(b"")
                 self._feed(Stop(bytes(payload).decode(errors="replace") or "stopped by a person"))
+            case Topic.PAUSE:
+                reply(b"")
+                self._feed(Paused())
             case Topic.RESUME:
                 reply(b"")
                 self._feed(Resumed())

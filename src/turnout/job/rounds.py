@@ -27,6 +27,10 @@ class Rounds:
     closes_at: float | None = None  #: None while paused.
     extensions: int = 0
 
+    @property
+    def paused(self) -> bool:
+        return self.closes_at is None
+
     def opened(self, now: float) -> None:
         self.asked = ceil(self.goal * self.over_selection)
         self.closes_at = now + self.deadline_s

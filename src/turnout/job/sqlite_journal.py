@@ -76,6 +76,7 @@ class State(msgspec.Struct, frozen=True):
     tally: dict[str, Any]
     vectors: dict[str, int]  #: The CRC of each.
     counted: dict[int, int]  #: The CRC of the row of each version.
+    pause: tuple[float | None, float] = (None, 0.0)  #: What follows has defaults: earlier releases did not write it.
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -294,6 +295,7 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         tally=snapshot.tally,
         vectors={name: crc for name, (_, crc) in saved.vectors.items()},
         counted={version: crc for version, (_, crc) in saved.counted.items()},
+        pause=snapshot.pause,
     )
 
 
@@ -321,6 +323,7 @@ def _snapshot(
         next_appointment=state.next_appointment,
         durations=state.durations,
         tally=state.tally,
+        pause=state.pause,
     )
 
 

@@ -9,6 +9,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
     parts, tally = core.parts, core.tally
     newest = core.models.newest()
     live, buffered = len(parts.places.live), parts.aggregator.count
+    oldest = parts.places.live.oldest()
     return JobStatus(
         job_id=core.rules.job_id,
         name=core.rules.name,
@@ -17,7 +18,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         version=newest[0] if newest else 0,
         buffered=buffered,
         goal=parts.workflow.goal,
-        places=parts.workflow.places(buffered),
+        places=0 if core.pause.on else parts.workflow.places(buffered),
         training=live,
         lost=tally.lost,
         counted=tally.counted - core.uncommitted(),
@@ -29,6 +30,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         model_sha256=newest[1].sha256 if newest else "",
         uptime_s=now,
         waiting_for=_waiting_for(core, now),
+        oldest_lease_s=now - oldest.granted_at if oldest else 0.0,
         warnings=tuple(core.warnings),
         finished=core.ending,
     )
@@ -37,5 +39,13 @@ def status_of(core: JobCore, now: float) -> JobStatus:
 def _waiting_for(core: JobCore, now: float) -> str:
     if core.disk_error:
         return f"the disk, so that no result is acknowledged: {core.disk_error}"
+    if core.ending:
+        return core.ending
     workflow, live = core.parts.workflow, len(core.parts.places.live)
-    return core.ending or workflow.words(core.parts.aggregator.count, live, core.version, now)
+    words = workflow.words(core.parts.aggregator.count, live, core.version, core.pause.clock(now))
+    oldest = core.parts.places.live.oldest()
+    if oldest is not None:
+        words += f"; oldest lease {now - oldest.granted_at:.0f} s"
+    if core.pause.since is not None:
+        words = f"a person, who paused it {now - core.pause.since:.0f} s ago and may resume it; {words}"
+    return words

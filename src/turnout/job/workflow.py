@@ -14,11 +14,16 @@ class Verdict(Enum):
 
 
 class Workflow(Protocol):
-    """``rounds.py`` or ``buffered.py``. Times are job time, in seconds."""
+    """``rounds.py`` or ``buffered.py``. Times are job time without its pauses, in seconds."""
 
     name: str
     goal: int  #: Results that close a version.
     staleness_max: int  #: A result trained from a version older than this is refused.
+
+    @property
+    def paused(self) -> bool:
+        """Whether it waits for a person to resume the job."""
+        ...
 
     def opened(self, now: float) -> None:
         """A new version begins."""

@@ -48,6 +48,7 @@ TOPIC_CODES: Final = {
     Topic.STATUS: 4,
     Topic.STOP: 5,
     Topic.RESUME: 6,
+    Topic.PAUSE: 7,
 }
 TOPICS: Final = {code: topic for topic, code in TOPIC_CODES.items()}
 

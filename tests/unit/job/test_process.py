@@ -167,6 +167,15 @@ async def test_a_person_stops_the_job_and_the_reason_is_kept(process: JobProcess
     assert (final.state, final.finished) == (JobState.ABORTED, "wrong data")
 
 
+async def test_a_person_pauses_the_job_and_lets_it_go_on(process: JobProcess) -> None:
+    await ask_task(process, "a")
+    hand_over(process, Topic.PAUSE, memoryview(b""), Answer())
+    assert (await ask_task(process, "b")).status is Status.RETRY
+    assert (await ask(process, Topic.STATUS, b"", JobStatus)).state == "PAUSED"
+    hand_over(process, Topic.RESUME, memoryview(b""), Answer())
+    assert (await ask_task(process, "b")).status is Status.OK
+
+
 async def test_the_selection_is_open_while_places_are_free(process: JobProcess) -> None:
     request = SelectionRequest(DeviceInfo("simulator"), "job-1")
     await ask_task(process, "a")

@@ -86,6 +86,12 @@ def test_a_snapshot_comes_back_as_it_was(journal: SqliteJournal, tmp_path: Path)
     assert_same(read_snapshot(tmp_path / JOURNAL), snapshot())
 
 
+def test_what_earlier_releases_did_not_write_comes_back_too(journal: SqliteJournal) -> None:
+    written = snapshot(pause=(5.0, 2.0))
+    journal.commit(written)
+    assert_same(journal.load(), written)
+
+
 def test_the_next_process_has_the_same_key_and_snapshot_and_the_next_incarnation(tmp_path: Path) -> None:
     first = opened(tmp_path)
     first.commit(snapshot())

@@ -1,0 +1,32 @@
+"""A person's pause, and the clock of a job's deadlines, which stands still meanwhile."""
+
+from dataclasses import dataclass
+
+
+@dataclass(slots=True)
+class Pause:
+    """Times are job time but for what ``clock`` says. Leases go by job time: who trains meanwhile is not waited for."""
+
+    since: float | None = None  #: When it began; None: the job is not paused.
+    total_s: float = 0.0  #: Of all earlier pauses.
+
+    @property
+    def on(self) -> bool:
+        return self.since is not None
+
+    def begin(self, now: float) -> None:
+        if self.since is None:
+            self.since = now
+
+    def end(self, now: float) -> None:
+        if self.since is not None:
+            self.total_s += now - self.since
+            self.since = None
+
+    def clock(self, now: float) -> float:
+        """Job time without its pauses: by this go the deadlines of rounds and the time after which a job is over."""
+        return (now if self.since is None else self.since) - self.total_s
+
+    def when(self, clock: float | None) -> float | None:
+        """When the clock will say ``clock``; None while it stands still, or for None."""
+        return None if clock is None or self.on else clock + self.total_s

@@ -1,0 +1,63 @@
+"""From a job to a snapshot of it, and back."""
+
+from typing import TYPE_CHECKING
+
+from turnout.job.counted import CountedTasks
+from turnout.job.journal import Snapshot
+from turnout.job.pause import Pause
+from turnout.job.tally import Tally
+
+if TYPE_CHECKING:
+    from turnout.job.core import JobCore
+
+TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
+
+
+def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
+    """All of ``core`` that must survive. ``closes``: this is the commit of a new version."""
+    parts = core.parts
+    total, total_weight, buffered = parts.aggregator.snapshot()
+    return Snapshot(
+        commit=core.commits + 1,
+        version=core.version,
+        model=core.model,
+        total=total,
+        total_weight=total_weight,
+        buffered=buffered,
+        counted=core.counted.snapshot(),
+        tasks=core.counted.tasks,
+        checksum=core.counted.checksum,
+        leases=parts.places.live.all(),
+        taken={} if closes else parts.places.taken(),
+        reserved_until=parts.places.next_task + TASK_BLOCK,
+        blobs=core.models.all(),
+        workflow=parts.workflow.snapshot(),
+        optimizer=parts.optimizer.snapshot(),
+        rng=parts.rng.getstate(),
+        job_time=now,
+        next_appointment=parts.pacing.next_free,
+        durations=parts.places.lease_time.durations(),
+        tally=core.tally.snapshot(),
+        pause=(core.pause.since, core.pause.total_s),
+    )
+
+
+def restore_sums(core: "JobCore", durable: Snapshot) -> None:
+    """What results change. Nothing else goes back when a commit fails: tasks given out since then stand."""
+    core.version, core.model = durable.version, durable.model
+    core.counted = CountedTasks(durable.counted, durable.tasks, durable.checksum)
+    core.parts.aggregator.restore(durable.total, durable.total_weight, durable.buffered)
+    core.parts.optimizer.restore(durable.optimizer)
+    core.parts.workflow.restore(durable.workflow)
+    core.tally = Tally.restore(durable.tally)
+
+
+def restore_rest(core: "JobCore", durable: Snapshot) -> None:
+    """What the next process needs beside the sums."""
+    core.commits = durable.commit
+    core.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
+    core.models.recover(durable.blobs, before=durable.version)
+    core.parts.rng.setstate(durable.rng)
+    core.parts.pacing.next_free = durable.next_appointment
+    core.parts.places.lease_time.restore(durable.durations)
+    core.pause = Pause(*durable.pause)
