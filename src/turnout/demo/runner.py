@@ -5,9 +5,10 @@ and what can go on goes on.
 """
 
 import asyncio
+import re
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,9 @@ from turnout.demo.screen import Screen
 from turnout.device.counters import FleetCounters
 from turnout.errors import ServerError, TurnoutError
 from turnout.exits import EXIT_USAGE
+from turnout.fleet.spec import FleetSpec
+from turnout.job.folder import load_job_folder
+from turnout.supervisor import commands
 from turnout.supervisor.policy import Policy
 
 POLL_INTERVAL_S = 0.25
@@ -44,6 +48,7 @@ class Plan:
     data: Path  #: The server's data folder.
     gateways: int = 1
     central: list[str] | None = None  #: A command that prints what central training reaches, as JSON by metric.
+    submitted: Callable[[ControlClient, JobView], None] = lambda client, job: None  #: Told once the job runs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,15 +60,26 @@ class Outcome:
     saved: bool
 
 
+def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path) -> Plan:
+    """How to run a job folder with a simulated fleet. Raises JobFolderError or BadFleet when that cannot be."""
+    msgspec.convert({option.replace("-", "_"): value for option, value in fleet.items()}, FleetSpec)  # or BadFleet
+    name = load_job_folder(folder).spec.name
+    return Plan(
+        title=f'turnout run: {fleet["devices"]:.0f} devices train "{name}"',
+        folder=folder,
+        devices=int(fleet["devices"]),
+        fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), fleet),
+        model=out or Path(re.sub(r"[^\w.-]+", "-", name) + ".safetensors"),
+        data=data,
+    )
+
+
 class Stopped(Exception):
     """A person ended the run."""
 
 
 async def run(plan: Plan, screen: Screen) -> Outcome:
-    """Run until the job ends. Raises Stopped on SIGINT or SIGTERM, TurnoutError when it cannot go on.
-
-    Whatever happens, all processes have ended when this returns; asked to stop a second time, they end on their own.
-    """
+    """``follow``; SIGINT or SIGTERM raises Stopped. Asked to stop a second time, the processes end on their own."""
     task = asyncio.current_task()
     assert task is not None
     asked: list[str] = []
@@ -76,11 +92,20 @@ async def run(plan: Plan, screen: Screen) -> Outcome:
     loop.add_signal_handler(signal.SIGINT, stop, "Ctrl-C")
     loop.add_signal_handler(signal.SIGTERM, stop, "SIGTERM")
     try:
-        return await _Run(plan, screen).run()
+        return await follow(plan, screen)
     except asyncio.CancelledError:
         if not asked:
             raise
         raise Stopped(asked[0]) from None
+
+
+async def follow(plan: Plan, screen: Screen) -> Outcome:
+    """Run until the job ends, on any thread. Raises TurnoutError when it cannot go on.
+
+    Whatever happens, all processes have ended when this returns.
+    """
+    try:
+        return await _Run(plan, screen).run()
     except BaseExceptionGroup as group:
         errors, others = group.split(TurnoutError)
         if errors is None or others is not None:
@@ -112,6 +137,7 @@ class _Run:
                 client = ControlClient(api_url)
                 await self._wait_healthy(client)
                 job = await asyncio.to_thread(client.submit, self._plan.folder)
+                self._plan.submitted(client, job)
                 fleet = self._plan.fleet(devices_url, job.name)
                 background.append(tasks.create_task(self._keep_fleet(fleet)))
                 if self._plan.central is not None:
