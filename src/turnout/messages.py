@@ -267,11 +267,35 @@ FeedEvent = LifeCycleEvent | TableSnapshot
 # --- what people see ----------------------------------------------------------------------------------------------
 
 
+class KeptModel(Message, frozen=True):
+    """A version whose model is kept; ``metrics`` are what its evaluation said."""
+
+    version: int
+    sha256: str
+    num_bytes: int
+    metrics: dict[str, float] = {}
+
+
+class FleetGroup(Message, frozen=True):
+    """How the devices of one platform and app version fare: task requests, tasks given, results."""
+
+    platform: str = ""
+    app_version: str = ""
+    asked: int = 0
+    given: int = 0
+    training: int = 0
+    counted: int = 0
+    refused: int = 0
+    lost: int = 0
+
+
 class JobStatus(Message, frozen=True):
     """A job's own account of itself, for the CLI and the dashboard.
 
     ``waiting_for`` says in words what the job waits for. Counts are since the job's first start, as far as its
     journal remembers; ``warnings`` are things a person should know (work lost by a crash, a failing evaluation).
+    ``ack_ms`` is the time from a result to its answer, ``commit_ms`` that of writing a commit, as "p50" and "p99" of
+    the last thousand. ``kept`` are the models that stay: the best, which is ``best_version``, and the newest.
     """
 
     job_id: str
@@ -297,6 +321,12 @@ class JobStatus(Message, frozen=True):
     journal: str = ""
     finished: str = ""
     oldest_lease_s: float = 0.0
+    best_version: int = 0
+    best_metric: float | None = None
+    kept: tuple[KeptModel, ...] = ()
+    fleet: tuple[FleetGroup, ...] = ()
+    ack_ms: dict[str, float] = {}
+    commit_ms: dict[str, float] = {}
 
 
 class JobEvent(Message, frozen=True, omit_defaults=True):
@@ -315,11 +345,25 @@ class JobEvent(Message, frozen=True, omit_defaults=True):
     text: str = ""
 
 
+#: Durations of requests are counted between these; what took longer than the last is counted apart.
+LATENCY_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
 class GatewayCounters(Message, frozen=True, tag=True):
-    """What a gateway has done since it started; sent to control every second."""
+    """What a gateway has done since it started; sent to control every second.
+
+    By kind of request: how many came in ``requests``; in ``answers``, how they ended, by the protocol's status or, where
+    the gateway answered by itself, by HTTP's; in ``latency`` how long they took, from the end of the head to the answer,
+    counted as ``LATENCY_BOUNDS_S`` divides it, and their sum in ``latency_s``. ``refused`` is by reason.
+    """
 
     gateway: int = 0
     requests: dict[str, int] = {}
     refused: dict[str, int] = {}
     connections: int = 0
     uptime_s: float = 0.0
+    answers: dict[str, dict[str, int]] = {}
+    latency: dict[str, list[int]] = {}
+    latency_s: dict[str, float] = {}
+    bytes_in: int = 0
+    bytes_out: int = 0

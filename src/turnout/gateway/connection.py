@@ -46,6 +46,7 @@ class Connection(Receiver, asyncio.Protocol):
             self._refuse(unavailable("connections", "too many connections; try again later", limits.retry_after_s))
 
     def data_received(self, data: bytes) -> None:
+        self._site.counters.bytes_in += len(data)
         if self._state is OVER or self._paused or len(data) > SMALL_READ_BYTES:
             self._received_unusual(data)
         elif self._begun:
@@ -134,7 +135,7 @@ class Connection(Receiver, asyncio.Protocol):
     def _receive_known(self, expect: Expect, body: bytes) -> None:
         """A request with a head like one before."""
         self._site.counters.requests[expect.route] += 1
-        exchange = Exchange(self, self._site)
+        exchange = Exchange(self, self._site, expect.route)
         self._queue.append(exchange)
         exchange.begin(expect, expect.limit_bytes)
         exchange.run(body)

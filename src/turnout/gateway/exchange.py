@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
+from time import perf_counter
 from typing import Protocol
 
 import msgspec
@@ -18,7 +19,7 @@ from turnout.gateway.core import (
     send_it,
     takes_model_by_reference,
 )
-from turnout.gateway.counters import Counters
+from turnout.gateway.counters import OTHER, Counters
 from turnout.gateway.heads import KnownHeads
 from turnout.gateway.replies import Reply, head_bytes, refusal, unavailable
 from turnout.gateway.routes import BlobName
@@ -152,9 +153,12 @@ class Exchange:
     expect: Expect | None = None
     out: bytes | Buffers | None = None
 
-    def __init__(self, line: Line, site: Site) -> None:
+    def __init__(self, line: Line, site: Site, kind: str = OTHER) -> None:
+        """``kind`` is what it is counted as."""
         self._line = line
         self._site = site
+        self._kind = kind
+        self._asked_at = perf_counter()
 
     # --- before the body ---
 
@@ -312,6 +316,7 @@ class Exchange:
             body = self._site.writer.encode_with_weights(response, self._platform, weights)
             head = b"%b%d\r\n%b\r\n" % (self._site.ok_head, sum(map(len, body)), self._tail())
             self.out = (head, *body)
+            self._count(response.status)
         self._line.answered(self)
 
     # --- answers without a job ---
@@ -333,6 +338,7 @@ class Exchange:
         if isinstance(selected, Reply):
             self.reply(selected)
             return
+        self._count(str(selected.status))
         length = selected.stop - selected.start
         head = head_bytes(
             selected.status,
@@ -355,6 +361,7 @@ class Exchange:
         self.drop()
         if reply.reason:
             self._site.counters.refuse(reply.reason)
+        self._count(str(reply.status))
         self.close = self.close or reply.close
         head = head_bytes(reply.status, reply.headers, len(reply.body), date=self._site.date, connection=self._tail())
         self.out = head if self.head_only else head + reply.body
@@ -363,6 +370,7 @@ class Exchange:
         """A response in JSON with status 200."""
         site = self._site
         body = site.writer.encode(response, self._platform)
+        self._count(response.status)
         size = len(body)
         tail = self._tail()
         if size < len(LENGTH_LINES) and not tail:
@@ -371,6 +379,9 @@ class Exchange:
             self.out = b"%b%d\r\n%b\r\n%b" % (site.ok_head, size, tail, body)
         else:
             self.out = (b"%b%d\r\n%b\r\n" % (site.ok_head, size, tail), body)
+
+    def _count(self, status: str) -> None:
+        self._site.counters.answer(self._kind, status, self._asked_at)
 
     def _tail(self) -> bytes:
         """The header that says what becomes of the connection."""

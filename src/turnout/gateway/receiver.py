@@ -263,8 +263,9 @@ class Receiver(Sender):
         else:  # without a Connection header, only HTTP/1.1 is kept alive
             length = int(headers.get(b"content-length", 0))
         route, decision = site.core.head(method, self._url, headers, length)
-        site.counters.requests[OTHER if route is None else route] += 1
-        exchange = Exchange(self, site)
+        kind = OTHER if route is None else route
+        site.counters.requests[kind] += 1
+        exchange = Exchange(self, site, kind)
         if not keep_alive:
             exchange.close = True
         elif version == "1.0":

@@ -57,6 +57,7 @@ class Sender:
             and not self._transport.is_closing()
         ):
             queue.clear()
+            self._site.counters.bytes_out += len(out)
             self._transport.write(out)
             self._answered_last()
         else:
@@ -123,11 +124,13 @@ class Sender:
                 later.abandon()
             self._queue.clear()
         if isinstance(out, bytes):
+            self._site.counters.bytes_out += len(out)
             self._transport.write(out)
             if close:
                 self._finish()
         else:
             self._stream = deque(memoryview(part) for part in out)
+            self._site.counters.bytes_out += sum(map(len, self._stream))
             self._close_after = close
             self._pause(STREAMING)
             self._pump()

@@ -726,5 +726,17 @@ def test_refusals_are_counted_by_their_reason() -> None:
     assert gateway.counters.snapshot(3, 10.0).requests == {"other": 2, "job": 1}
 
 
+def test_answers_their_time_and_the_bytes_are_counted_by_kind_of_request() -> None:
+    gateway = Gateway()
+    asked = (TASK, TASK, get("/a"), http("/job", b"[]"))
+    wire = gateway.connect().send(*asked)
+    told = gateway.counters.snapshot(3, 10.0)
+    assert told.answers == {"task": {"OK": 2}, "job": {"400": 1}, "other": {"404": 1}}
+    assert {kind: sum(counts) for kind, counts in told.latency.items()} == {"task": 2, "job": 1, "other": 1}
+    assert all(spent_s > 0 for spent_s in told.latency_s.values())
+    assert told.bytes_in == sum(map(len, asked))
+    assert told.bytes_out == len(wire.transport.written)
+
+
 def test_split_replies_sees_every_reply() -> None:
     assert split_replies(b"") == []
