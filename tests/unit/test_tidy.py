@@ -26,6 +26,8 @@ PURE = [
         "job/held.py",
         "job/parts.py",
         "job/pause.py",
+        "job/groups.py",
+        "job/latency.py",
         "job/ending.py",
         "job/snapshots.py",
     ),

@@ -38,6 +38,7 @@ from turnout.job.events import (
     TaskAsked,
     Tick,
 )
+from turnout.job.groups import Groups
 from turnout.job.held import Held
 from turnout.job.journal import BlobRef, Snapshot
 from turnout.job.leases import Lease, LiveLeases, device_hash
@@ -90,6 +91,7 @@ class JobCore:
     commits: int = 0
     counted: CountedTasks = field(default_factory=CountedTasks)
     tally: Tally = field(default_factory=Tally)
+    groups: Groups = field(default_factory=Groups)
     models: Models = field(default_factory=Models)
     pause: Pause = field(default_factory=Pause)
     warnings: list[str] = field(default_factory=list)
@@ -216,8 +218,10 @@ class JobCore:
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
         self.parts.pacing.arrived(now)
         device = device_hash(event.request.device.device_id)
+        self.groups.asked(event.request.device)
         lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, self.parts.rng)
         if isinstance(lease, Lease):
+            self.groups.granted(device, event.request.device, new=lease.granted_at == now)
             if self._save_at is None:
                 self._save_at = now + SAVE_GRANTS_S
             blob, task_id = self.models.of(lease.version), self.parts.seal.close(lease)
@@ -233,6 +237,8 @@ class JobCore:
     def _expire(self, now: float) -> None:
         expired = self._live.expire(now)
         self.tally.lost += len(expired)
+        for lease in expired:
+            self.groups.lost(lease.device)
         self._retire({lease.version for lease in expired})
 
     def _select(self, event: SelectionAsked) -> Effect:
@@ -261,10 +267,12 @@ class JobCore:
         refusal = self._too_late(lease) or self._stage(event, lease, now)
         if refusal is None and not held_place:
             self.parts.places.lease_time.observe(now - lease.granted_at)
+        effects: list[Effect] = []
         if refusal is not None:
             self.parts.places.refuse(lease)
-            return [self._refuse(event.ticket, report, refusal)]
-        return []
+            effects.append(self._refuse(event.ticket, report, refusal))
+        self.groups.reported(lease.device)
+        return effects
 
     def _lease_of(self, request: ResultReport | ResultOffer) -> Lease | Refused:
         lease = self.parts.seal.open(request.task_id)
@@ -308,11 +316,13 @@ class JobCore:
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, max(lease.expires_at, now) + self.parts.places.resend_window_s)
         self.tally.count(staleness)
+        self.groups.counted(lease.device, report.device)
         self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
         return None
 
     def _refuse(self, ticket: int, request: ResultReport | ResultOffer, why: Refused) -> Answer:
         self.tally.refuse(why.reason)
+        self.groups.refused(device_hash(request.device.device_id), request.device)
         return Answer(ticket, answers.refused(request, why))
 
     def _judge_offer(self, event: ResultOffered) -> list[Effect]:
@@ -431,7 +441,8 @@ class JobCore:
         self.models.publish(self.version, blob)
         effects: list[Effect] = [Publish(self.version, self.model, blob)]
         oldest = self.version - self.parts.workflow.staleness_max
-        self._live.end_older(oldest)
+        if self._live.end_older(oldest):
+            self.groups.forget_all_but(self._live)
         self.counted.forget(oldest, now)
         self._retire({version for version, _ in self.models.all()})
         last = self.rules.versions_max is not None and self.version >= self.rules.versions_max

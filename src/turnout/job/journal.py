@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from turnout.errors import TurnoutError
 from turnout.job.counted import CountedVersion
+from turnout.job.groups import Counts, Key
 from turnout.job.leases import Lease
 
 KEY_BYTES = 32
@@ -52,6 +53,7 @@ class Snapshot:
     durations: tuple[float, ...]
     tally: dict[str, Any]
     pause: tuple[float | None, float] = (None, 0.0)  #: Job time when the present one began; how long earlier ones were.
+    groups: tuple[tuple[Key, Counts], ...] = ()  #: How devices fared, by platform and app version.
 
 
 class Fenced(TurnoutError):

@@ -55,6 +55,7 @@ from turnout.job.events import (
 )
 from turnout.job.folder import JobFolder, load_job_folder
 from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
+from turnout.job.latency import Latency
 from turnout.job.recorder import Phase, Recorder
 from turnout.job.sqlite_journal import JobLocked, JournalDamaged, JournalUnusable, SqliteJournal
 from turnout.job.status import status_of
@@ -63,6 +64,7 @@ from turnout.messages import (
     JobStatus,
     ResultOffer,
     ResultReport,
+    ResultResponse,
     SelectionRequest,
     TaskRequest,
     Topic,
@@ -136,7 +138,8 @@ class JobProcess:
             rng=Random(),
         )
         self.core = JobCore(rules_of(folder.spec, job_id), parts, folder.model)
-        self._waiting: dict[int, Reply] = {}
+        self._waiting: dict[int, tuple[Reply, float]] = {}  # and since when, by the loop's clock
+        self._acks, self._commits = Latency(), Latency()
         self._tickets = 0
         self._tick: asyncio.TimerHandle | None = None
         self._tick_at = 0.0  # by the loop's clock; uvloop's handles do not tell
@@ -215,7 +218,12 @@ class JobProcess:
 
     def status(self) -> JobStatus:
         status = status_of(self.core, self._now())
-        return msgspec.structs.replace(status, journal="durable" if self._journal.durable else "memory")
+        return msgspec.structs.replace(
+            status,
+            journal="durable" if self._journal.durable else "memory",
+            ack_ms=self._acks.quantiles(),
+            commit_ms=self._commits.quantiles(),
+        )
 
     def _result(self, payload: memoryview, reply: Reply) -> None:
         """A failure while handling one result refuses that result: the transport answers it, the job lives on."""
@@ -231,7 +239,7 @@ class JobProcess:
 
     def _ticket(self, reply: Reply) -> int:
         self._tickets += 1
-        self._waiting[self._tickets] = reply
+        self._waiting[self._tickets] = (reply, self._loop.time())
         return self._tickets
 
     # --- the loop ----------------------------------------------------------------------------------------------
@@ -248,7 +256,7 @@ class JobProcess:
         for effect in effects:
             match effect:
                 case Answer():
-                    self._waiting.pop(effect.ticket)(_encoder.encode(effect.response))
+                    self._answer(effect)
                 case Commit():
                     self._phase = Phase.RECOVERY if self._phase is Phase.RECOVERY else Phase.COMMITTING
                     self._writing = effect.snapshot.commit
@@ -266,6 +274,12 @@ class JobProcess:
         if not self._scheduling:  # once for all requests that came together
             self._scheduling = True
             self._loop.call_soon(self._schedule_tick)
+
+    def _answer(self, effect: Answer) -> None:
+        reply, since = self._waiting.pop(effect.ticket)
+        reply(_encoder.encode(effect.response))
+        if isinstance(effect.response, ResultResponse) and effect.response.counted:
+            self._acks.add(self._loop.time() - since)
 
     def _published(self, effect: Publish) -> None:
         took_s, self._published_at = self._now() - self._published_at, self._now()
@@ -342,6 +356,7 @@ class JobProcess:
             return CommitFailed(snapshot.commit, str(error), durable, self._written(snapshot) if happened else None)
         self._loop.call_soon(self._loop.call_soon, self._answered)  # after the tick in which the answers leave
         self._pulse.progress()
+        self._commits.add(took_s)
         return Committed(snapshot.commit, took_s, blob)
 
     def _answered(self) -> None:

@@ -39,6 +39,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         durations=parts.places.lease_time.durations(),
         tally=core.tally.snapshot(),
         pause=(core.pause.since, core.pause.total_s),
+        groups=core.groups.snapshot(),
     )
 
 
@@ -50,6 +51,7 @@ def restore_sums(core: "JobCore", durable: Snapshot) -> None:
     core.parts.optimizer.restore(durable.optimizer)
     core.parts.workflow.restore(durable.workflow)
     core.tally = Tally.restore(durable.tally)
+    core.groups.restore(durable.groups)
 
 
 def restore_rest(core: "JobCore", durable: Snapshot) -> None:

@@ -28,6 +28,7 @@ from turnout.errors import TurnoutError
 from turnout.job import counted
 from turnout.job.counted import CountedVersion
 from turnout.job.directory import JOURNAL, LOCK
+from turnout.job.groups import Counts, Key
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
 
@@ -77,6 +78,7 @@ class State(msgspec.Struct, frozen=True):
     vectors: dict[str, int]  #: The CRC of each.
     counted: dict[int, int]  #: The CRC of the row of each version.
     pause: tuple[float | None, float] = (None, 0.0)  #: What follows has defaults: earlier releases did not write it.
+    groups: tuple[tuple[Key, Counts], ...] = ()
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -296,6 +298,7 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         vectors={name: crc for name, (_, crc) in saved.vectors.items()},
         counted={version: crc for version, (_, crc) in saved.counted.items()},
         pause=snapshot.pause,
+        groups=snapshot.groups,
     )
 
 
@@ -324,6 +327,7 @@ def _snapshot(
         durations=state.durations,
         tally=state.tally,
         pause=state.pause,
+        groups=state.groups,
     )
 
 

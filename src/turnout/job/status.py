@@ -33,6 +33,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         oldest_lease_s=now - oldest.granted_at if oldest else 0.0,
         warnings=tuple(core.warnings),
         finished=core.ending,
+        fleet=core.groups.shown(),
     )
 
 

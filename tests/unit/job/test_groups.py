@@ -1,0 +1,79 @@
+"""The counts of a job by platform and app version."""
+
+from tests.unit.job.a_job import LEASE_S, Job
+from turnout.job.events import Result, TaskAsked, Tick
+from turnout.job.groups import GROUPS_MAX, Groups
+from turnout.job.latency import Latency
+from turnout.job.status import status_of
+from turnout.messages import DeviceInfo, FleetGroup, ResultReport, TaskRequest, TaskResponse
+
+PHONE = DeviceInfo("p", platform="android", app_version="1.4")
+
+
+def ask(job: Job, device: DeviceInfo) -> TaskResponse:
+    ticket = job.ticket()
+    job.happens(TaskAsked(ticket, TaskRequest(device, "job-1")))
+    answer = job.answers[ticket]
+    assert isinstance(answer, TaskResponse)
+    return answer
+
+
+def fleet(job: Job) -> tuple[FleetGroup, ...]:
+    return status_of(job.core, job.now).fleet
+
+
+def test_devices_are_counted_by_platform_and_app_version(job: Job) -> None:
+    ask(job, PHONE)
+    job.ask("b")
+    assert fleet(job) == (
+        FleetGroup("android", "1.4", asked=1, given=1, training=1),
+        FleetGroup("", "", asked=1, given=1, training=1),
+    )
+
+
+def test_a_device_that_asks_again_is_given_one_task(job: Job) -> None:
+    ask(job, PHONE)
+    job.now = 1.0
+    ask(job, PHONE)
+    assert fleet(job) == (FleetGroup("android", "1.4", asked=2, given=1, training=1),)
+
+
+def test_a_result_is_counted_for_the_platform_that_its_task_went_to(job: Job) -> None:
+    """Though the result names none."""
+    job.report("p", ask(job, PHONE))
+    job.commit()
+    assert fleet(job) == (FleetGroup("android", "1.4", asked=1, given=1, counted=1),)
+
+
+def test_a_device_that_falls_silent_is_lost_and_one_that_fails_is_refused(job: Job) -> None:
+    task = ask(job, PHONE)
+    job.now = LEASE_S + 1
+    job.happens(Tick())
+    assert fleet(job) == (FleetGroup("android", "1.4", asked=1, given=1, lost=1),)
+    failed = ResultReport(PHONE, "job-1", task.task_id or "", "train", memoryview(b""), status="ERROR")
+    job.happens(Result(job.ticket(), failed))
+    assert fleet(job) == (FleetGroup("android", "1.4", asked=1, given=1, lost=1, refused=1),)
+
+
+def test_the_counts_survive_a_restart(job: Job) -> None:
+    job.report("p", ask(job, PHONE))
+    job.settle()
+    again = job.restart()
+    assert fleet(again) == (FleetGroup("android", "1.4", asked=1, given=1, counted=1),)
+
+
+def test_groups_beyond_the_bound_are_one() -> None:
+    groups = Groups()
+    for number in range(GROUPS_MAX + 10):
+        groups.asked(DeviceInfo("d", platform=f"p{number}"))
+    shown = groups.shown()
+    assert len(shown) == GROUPS_MAX + 1
+    assert shown[0] == FleetGroup("other", asked=10)
+
+
+def test_latencies_are_quantiles_in_milliseconds() -> None:
+    latency = Latency()
+    assert latency.quantiles() == {}
+    for number in range(101):
+        latency.add(number / 1000)
+    assert latency.quantiles() == {"p50": 50.0, "p99": 99.0}
