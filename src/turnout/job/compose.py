@@ -3,7 +3,7 @@
 from random import Random
 
 from turnout.aggregator.mean import MeanAggregator
-from turnout.aggregator.optimizer import ServerSGD
+from turnout.aggregator.optimizer import ServerOptimizer, ServerSGD, server_adagrad, server_adam, server_yogi
 from turnout.job.buffered import Buffered
 from turnout.job.evaluation import Evaluation
 from turnout.job.leases import LeaseTime, Seal
@@ -12,7 +12,16 @@ from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
 from turnout.job.rounds import Rounds
 from turnout.job.selection import CheckIn
-from turnout.job.spec import BufferedTraining, JobSpec, RoundsTraining
+from turnout.job.spec import (
+    AdagradOptimizer,
+    AdamOptimizer,
+    BufferedTraining,
+    JobSpec,
+    Optimizer,
+    RoundsTraining,
+    SgdOptimizer,
+    YogiOptimizer,
+)
 from turnout.job.workflow import Workflow
 
 
@@ -34,7 +43,7 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
         workflow=workflow_of(training),
         seal=Seal(job_id, key),
         aggregator=MeanAggregator(num_parameters, training.weight_max, training.update_norm_max),
-        optimizer=ServerSGD(spec.optimizer.learning_rate, spec.optimizer.momentum),
+        optimizer=optimizer_of(spec.optimizer),
         discount=training.staleness.at if isinstance(training, BufferedTraining) else lambda staleness: 1.0,
         places=Places(
             selection=CheckIn(spec.selection.thinning_window_s),
@@ -47,6 +56,18 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
         evaluation=Evaluation(spec.evaluation.every if evaluates else 0),
         rng=rng,
     )
+
+
+def optimizer_of(settings: Optimizer) -> ServerOptimizer:
+    match settings:
+        case SgdOptimizer():
+            return ServerSGD(settings.learning_rate, settings.momentum)
+        case AdamOptimizer():
+            return server_adam(settings.learning_rate, settings.beta1, settings.beta2, settings.tau)
+        case YogiOptimizer():
+            return server_yogi(settings.learning_rate, settings.beta1, settings.beta2, settings.tau)
+        case AdagradOptimizer():
+            return server_adagrad(settings.learning_rate, settings.beta1, settings.tau)
 
 
 def workflow_of(training: BufferedTraining | RoundsTraining) -> Workflow:

@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 from turnout.aggregator.mean import MeanAggregator
-from turnout.aggregator.optimizer import ServerSGD
+from turnout.aggregator.optimizer import ServerOptimizer
 from turnout.job.evaluation import Evaluation
 from turnout.job.leases import Seal
 from turnout.job.pacing import AppointmentBook
@@ -33,7 +33,7 @@ class Parts:
     workflow: Workflow
     seal: Seal
     aggregator: MeanAggregator
-    optimizer: ServerSGD
+    optimizer: ServerOptimizer
     discount: Callable[[int], float]
     places: Places
     pacing: AppointmentBook

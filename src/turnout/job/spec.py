@@ -126,6 +126,42 @@ class SgdOptimizer(Section, frozen=True, tag_field="name", tag="sgd"):
     momentum: Annotated[float, Meta(ge=0, lt=1)] = 0.0
 
 
+class AdaptiveOptimizer(Section, frozen=True):
+    """A step of its own size for every parameter, as FedOpt (arXiv:2003.00295, algorithm 2) has it."""
+
+    #: About the most that a parameter moves in one version. The paper finds 0.01 to 0.1 good, and a rate for the
+    #: devices (``[device]``) that is found together with it.
+    learning_rate: Annotated[float, Meta(gt=0, le=1000)] = 0.01
+    #: How much of the last mean update is kept, 0 to below 1.
+    beta1: Annotated[float, Meta(ge=0, lt=1)] = 0.9
+    #: How little steps adapt: parameters whose updates are below it move less. The paper finds 0.001 good.
+    tau: Annotated[float, Meta(gt=0, le=1000)] = 0.001
+
+
+class AdamOptimizer(AdaptiveOptimizer, frozen=True, tag_field="name", tag="adam"):
+    """FedAdam: steps adapt to a running mean of the squares. No bias correction: the first steps are short."""
+
+    #: How much of the mean of squares is kept, 0 to below 1. The nearer to 1, the slower steps adapt.
+    beta2: Annotated[float, Meta(ge=0, lt=1)] = 0.99
+
+
+class YogiOptimizer(AdaptiveOptimizer, frozen=True, tag_field="name", tag="yogi"):
+    """FedYogi: as Adam, but where updates shrink, steps grow again only slowly; for uneven devices."""
+
+    #: As Adam's.
+    beta2: Annotated[float, Meta(ge=0, lt=1)] = 0.99
+
+
+class AdagradOptimizer(AdaptiveOptimizer, frozen=True, tag_field="name", tag="adagrad"):
+    """FedAdagrad: steps only get shorter; for parameters that seldom matter, such as words."""
+
+    #: The paper's FedAdagrad keeps nothing of the last mean update.
+    beta1: Annotated[float, Meta(ge=0, lt=1)] = 0.0
+
+
+Optimizer = SgdOptimizer | AdamOptimizer | YogiOptimizer | AdagradOptimizer
+
+
 class CheckInSelection(Section, frozen=True, tag_field="kind", tag="checkin"):
     """A free place goes to a device that asks; where many ask, chance decides among them."""
 
@@ -224,7 +260,7 @@ class JobSpec(Section, frozen=True):
     #: [training]: ``workflow`` chooses which.
     training: RoundsTraining | BufferedTraining = BufferedTraining()
     #: [optimizer]: ``name`` chooses which.
-    optimizer: SgdOptimizer = SgdOptimizer()
+    optimizer: Optimizer = SgdOptimizer()
     #: [device]: handed to the trainer of each device as it is (epochs, batch_size, learning_rate, momentum, ...).
     device: dict[str, Any] = {}
     #: [selection]: ``kind`` chooses which.

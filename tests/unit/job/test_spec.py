@@ -7,13 +7,19 @@ import pytest
 
 from turnout.errors import JobFolderError
 from turnout.job import spec as spec_module
+from turnout.job.compose import optimizer_of
 from turnout.job.spec import (
+    AdagradOptimizer,
+    AdamOptimizer,
     BufferedTraining,
     ConstantDiscount,
     HingeDiscount,
     JobSpec,
+    Optimizer,
     PolynomialDiscount,
     RoundsTraining,
+    SgdOptimizer,
+    YogiOptimizer,
 )
 from turnout.job.toml import decode_toml
 
@@ -143,7 +149,11 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
             '[training]\nworkflow = "rounds"\nweighting = "equal"',
             'training.weighting = "equal": expected is "examples" or "uniform"',
         ),
-        ('[optimizer]\nname = "adam"', 'optimizer.name = "adam": expected is "sgd"'),
+        (
+            '[optimizer]\nname = "lamb"',
+            'optimizer.name = "lamb": expected is "sgd" or "adam" or "yogi" or "adagrad"',
+        ),
+        ('[optimizer]\nname = "adam"\ntau = 0', "optimizer.tau = 0: expected is a number, above 0 and at most 1000"),
         (
             '[optimizer]\nname = "sgd"\nmomentum = 1',
             "optimizer.momentum = 1: expected is a number, at least 0 and below 1",
@@ -212,3 +222,18 @@ def test_every_setting_is_explained_above_its_line() -> None:
     settings = [node.lineno for section in sections for node in section.body if isinstance(node, ast.AnnAssign)]
     assert len(settings) > 30
     assert [lines[at - 1] for at in settings if not lines[at - 2].strip().startswith("#:")] == []
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        ('name = "sgd"\nmomentum = 0.9', SgdOptimizer(momentum=0.9)),
+        ('name = "adam"\nbeta2 = 0.9', AdamOptimizer(beta2=0.9)),
+        ('name = "yogi"', YogiOptimizer()),
+        ('name = "adagrad"\nlearning_rate = 0.1', AdagradOptimizer(learning_rate=0.1)),
+    ],
+)
+def test_the_name_of_the_optimizer_chooses_its_settings(table: str, expected: Optimizer) -> None:
+    found = spec(f"[optimizer]\n{table}").optimizer
+    assert found == expected
+    assert optimizer_of(found).snapshot() == ()
