@@ -1,0 +1,96 @@
+// What a person can do with a job: pause, resume, download, abort, delete.
+
+import { ask, download, jobPath } from "./api.js";
+import { bytes, confirm, h, metric, show } from "./page.js";
+import { hasEnded } from "./words.js";
+
+export class Actions {
+  /** `took` is given the job's view after it was changed. */
+  constructor(jobId, course, took) {
+    Object.assign(this, { jobId, course, took, view: null });
+    this.pause = h("button", { type: "button", onclick: () => this.act(this.paused ? "resume" : "pause") }, "Pause");
+    this.get = h("button", { type: "button", onclick: () => this.downloads() }, "Download…");
+    this.stop = h("button", { type: "button", class: "danger", onclick: () => this.abort() }, "Abort…");
+    this.remove = h("button", { type: "button", class: "danger", onclick: () => this.forget() }, "Delete…");
+    this.said = h("p", { class: "said", role: "status" });
+    this.element = h("div", { class: "actions" }, this.pause, this.get, this.stop, this.remove, this.said);
+    this.element.hidden = true;
+  }
+
+  show(view, state) {
+    this.view = view;
+    this.paused = state === "PAUSED";
+    this.element.hidden = false;
+    const ended = hasEnded(view);
+    this.pause.textContent = this.paused ? "Resume" : "Pause";
+    this.pause.hidden = this.stop.hidden = ended;
+    this.pause.disabled = this.stop.disabled = view.state === "cancelling";
+    this.remove.hidden = !ended;
+  }
+
+  async act(what) {
+    await this.attempt(async () => {
+      await ask(jobPath(this.jobId, `/${what}`), { method: "POST" });
+      this.took(await ask(jobPath(this.jobId)));
+    });
+  }
+
+  async abort() {
+    const text = "Devices are told that no more work is wanted. Its newest model and its history stay. "
+      + "An ended job does not start again by itself.";
+    if (await confirm({ title: `Abort ${this.jobId}?`, text, yes: "Abort it", no: "Keep it running" })) await this.act("abort");
+  }
+
+  async forget() {
+    const text = "Its models, its journal and its history are removed from the server's disk. This cannot be undone.";
+    if (!(await confirm({ title: `Delete ${this.jobId}?`, text, yes: "Delete it" }))) return;
+    await this.attempt(async () => {
+      await ask(jobPath(this.jobId), { method: "DELETE" });
+      location.hash = "#/";
+    });
+  }
+
+  /** A dialog with every file there is to take. */
+  downloads() {
+    const status = this.view.status ?? {};
+    const rows = [modelRow("Newest model", `version ${status.version ?? 0}`, "newest")];
+    if (status.best_version) rows.push(modelRow("Best model", about(status.best_version, status.best_metric), "best"));
+    const kept = (status.kept ?? []).filter((model) => model.version !== status.version && model.version !== status.best_version);
+    rows.push(...kept.toReversed().map((model) => modelRow(`Version ${model.version}`, size(model), model.version)));
+    const [list, other] = [rows.map((row) => this.row(row)), this.others()];
+    const close = h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close");
+    const dialog = show(`Download from ${this.jobId}`, [h("ul", { class: "downloads" }, list, other)], [close]);
+  }
+
+  row({ name, note, version }) {
+    const file = (format) => h("button", { type: "button", onclick: () => this.fetch(
+      `/model?version=${version}&format=${format}`, `${this.jobId}-${version}.${format}`) }, format);
+    return h("li", {}, h("span", {}, name, h("span", { class: "note" }, note)), h("span", { class: "files" }, file("safetensors"), file("npz")));
+  }
+
+  others() {
+    const history = { name: "History", note: "events and the last hour of samples", path: "/history", file: "history.json" };
+    const backup = { name: "Backup", note: "the journal, for turnout restore", path: "/backup", file: "backup" };
+    return [history, backup].map(({ name, note, path, file }) => h("li", {}, h("span", {}, name, h("span", { class: "note" }, note)),
+      h("span", { class: "files" }, h("button", { type: "button", onclick: () => this.fetch(path, `${this.jobId}.${file}`) },
+        file.split(".").at(-1)))));
+  }
+
+  fetch(path, filename) {
+    return this.attempt(() => download(jobPath(this.jobId, path), filename));
+  }
+
+  async attempt(work) {
+    this.said.textContent = "";
+    try {
+      await work();
+    } catch (error) {
+      this.said.textContent = error.message;
+    }
+  }
+}
+
+const modelRow = (name, note, version) => ({ name, note, version });
+const about = (version, value) => `version ${version}${value === null || value === undefined ? "" : `, ${metric(value)}`}`;
+const size = (model) => [model.num_bytes ? bytes(model.num_bytes) : "", ...Object.entries(model.metrics ?? {})
+  .map(([name, value]) => `${name} ${metric(value)}`)].filter(Boolean).join(", ");

@@ -1,0 +1,128 @@
+// The page: which view the address names, whether control answers, and the theme.
+
+import { Away, Problem, token } from "./api.js";
+import { jobPage } from "./job.js";
+import { listPage } from "./list.js";
+import { clock, h, setText, show } from "./page.js";
+
+const RETRY_MS = [1000, 2000, 4000, 8000];
+const THEME = "turnout-theme";
+const main = document.getElementById("main");
+
+/** Whether control answers: says so at the top, and waits longer each time it does not. */
+class Link {
+  constructor() {
+    this.failures = 0;
+    this.heardAt = 0;
+  }
+
+  /** Do something that asks control; what it gives, or undefined when nobody answers. Other errors pass. */
+  async attempt(work) {
+    try {
+      const result = await work();
+      this.heard();
+      return result;
+    } catch (error) {
+      if (!(error instanceof Away)) throw error;
+      this.lost();
+      return undefined;
+    }
+  }
+
+  heard() {
+    this.failures = 0;
+    this.heardAt = Date.now() / 1000;
+    this.say("live", "live", "");
+  }
+
+  lost() {
+    this.failures += 1;
+    const since = this.heardAt ? ` What you see is from ${clock(this.heardAt)}.` : "";
+    this.say("away", "away", `Control does not answer; devices and jobs go on without it. Trying again.${since}`);
+  }
+
+  /** Wait before the next attempt: `ms` when all is well, else longer and longer. */
+  pause(ms, signal) {
+    const wait = this.failures ? RETRY_MS[Math.min(this.failures, RETRY_MS.length) - 1] : ms;
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, wait);
+      signal.addEventListener("abort", () => [clearTimeout(timer), resolve()], { once: true });
+    });
+  }
+
+  say(kind, word, text) {
+    const connection = document.getElementById("connection");
+    connection.className = `connection ${kind}`;
+    setText(connection, word);
+    const banner = document.getElementById("banner");
+    setText(banner, text);
+    banner.hidden = !text;
+  }
+}
+
+const link = new Link();
+let leave = new AbortController();
+
+async function go(first = false) {
+  leave.abort();
+  leave = new AbortController();
+  const { signal } = leave;
+  const [path, query] = location.hash.replace(/^#/, "").split("?");
+  const [, jobId] = /^\/jobs\/([^/]+)$/.exec(path) ?? [];
+  try {
+    const page = jobId
+      ? jobPage(main, link, signal, decodeURIComponent(jobId), new URLSearchParams(query ?? ""))
+      : listPage(main, link, signal);
+    if (!first) main.querySelector("h1")?.focus();
+    await page;
+  } catch (error) {
+    if (!signal.aborted) explain(error);
+  }
+}
+
+function explain(error) {
+  if (error instanceof Problem && error.status === 401) return askToken(error.message);
+  const title = error instanceof Problem && error.status === 404 ? "Not here" : "That did not work";
+  main.replaceChildren(h("div", { class: "card empty" }, h("h1", { tabindex: "-1" }, title), h("p", {}, error.message),
+    h("p", {}, h("a", { href: "#/" }, "All jobs"))));
+  if (!(error instanceof Problem)) console.error(error);
+  return undefined;
+}
+
+function askToken(why) {
+  const field = h("input", { type: "password", id: "token", autocomplete: "off", autofocus: true });
+  const use = () => {
+    token.set(field.value);
+    dialog.close();
+    go();
+  };
+  field.addEventListener("keydown", (event) => event.key === "Enter" && use());
+  const help = "turnout token prints one. It is kept until this tab is closed.";
+  const dialog = show("This server asks for a token", [h("p", {}, `${why}.`.replace("..", ".")),
+    h("label", { class: "field", for: "token" }, "Token", field), h("p", { class: "note" }, help)],
+    [h("button", { type: "button", class: "primary", onclick: use }, "Use it")]);
+}
+
+function theme() {
+  const choice = document.getElementById("theme");
+  const apply = () => {
+    document.documentElement.dataset.theme = choice.value;
+    window.dispatchEvent(new Event("themechange"));
+  };
+  choice.value = localStorage.getItem(THEME) ?? "auto";
+  apply();
+  choice.addEventListener("change", () => {
+    localStorage.setItem(THEME, choice.value);
+    apply();
+  });
+  const system = matchMedia("(prefers-color-scheme: dark)");
+  system.addEventListener("change", apply);
+}
+
+document.getElementById("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  main.focus();
+});
+window.addEventListener("hashchange", () => go());
+theme();
+go(true);

@@ -1,0 +1,82 @@
+// The page of all jobs.
+
+import { ask, jobPath } from "./api.js";
+import { h, stamp, count, setChildren } from "./page.js";
+import { hasEnded, headline, stateOf, waitingFor } from "./words.js";
+
+const POLL_MS = 2000;
+const ASKED_MAX = 20; // Jobs whose own account is asked for at once, where the list does not carry it.
+
+/** Show the jobs until `signal` aborts. `link` tells whether control answers. */
+export async function listPage(main, link, signal) {
+  document.title = "Jobs · turnout";
+  const body = h("div", { class: "list" }, h("p", { class: "none" }, "Loading…"));
+  const server = h("p", { class: "server" });
+  main.replaceChildren(h("div", { class: "title" }, h("h1", { tabindex: "-1" }, "Jobs"), server), body);
+  const ended = new Map();
+  while (!signal.aborted) {
+    await link.attempt(async () => {
+      const [jobs, gateways] = await Promise.all([withStatus(await ask("api/jobs", { signal }), ended, signal),
+        ask("api/gateways", { signal })]);
+      if (signal.aborted) return;
+      setChildren(server, JSON.stringify(gateways), () => [serverWords(gateways)]);
+      setChildren(body, JSON.stringify(jobs), () => (jobs.length ? [table(jobs)] : [nothing()]));
+    });
+    await link.pause(POLL_MS, signal);
+  }
+}
+
+/** The jobs with their own accounts; those of ended jobs are asked for once. */
+async function withStatus(jobs, ended, signal) {
+  const asked = byUrgency(jobs).filter((job) => !job.status && !ended.has(job.job_id)).slice(0, ASKED_MAX);
+  const known = new Map(ended);
+  await Promise.all(asked.map(async ({ job_id: jobId }) => {
+    const view = await ask(jobPath(jobId), { signal });
+    known.set(jobId, view);
+    if (hasEnded(view)) ended.set(jobId, view);
+  }));
+  return byUrgency(jobs).map((job) => known.get(job.job_id) ?? job);
+}
+
+/** Running jobs first, newest first. */
+const byUrgency = (jobs) => [...jobs].sort((a, b) => hasEnded(a) - hasEnded(b) || b.submitted_at - a.submitted_at);
+
+function serverWords(gateways) {
+  const connections = gateways.reduce((sum, gateway) => sum + (gateway.connections ?? 0), 0);
+  const many = gateways.length === 1 ? "1 gateway" : `${gateways.length} gateways`;
+  return `${many} · ${count(connections)} connections of devices`;
+}
+
+function nothing() {
+  return h("div", { class: "card empty" },
+    h("h2", {}, "No job yet"),
+    h("p", {}, "A job trains one model. Hand a job folder to this server, and let simulated devices work on it:"),
+    h("pre", {}, h("code", {}, "turnout submit FOLDER\nturnout fleet URL --job NAME --trainer FOLDER --devices 100")),
+    h("p", {}, "It appears here by itself."));
+}
+
+function table(jobs) {
+  const heads = [["Job"], ["State"], ["Version", "number"], ["Measured", "number"], ["Training", "number wide"],
+    ["Updates", "number wide"], ["Submitted", "wide"]];
+  return h("div", { class: "card scroll" },
+    h("table", { class: "jobs" },
+      h("caption", { class: "hidden" }, "All jobs, running ones first"),
+      h("thead", {}, h("tr", {}, heads.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))),
+      h("tbody", {}, jobs.map(row))));
+}
+
+function row(view) {
+  const { text, tone } = stateOf(view);
+  const status = view.status ?? {};
+  const best = headline(status.metrics);
+  const known = (value) => (view.status ? count(value ?? 0) : "–");
+  return h("tr", {},
+    h("th", { scope: "row" }, h("a", { href: `#/jobs/${encodeURIComponent(view.job_id)}` }, view.job_id),
+      h("p", { class: "wait" }, waitingFor(view))),
+    h("td", {}, h("span", { class: `badge ${tone}` }, text)),
+    h("td", { class: "number version" }, known(status.version)),
+    h("td", { class: "number measured" }, best ? [best.value, h("span", { class: "unit" }, best.name)] : "–"),
+    h("td", { class: "number wide" }, hasEnded(view) ? "–" : known(status.training)),
+    h("td", { class: "number wide" }, known(status.counted)),
+    h("td", { class: "wide" }, stamp(view.submitted_at)));
+}

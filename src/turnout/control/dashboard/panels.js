@@ -1,0 +1,185 @@
+// The charts of a job, in three sections: what it learns, its fleet, and the server around it.
+
+import { Chart } from "./charts.js";
+import { bytes, count, h, metric, milliseconds, short } from "./page.js";
+import { gauge, last, rate, reasons, within } from "./series.js";
+import { reason } from "./words.js";
+
+const METRICS_MAX = 6; // Charts of metrics; more would hide the rest.
+const REASONS_MAX = 3; // Reasons of refusal with a line of their own; the table has all.
+const WINDOWS_S = { "5 minutes": 300, "15 minutes": 900, "1 hour": 3600 };
+const LOST_S = 60;
+const REASON_COLOURS = ["red", "orange", "purple"];
+const AXIS_TIME = { date: true, hover: "%{y:,.4~g}" };
+
+export class Panels {
+  /** `compare` is called with the id of the job to compare with, or "". */
+  constructor(course, jobId, compare) {
+    Object.assign(this, { course, jobId, other: null, otherId: "", axis: "version", seconds: 900 });
+    this.metrics = new Map();
+    this.unmeasured = h("figure", { class: "card chart" }, h("h3", {}, "Metrics"),
+      h("p", { class: "none" }, "Nothing measured yet. A job measures each version when the server.py in its folder has evaluate(model)."));
+    this.pace = new Chart("Versions per hour", "over the last ten", "Known after two versions.");
+    this.devices = new Chart("Devices", "", "No device has asked for a task yet.");
+    this.results = new Chart("Results per second", "", "No device has reported a result yet.");
+    this.staleness = new Chart("Staleness of counted updates", "", "No update has been counted yet.");
+    this.requests = new Chart("Requests per second", "all jobs");
+    this.latency = new Chart("Latency of requests", "all jobs");
+    this.acks = new Chart("Until a result is acknowledged");
+    this.traffic = new Chart("Traffic per second", "all jobs");
+    this.select = h("select", { id: "compare", onchange: () => compare(this.select.value) }, h("option", { value: "" }, "no other job"));
+    this.learning = h("div", { class: "charts" }, this.unmeasured, this.pace.element);
+    this.sections = [
+      section("Learning", [this.axisSwitch(), h("label", { class: "field" }, "Compare with", this.select)], this.learning),
+      section("Fleet", [this.windowSelect()], grid(this.devices, this.results, this.staleness)),
+      section("Server", [], grid(this.requests, this.latency, this.acks, this.traffic), "four"),
+    ];
+  }
+
+  axisSwitch() {
+    const choice = (value, text) =>
+      h("label", {}, h("input", { type: "radio", name: "axis", value, checked: value === this.axis,
+        onchange: () => this.turn(value) }), h("span", {}, text));
+    return h("fieldset", { class: "switch" }, h("legend", { class: "hidden" }, "Metrics are drawn"),
+      choice("version", "by version"), choice("minutes", "by time"));
+  }
+
+  windowSelect() {
+    const options = Object.entries(WINDOWS_S).map(([text, seconds]) =>
+      h("option", { value: seconds, selected: seconds === this.seconds }, text));
+    const change = (event) => {
+      this.seconds = Number(event.target.value);
+      this.show();
+    };
+    return h("label", { class: "field" }, "Show the last", h("select", { id: "window", onchange: change }, options));
+  }
+
+  turn(axis) {
+    this.axis = axis;
+    this.show();
+  }
+
+  /** Offer other jobs for comparison; `chosen` is compared with at once. */
+  offer(jobs, chosen) {
+    const others = jobs.filter((job) => job.job_id !== this.jobId).slice(0, 100);
+    this.select.append(...others.map((job) => h("option", { value: job.job_id }, job.job_id)));
+    if (chosen && others.some((job) => job.job_id === chosen)) {
+      this.select.value = chosen;
+      this.select.dispatchEvent(new Event("change"));
+    }
+  }
+
+  /** Draw another job's course on the same charts; null ends it. */
+  beside(course, jobId) {
+    this.other = course;
+    this.otherId = jobId;
+    this.show();
+  }
+
+  show() {
+    this.showMetrics();
+    this.showPace();
+    const kept = this.course.recent(this.seconds);
+    const end = this.course.newest?.at ?? 0;
+    const begin = Math.max(end - this.seconds, kept[0]?.at ?? 0);
+    const axes = { ...AXIS_TIME, range: [begin, Math.max(end, begin + 30)] };
+    this.showFleet(kept, axes);
+    this.showServer(kept, axes);
+  }
+
+  showMetrics() {
+    const names = [...new Set([...this.course.metricNames(), ...(this.other?.metricNames() ?? [])])].slice(0, METRICS_MAX);
+    for (const name of names.filter((name) => !this.metrics.has(name))) {
+      const chart = new Chart(name);
+      this.metrics.set(name, chart);
+      this.learning.insertBefore(chart.element, this.pace.element);
+    }
+    this.unmeasured.hidden = this.metrics.size > 0;
+    const byVersion = this.axis === "version";
+    const axes = { xTitle: byVersion ? "version" : "minutes since the start", whole: byVersion, fromZero: false,
+      hover: "%{y:.4~f}" };
+    for (const [name, chart] of this.metrics) {
+      chart.show(this.both((course) => {
+        const points = course.metric(name);
+        return { x: points.map((point) => point[this.axis]), y: points.map((point) => point.value) };
+      }, metric), axes);
+    }
+  }
+
+  showPace() {
+    const end = this.course.newest?.at ?? 0;
+    const lines = this.both((course) => {
+      const points = course.pace(course === this.course ? end : 0);
+      return { x: points.map((point) => point.minutes), y: points.map((point) => point.value) };
+    }, short);
+    this.pace.show(lines, { xTitle: "minutes since the start", hover: "%{y:,.3~g}" });
+  }
+
+  /** This job's line, and the other's beside it. */
+  both(read, words) {
+    const line = (course, name, colour, dashed) => {
+      const points = read(course);
+      return { ...points, name, colour, dashed, value: words(last(points)) };
+    };
+    const own = line(this.course, this.other ? this.jobId : "newest", "blue", false);
+    return this.other ? [own, line(this.other, this.otherId, "orange", true)] : [own];
+  }
+
+  showFleet(kept, axes) {
+    const training = gauge(kept, (sample) => sample.training ?? 0);
+    const waiting = gauge(kept, (sample) => sample.waiting);
+    const lost = within(kept, (sample) => sample.lost, LOST_S);
+    this.devices.show([
+      named("training", "blue", training, count),
+      named("waiting", "grey", waiting, count),
+      named("lost per minute", "red", lost, count),
+    ], axes);
+    const refused = reasons(this.course.newest).slice(0, REASONS_MAX);
+    this.results.show([
+      named("counted", "green", rate(kept, (sample) => sample.counted), short),
+      ...refused.map(([name], i) =>
+        named(reason(name), REASON_COLOURS[i], rate(kept, (sample) => sample.refused?.[name]), short)),
+    ], axes);
+    const stale = Object.entries(this.course.newest?.staleness ?? {}).map(([n, many]) => [Number(n), many]).sort((a, b) => a[0] - b[0]);
+    const bars = { x: stale.map(([n]) => n), y: stale.map(([, many]) => many) };
+    const all = bars.y.reduce((sum, many) => sum + many, 0);
+    const mean = all ? stale.reduce((sum, [n, many]) => sum + n * many, 0) / all : null;
+    this.staleness.show([{ ...bars, name: "mean", colour: "purple", value: short(mean) }],
+      { bars: true, whole: true, dtick: stale.length < 12 ? 1 : undefined, xTitle: "versions behind",
+        hover: "%{y:,} updates, %{x} behind<extra></extra>" });
+  }
+
+  showServer(kept, axes) {
+    const time = { ...axes, hover: "%{y:,.3~g} ms" };
+    this.requests.show([named("requests", "blue", gauge(kept, (sample) => sample.requests_per_s), short)], axes);
+    this.latency.show(percentiles(kept, "latency_ms"), time);
+    this.acks.show(percentiles(kept, "ack_ms"), time);
+    this.traffic.show([
+      named("from devices", "blue", rate(kept, (sample) => sample.bytes_in), bytes),
+      named("to devices", "orange", rate(kept, (sample) => sample.bytes_out), bytes),
+    ], { ...axes, hover: "%{y:.3~s}B" });
+  }
+
+  close() {
+    for (const chart of [...this.metrics.values(), this.pace, this.devices, this.results, this.staleness, this.requests,
+      this.latency, this.acks, this.traffic]) {
+      chart.close();
+    }
+  }
+}
+
+const named = (name, colour, line, words) => ({ ...line, name, colour, value: words(last(line)) });
+
+const percentiles = (kept, field) => [
+  named("median", "blue", gauge(kept, (sample) => sample[field]?.p50), milliseconds),
+  named("slowest of 100", "orange", gauge(kept, (sample) => sample[field]?.p99), milliseconds),
+];
+
+const grid = (...charts) => h("div", { class: "charts" }, charts.map((chart) => chart.element));
+
+function section(title, tools, body, kind) {
+  if (kind) body.classList.add(kind);
+  const id = `section-${title.toLowerCase()}`;
+  return h("section", { "aria-labelledby": id },
+    h("div", { class: "heading" }, h("h2", { id }, title), h("div", { class: "tools" }, tools)), body);
+}

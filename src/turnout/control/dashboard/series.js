@@ -1,0 +1,165 @@
+// What a job's events and samples amount to: pure, numbers in and numbers out. Times are seconds since 1970.
+
+const SAMPLES_MAX = 3600; // An hour of them; control keeps as many.
+const EVENTS_MAX = 20_000;
+const POINTS_MAX = 120; // Of one line: more is noise in a small chart.
+const GAP_S = 5; // Without samples for longer, a line is interrupted.
+const RATE_VERSIONS = 10; // Versions per hour are measured over so many.
+
+/** All that is known of one job's course. What comes twice is kept once. */
+export class Course {
+  constructor() {
+    this.events = [];
+    this.samples = [];
+    this.published = new Map(); // version -> its first event: a restart may publish a version again
+    this.evaluated = new Map();
+    this.seen = new Set();
+    this.changes = 0;
+  }
+
+  load({ events = [], samples = [] }) {
+    events.forEach((event) => this.addEvent(event));
+    samples.forEach((sample) => this.addSample(sample));
+  }
+
+  addEvent(event) {
+    const key = `${event.at} ${event.kind} ${event.version ?? 0} ${event.text ?? ""}`;
+    if (this.seen.has(key)) return;
+    this.seen.add(key);
+    this.changes += 1;
+    this.events.push(event);
+    if (this.events.length > EVENTS_MAX) this.events.shift();
+    const version = event.version ?? 0;
+    if (event.kind === "published" && !this.published.has(version)) this.published.set(version, event);
+    if (event.kind === "evaluated") this.evaluated.set(version, event);
+  }
+
+  addSample(sample) {
+    if (sample.at <= (this.samples.at(-1)?.at ?? 0)) return;
+    this.samples.push(sample);
+    if (this.samples.length > SAMPLES_MAX) this.samples.shift();
+    this.changes += 1;
+  }
+
+  get newest() {
+    return this.samples.at(-1);
+  }
+
+  get startedAt() {
+    return this.events[0]?.at ?? this.samples[0]?.at ?? 0;
+  }
+
+  metricNames() {
+    const names = new Set();
+    for (const event of this.evaluated.values()) Object.keys(event.metrics ?? {}).forEach((name) => names.add(name));
+    return [...names];
+  }
+
+  /** What was measured last; undefined before the first time. */
+  newestMetrics() {
+    return [...this.evaluated.values()].at(-1)?.metrics;
+  }
+
+  /** One metric's course: points with the version, the minutes since the start, and the value. */
+  metric(name) {
+    return [...this.evaluated.entries()]
+      .filter(([, event]) => name in (event.metrics ?? {}))
+      .map(([version, event]) => ({ version, minutes: (event.at - this.startedAt) / 60, value: event.metrics[name] }))
+      .sort((a, b) => a.version - b.version);
+  }
+
+  /** Versions per hour after each version, measured over the last ten; and now, when the next one is overdue. */
+  pace(now) {
+    const times = [...this.published.values()].map((event) => event.at).sort((a, b) => a - b);
+    const points = [];
+    for (let i = 1; i < times.length; i++) {
+      const first = Math.max(0, i - RATE_VERSIONS);
+      points.push(pacePoint(times[i], this.startedAt, i - first, times[i] - times[first]));
+    }
+    const last = times.length - 1;
+    const first = Math.max(0, last - RATE_VERSIONS);
+    if (last >= 1 && now > times[last] + (times[last] - times[first]) / (last - first)) {
+      points.push(pacePoint(now, this.startedAt, last - first, now - times[first]));
+    }
+    return points;
+  }
+
+  /** The samples of the last `seconds`, thinned to as many points as a chart can show. */
+  recent(seconds) {
+    const end = this.newest?.at ?? 0;
+    return thin(this.samples.filter((sample) => sample.at >= end - seconds), seconds);
+  }
+}
+
+const pacePoint = (at, startedAt, versions, seconds) => ({
+  at,
+  minutes: (at - startedAt) / 60,
+  value: seconds > 0 ? (versions * 3600) / seconds : null,
+});
+
+/** Of each stretch of time its last sample; where samples are missing, null. Stretches stand still as time goes on. */
+export function thin(samples, seconds) {
+  const width = Math.max(1, Math.ceil(seconds / POINTS_MAX));
+  const kept = [];
+  let stretch = null;
+  for (const sample of samples) {
+    const previous = kept.at(-1);
+    if (previous && sample.at - previous.at > width + GAP_S) {
+      kept.push(null);
+      stretch = null;
+    }
+    const now = Math.floor(sample.at / width);
+    if (now === stretch) kept[kept.length - 1] = sample;
+    else kept.push(sample);
+    stretch = now;
+  }
+  return kept;
+}
+
+/** A value over time: {x: [at], y: [value]}, null where nothing is known. */
+export function gauge(kept, read) {
+  const line = { x: [], y: [] };
+  kept.forEach((sample, i) => {
+    line.x.push(sample ? sample.at : kept[i - 1].at + 1);
+    line.y.push(sample ? (read(sample) ?? null) : null);
+  });
+  return line;
+}
+
+/** How fast a count grew, per second: {x, y}. A count that fell began anew, and says nothing. */
+export function rate(kept, read) {
+  const line = { x: [], y: [] };
+  kept.forEach((sample, i) => {
+    const before = kept[i - 1];
+    if (i === 0) return;
+    line.x.push(sample ? sample.at : before.at + 1);
+    line.y.push(sample && before ? growth(before, sample, read) : null);
+  });
+  return line;
+}
+
+function growth(before, after, read) {
+  const more = (read(after) ?? 0) - (read(before) ?? 0);
+  return more < 0 || after.at <= before.at ? null : more / (after.at - before.at);
+}
+
+/** By how much a count grew in the `seconds` before each sample: {x, y}. */
+export function within(kept, read, seconds) {
+  const line = { x: [], y: [] };
+  let first = 0;
+  kept.forEach((sample, i) => {
+    line.x.push(sample ? sample.at : kept[i - 1].at + 1);
+    if (!sample) return line.y.push(null);
+    while (!kept[first] || sample.at - kept[first].at > seconds) first += 1;
+    return line.y.push(Math.max(0, (read(sample) ?? 0) - (read(kept[first]) ?? 0)));
+  });
+  return line;
+}
+
+export const last = (line) => line.y.findLast((value) => value !== null) ?? null;
+
+/** The reasons of refusal, most frequent first. */
+export const reasons = (sample) =>
+  Object.entries(sample?.refused ?? {})
+    .filter(([, number]) => number > 0)
+    .sort((a, b) => b[1] - a[1]);

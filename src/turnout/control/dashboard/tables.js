@@ -1,0 +1,78 @@
+// Tables of a job: refused results, the fleet by group, the newest versions.
+
+import { clock, count, duration, h, metric, setChildren } from "./page.js";
+import { reasons } from "./series.js";
+import { reason } from "./words.js";
+
+const VERSIONS_SHOWN = 10;
+
+function table(caption, heads, rows, none) {
+  if (rows.length === 0) return h("p", { class: "none" }, none);
+  const cell = (text, i) => (i === 0 ? h("th", { scope: "row", class: heads[0][1] }, text) : h("td", { class: heads[i][1] }, text));
+  return h("div", { class: "scroll" }, h("table", {},
+    h("caption", { class: "hidden" }, caption),
+    h("thead", {}, h("tr", {}, heads.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))),
+    h("tbody", {}, rows.map((row) => h("tr", {}, row.map(cell))))));
+}
+
+class Card {
+  constructor(title) {
+    this.body = h("div", {});
+    this.element = h("section", { class: "card" }, h("h2", {}, title), this.body);
+  }
+
+  fill(caption, heads, rows, none) {
+    setChildren(this.body, JSON.stringify([heads, rows]), () => [table(caption, heads, rows, none)]);
+  }
+}
+
+/** What became of the results that came. */
+export class RefusedTable extends Card {
+  constructor() {
+    super("Results");
+  }
+
+  show(status, now) {
+    const source = { counted: status.counted ?? 0, duplicates: status.duplicates ?? 0, refused: status.refused, ...now };
+    const refused = reasons(source);
+    const all = refused.reduce((sum, [, many]) => sum + many, source.counted);
+    const share = (many) => (all ? `${((100 * many) / all).toFixed(1)} %` : "–");
+    const rows = [["counted", count(source.counted), share(source.counted)],
+      ...refused.map(([name, many]) => [`refused: ${reason(name)}`, count(many), share(many)])];
+    if (source.duplicates) rows.push(["sent again, counted once", count(source.duplicates), ""]);
+    this.fill("Results by what became of them", [["Outcome"], ["Results", "number"], ["Share", "number"]],
+      all ? rows : [], "No device has reported a result yet.");
+  }
+}
+
+/** The devices by platform and version of their app; not one row per device. */
+export class FleetTable extends Card {
+  constructor() {
+    super("Devices by platform");
+  }
+
+  show(status) {
+    const heads = [["Platform"], ["App"], ["Training", "number"], ["Counted", "number"], ["Refused", "number"], ["Lost", "number"]];
+    const rows = (status.fleet ?? []).map((group) => [group.platform || "not said", group.app_version || "–",
+      ...[group.training, group.counted, group.refused, group.lost].map((many) => count(many ?? 0))]);
+    this.fill("Devices by platform and app version", heads, rows, "No device has asked for a task yet.");
+  }
+}
+
+/** The newest versions with what was measured. */
+export class VersionTable extends Card {
+  constructor(course) {
+    super("Newest versions");
+    this.course = course;
+  }
+
+  show() {
+    const names = this.course.metricNames();
+    const heads = [["Version"], ["Published"], ["Took", "number"], ["Updates", "number"], ...names.map((name) => [name, "number"])];
+    const newest = [...this.course.published.entries()].sort((a, b) => b[0] - a[0]).slice(0, VERSIONS_SHOWN);
+    const rows = newest.map(([version, event]) => [count(version), clock(event.at),
+      event.took_s ? duration(event.took_s) : "–", event.counted ? count(event.counted) : "–",
+      ...names.map((name) => metric(this.course.evaluated.get(version)?.metrics?.[name]))]);
+    this.fill("The newest versions and what was measured", heads, rows, "No version has been published yet.");
+  }
+}

@@ -1,0 +1,68 @@
+// What is shown of a job, in words.
+
+import { count, duration, metric } from "./page.js";
+
+const ENDED = new Set(["completed", "cancelled", "aborted"]);
+
+export const hasEnded = (view) => ENDED.has(view.state);
+
+/** The state as a person would say it, and the tone of its badge. */
+export function stateOf(view) {
+  if (view.state === "completed") return { text: "completed", tone: "good" };
+  if (view.state === "cancelled") return { text: "ended by a person", tone: "quiet" };
+  if (view.state === "aborted") return { text: "aborted", tone: "bad" };
+  if (view.state === "cancelling") return { text: "ending", tone: "warn" };
+  const own = view.status?.state ?? "";
+  if (!view.status || (own && !view.fresh)) return { text: "does not answer", tone: "warn" };
+  return { OPEN: { text: "training", tone: "live" }, PAUSED: { text: "paused", tone: "warn" },
+    FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
+    CLOSED: { text: "ending", tone: "quiet" } }[own] ?? { text: own.toLowerCase(), tone: "quiet" };
+}
+
+/** What it waits for, or why it waits no more. */
+export function waitingFor(view) {
+  const status = view.status;
+  if (hasEnded(view)) return view.reason || status?.finished || "It has ended.";
+  if (view.state === "cancelling") return "It is ending: results that are under way are still counted.";
+  if (!status) return "Its process has not answered yet.";
+  return status.waiting_for || "It has not said yet.";
+}
+
+/** The first metric that was measured, as "accuracy 0.9512". */
+export function headline(metrics) {
+  const [name, value] = Object.entries(metrics ?? {})[0] ?? [];
+  return name ? { name, value: metric(value) } : null;
+}
+
+const measured = (metrics) =>
+  Object.entries(metrics ?? {}).map(([name, value]) => `${name} ${metric(value)}`).join(", ");
+
+const STATES = { OPEN: "Training.", PAUSED: "Paused.", FULL: "The disk is full: no result is acknowledged." };
+
+/** One event as a sentence, and the group that it is shown in. `metrics` is what was measured of a published version. */
+export function sentence(event, metrics) {
+  const version = event.version ?? 0;
+  switch (event.kind) {
+    case "started":
+      return { group: "other", text: `Its process started at version ${version}${event.text ? `: ${event.text}` : "."}` };
+    case "published": {
+      const from = event.counted ? ` from ${count(event.counted)} updates` : "";
+      const took = event.took_s ? ` in ${duration(event.took_s)}` : "";
+      const found = metrics ? `; ${measured(metrics)}` : "";
+      return { group: "versions", text: `Version ${version}${from}${took}${found}.` };
+    }
+    case "evaluated":
+      return { group: "versions", text: `Version ${version} measured: ${measured(event.metrics)}.` };
+    case "warning":
+      return { group: "warnings", text: event.text };
+    case "state":
+      return { group: "other", text: STATES[event.text] ?? `State: ${event.text}` };
+    case "finished":
+      return { group: "other", text: `Finished: ${event.text}` };
+    default:
+      return { group: "other", text: `${event.kind} ${event.text ?? ""}` };
+  }
+}
+
+/** A reason of refusal, as the server counts it, in words. */
+export const reason = (name) => name.replaceAll("_", " ");
