@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from turnout.cli import app
+from turnout.cli.commands import app
 from turnout.job.spec import JobSpec, RoundsTraining
 from turnout.messages import Status
 

@@ -39,7 +39,14 @@ PURE = [
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
 #: Where the wall clock is read: to show times to people, and to see how old a left folder is.
-WALL_CLOCK = {"control/listing.py", "control/process.py", "job/eventlog.py", "supervisor/runtime.py"}
+WALL_CLOCK = {
+    "cli/doctor.py",
+    "cli/showing.py",
+    "control/listing.py",
+    "control/process.py",
+    "job/eventlog.py",
+    "supervisor/runtime.py",
+}
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing"}
 
 

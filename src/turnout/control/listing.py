@@ -9,9 +9,13 @@ from turnout.control.view import JobView
 COLUMNS = ("JOB", "NAME", "STATE", "SINCE", "VERSION", "")
 
 
-def listing(client: ControlClient) -> list[str]:
-    """A table, newest first; running jobs are asked how they do."""
-    jobs = [client.job(job.job_id) if job.state in UNFINISHED else job for job in client.jobs()]
+def asked(client: ControlClient) -> list[JobView]:
+    """All jobs, newest first; those that have not ended are asked how they do."""
+    return [client.job(job.job_id) if job.state in UNFINISHED else job for job in client.jobs()]
+
+
+def table(jobs: list[JobView]) -> list[str]:
+    """A line for each, below a heading."""
     if not jobs:
         return ["no jobs yet; hand one in with: turnout submit JOB_FOLDER"]
     rows = [COLUMNS, *(_row(job, time.time()) for job in jobs)]
@@ -23,10 +27,11 @@ def _row(job: JobView, now: float) -> tuple[str, ...]:
     status = job.status
     words = job.reason or (status.waiting_for if status else "") or ("starting" if job.state in UNFINISHED else "")
     version = str(status.version) if status else "-"
-    return job.job_id, job.name, job.state.value, _ago(now - (job.finished_at or job.submitted_at)), version, words
+    return job.job_id, job.name, job.state.value, ago(now - (job.finished_at or job.submitted_at)), version, words
 
 
-def _ago(seconds: float) -> str:
+def ago(seconds: float) -> str:
+    """A time in its largest unit."""
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= length:
             return f"{seconds / length:.0f} {unit}"

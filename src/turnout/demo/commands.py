@@ -1,17 +1,16 @@
 """``turnout demo`` and ``turnout run``: a plan, a run of it, and in the end what came of it in a few lines."""
 
 import asyncio
-import re
+import sys
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 from rich.console import Console
 
 from turnout.control.store import JobState
-from turnout.demo.runner import Outcome, Plan, Stopped, run
+from turnout.demo.runner import Outcome, Plan, Stopped, plan_run, run
 from turnout.demo.screen import screen_for
 from turnout.errors import TurnoutError
 from turnout.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
@@ -29,8 +28,8 @@ DEMO_FLEET = {
 }
 
 
-def demo(mode: Literal["buffered", "sync"], devices: int, seed: int) -> int:
-    """Train the digits."""
+def demo(mode: Literal["buffered", "sync"], devices: int, seed: int, as_json: bool = False) -> int:
+    """Train the digits. ``as_json``: the end is told as JSON on stdout, all else on stderr."""
     from turnout.demo.job import write_folder
 
     with tempfile.TemporaryDirectory(prefix="turnout-demo-") as temporary:
@@ -44,30 +43,19 @@ def demo(mode: Literal["buffered", "sync"], devices: int, seed: int) -> int:
             data=Path(temporary) / "data",
             central=commands.central(seed),
         )
-        return _run(plan)
+        return _run(plan, as_json)
 
 
-def run_job(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path | None) -> int:
+def run_job(
+    folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path | None, as_json: bool = False
+) -> int:
     """Run a job folder with a simulated fleet; ``fleet`` holds options of ``turnout fleet``, "devices" among them."""
-    from turnout.fleet import FleetSpec
-    from turnout.job.folder import load_job_folder
-
-    msgspec.convert({option.replace("-", "_"): value for option, value in fleet.items()}, FleetSpec)  # or BadFleet
-    name = load_job_folder(folder).spec.name
     with tempfile.TemporaryDirectory(prefix="turnout-run-") as temporary:
-        plan = Plan(
-            title=f'turnout run: {fleet["devices"]:.0f} devices train "{name}"',
-            folder=folder,
-            devices=int(fleet["devices"]),
-            fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), fleet),
-            model=out or Path(re.sub(r"[^\w.-]+", "-", name) + ".safetensors"),
-            data=data or Path(temporary) / "data",
-        )
-        return _run(plan)
+        return _run(plan_run(folder, fleet, out, data or Path(temporary) / "data"), as_json)
 
 
-def _run(plan: Plan) -> int:
-    console = Console()
+def _run(plan: Plan, as_json: bool) -> int:
+    console = Console(stderr=as_json)
     try:
         with screen_for(console) as screen:
             outcome = asyncio.run(run(plan, screen))
@@ -75,11 +63,31 @@ def _run(plan: Plan) -> int:
         _print(console, f"{stopped}: the fleet, the job, control and the gateways have ended; no model was saved")
         return EXIT_INTERRUPTED
     except TurnoutError as error:
-        _print(console, f"turnout: {error}")
+        print(f"turnout: {error}", file=sys.stderr)
         return EXIT_FAILED
     for line in _summary(plan, outcome):
         _print(console, line)
+    if as_json:
+        _print_json(plan, outcome)
     return EXIT_DONE if outcome.view.state is JobState.COMPLETED else EXIT_NOT_COMPLETED
+
+
+def _print_json(plan: Plan, outcome: Outcome) -> None:
+    """The same for programs."""
+    from turnout.cli.base import print_json
+    from turnout.cli.outputs import RunEnded
+
+    view = outcome.view
+    ended = RunEnded(
+        job_id=view.job_id,
+        state=view.state,
+        reason=view.reason,
+        version=view.status.version if view.status else 0,
+        metrics=view.status.metrics if view.status else {},
+        took_s=round(outcome.picture.elapsed_s, 3),
+        model=str(plan.model) if outcome.saved else "",
+    )
+    print_json(ended)
 
 
 def _summary(plan: Plan, outcome: Outcome) -> list[str]:

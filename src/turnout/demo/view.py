@@ -58,14 +58,14 @@ def plain(picture: Picture) -> str:
     if status is None:
         return f"{picture.elapsed_s:5.1f} s  waiting for the job to answer"
     training, waiting, lost = _devices(picture)
-    refused = sum(status.refused.values())
+    num_refused = sum(status.refused.values())
     parts = [
         f"{picture.elapsed_s:5.1f} s",
         f"version {status.version}",
         _metric(picture),
         f"devices {training} training, {waiting} waiting, {lost} lost",
         f"{picture.requests_per_s:.0f} requests/s",
-        f"{status.counted} counted, {refused} refused",
+        f"{status.counted} counted, {num_refused} refused",
         status.waiting_for,
     ]
     return "  ".join(part for part in parts if part)
@@ -101,10 +101,10 @@ def _rows(picture: Picture, size: Size) -> Iterable[tuple[str, RenderableType]]:
     training, waiting, lost = _devices(picture)
     yield "devices", f"{training} training · {waiting} waiting · {lost} lost  of {picture.devices}"
     yield "requests", _requests(picture)
-    yield "results", f"{status.counted} counted · {status.duplicates} sent again · {_refused(status.refused)}"
-    yield "buffer", _bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
+    yield "results", f"{status.counted} counted · {status.duplicates} sent again · {refused(status.refused)}"
+    yield "buffer", bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
     if status.staleness:
-        yield "staleness", _histogram(status.staleness, size.staleness)
+        yield "staleness", histogram(status.staleness, size.staleness)
     yield "waits for", Text(status.waiting_for)
     for warning in status.warnings[-size.warnings :]:
         yield "warning", Text(warning, style="yellow")
@@ -141,24 +141,26 @@ def _requests(picture: Picture) -> str:
     return f"{text} · answered in {fleet.latency_p50_ms:.1f} ms (median), {fleet.latency_p99_ms:.0f} ms (99 of 100)"
 
 
-def _refused(refused: dict[str, int]) -> str:
-    if not refused:
+def refused(by_reason: dict[str, int]) -> str:
+    """How many results were refused, and why, the most frequent reason first."""
+    if not by_reason:
         return "0 refused"
-    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(refused.items(), key=lambda item: -item[1]))
-    return f"{sum(refused.values())} refused: {reasons}"
+    reasons = ", ".join(f"{reason} {count}" for reason, count in sorted(by_reason.items(), key=lambda item: -item[1]))
+    return f"{sum(by_reason.values())} refused: {reasons}"
 
 
-def _histogram(staleness: dict[int, int], rows_max: int) -> Text:
+def histogram(staleness: dict[int, int], rows_max: int) -> Text:
     """How many results were how many versions behind."""
     rows = [(str(versions), staleness.get(versions, 0)) for versions in range(min(rows_max, max(staleness) + 1))]
     rest = sum(count for versions, count in staleness.items() if versions >= rows_max)
     if rest:
         rows.append((f"{rows_max}+", rest))
     most = max(count for _, count in rows) or 1
-    return Text("\n").join(Text.assemble(f"{name:>3} ", _bar(count, most, str(count))) for name, count in rows)
+    return Text("\n").join(Text.assemble(f"{name:>3} ", bar(count, most, str(count))) for name, count in rows)
 
 
-def _bar(value: float, whole: float, label: str) -> Text:
+def bar(value: float, whole: float, label: str) -> Text:
+    """How much of the whole there is."""
     filled = round(BAR_WIDTH * min(1.0, value / whole)) if whole else 0
     return Text.assemble(("█" * filled, "cyan"), ("░" * (BAR_WIDTH - filled), "dim"), f" {label}")
 

@@ -186,10 +186,15 @@ def _url(listening: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def run(settings: Settings, lifeline_fd: int | None = None, ready_fd: int | None = None) -> None:
+def run(
+    settings: Settings,
+    lifeline_fd: int | None = None,
+    ready_fd: int | None = None,
+    told: Callable[[str, str], None] | None = None,
+) -> None:
     """Run a server until SIGINT, SIGTERM or the end of the lifeline. Raises TurnoutError when it cannot start.
 
-    ``ready_fd`` is told both URLs, a line each, once devices and people can connect.
+    ``ready_fd`` is told both URLs, a line each, once devices and people can connect; so is ``told``.
     """
     supervisor = Supervisor(settings)
     say(f"turnout is up (pid {os.getpid()}): devices at {supervisor.devices_url}, API at {supervisor.api_url}")
@@ -198,6 +203,8 @@ def run(settings: Settings, lifeline_fd: int | None = None, ready_fd: int | None
     else:
         with os.fdopen(ready_fd, "w") as ready:
             ready.write(f"{supervisor.devices_url}\n{supervisor.api_url}\n")
+    if told is not None:
+        told(supervisor.devices_url, supervisor.api_url)
     asyncio.run(_run(supervisor, lifeline_fd))
     say("turnout has ended; no process is left")
 

@@ -82,16 +82,16 @@ def listen(host: str, port: int, option: str, patience_s: float = BIND_PATIENCE_
         time.sleep(0.05)
 
 
-def take(port: int, root: Path | None = None) -> Runtime:
-    """Lock the server of this port and empty its folder, which lies in ``root`` or where this user's folders belong.
+def take(port: int, within: Path | None = None) -> Runtime:
+    """Lock the server of this port and empty its folder, which lies ``within`` the folder given, else in ``root()``.
 
     Raises PortInUse when it runs already.
     """
-    root = _private(root or _root())
-    folder = root / str(port)
-    _prune(root)
+    within = private(within or root())
+    folder = within / str(port)
+    _prune(within)
     while True:
-        _private(folder)
+        private(folder)
         try:
             fd = _lock(folder / "lock")
         except _Locked as locked:
@@ -106,6 +106,17 @@ def take(port: int, root: Path | None = None) -> Runtime:
         if left.name != "lock":
             left.unlink()
     return Runtime(folder, fd)
+
+
+def is_taken(port: int, within: Path | None = None) -> bool:
+    """Whether a server of this user runs on this port."""
+    try:
+        os.close(_lock((within or root()) / str(port) / "lock", os.O_RDWR))
+    except _Locked:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _prune(root: Path) -> None:
@@ -142,9 +153,9 @@ class _Locked(Exception):
         self.pid = pid
 
 
-def _lock(path: Path) -> int:
+def _lock(path: Path, how: int = os.O_RDWR | os.O_CREAT) -> int:
     """Open and lock the file, and write our pid into it."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    fd = os.open(path, how | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -156,7 +167,8 @@ def _lock(path: Path) -> int:
     return fd
 
 
-def _root() -> Path:
+def root() -> Path:
+    """Where the folders of this user's servers belong."""
     user = f"/tmp/turnout-{os.getuid()}"
     base = os.environ.get("XDG_RUNTIME_DIR", "")
     if (
@@ -168,8 +180,11 @@ def _root() -> Path:
     return Path(user)
 
 
-def _private(folder: Path) -> Path:
-    """Make the folder, or check that it is ours alone: who can write there could pose as control or as a job."""
+def private(folder: Path) -> Path:
+    """Make the folder, or check that it is ours alone: who can write there could pose as control or as a job.
+
+    Raises TurnoutError.
+    """
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
         found = folder.lstat()

@@ -1,0 +1,90 @@
+"""What all commands share: the app, the options that many have, and how an answer is printed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import App, Parameter
+
+from turnout import __version__
+from turnout.errors import UsageError
+from turnout.exits import MEANINGS
+
+if TYPE_CHECKING:
+    from turnout.control.client import ControlClient
+
+PORT = 8710
+CONTROL_PORT = 8711
+SERVER = f"http://127.0.0.1:{CONTROL_PORT}"
+DATA = Path("turnout-data")
+
+app = App(
+    name="turnout",
+    help="Train one model on a fleet of devices that come and go. Begin with: turnout demo",
+    help_epilogue="Exit codes: " + ", ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",
+    version=__version__,
+    help_format="plaintext",
+    result_action="return_value",
+)
+
+Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs, with every field.")]
+Job = Annotated[str, Parameter(help="Its id, the beginning of its id, or a name that only one job has.")]
+Folder = Annotated[Path, Parameter(help="A folder with job.toml and an initial model.")]
+Devices = Annotated[int, Parameter(help="How many devices to simulate.")]
+Seed = Annotated[int, Parameter(help="Chooses the devices' speeds, data and dropouts.")]
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Which server a command talks to."""
+
+    server: Annotated[
+        str,
+        Parameter(
+            name=("--server", "--url"), env_var="TURNOUT_URL", help="The API of the server, as turnout up prints it."
+        ),
+    ] = SERVER
+    token: Annotated[
+        str,
+        Parameter(env_var="TURNOUT_TOKEN", show_default=False, help="What turnout token create has printed, if any."),
+    ] = ""
+
+    def client(self) -> "ControlClient":
+        """Of this server."""
+        from turnout.control.client import ControlClient
+
+        return ControlClient(self.server, self.token)
+
+
+LOCAL = Remote()
+
+
+def examples(*lines: str) -> str:
+    """The end of a command's help. A test parses each line, up to a pipe."""
+    return "\n".join(("Example:" if len(lines) == 1 else "Examples:", "", *(f"  {line}" for line in lines), ""))
+
+
+def at_least_one(option: str, value: int) -> int:
+    """The value. Raises UsageError when it is below one."""
+    if value < 1:
+        raise UsageError(f"{option} {value} is too few; give 1 or more")
+    return value
+
+
+def answer(value: object, lines: list[str], as_json: bool) -> None:
+    """Print what a command has to say: the lines for people, or the value for programs."""
+    if as_json:
+        print_json(value)
+    else:
+        for line in lines:
+            print(line)
+
+
+def print_json(value: object) -> None:
+    """One line of JSON; fields that hold their default are there too, so that a program may rely on them."""
+    import msgspec
+
+    from turnout.cli.outputs import whole
+
+    print(msgspec.json.encode(whole(value)).decode(), flush=True)

@@ -1,0 +1,133 @@
+"""``turnout check``: what a job folder is, read in a process of its own because reading it runs its model.py."""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from turnout.cli.advice import advice
+from turnout.control import package
+from turnout.errors import JobFolderError
+from turnout.messages import Message
+from turnout.supervisor.commands import PYTHON, environment
+
+TIMEOUT_S = 60.0
+TENSORS_SHOWN = 12
+#: What 100,000 parameters need as JSON numbers, and as base64 of float32; measured with the updates of the demo.
+JSON_BYTES, BASE64_BYTES = 20.6, 16 / 3
+#: In a job's process, for each parameter: the model and its blob, the sum in float32 and float64, the optimizer's
+#: state, and the snapshot that is being written.
+JOB_BYTES_PER_PARAMETER = 48
+JOB_BYTES = 90 << 20  #: What a job's process takes before it has any model.
+
+
+class Tensor(Message, frozen=True):
+    """One tensor of the model."""
+
+    name: str
+    shape: tuple[int, ...]
+
+
+class Report(Message, frozen=True):
+    """What a job folder is. ``error`` is empty unless it cannot be run; then all else is."""
+
+    error: str = ""
+    folder: str = ""
+    name: str = ""
+    parameters: int = 0
+    tensors: tuple[Tensor, ...] = ()
+    workflow: str = ""
+    training: str = ""
+    stop: str = ""
+    files: tuple[str, ...] = ()
+    packed_bytes: int = 0
+    model_bytes: int = 0
+    result_json_bytes: int = 0
+    result_base64_bytes: int = 0
+    job_memory_bytes: int = 0
+    warnings: tuple[str, ...] = ()
+
+
+def examine(folder: Path) -> Report:
+    """What the folder is. Raises JobFolderError."""
+    with tempfile.TemporaryFile() as packed:
+        package.pack(folder, packed)
+        packed_bytes = packed.tell()
+    command = [*PYTHON, "turnout.cli.checking", str(folder)]
+    try:
+        child = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=TIMEOUT_S, env=environment())
+    except subprocess.TimeoutExpired:
+        raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; look at its model.py") from None
+    try:
+        report = msgspec.json.decode(child.stdout, type=Report)
+    except (msgspec.DecodeError, msgspec.ValidationError):
+        raise JobFolderError(f"{folder}: reading it ended with exit code {child.returncode}") from None
+    if report.error:
+        raise JobFolderError(report.error)
+    return msgspec.structs.replace(report, packed_bytes=packed_bytes)
+
+
+def lines(report: Report) -> list[str]:
+    """For people."""
+    tensors = ", ".join(
+        f"{tensor.name} {'x'.join(map(str, tensor.shape))}" for tensor in report.tensors[:TENSORS_SHOWN]
+    )
+    more = f" and {len(report.tensors) - TENSORS_SHOWN} more" if len(report.tensors) > TENSORS_SHOWN else ""
+    facts = [
+        ("job", f"{report.name!r}, from {', '.join(report.files)}"),
+        ("model", f"{report.parameters:,} parameters: {tensors}{more}"),
+        ("training", f"{report.workflow}: {report.training}"),
+        ("stop", report.stop),
+        ("to send", f"{size(report.packed_bytes)} packed for turnout submit"),
+        ("a task", f"{size(report.model_bytes)} for a device that takes safetensors"),
+        ("a result", f"{size(report.result_base64_bytes)} as base64, {size(report.result_json_bytes)} as JSON numbers"),
+        ("memory", f"about {size(report.job_memory_bytes)} for the job's process, however many devices report"),
+        *(("warning", warning) for warning in report.warnings),
+    ]
+    said = "it can be run, but look at the warnings" if report.warnings else "it can be run"
+    return [*(f"{label:<10}{text}" for label, text in facts), f"{said}: turnout run {report.folder}"]
+
+
+def size(num_bytes: float) -> str:
+    """Bytes in a unit that suits them."""
+    for unit in ("bytes", "kB", "MB"):
+        if num_bytes < 1000:
+            return f"{num_bytes:.0f} {unit}" if unit == "bytes" or num_bytes >= 100 else f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1000
+    return f"{num_bytes:.1f} GB"
+
+
+def read(folder: Path) -> Report:
+    """Read the folder in this process, which runs its code."""
+    from turnout.cli.advice import stop_rule, training
+    from turnout.job.folder import load_job_folder
+
+    try:
+        job = load_job_folder(folder)
+    except JobFolderError as error:
+        return Report(error=str(error))
+    parameters = job.model.size
+    return Report(
+        folder=str(folder),
+        name=job.spec.name,
+        parameters=parameters,
+        tensors=tuple(Tensor(tensor.name, tensor.shape) for tensor in job.schema.tensors),
+        workflow=str(type(job.spec.training).__struct_config__.tag),
+        training=training(job.spec),
+        stop=stop_rule(job.spec),
+        files=tuple(sorted(file.name for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))),
+        model_bytes=4 * parameters,
+        result_json_bytes=round(JSON_BYTES * parameters),
+        result_base64_bytes=round(BASE64_BYTES * parameters),
+        job_memory_bytes=JOB_BYTES + JOB_BYTES_PER_PARAMETER * parameters,
+        warnings=tuple(advice(job.spec, has_server=job.server is not None, has_device=job.device is not None)),
+    )
+
+
+if __name__ == "__main__":
+    with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
+        found = read(Path(sys.argv[1]))
+    print(msgspec.json.encode(found).decode())

@@ -1,0 +1,41 @@
+"""All commands together, and what becomes of their errors: one line and an exit code."""
+
+import sys
+from collections.abc import Sequence
+
+from cyclopts import CycloptsError
+
+from turnout.cli import jobs, local, models, server
+from turnout.cli.base import app
+from turnout.errors import JobFolderError, NotAllowedError, TurnoutError, UsageError
+from turnout.exits import EXIT_FAILED, EXIT_USAGE
+
+__all__ = ["app", "jobs", "local", "models", "run", "server"]
+
+TOKEN_ADVICE = "give a token with --token, or better in TURNOUT_TOKEN"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; its exit code."""
+    try:
+        code = app(arguments, exit_on_error=False, print_error=False)
+    except CycloptsError as error:
+        _complain(f"{' '.join(str(error).split())} See: {_help_of(arguments)}")
+        return EXIT_USAGE
+    except NotAllowedError as error:
+        _complain(f"{error}; {TOKEN_ADVICE}")
+        return EXIT_FAILED
+    except TurnoutError as error:
+        _complain(str(error))
+        return EXIT_USAGE if isinstance(error, JobFolderError | UsageError) else EXIT_FAILED
+    return code if isinstance(code, int) else 0  # help has been printed
+
+
+def _help_of(arguments: Sequence[str]) -> str:
+    """The help that belongs to what was typed, as far as it is a command."""
+    commands, _, _ = app.parse_commands(arguments)
+    return " ".join(("turnout", *commands, "--help"))
+
+
+def _complain(line: str) -> None:
+    print(f"turnout: {line}", file=sys.stderr)

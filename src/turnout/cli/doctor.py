@@ -1,0 +1,145 @@
+"""Whether a machine is fit for a server: for each thing looked at a line, "ok" or what is wrong and the way out.
+
+What is found is judged by pure functions, so that tests can show them machines that are not fit.
+"""
+
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from turnout.cli import installed, machine
+from turnout.cli.findings import Finding
+from turnout.errors import TurnoutError
+from turnout.supervisor import runtime
+
+FREE_BYTES_MIN = 1 << 30
+FILES_MIN = 1024
+SYNCS = 40
+SYNC_S_MAX = 0.05
+DRIFT_MAX_S = 0.05
+NAME_WIDTH = 14
+LOOK_AT_CLOCK_S = 0.5
+
+
+def examine(port: int, control_port: int, data: Path) -> list[Finding]:
+    """Look at everything; takes about a second. Leaves nothing behind."""
+    return list(_findings(port, control_port, data.absolute()))
+
+
+def line(finding: Finding) -> str:
+    """For people."""
+    mark = "ok   " if finding.ok else "WRONG"
+    return f"{mark}  {finding.name:<{NAME_WIDTH}}{finding.found}" + (f": {finding.advice}" if finding.advice else "")
+
+
+def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
+    yield from installed.findings()
+    yield _port(port, "--port")
+    yield _port(control_port, "--control-port")
+    yield open_files(machine.open_files_max())
+    yield _runtime_folder()
+    nearest = next(folder for folder in (data, *data.parents) if folder.is_dir())
+    yield free_disk(nearest, shutil.disk_usage(nearest).free)
+    yield memory_disk(nearest, machine.filesystem(nearest))
+    began = time.monotonic(), time.time()
+    yield _syncs(nearest)
+    time.sleep(max(0.0, LOOK_AT_CLOCK_S - (time.monotonic() - began[0])))
+    yield drift(time.time() - began[1] - (time.monotonic() - began[0]))
+    yield installed.clock(time.time())
+
+
+def _port(port: int, option: str) -> Finding:
+    """Whether we could listen there; a turnout that runs there already is no fault."""
+    name = f"port {port}" if port else "a free port"
+    try:
+        runtime.listen("127.0.0.1", port, option, patience_s=0.0).close()
+    except runtime.PortInUse:
+        if _is_turnout(port, option):
+            return Finding(name, True, "turnout runs there")
+        return Finding(name, False, "another program listens there", f"end it, or choose another port with {option}")
+    except TurnoutError as error:
+        return Finding(name, False, str(error), f"choose another port with {option}; those below 1024 are root's")
+    return Finding(name, True, "nobody listens there")
+
+
+def _is_turnout(port: int, option: str) -> bool:
+    if option == "--port":
+        return runtime.is_taken(port)
+    from turnout.control.client import ControlClient
+
+    return ControlClient(f"http://127.0.0.1:{port}").healthy()
+
+
+def open_files(files_max: int | None) -> Finding:
+    """Each device that is connected takes one; None: no bound."""
+    found = f"a process may open {files_max:,} files" if files_max is not None else "a process may open any number"
+    if files_max is None or files_max >= FILES_MIN:
+        return Finding("open files", True, found)
+    advice = f"raise it with ulimit -Hn {FILES_MIN * 16}, or LimitNOFILE={FILES_MIN * 16} in a systemd unit"
+    return Finding("open files", False, f"{found}, so it serves no more devices at once", advice)
+
+
+def _runtime_folder() -> Finding:
+    root = runtime.root()
+    try:
+        runtime.private(root)
+    except TurnoutError as error:
+        return Finding(
+            "sockets", False, f"no folder for sockets: {error}", "or set XDG_RUNTIME_DIR to a folder of yours"
+        )
+    return sockets(root)
+
+
+def sockets(root: Path) -> Finding:
+    """Whether the longest path of a socket fits what the system takes."""
+    longest = len(os.fsencode(root)) + len("/65535") + runtime.SOCKET_NAME_MAX
+    if longest <= runtime.SOCKET_PATH_MAX:
+        return Finding("sockets", True, f"{root} is ours alone, and short enough")
+    found = f"paths of sockets in {root} may have {longest} bytes, and {runtime.SOCKET_PATH_MAX} are allowed"
+    return Finding("sockets", False, found, "set XDG_RUNTIME_DIR to a folder with a shorter path")
+
+
+def free_disk(folder: Path, free_bytes: int) -> Finding:
+    """Room for models and journals."""
+    found = f"{free_bytes / 1e9:.1f} GB free in {folder}"
+    if free_bytes >= FREE_BYTES_MIN:
+        return Finding("free disk", True, found)
+    return Finding("free disk", False, found, "a job that cannot write stops counting; make room, or move --data")
+
+
+def memory_disk(folder: Path, filesystem: str) -> Finding:
+    """What is acknowledged must outlive the machine's power."""
+    if filesystem not in machine.IN_MEMORY:
+        return Finding("kind of disk", True, filesystem or "not known here")
+    found = f"{folder} lies in memory ({filesystem})"
+    return Finding("kind of disk", False, found, "jobs are lost when the machine restarts; put --data on a disk")
+
+
+def _syncs(folder: Path) -> Finding:
+    try:
+        return sync_times(folder, machine.sync_times(folder, SYNCS))
+    except OSError as error:
+        found = f"{folder} cannot be written: {error.strerror}"
+        return Finding("disk speed", False, found, "give yourself the right to, or choose another folder with --data")
+
+
+def sync_times(folder: Path, times_s: list[float]) -> Finding:
+    """A result is acknowledged once it is on the disk, so a device waits for this."""
+    ordered = sorted(times_s)
+    median, worst = ordered[len(ordered) // 2], ordered[-1]
+    found = f"a write reaches the disk in {1e3 * median:.2f} ms (median), {1e3 * worst:.1f} ms at most"
+    if median <= SYNC_S_MAX:
+        return Finding("disk speed", True, found)
+    return Finding(
+        "disk speed", False, found, f"devices wait for it; put --data on a faster disk than that of {folder}"
+    )
+
+
+def drift(seconds: float) -> Finding:
+    """How much the wall clock moved against the monotonic one while we looked."""
+    if abs(seconds) <= DRIFT_MAX_S:
+        return Finding("clock speed", True, f"steady within {1e3 * abs(seconds):.1f} ms")
+    found = f"the clock was set {seconds:+.2f} s while we looked"
+    return Finding("clock speed", False, found, "times that people are shown will be wrong; let one NTP service set it")

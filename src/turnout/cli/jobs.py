@@ -1,0 +1,129 @@
+"""Commands about jobs on a server: hand one in, look at it, hold it, end it."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from turnout.cli.base import LOCAL, SERVER, Folder, Job, Json, Remote, answer, app, at_least_one, examples, print_json
+from turnout.exits import EXIT_DONE
+
+LOG_LINES = 100
+
+
+@app.command(
+    help_epilogue=examples(
+        "turnout submit my-job",
+        "turnout submit my-job --url http://127.0.0.1:8711",
+        "turnout submit my-job --json | jq -r .job_id",
+    )
+)
+def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Hand a job folder to a running server."""
+    from turnout.cli.progress import moving
+
+    client = remote.client()
+    with moving("sending the job folder", then="the server checks it") as progress:
+        job = client.submit(job_folder, progress)
+    at = "" if remote.server == SERVER else f" --url {client.url}"
+    lines = [
+        f"job {job.job_id} runs; devices find it by its name, {job.name!r}",
+        f"watch it:        turnout watch {job.job_id}{at}",
+        f"get its model:   turnout model {job.job_id}{at}",
+        f"end it:          turnout abort {job.job_id}{at}",
+    ]
+    answer(job, lines, json)
+    return EXIT_DONE
+
+
+@app.command(
+    help_epilogue=examples("turnout jobs", "turnout jobs --url http://127.0.0.1:8711 --json | jq '.[].job_id'")
+)
+def jobs(*, remote: Remote = LOCAL, json: Json = False) -> int:
+    """List the jobs of a running server, newest first."""
+    from turnout.control.listing import asked, table
+
+    found = asked(remote.client())
+    answer(found, table(found), json)
+    return EXIT_DONE
+
+
+@app.command(help_epilogue=examples("turnout show digits-1f2e3d4c", "turnout show digits --json | jq .status.metrics"))
+def show(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Say all about one job: its state, what it waits for, its metrics, what was refused and why, its warnings."""
+    from turnout.cli.finding import find
+    from turnout.cli.showing import described
+
+    view = find(remote.client(), job)
+    answer(view, described(view), json)
+    return EXIT_DONE
+
+
+@app.command(
+    help_epilogue=examples("turnout watch digits", "turnout watch digits-1f2e3d4c --json | jq .status.version")
+)
+def watch(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Follow a job until it ends: live on a terminal, else a line whenever something has changed."""
+    from turnout.cli.finding import find
+    from turnout.cli.watching import follow
+
+    client = remote.client()
+    return follow(client, find(client, job), json)
+
+
+@app.command(
+    help_epilogue=examples("turnout logs digits", "turnout logs digits --lines 1000", "turnout logs digits --follow")
+)
+def logs(
+    job: Job,
+    *,
+    lines: Annotated[int, Parameter(help="How many of the last lines to print.")] = LOG_LINES,
+    follow: Annotated[bool, Parameter(negative="", help="Go on until the job ends.")] = False,
+    remote: Remote = LOCAL,
+    json: Json = False,
+) -> int:
+    """Print what a job's process has printed last: its warnings, its errors, and what server.py prints."""
+    from turnout.cli.finding import find
+    from turnout.cli.logs import printed
+    from turnout.cli.outputs import LogLine
+
+    client = remote.client()
+    view = find(client, job)
+    for line in printed(client, view, at_least_one("--lines", lines), follow):
+        if json:
+            print_json(LogLine(line))
+        else:
+            print(line, flush=True)
+    return EXIT_DONE
+
+
+@app.command(help_epilogue=examples("turnout pause digits"))
+def pause(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Give out no more tasks of a job until it is resumed; results of tasks given out before still count."""
+    from turnout.cli.finding import find
+
+    client = remote.client()
+    view = client.pause(find(client, job).job_id)
+    answer(view, [f"job {view.job_id} gives out no more tasks; let it go on with: turnout resume {view.job_id}"], json)
+    return EXIT_DONE
+
+
+@app.command(help_epilogue=examples("turnout resume digits"))
+def resume(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Let a job go on that was paused, or that has paused itself for want of devices."""
+    from turnout.cli.finding import find
+
+    client = remote.client()
+    view = client.resume(find(client, job).job_id)
+    answer(view, [f"job {view.job_id} goes on"], json)
+    return EXIT_DONE
+
+
+@app.command(help_epilogue=examples("turnout abort digits-1f2e3d4c"))
+def abort(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """End a job before its stop rule does; what it has learned so far is kept."""
+    from turnout.cli.finding import find
+
+    client = remote.client()
+    view = client.abort(find(client, job).job_id)
+    answer(view, [f"job {view.job_id} is {view.state}"], json)
+    return EXIT_DONE

@@ -1,0 +1,91 @@
+"""Commands that move a job's model or its whole memory: ``model``, ``backup``, ``restore``."""
+
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
+
+from turnout.cli.base import LOCAL, Job, Json, Remote, answer, app, examples
+from turnout.errors import UsageError
+from turnout.exits import EXIT_DONE
+
+
+@app.command(
+    help_epilogue=examples(
+        "turnout model digits",
+        "turnout model digits --version best --out best.safetensors",
+        "turnout model digits --version 40 --format npz",
+    )
+)
+def model(
+    job: Job,
+    *,
+    version: Annotated[
+        str, Parameter(help="newest, best (by the metric that the job goes by), or a number.")
+    ] = "newest",
+    format: Annotated[Literal["safetensors", "npz"], Parameter(help="npz is numpy's.")] = "safetensors",
+    out: Annotated[Path | None, Parameter(help="Where to save it; JOB_ID.FORMAT unless given.")] = None,
+    remote: Remote = LOCAL,
+    json: Json = False,
+) -> int:
+    """Save a model of a job."""
+    from turnout.cli.finding import find
+    from turnout.cli.outputs import Saved
+    from turnout.cli.progress import moving
+
+    if not re.fullmatch(r"newest|best|\d{1,9}", version):
+        raise UsageError(f'--version "{version}" is none; give newest, best, or a number like 12')
+    client = remote.client()
+    view = find(client, job)
+    target = out or Path(f"{view.job_id}.{format}")
+    with moving("getting the model") as progress:
+        got = client.model(view.job_id, target, version, format, progress)
+    saved = Saved(view.job_id, got, str(target), target.stat().st_size)
+    answer(saved, [f"version {got} saved to {target}"], json)
+    return EXIT_DONE
+
+
+@app.command(help_epilogue=examples("turnout backup digits digits.backup"))
+def backup(
+    job: Job,
+    file: Annotated[Path, Parameter(help="Where to save the copy.")],
+    *,
+    remote: Remote = LOCAL,
+    json: Json = False,
+) -> int:
+    """Copy all that a job must not forget into one file, while it runs: model, buffer, counted results, leases."""
+    from turnout.cli.finding import find
+    from turnout.cli.outputs import Saved
+    from turnout.cli.progress import moving
+
+    client = remote.client()
+    view = find(client, job)
+    with moving("getting the backup") as progress:
+        version = client.backup(view.job_id, file, progress)
+    saved = Saved(view.job_id, version, str(file), file.stat().st_size)
+    answer(saved, [f"job {view.job_id} as of version {version} saved to {file}"], json)
+    return EXIT_DONE
+
+
+@app.command(help_epilogue=examples("turnout restore digits-1f2e3d4c digits.backup"))
+def restore(
+    job: Job,
+    file: Annotated[Path, Parameter(help="What turnout backup has written.")],
+    *,
+    remote: Remote = LOCAL,
+    json: Json = False,
+) -> int:
+    """Let a job that has ended go on from a backup; results counted after the backup was made are lost."""
+    from turnout.cli.finding import find
+    from turnout.cli.progress import moving
+
+    if not file.is_file():
+        raise UsageError(f"{file}: no such file; give one that turnout backup has written")
+    client = remote.client()
+    view = find(client, job)
+    with moving("sending the backup", then="the server checks it") as progress:
+        view = client.restore(view.job_id, file, progress)
+    said = f"job {view.job_id} goes on from {file}; tasks given out before are refused, devices ask for new ones"
+    answer(view, [said], json)
+    return EXIT_DONE

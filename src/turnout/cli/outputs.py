@@ -1,0 +1,65 @@
+"""What commands print with ``--json`` beyond the types of the API, and how a value becomes JSON with every field."""
+
+from typing import Any
+
+import msgspec
+
+from turnout.messages import Message
+
+
+class Saved(Message, frozen=True):
+    """A file that was downloaded."""
+
+    job_id: str
+    version: int  #: Of the model in it.
+    file: str
+    bytes: int
+
+
+class LogLine(Message, frozen=True):
+    """A line that a job's process printed."""
+
+    line: str
+
+
+class Written(Message, frozen=True):
+    """A job folder that ``turnout new`` has written."""
+
+    folder: str
+    files: tuple[str, ...]
+
+
+class Up(Message, frozen=True):
+    """A server that has started."""
+
+    devices_url: str
+    api_url: str
+    pid: int
+    data: str
+
+
+class RunEnded(Message, frozen=True):
+    """How ``turnout run`` or ``turnout demo`` ended; ``model`` is empty when none was saved."""
+
+    job_id: str
+    state: str
+    reason: str
+    version: int
+    metrics: dict[str, float]
+    took_s: float
+    model: str
+
+
+def whole(value: object) -> Any:
+    """A value as plain dicts and lists, with the fields that hold their default, which messages leave out."""
+    match value:
+        case msgspec.Struct():
+            return {
+                field.encode_name: whole(getattr(value, field.name)) for field in msgspec.structs.fields(type(value))
+            }
+        case dict():
+            return {key: whole(inner) for key, inner in value.items()}
+        case list() | tuple():
+            return [whole(inner) for inner in value]
+        case _:
+            return value

@@ -1,0 +1,67 @@
+"""One job in full, as lines for people."""
+
+import time
+from collections.abc import Iterator
+
+from turnout.control.listing import ago
+from turnout.control.store import UNFINISHED
+from turnout.control.view import JobView
+from turnout.demo.view import refused
+from turnout.messages import JobStatus
+
+LABEL_WIDTH = 12
+
+
+def described(view: JobView, now: float | None = None) -> list[str]:
+    """A line for each thing to know, the most important first. ``now`` is seconds since 1970; by default it is now."""
+    facts = _facts(view, time.time() if now is None else now)
+    return [f"{label:<{LABEL_WIDTH}}{text}".rstrip() for label, text in facts]
+
+
+def _facts(view: JobView, now: float) -> Iterator[tuple[str, str]]:
+    status = view.status
+    yield "job", f"{view.job_id}, named {view.name!r}"
+    yield "state", _state(view)
+    if view.finished_at is None:
+        yield "since", f"{ago(now - view.submitted_at)} ago"
+    else:
+        yield "ended", f"{ago(now - view.finished_at)} ago, after {ago(view.finished_at - view.submitted_at)}"
+    if view.reason:
+        yield "because", view.reason
+    if status is None:
+        yield "", "it has not said anything yet" if view.state in UNFINISHED else "it left no account of itself"
+        return
+    if not view.fresh:
+        yield "", "it does not answer just now; this is what it said last"
+    if view.state in UNFINISHED and status.waiting_for:
+        yield "waits for", status.waiting_for
+    yield from _learned(status)
+    yield from _work(status)
+    for warning in status.warnings:
+        yield "warning", warning
+
+
+def _state(view: JobView) -> str:
+    """The state that control stores, and the job's own where that says more."""
+    inner = view.status.state.lower() if view.status and view.state in UNFINISHED else ""
+    return f"{view.state} ({inner})" if inner and inner not in ("open", view.state.value) else view.state.value
+
+
+def _learned(status: JobStatus) -> Iterator[tuple[str, str]]:
+    yield "model", f"version {status.version} ({status.workflow})"
+    if status.metrics:
+        values = ", ".join(f"{name} {value:.4g}" for name, value in status.metrics.items())
+        yield "metrics", f"{values} (version {status.metrics_version})"
+    else:
+        yield "metrics", "not evaluated"
+
+
+def _work(status: JobStatus) -> Iterator[tuple[str, str]]:
+    yield "devices", f"{status.training} training of {status.places} places, {status.lost} lost"
+    yield "buffer", f"{status.buffered} of {status.goal} results for version {status.version + 1}"
+    yield "results", f"{status.counted} counted, {status.duplicates} sent again, {refused(status.refused)}"
+    if status.staleness:
+        behind = ", ".join(f"{versions} behind: {count}" for versions, count in sorted(status.staleness.items())[:8])
+        yield "staleness", behind
+    if status.journal:
+        yield "journal", status.journal

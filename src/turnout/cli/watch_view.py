@@ -1,0 +1,102 @@
+"""Draws a watched job: as a live panel for a terminal, as a line for anything else. Pure."""
+
+from collections.abc import Iterable
+
+from rich.console import Group, RenderableType
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from turnout.control.store import UNFINISHED
+from turnout.demo.picture import Picture
+from turnout.demo.view import bar, histogram, refused, sparkline
+from turnout.messages import JobEvent, JobStatus
+
+ROOMY_HEIGHT = 30  #: A terminal of fewer lines is shown fewer rows of what may be long.
+
+
+def panel(picture: Picture, height: int = ROOMY_HEIGHT) -> RenderableType:
+    """The whole view, for a terminal of ``height`` lines."""
+    roomy = height >= ROOMY_HEIGHT
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold cyan", no_wrap=True, min_width=9)
+    table.add_column()
+    for name, value in _rows(picture, roomy):
+        table.add_row(name, value)
+    parts: list[RenderableType] = [table]
+    events = list(picture.events)[-(8 if roomy else 3) :]
+    if events:
+        happened = Table.grid(padding=(0, 2))
+        happened.add_column(style="dim", justify="right", no_wrap=True)
+        happened.add_column(overflow="fold")
+        for at_s, text in events:
+            happened.add_row(f"{at_s:.0f} s", Text(text))
+        parts += [Text("what happened", style="bold cyan"), happened]
+    end = "over" if picture.over else "Ctrl-C stops watching; the job goes on"
+    return Panel(
+        Group(*parts), title=Text(picture.title, style="bold"), subtitle=end, border_style="cyan", padding=(0, 2)
+    )
+
+
+def line(picture: Picture) -> str:
+    """The same in one line, without what changes all the time."""
+    view = picture.view
+    status = view.status if view else None
+    if view is None or status is None:
+        return "waiting for the job to answer"
+    if view.state not in UNFINISHED:
+        return f"{view.state}: version {status.version}  {_metrics(status)}  {view.reason}"
+    parts = [
+        f"version {status.version}",
+        _metrics(status),
+        f"{status.training} training",
+        f"{status.counted} counted, {sum(status.refused.values())} refused",
+        status.waiting_for,
+    ]
+    return "  ".join(part for part in parts if part)
+
+
+def words(event: JobEvent) -> str:
+    """What happened, as a sentence without its end."""
+    match event.kind:
+        case "started":
+            return f"the job's process began at version {event.version}" + (f": {event.text}" if event.text else "")
+        case "published":
+            took = f" in {event.took_s:.1f} s" if event.took_s else ""
+            return f"version {event.version}: {event.counted} results{took}"
+        case "evaluated":
+            return f"version {event.version}: {_values(event.metrics)}"
+        case "state":
+            return f"the job is {event.text.lower()}"
+        case "finished":
+            return f"finished: {event.text}"
+    return f"{event.kind}: {event.text}"
+
+
+def _rows(picture: Picture, roomy: bool) -> Iterable[tuple[str, RenderableType]]:
+    view = picture.view
+    status = view.status if view else None
+    if view is None or status is None:
+        yield "job", Text("starting", style="dim")
+        return
+    state = status.state.lower() if view.state in UNFINISHED else view.state.value
+    yield "model", Text.assemble((f"version {status.version}", "bold"), f"   {status.workflow}, {state}")
+    yield "", Text(_metrics(status) or "not evaluated yet", style="bold green")
+    if len(picture.by_version) > 1:
+        yield "", Text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")
+    yield "devices", f"{status.training} training of {status.places} places · {status.lost} lost"
+    yield "results", f"{status.counted} counted · {status.duplicates} sent again · {refused(status.refused)}"
+    yield "buffer", bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
+    if status.staleness:
+        yield "staleness", histogram(status.staleness, 6 if roomy else 2)
+    yield ("because", Text(view.reason)) if view.reason else ("waits for", Text(status.waiting_for))
+    for warning in status.warnings[-(3 if roomy else 1) :]:
+        yield "warning", Text(warning, style="yellow")
+
+
+def _metrics(status: JobStatus) -> str:
+    return _values(status.metrics)
+
+
+def _values(metrics: dict[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())

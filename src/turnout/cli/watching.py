@@ -1,0 +1,150 @@
+"""Follows one job to its end: the moments at which something is new, and the screens that show them."""
+
+import time
+from collections.abc import Iterator
+from typing import Protocol
+
+import msgspec
+from rich.console import Console
+from rich.live import Live
+
+from turnout.cli.base import print_json
+from turnout.cli.watch_view import line, panel, words
+from turnout.control.client import ControlClient, StreamedEvent
+from turnout.control.store import UNFINISHED, JobState
+from turnout.control.view import JobView
+from turnout.demo.picture import Picture
+from turnout.errors import NotFoundError, UnreachableError
+from turnout.exits import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
+from turnout.messages import JobEvent
+
+INTERVAL_S = 1.0
+SILENT_MAX_S = 60.0  #: A server that is away for longer is given up.
+
+
+class Screen(Protocol):
+    """Where a watched job is shown."""
+
+    def show(self, picture: Picture) -> None:
+        """The picture has changed."""
+
+    def said(self, picture: Picture, text: str) -> None:
+        """Something happened; it is in the picture too."""
+
+
+class LiveScreen:
+    """A panel that is drawn again and again in its place."""
+
+    def __init__(self, live: Live) -> None:
+        self._live = live
+
+    def show(self, picture: Picture) -> None:
+        self._live.update(panel(picture, self._live.console.height), refresh=True)
+
+    def said(self, picture: Picture, text: str) -> None:
+        self.show(picture)
+
+
+class PlainScreen:
+    """A line for what happened, and one whenever the job stands elsewhere than at the last line."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def show(self, picture: Picture) -> None:
+        text = line(picture)
+        if text != self._last:
+            self._last = text
+            print(f"{picture.elapsed_s:6.1f} s  {text}", flush=True)
+
+    def said(self, picture: Picture, text: str) -> None:
+        print(f"{picture.elapsed_s:6.1f} s  {text}", flush=True)
+
+
+class JsonScreen:
+    """The job as the API shows it, a line each time it has changed."""
+
+    def __init__(self) -> None:
+        self._last: JobView | None = None
+
+    def show(self, picture: Picture) -> None:
+        if picture.view != self._last:
+            self._last = picture.view
+            print_json(picture.view)
+
+    def said(self, picture: Picture, text: str) -> None:
+        pass
+
+
+def follow(client: ControlClient, view: JobView, as_json: bool) -> int:
+    """Show the job until it has ended; the exit code that says how."""
+    console = Console()
+    if as_json:
+        return _follow(client, view, JsonScreen())
+    if not console.is_terminal:
+        return _told(_follow(client, view, PlainScreen()), view.job_id)
+    with Live(console=console, auto_refresh=False) as live:
+        code = _follow(client, view, LiveScreen(live))
+    return _told(code, view.job_id)
+
+
+def _told(code: int, job_id: str) -> int:
+    if code == EXIT_INTERRUPTED:
+        print(f"the job goes on; watch it again with: turnout watch {job_id}")
+    else:
+        print(f"get its model: turnout model {job_id}")
+    return code
+
+
+def _follow(client: ControlClient, view: JobView, screen: Screen) -> int:
+    picture = Picture(f"{view.job_id}, named {view.name!r}", 0, time.monotonic())
+    picture.saw_job(view, time.monotonic())
+    screen.show(picture)
+    try:
+        for moment in moments(client, view):
+            now = picture.now = time.monotonic()
+            if isinstance(moment, str):
+                picture.said(moment, now)
+                screen.said(picture, moment)
+            else:
+                view = moment
+                picture.saw_job(view, now)
+                screen.show(picture)
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
+    picture.over = True
+    screen.show(picture)
+    return EXIT_DONE if view.state is JobState.COMPLETED else EXIT_NOT_COMPLETED
+
+
+def moments(client: ControlClient, view: JobView) -> Iterator[JobView | str]:
+    """What is new: the job about once a second until it has ended, and in words what happened to it.
+
+    Raises UnreachableError when the server is away for too long.
+    """
+    after, heard_at = "", time.monotonic()
+    while view.state in UNFINISHED:
+        try:
+            for event in ticks(client, view.job_id, after):
+                heard_at, after = time.monotonic(), event.id or after
+                if event.kind == "event":
+                    yield words(msgspec.json.decode(event.data, type=JobEvent))
+                else:
+                    view = client.job(view.job_id)
+                    yield view
+                if view.state not in UNFINISHED:
+                    return
+        except UnreachableError as error:
+            silent_s = time.monotonic() - heard_at
+            if silent_s > SILENT_MAX_S:
+                raise
+            yield f"{error}; trying again for {SILENT_MAX_S - silent_s:.0f} s"
+        time.sleep(INTERVAL_S)
+
+
+def ticks(client: ControlClient, job_id: str, after: str) -> Iterator[StreamedEvent]:
+    """The job's events; of a server that cannot stream them, a tick."""
+    try:
+        yield from client.events(job_id, after)
+    except NotFoundError:
+        yield StreamedEvent("sample", b"", "")
