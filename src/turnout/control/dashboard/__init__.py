@@ -45,8 +45,8 @@ class Asset:
     etag: str
 
 
-def routes() -> list[Route]:
-    """``/``, the files that it names, and plotly. What is read is kept: a few hundred kB, plotly six MB."""
+def routes(plotly: Path | None = None) -> list[Route]:
+    """``/``, the files that it names, and ``plotly`` (None: the installed one). What is read is kept: some 6 MB."""
     kept: dict[str, Asset] = {}
 
     async def answer(request: Request) -> Response:
@@ -56,7 +56,7 @@ def routes() -> list[Route]:
         return _respond(request, kept[path])
 
     files = {f"/{file.name}": file for file in HERE.iterdir() if file.suffix in TYPES}
-    files |= {"/": HERE / "index.html", PLOTLY_PATH: _plotly()}
+    files |= {"/": HERE / "index.html", PLOTLY_PATH: plotly or _plotly()}
     return [Route(path, answer, include_in_schema=False) for path in files]
 
 

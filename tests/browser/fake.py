@@ -1,0 +1,185 @@
+"""A control that has no jobs behind it: the dashboard's own files, and the API's answers as tests want them."""
+
+import asyncio
+import json
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from tests.browser.invented import Course, Json
+from turnout.control import dashboard
+
+START_S_MAX = 10.0
+FLEET = [
+    {"platform": "android", "app_version": "2.4", "training": 121, "counted": 1604, "refused": 9, "lost": 31},
+    {"platform": "ios", "app_version": "2.3", "training": 48, "counted": 702, "refused": 3, "lost": 8},
+    {"platform": "linux", "app_version": "", "training": 17, "counted": 340, "refused": 0, "lost": 1},
+]
+
+
+class FakeJob:
+    """One job: what control shows of it, its course, and what was asked of it."""
+
+    def __init__(self, job_id: str, begin: float, seconds: int, **course: Any) -> None:
+        self.course = Course(begin, **course)
+        self.course.advance(seconds)
+        self.view: Json = {"job_id": job_id, "name": job_id, "state": "running", "submitted_at": begin, "fresh": True}
+        self.state = "OPEN"
+        self.asked: list[str] = []
+        self.listeners: list[asyncio.Queue[str]] = []
+
+    def shown(self) -> Json:
+        newest = self.course.samples[-1] if self.course.samples else {}
+        measured = [event for event in self.course.events if event["kind"] == "evaluated"]
+        best = max(measured, key=lambda event: event["metrics"]["accuracy"], default=None)
+        status = {**newest, "job_id": self.view["job_id"], "name": self.view["name"], "workflow": "buffered"}
+        status |= {"state": self.state, "fleet": FLEET, "metrics": measured[-1]["metrics"] if measured else {}}
+        if best:
+            status |= {"best_version": best["version"], "best_metric": best["metrics"]["accuracy"]}
+            status["kept"] = [{"version": best["version"], "num_bytes": 31_400, "metrics": best["metrics"]}]
+        return {**self.view, "status": status}
+
+
+class FakeControl:
+    """``jobs`` may be changed at any time; ``token`` is what requests must bear, if anything."""
+
+    def __init__(self) -> None:
+        self.jobs: dict[str, FakeJob] = {}
+        self.token = ""
+        self.url = ""
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def add(self, job: FakeJob) -> FakeJob:
+        self.jobs[job.view["job_id"]] = job
+        return job
+
+    def advance(self, job: FakeJob, seconds: int = 1) -> None:
+        """Let time pass for a job, and tell those who listen."""
+        events, samples = job.course.advance(seconds)
+        for event in events:
+            self.tell(job, "event", event)
+        for sample in samples:
+            self.tell(job, "sample", {**sample, "state": job.state})
+
+    def tell(self, job: FakeJob, kind: str, data: Json) -> None:
+        assert self._loop is not None
+        text = f"event: {kind}\ndata: {json.dumps(data)}\n\n"
+        for listener in job.listeners:
+            self._loop.call_soon_threadsafe(listener.put_nowait, text)
+
+    def end(self, job: FakeJob, state: str, reason: str) -> None:
+        job.view |= {"state": state, "reason": reason, "finished_at": job.course.now}
+        self.tell(job, "end", {})
+
+    def _hang_up(self) -> None:
+        assert self._loop is not None
+        for job in self.jobs.values():
+            for listener in job.listeners:
+                self._loop.call_soon_threadsafe(listener.put_nowait, "")
+
+    def app(self) -> Starlette:
+        return Starlette(
+            routes=[
+                *dashboard.routes(),
+                Route("/api/jobs", self._list),
+                Route("/api/gateways", self._gateways),
+                Route("/api/jobs/{job_id}", self._show),
+                Route("/api/jobs/{job_id}/history", self._history),
+                Route("/api/jobs/{job_id}/events", self._events),
+                Route("/api/jobs/{job_id}/logs", self._logs),
+                Route("/api/jobs/{job_id}/model", self._model),
+                Route("/api/jobs/{job_id}/{what:str}", self._act, methods=["POST"]),
+            ]
+        )
+
+    def _refusal(self, request: Request) -> Response | None:
+        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
+            return JSONResponse({"title": "Unauthorized", "detail": "give an API token"}, 401)
+        job_id = request.path_params.get("job_id")
+        if job_id is not None and job_id not in self.jobs:
+            return JSONResponse({"title": "Not Found", "detail": f"no job {job_id!r}"}, 404)
+        return None
+
+    async def _list(self, request: Request) -> Response:
+        return self._refusal(request) or JSONResponse([job.view for job in self.jobs.values()])
+
+    async def _gateways(self, request: Request) -> Response:
+        return self._refusal(request) or JSONResponse([{"type": "GatewayCounters", "connections": 512}])
+
+    async def _show(self, request: Request) -> Response:
+        return self._refusal(request) or JSONResponse(self._job(request).shown())
+
+    async def _history(self, request: Request) -> Response:
+        if refusal := self._refusal(request):
+            return refusal
+        course = self._job(request).course
+        return JSONResponse({"events": course.events, "samples": course.samples})
+
+    async def _events(self, request: Request) -> Response:
+        if refusal := self._refusal(request):
+            return refusal
+        return StreamingResponse(self._stream(self._job(request)), media_type="text/event-stream")
+
+    async def _stream(self, job: FakeJob) -> AsyncIterator[str]:
+        listener: asyncio.Queue[str] = asyncio.Queue()
+        job.listeners.append(listener)
+        try:
+            while text := await listener.get():
+                yield text
+        finally:
+            job.listeners.remove(listener)
+
+    async def _logs(self, request: Request) -> Response:
+        return self._refusal(request) or PlainTextResponse("job digits-1: version 0\njob digits-1: version 1\n")
+
+    async def _model(self, request: Request) -> Response:
+        self._job(request).asked.append(f"model {request.url.query}")
+        return self._refusal(request) or PlainTextResponse("model")
+
+    async def _act(self, request: Request) -> Response:
+        if refusal := self._refusal(request):
+            return refusal
+        job, what = self._job(request), request.path_params["what"]
+        job.asked.append(what)
+        job.state = {"pause": "PAUSED", "resume": "OPEN"}.get(what, job.state)
+        if what == "abort":
+            self.end(job, "cancelled", "ended by a person")
+        return JSONResponse(job.view, 202)
+
+    def _job(self, request: Request) -> FakeJob:
+        return self.jobs[request.path_params["job_id"]]
+
+    @contextmanager
+    def serving(self, port: int = 0) -> Iterator[None]:
+        """Serve on this port (0: a free one) until the block ends."""
+        listen = socket.create_server(("127.0.0.1", port))
+        self.url = f"http://127.0.0.1:{listen.getsockname()[1]}"
+        config = uvicorn.Config(self.app(), log_level="warning", lifespan="off", timeout_graceful_shutdown=1)
+        server = uvicorn.Server(config)
+
+        async def serve() -> None:
+            self._loop = asyncio.get_running_loop()
+            await server.serve(sockets=[listen])
+
+        thread = threading.Thread(target=asyncio.run, args=(serve(),), daemon=True)
+        thread.start()
+        give_up_at = time.monotonic() + START_S_MAX
+        while not server.started:
+            assert time.monotonic() < give_up_at
+            thread.join(0.01)
+        try:
+            yield
+        finally:
+            server.should_exit = True
+            self._hang_up()
+            thread.join(START_S_MAX)
+            listen.close()

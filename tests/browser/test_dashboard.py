@@ -1,0 +1,256 @@
+"""The dashboard in a real browser, against a control whose jobs never ran: every page, and what one can do there."""
+
+import re
+import time
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, Route, expect
+
+from tests.browser.conftest import Watched
+from tests.browser.fake import FakeControl, FakeJob
+from turnout.control.dashboard import NO_PLOTLY
+
+MARKUP = "<img src=x onerror=alert(1)>"
+
+
+@pytest.fixture
+def job(control: FakeControl) -> FakeJob:
+    """A job that has been training for five minutes."""
+    return control.add(FakeJob("digits-1", time.time() - 300, 300))
+
+
+def open_job(watched: Watched, control: FakeControl, job_id: str = "digits-1") -> Page:
+    watched.page.goto(f"{control.url}/#/jobs/{job_id}")
+    expect(watched.page.locator(".tile").first).to_be_visible()
+    return watched.page
+
+
+def tile(page: Page, name: str) -> str:
+    return page.locator(f".tile:has(dt:text-is('{name}')) .big").inner_text()
+
+
+def chart(page: Page, title: str) -> Locator:
+    return page.locator(".chart", has=page.get_by_role("heading", name=title))
+
+
+def test_the_list_shows_every_job_with_its_state(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    done = control.add(FakeJob("digits-2", time.time() - 900, 60))
+    control.end(done, "completed", "reached version 50")
+    page = watched.page
+    page.goto(control.url)
+    row = page.get_by_role("row", name="digits-1")
+    expect(row).to_contain_text("training")
+    expect(row).to_contain_text("updates for version")
+    expect(page.get_by_role("row", name="digits-2")).to_contain_text("reached version 50")
+    page.get_by_role("link", name="digits-1").click()
+    expect(page.get_by_role("heading", name="digits-1", level=1)).to_be_focused()
+    assert watched.errors == []
+
+
+def test_an_empty_list_says_how_to_begin(watched: Watched, control: FakeControl) -> None:
+    watched.page.goto(control.url)
+    expect(watched.page.get_by_text("turnout submit FOLDER")).to_be_visible()
+    assert watched.errors == []
+
+
+def test_numbers_and_words_move_with_each_sample(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    expect(page.locator(".waiting")).to_contain_text("updates for version")
+    before = int(tile(page, "Version"))
+    page.wait_for_function("document.querySelector('#connection').textContent === 'live'")
+    while not job.listeners:
+        page.wait_for_timeout(10)
+    control.advance(job, 60)
+    page.wait_for_function("before => Number(document.querySelector('.tile .big').textContent) > before", arg=before)
+    assert int(tile(page, "Version")) == job.course.version
+    expect(page.locator(".waiting")).to_contain_text(f"updates for version {job.course.version + 1}")
+    assert watched.errors == []
+
+
+def test_charts_are_drawn_under_the_strict_policy(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    titles = [
+        "Latency of requests",
+        "Until a result is acknowledged",
+        "Traffic per second",
+        "accuracy",
+        "loss",
+        "Versions per hour",
+        "Devices",
+        "Results per second",
+        "Staleness",
+        "Requests per second",
+    ]
+    for title in titles:
+        drawn = chart(page, title)
+        drawn.scroll_into_view_if_needed()
+        expect(drawn.locator(".trace, .point").first).to_be_attached()
+    chart(page, "Devices").locator(".plot").hover()
+    expect(page.locator(".hoverlayer .legend, .hoverlayer .hovertext").first).to_be_attached()
+    assert watched.errors == []
+
+
+def test_metrics_are_drawn_by_version_or_by_time(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    accuracy = chart(page, "accuracy")
+    expect(accuracy.locator(".xtitle")).to_have_text("version")
+    page.get_by_text("by time").click()
+    expect(accuracy.locator(".xtitle")).to_have_text("minutes since the start")
+    assert watched.errors == []
+
+
+def test_two_jobs_are_drawn_on_one_chart(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.add(FakeJob("digits-2", time.time() - 900, 200, seed=1))
+    page = open_job(watched, control)
+    page.get_by_label("Compare with").select_option("digits-2")
+    expect(chart(page, "accuracy").locator(".legend li .name")).to_have_text(["digits-1", "digits-2"])
+    expect(chart(page, "accuracy").locator(".scatterlayer .trace")).to_have_count(2)
+    page.reload()
+    expect(page.get_by_label("Compare with")).to_have_value("digits-2")
+    assert watched.errors == []
+
+
+def test_a_job_is_aborted_only_after_a_yes(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    abort = page.get_by_role("button", name="Abort…")
+    abort.click()
+    expect(page.get_by_role("button", name="Keep it running")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(abort).to_be_focused()
+    assert job.asked == []
+    abort.click()
+    page.get_by_role("button", name="Abort it").click()
+    expect(page.locator(".title .badge")).to_have_text("ended by a person")
+    assert job.asked == ["abort"]
+    assert watched.errors == []
+
+
+def test_a_job_is_paused_and_resumed(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    page.get_by_role("button", name="Pause").click()
+    page.wait_for_function("document.querySelector('.actions button').disabled === false")
+    while not job.listeners:
+        page.wait_for_timeout(10)
+    control.advance(job)
+    expect(page.locator(".title .badge")).to_have_text("paused")
+    page.get_by_role("button", name="Resume").click()
+    while job.asked != ["pause", "resume"]:
+        page.wait_for_timeout(10)
+    control.advance(job)
+    expect(page.locator(".title .badge")).to_have_text("training")
+    assert watched.errors == []
+
+
+def test_models_are_downloaded(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    page.get_by_role("button", name="Download…").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="npz").first.click()
+    assert download.value.suggested_filename == "digits-1-newest.npz"
+    assert job.asked == ["model version=newest&format=npz"]
+    assert watched.errors == []
+
+
+def test_what_devices_and_jobs_say_is_never_markup(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    job.course.add("warning", text=MARKUP)
+    page = open_job(watched, control)
+    expect(page.get_by_text(MARKUP)).to_be_visible()
+    assert page.locator("img").count() == 0
+    assert watched.errors == []
+
+
+def test_the_theme_follows_the_system_or_the_choice(browser: Browser, control: FakeControl, job: FakeJob) -> None:
+    context = browser.new_context(color_scheme="dark")
+    watched = Watched(context.new_page())
+    page = open_job(watched, control)
+
+    def background() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    dark = background()
+    page.get_by_label("Theme").select_option("light")
+    light = background()
+    assert light != dark
+    page.reload()
+    assert background() == light
+    context.close()
+    assert watched.errors == []
+
+
+@pytest.mark.parametrize("path", ["", "#/jobs/digits-1"])
+def test_a_page_fits_a_phone(path: str, browser: Browser, control: FakeControl, job: FakeJob) -> None:
+    context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{control.url}/{path}")
+    expect(page.get_by_text("updates for version").first).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") == 390
+    context.close()
+
+
+def test_the_keyboard_reaches_everything(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    page.keyboard.press("Tab")
+    expect(page.get_by_role("link", name="Skip to the content")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(page.locator("main")).to_be_focused()
+    reached = []
+    for _ in range(7):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.value"))
+    assert reached[:4] == ["All jobs", "Pause", "Download…", "Abort…"]
+    assert reached[4] == "version"
+    outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
+    assert outline == "solid"
+
+
+def test_a_control_that_is_away_is_said_so_and_found_again(watched: Watched) -> None:
+    control = FakeControl()
+    job = control.add(FakeJob("digits-1", time.time() - 300, 300))
+    with control.serving():
+        page = open_job(watched, control)
+        expect(page.locator("#connection")).to_have_text("live")
+        port = int(control.url.rpartition(":")[2])
+    expect(page.locator("#banner")).to_contain_text("Control does not answer")
+    assert int(tile(page, "Version")) == job.course.version
+    job.course.advance(60)
+    with control.serving(port):
+        expect(page.locator("#connection")).to_have_text("live")
+        expect(page.locator("#banner")).to_be_hidden()
+        expect(page.locator(".tile .big").first).to_have_text(str(job.course.version))
+    assert [error for error in watched.errors if not re.search("net::ERR_", error)] == []
+
+
+def test_without_plotly_numbers_and_tables_work(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    def no_plotly(route: Route) -> None:
+        route.fulfill(body=NO_PLOTLY, content_type="text/javascript")
+
+    watched.page.route("**/plotly.min.js", no_plotly)
+    page = open_job(watched, control)
+    expect(page.get_by_text("pip install 'turnout[dashboard]'")).to_be_visible()
+    expect(chart(page, "Devices").locator(".value").first).not_to_be_empty()
+    expect(page.get_by_role("table", name="The newest versions")).to_be_visible()
+    assert watched.errors == []
+
+
+def test_a_token_is_asked_for_once(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.token = "turnout_secret"
+    page = watched.page
+    page.goto(f"{control.url}/#/jobs/digits-1")
+    page.get_by_role("textbox", name="Token").fill("turnout_secret")
+    page.keyboard.press("Enter")
+    expect(page.locator(".waiting")).to_contain_text("updates for version")
+    page.goto(f"{control.url}/#/")
+    expect(page.get_by_role("link", name="digits-1")).to_be_visible()
+    page.goto(f"{control.url}/#/jobs/digits-1")
+    page.get_by_role("button", name="Download…").click()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="safetensors").first.click()
+    assert download.value.path().read_bytes() == b"model"
+    assert [error for error in watched.errors if "401" not in error] == []
+
+
+def test_a_job_that_is_not_there_is_said_so(watched: Watched, control: FakeControl) -> None:
+    watched.page.goto(f"{control.url}/#/jobs/nope")
+    expect(watched.page.get_by_text("no job 'nope'")).to_be_visible()
+    watched.page.get_by_role("link", name="All jobs").click()
+    expect(watched.page.get_by_role("heading", name="Jobs")).to_be_visible()

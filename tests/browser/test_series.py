@@ -1,0 +1,76 @@
+"""What the dashboard makes of events and samples, number by number."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.browser.fake import FakeControl
+
+
+@pytest.fixture(scope="module")
+def page(browser: Browser) -> Iterator[Page]:
+    control = FakeControl()
+    with control.serving():
+        page = browser.new_page()
+        page.goto(f"{control.url}/style.css")
+        yield page
+        page.close()
+
+
+def run(page: Page, script: str, given: Any) -> Any:
+    """The value of ``script``, in which ``s`` is the module and ``given`` what is given."""
+    return page.evaluate(f"async (given) => {{ const s = await import('/series.js'); return ({script}); }}", given)
+
+
+COURSE = "(() => { const c = new s.Course(); c.load(given); return c; })()"
+
+
+def published(version: int, at: float) -> dict[str, Any]:
+    return {"at": at, "kind": "published", "version": version}
+
+
+def test_a_version_published_again_keeps_its_first_time(page: Page) -> None:
+    events = [published(1, 10.0), published(2, 20.0), published(2, 95.0)]
+    assert run(page, f"[...{COURSE}.published.values()].map((e) => e.at)", {"events": events}) == [10, 20]
+
+
+def test_what_comes_twice_is_kept_once(page: Page) -> None:
+    events, samples = [published(1, 10.0)] * 2, [{"at": 5.0}, {"at": 6.0}, {"at": 5.0}]
+    script = f"(() => {{ const c = {COURSE}; return [c.events.length, c.samples.length]; }})()"
+    assert run(page, script, {"events": events, "samples": samples}) == [1, 2]
+
+
+def test_versions_per_hour_are_measured_over_the_versions_before(page: Page) -> None:
+    events = [published(version, 36.0 * version) for version in (1, 2, 3)]
+    assert run(page, f"{COURSE}.pace(0).map((p) => p.value)", {"events": events}) == [100, 100]
+
+
+def test_versions_per_hour_fall_while_the_next_version_is_overdue(page: Page) -> None:
+    events = [published(1, 36.0), published(2, 72.0)]
+    assert run(page, f"{COURSE}.pace(180).map((p) => p.value)", {"events": events}) == [100, 25]
+
+
+def test_a_rate_is_the_growth_of_a_count(page: Page) -> None:
+    kept = [{"at": 1, "n": 10}, {"at": 3, "n": 30}, {"at": 4, "n": 30}]
+    assert run(page, "s.rate(given, (k) => k.n)", kept) == {"x": [3, 4], "y": [10, 0]}
+
+
+def test_a_count_that_began_anew_says_nothing(page: Page) -> None:
+    assert run(page, "s.rate(given, (k) => k.n).y", [{"at": 1, "n": 10}, {"at": 2, "n": 3}]) == [None]
+
+
+def test_where_samples_are_missing_a_line_is_interrupted(page: Page) -> None:
+    samples = [{"at": 1}, {"at": 2}, {"at": 60}]
+    assert run(page, "s.thin(given, 60).map((k) => k && k.at)", samples) == [1, 2, None, 60]
+
+
+def test_a_long_course_is_thinned_to_the_last_sample_of_each_stretch(page: Page) -> None:
+    samples = [{"at": at} for at in range(10)]
+    assert run(page, "s.thin(given, 600).map((k) => k.at)", samples) == [4, 9]
+
+
+def test_lost_devices_are_counted_over_the_last_seconds(page: Page) -> None:
+    kept = [{"at": 0, "n": 1}, {"at": 30, "n": 4}, {"at": 70, "n": 6}]
+    assert run(page, "s.within(given, (k) => k.n, 60).y", kept) == [0, 3, 2]
