@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import App, Parameter
+from cyclopts import App, Group, Parameter
 
 from turnout import __version__
 from turnout.errors import UsageError
@@ -26,6 +26,10 @@ app = App(
     help_format="plaintext",
     result_action="return_value",
 )
+
+HERE = Group("On this machine, without a server", sort_key=1)
+SERVERS = Group("A server", sort_key=2)
+JOBS = Group("Jobs on a server", sort_key=3)
 
 Json = Annotated[bool, Parameter(name="--json", negative="", help="Print JSON for programs, with every field.")]
 Job = Annotated[str, Parameter(help="Its id, the beginning of its id, or a name that only one job has.")]

@@ -32,10 +32,7 @@ def find(client: ControlClient, wanted: str) -> JobView:
 
 
 def _nearest(wanted: str, jobs: list[JobView]) -> str:
-    """Ids are hard to type: the nearest id, or the id of the job with the nearest name."""
-    ids = {job.job_id: job.job_id for job in jobs}
-    names = {job.name: job.job_id for job in reversed(jobs)}  # of one name, the newest
-    for known in (ids, names):
-        if near := difflib.get_close_matches(wanted, known, 1):
-            return f"did you mean {known[near[0]]}? "
-    return ""
+    """The job whose id or name is the most like it."""
+    known = {job.job_id: job.job_id for job in jobs} | {job.name: job.job_id for job in reversed(jobs)}
+    near = difflib.get_close_matches(wanted, known, 1)
+    return f"did you mean {known[near[0]]}? " if near else ""

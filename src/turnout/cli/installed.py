@@ -39,7 +39,7 @@ def packages(requirements: Iterable[str]) -> Finding:
         except importlib.metadata.PackageNotFoundError:
             wrong.append(f"{match['name']} is missing")
             continue
-        if wanted and _numbers(found) < _numbers(wanted[1]):
+        if wanted and numbers(found) < numbers(wanted[1]):
             wrong.append(f"{match['name']} is {found} and must be {wanted[1]}")
     if wrong:
         return Finding("packages", False, ", ".join(wrong), "install turnout again: pip install --upgrade turnout")
@@ -65,6 +65,6 @@ def _at_least(name: str, found: tuple[int, ...], wanted: tuple[int, ...], advice
     return Finding(name, False, f"{text}, and {'.'.join(map(str, wanted))} is the oldest that will do", advice)
 
 
-def _numbers(version: str) -> tuple[int, ...]:
+def numbers(version: str) -> tuple[int, ...]:
     """The numbers that a version begins with: 1.26.4rc1 is (1, 26, 4)."""
     return tuple(int(part) for part in re.findall(r"(?:^|\.)(\d+)", version))

@@ -4,18 +4,32 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from turnout.cli.base import LOCAL, SERVER, Folder, Job, Json, Remote, answer, app, at_least_one, examples, print_json
+from turnout.cli.base import (
+    JOBS,
+    LOCAL,
+    SERVER,
+    Folder,
+    Job,
+    Json,
+    Remote,
+    answer,
+    app,
+    at_least_one,
+    examples,
+    print_json,
+)
 from turnout.exits import EXIT_DONE
 
 LOG_LINES = 100
 
 
 @app.command(
+    group=JOBS,
     help_epilogue=examples(
         "turnout submit my-job",
         "turnout submit my-job --url http://127.0.0.1:8711",
         "turnout submit my-job --json | jq -r .job_id",
-    )
+    ),
 )
 def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """Hand a job folder to a running server."""
@@ -36,7 +50,8 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
 
 
 @app.command(
-    help_epilogue=examples("turnout jobs", "turnout jobs --url http://127.0.0.1:8711 --json | jq '.[].job_id'")
+    group=JOBS,
+    help_epilogue=examples("turnout jobs", "turnout jobs --url http://127.0.0.1:8711 --json | jq '.[].job_id'"),
 )
 def jobs(*, remote: Remote = LOCAL, json: Json = False) -> int:
     """List the jobs of a running server, newest first."""
@@ -47,7 +62,10 @@ def jobs(*, remote: Remote = LOCAL, json: Json = False) -> int:
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout show digits-1f2e3d4c", "turnout show digits --json | jq .status.metrics"))
+@app.command(
+    group=JOBS,
+    help_epilogue=examples("turnout show digits-1f2e3d4c", "turnout show digits --json | jq .status.metrics"),
+)
 def show(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """Say all about one job: its state, what it waits for, its metrics, what was refused and why, its warnings."""
     from turnout.cli.finding import find
@@ -59,7 +77,8 @@ def show(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
 
 
 @app.command(
-    help_epilogue=examples("turnout watch digits", "turnout watch digits-1f2e3d4c --json | jq .status.version")
+    group=JOBS,
+    help_epilogue=examples("turnout watch digits", "turnout watch digits-1f2e3d4c --json | jq .status.version"),
 )
 def watch(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """Follow a job until it ends: live on a terminal, else a line whenever something has changed."""
@@ -71,7 +90,8 @@ def watch(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
 
 
 @app.command(
-    help_epilogue=examples("turnout logs digits", "turnout logs digits --lines 1000", "turnout logs digits --follow")
+    group=JOBS,
+    help_epilogue=examples("turnout logs digits", "turnout logs digits --lines 1000", "turnout logs digits --follow"),
 )
 def logs(
     job: Job,
@@ -96,7 +116,7 @@ def logs(
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout pause digits"))
+@app.command(group=JOBS, help_epilogue=examples("turnout pause digits"))
 def pause(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """Give out no more tasks of a job until it is resumed; results of tasks given out before still count."""
     from turnout.cli.finding import find
@@ -107,7 +127,7 @@ def pause(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout resume digits"))
+@app.command(group=JOBS, help_epilogue=examples("turnout resume digits"))
 def resume(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """Let a job go on that was paused, or that has paused itself for want of devices."""
     from turnout.cli.finding import find
@@ -118,7 +138,7 @@ def resume(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout abort digits-1f2e3d4c"))
+@app.command(group=JOBS, help_epilogue=examples("turnout abort digits-1f2e3d4c"))
 def abort(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """End a job before its stop rule does; what it has learned so far is kept."""
     from turnout.cli.finding import find

@@ -5,11 +5,11 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from turnout.cli.base import Devices, Folder, Json, Seed, answer, app, at_least_one, examples
+from turnout.cli.base import HERE, SERVERS, Devices, Folder, Json, Seed, answer, app, at_least_one, examples
 from turnout.exits import EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout demo", "turnout demo --mode sync --devices 100"))
+@app.command(group=HERE, help_epilogue=examples("turnout demo", "turnout demo --mode sync --devices 100"))
 def demo(
     *,
     mode: Annotated[Literal["buffered", "sync"], Parameter(help="Asynchronous training, or rounds.")] = "buffered",
@@ -23,7 +23,7 @@ def demo(
     return commands.demo(mode, at_least_one("--devices", devices), seed, json)
 
 
-@app.command(help_epilogue=examples("turnout new my-job", "turnout new my-job --name keyboard"))
+@app.command(group=HERE, help_epilogue=examples("turnout new my-job", "turnout new my-job --name keyboard"))
 def new(
     folder: Annotated[Path, Parameter(help="Where to write it; must not exist, or be empty.")],
     *,
@@ -44,7 +44,7 @@ def new(
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout check my-job", "turnout check my-job --json | jq .warnings"))
+@app.command(group=HERE, help_epilogue=examples("turnout check my-job", "turnout check my-job --json | jq .warnings"))
 def check(job_folder: Folder, *, json: Json = False) -> int:
     """Read a job folder as a server would, and say what it is, what it takes, and what may not be meant so."""
     from turnout.cli import checking
@@ -55,6 +55,7 @@ def check(job_folder: Folder, *, json: Json = False) -> int:
 
 
 @app.command(
+    group=HERE,
     name="run",
     help_epilogue=examples(
         "turnout run my-job", "turnout run my-job --devices 500 --dropout 0.1 --out model.safetensors"
@@ -86,10 +87,11 @@ def run_job(
 
 
 @app.command(
+    group=SERVERS,
     help_epilogue=examples(
         "turnout fleet http://127.0.0.1:8710 --job digits --trainer my-job --devices 1000",
         "turnout fleet http://127.0.0.1:8710 --job digits --trainer my-job --dropout 0.2 --training-sigma 1 --json",
-    )
+    ),
 )
 def fleet(
     url: Annotated[str, Parameter(help="Where devices connect, as turnout up prints it.")],

@@ -6,17 +6,18 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from turnout.cli.base import LOCAL, Job, Json, Remote, answer, app, examples
+from turnout.cli.base import JOBS, LOCAL, Job, Json, Remote, answer, app, examples
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE
 
 
 @app.command(
+    group=JOBS,
     help_epilogue=examples(
         "turnout model digits",
         "turnout model digits --version best --out best.safetensors",
         "turnout model digits --version 40 --format npz",
-    )
+    ),
 )
 def model(
     job: Job,
@@ -46,7 +47,7 @@ def model(
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout backup digits digits.backup"))
+@app.command(group=JOBS, help_epilogue=examples("turnout backup digits digits.backup"))
 def backup(
     job: Job,
     file: Annotated[Path, Parameter(help="Where to save the copy.")],
@@ -68,7 +69,7 @@ def backup(
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout restore digits-1f2e3d4c digits.backup"))
+@app.command(group=JOBS, help_epilogue=examples("turnout restore digits-1f2e3d4c digits.backup"))
 def restore(
     job: Job,
     file: Annotated[Path, Parameter(help="What turnout backup has written.")],

@@ -7,7 +7,19 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from turnout.cli.base import CONTROL_PORT, DATA, PORT, Json, answer, app, at_least_one, examples, print_json
+from turnout.cli.base import (
+    CONTROL_PORT,
+    DATA,
+    HERE,
+    PORT,
+    SERVERS,
+    Json,
+    answer,
+    app,
+    at_least_one,
+    examples,
+    print_json,
+)
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
 from turnout.supervisor.policy import HANG_S, HANG_S_MIN
@@ -20,11 +32,12 @@ Data = Annotated[Path, Parameter(help="Where jobs and models are kept.")]
 
 
 @app.command(
+    group=SERVERS,
     help_epilogue=examples(
         "turnout up",
         "turnout up --data /var/lib/turnout --gateways 4",
         "turnout up --port 0 --control-port 0 --json",
-    )
+    ),
 )
 def up(
     *,
@@ -49,7 +62,7 @@ def up(
     return EXIT_DONE
 
 
-@app.command(help_epilogue=examples("turnout doctor", "turnout doctor --data /var/lib/turnout --json"))
+@app.command(group=HERE, help_epilogue=examples("turnout doctor", "turnout doctor --data /var/lib/turnout --json"))
 def doctor(
     *, port: Port = PORT, control_port: ControlPort = CONTROL_PORT, data: Data = DATA, json: Json = False
 ) -> int:

@@ -1,0 +1,93 @@
+"""``turnout check`` says what a job folder is, and what in its settings may not be meant."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from turnout.cli import checking, scaffold
+from turnout.cli.advice import advice, stop_rule, training
+from turnout.errors import JobFolderError
+from turnout.job.spec import JobSpec
+
+
+def spec(stop: object = None, **tables: object) -> JobSpec:
+    return msgspec.convert({"name": "x", "stop": stop or {"versions": 5, "time_s": 60.0}, **tables}, JobSpec)
+
+
+def warnings(given: JobSpec, *, has_server: bool = True, has_device: bool = True) -> list[str]:
+    return list(advice(given, has_server=has_server, has_device=has_device))
+
+
+def test_the_defaults_need_no_warning() -> None:
+    assert warnings(spec()) == []
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (spec(training={"workflow": "buffered", "concurrency": 5, "buffer_goal": 6}), "above concurrency = 5"),
+        (spec(training={"workflow": "buffered", "concurrency": 100, "staleness_max": 0}), "its result is refused"),
+        (spec(training={"workflow": "rounds", "quorum": 1.0, "over_selection": 1.0}), "one that is lost delays all"),
+        (spec(training={"workflow": "rounds", "deadline_s": 1.0}), "keeps its place to the end of the round"),
+        (spec({"versions": 5}), "it ends only when 80 results have come"),
+        (spec({"versions": 5}, training={"workflow": "rounds"}), "until a person resumes it"),
+        (spec({"time_s": 1e7}), "it ends only by time_s, after 116 d"),
+        (spec(selection={"kind": "checkin", "participation_interval_s": 60.0}), "each device trains only once"),
+        (spec(evaluation={"every": 0}), "only the last version is measured"),
+        (spec(pacing={"check_ins_per_s": 1.0, "wait_max_s": 10.0}), "raise check_ins_per_s"),
+    ],
+)
+def test_settings_that_may_not_be_meant_are_warned_of(given: JobSpec, words: str) -> None:
+    assert any(words in warning for warning in warnings(given)), warnings(given)
+
+
+def test_missing_code_is_warned_of() -> None:
+    no_server, no_device = warnings(spec(), has_server=False, has_device=False)
+    assert "no server.py" in no_server
+    assert "no device.py" in no_device
+
+
+def test_the_workflow_and_the_stop_rule_are_told_in_words() -> None:
+    assert training(spec()) == "a version closes with 16 results; at most 100 devices train"
+    rounds = spec(training={"workflow": "rounds", "cohort": 10, "over_selection": 1.5})
+    assert training(rounds) == "a round asks 15 devices and closes with 10 results, after 60 s with fewer"
+    assert stop_rule(spec()) == "versions = 5 or time_s = 60"
+
+
+def test_a_folder_is_read_in_another_process(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    with (folder / "model.py").open("a") as code:
+        code.write("\nprint('this is no answer')\n")
+    report = checking.examine(folder)
+    assert (report.name, report.parameters, report.workflow, report.warnings) == ("lines", 3, "buffered", ())
+    assert [(tensor.name, tensor.shape) for tensor in report.tensors] == [("weights", (2,)), ("bias", (1,))]
+    assert report.model_bytes == 12
+    lines = checking.lines(report)
+    assert "3 parameters: weights 2, bias 1" in lines[1]
+    assert lines[-1] == f"it can be run: turnout run {folder}"
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("import os\nos._exit(7)\n", "ended with exit code 7"),
+        ("def initial_model():\n    return 1\n", "expected is a dict"),
+        ("1 / 0\n", r"ZeroDivisionError: division by zero \(line 1\)"),
+    ],
+)
+def test_a_folder_that_cannot_be_run_is_one_line(tmp_path: Path, code: str, words: str) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    (folder / "model.py").write_text(code)
+    with pytest.raises(JobFolderError, match=words) as caught:
+        checking.examine(folder)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "words"), [(12, "12 bytes"), (1200, "1.2 kB"), (123456, "123 kB"), (2.5e6, "2.5 MB"), (3e9, "3.0 GB")]
+)
+def test_sizes_are_told_in_a_unit_that_suits_them(num_bytes: float, words: str) -> None:
+    assert checking.size(num_bytes) == words

@@ -1,0 +1,105 @@
+"""The doctor says of each thing that it is well, or what is wrong and how to mend it."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from turnout.cli import doctor, installed, machine
+from turnout.cli.findings import Finding
+
+HERE = Path("/srv/turnout")
+
+
+def well(finding: Finding) -> bool:
+    """Whether it is; if not, there must be advice."""
+    assert finding.ok != bool(finding.advice)
+    return finding.ok
+
+
+def test_a_line_says_ok_or_what_to_do() -> None:
+    assert doctor.line(Finding("clock", True, "12:00 UTC")) == "ok     clock         12:00 UTC"
+    assert doctor.line(Finding("clock", False, "off", "set it")) == "WRONG  clock         off: set it"
+
+
+def test_the_limit_of_open_files_bounds_the_devices() -> None:
+    assert well(doctor.open_files(None))
+    assert well(doctor.open_files(1024))
+    assert not well(doctor.open_files(1023))
+    assert "LimitNOFILE=" in doctor.open_files(256).advice
+
+
+def test_paths_of_sockets_must_be_short() -> None:
+    assert well(doctor.sockets(Path("/run/user/1000/turnout")))
+    deep = doctor.sockets(Path("/home/someone/with/a/very/long/name/of/a/folder/turnout"))
+    assert not well(deep)
+    assert "XDG_RUNTIME_DIR" in deep.advice
+
+
+def test_a_full_disk_and_a_disk_in_memory_are_wrong() -> None:
+    assert well(doctor.free_disk(HERE, 2 << 30))
+    assert not well(doctor.free_disk(HERE, 5 << 20))
+    assert well(doctor.memory_disk(HERE, "ext4"))
+    assert well(doctor.memory_disk(HERE, ""))
+    assert not well(doctor.memory_disk(HERE, "tmpfs"))
+
+
+def test_a_slow_disk_is_wrong_and_one_slow_write_is_not() -> None:
+    assert well(doctor.sync_times(HERE, [0.001, 0.002, 0.9]))
+    assert doctor.sync_times(HERE, [0.001, 0.002, 0.9]).found == (
+        "a write reaches the disk in 2.00 ms (median), 900.0 ms at most"
+    )
+    assert not well(doctor.sync_times(HERE, [0.1, 0.2, 0.3]))
+
+
+def test_a_clock_that_was_set_while_we_looked_is_wrong() -> None:
+    assert well(doctor.drift(0.01))
+    assert not well(doctor.drift(-3600.0))
+
+
+def test_a_clock_before_the_installation_is_wrong() -> None:
+    assert well(installed.clock(now=2000.0, made=1000.0))
+    behind = installed.clock(now=0.0, made=86400.0)
+    assert not well(behind)
+    assert behind.found == "it is 1970-01-01 00:00:00 UTC, which is before turnout was installed here (1970-01-02)"
+
+
+def test_missing_and_old_packages_are_named() -> None:
+    assert well(installed.packages(["numpy>=1.0", 'nothing-of-that-name>=1; extra == "test"']))
+    wrong = installed.packages(["numpy>=999.0", "nothing-of-that-name>=1"])
+    assert not well(wrong)
+    assert "must be 999.0, nothing-of-that-name is missing" in wrong.found
+
+
+def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
+        "22 21 0:5 / /tmp rw,nosuid shared:7 - tmpfs tmpfs rw\n"
+        "23 21 8:2 / /with\\040space rw - xfs /dev/sdb1 rw\n"
+    )
+    assert machine.filesystem(Path("/srv/data"), mounts) == "ext4"
+    assert machine.filesystem(Path("/tmp/data"), mounts) == "tmpfs"
+    assert machine.filesystem(Path("/tmpdata"), mounts) == "ext4"
+    assert machine.filesystem(Path("/with space/x"), mounts) == "xfs"
+    assert machine.filesystem(Path("/x"), tmp_path / "missing") == ""
+
+
+def test_writes_are_timed_and_leave_nothing(tmp_path: Path) -> None:
+    assert len(machine.sync_times(tmp_path, 3)) == 3
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_port_of_another_program_is_wrong(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        findings = {finding.name: finding for finding in doctor.examine(port, 0, tmp_path / "data")}
+    assert not well(findings[f"port {port}"])
+    assert "--port" in findings[f"port {port}"].advice
+    assert well(findings["a free port"])
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize("version", ["1.26.4", "1.26.4rc1", "1.26.4.post2"])
+def test_versions_compare_number_by_number(version: str) -> None:
+    assert installed.numbers(version)[:3] == (1, 26, 4)
