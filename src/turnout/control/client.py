@@ -170,7 +170,7 @@ class ControlClient:
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
         with self._call("GET", f"{_job(job_id)}/events", headers=headers, timeout_s=EVENTS_TIMEOUT_S) as response:
             try:
-                yield from _streamed(response)
+                yield from streamed(response)
             except (OSError, http.client.HTTPException) as error:
                 raise UnreachableError(f"the events of {self.url} broke off: {error}") from error
 
@@ -252,7 +252,7 @@ def _job(job_id: str) -> str:
     return f"/api/jobs/{quote(job_id, safe='')}"
 
 
-def _streamed(lines: Iterable[bytes]) -> Iterator[StreamedEvent]:
+def streamed(lines: Iterable[bytes]) -> Iterator[StreamedEvent]:
     """The events of a text/event-stream; each has one line of data."""
     kind, data, last = "message", b"", ""
     for raw in lines:

@@ -1,0 +1,100 @@
+"""Watching a job: what is new as it comes, until the job has ended or the server is away for too long."""
+
+from collections.abc import Iterator
+
+import msgspec
+import pytest
+from rich.console import Console
+
+from tests.unit.cli.fakes import FakeClient, status, view
+from turnout.cli import watch_view, watching
+from turnout.control.client import StreamedEvent, streamed
+from turnout.control.store import JobState
+from turnout.demo.picture import Picture
+from turnout.exits import EXIT_DONE, EXIT_NOT_COMPLETED
+from turnout.messages import JobEvent
+
+RUNNING = view("digits-1", status=status(1), fresh=True)
+COMPLETED = view("digits-1", state=JobState.COMPLETED, status=status(2), reason="version 2 is the last")
+ABORTED = view("digits-1", state=JobState.ABORTED, status=status(1), reason="ended by a person")
+SAMPLE = StreamedEvent("sample", b"{}", "")
+
+
+def event(kind: str, mark: str, **fields: object) -> StreamedEvent:
+    said = JobEvent(at=1.0, kind=kind, **fields)  # type: ignore[arg-type]
+    return StreamedEvent("event", msgspec.json.encode(said), mark)
+
+
+def test_events_are_told_in_words_and_the_job_is_asked_at_every_sample() -> None:
+    client = FakeClient(
+        views=(RUNNING, COMPLETED),
+        events=(event("published", "7-1", version=2, counted=16, took_s=1.25), SAMPLE, StreamedEvent("end", b"{}", "")),
+    )
+    assert list(watching.moments(client, RUNNING)) == ["version 2: 16 results in 1.2 s", RUNNING, COMPLETED]
+
+
+def test_a_job_that_has_ended_has_no_more_moments() -> None:
+    assert list(watching.moments(FakeClient(), COMPLETED)) == []
+
+
+@pytest.mark.parametrize(("last", "code"), [(COMPLETED, EXIT_DONE), (ABORTED, EXIT_NOT_COMPLETED)])
+def test_the_exit_code_says_how_the_job_ended(last: object, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    assert isinstance(last, type(RUNNING))
+    client = FakeClient(views=(last,), events=(SAMPLE,))
+    assert watching.follow(client, RUNNING, as_json=False) == code
+    first, ended, advice = capsys.readouterr().out.splitlines()
+    assert first.endswith("version 1  0 training  0 counted, 0 refused")
+    assert ended.endswith(last.reason)
+    assert advice == "get its model: turnout model digits-1"
+
+
+def test_json_is_a_line_each_time_the_job_has_changed(capsys: pytest.CaptureFixture[str]) -> None:
+    client = FakeClient(views=(RUNNING, RUNNING, COMPLETED), events=(SAMPLE, SAMPLE, SAMPLE))
+    watching.follow(client, RUNNING, as_json=True)
+    lines = [msgspec.json.decode(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["state"] for line in lines] == ["running", "completed"]
+    assert lines[0]["status"]["version"] == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "words"),
+    [
+        (JobEvent(1.0, "started", version=3), "the job's process began at version 3"),
+        (JobEvent(1.0, "started", version=3, text="a crash"), "the job's process began at version 3: a crash"),
+        (JobEvent(1.0, "evaluated", version=3, metrics={"loss": 0.25}), "version 3: loss 0.25"),
+        (JobEvent(1.0, "state", text="PAUSED"), "the job is paused"),
+        (JobEvent(1.0, "finished", text="the target is reached"), "finished: the target is reached"),
+        (JobEvent(1.0, "warning", text="the disk is slow"), "warning: the disk is slow"),
+    ],
+)
+def test_every_kind_of_event_has_words(said: JobEvent, words: str) -> None:
+    assert watch_view.words(said) == words
+
+
+def test_the_panel_shows_what_the_job_waits_for_and_what_happened() -> None:
+    picture = Picture("digits-1", 0, 0.0)
+    for version in (1, 2):
+        metrics = {"accuracy": version / 4}
+        waiting = status(version, metrics=metrics, metrics_version=version, waiting_for="3 of 16 updates", goal=16)
+        picture.saw_job(view("digits-1", status=waiting), 1.0)
+    picture.said("version 2: 16 results", 1.0)
+    for height in (20, 50):
+        console = Console(width=80, record=True, file=None, force_terminal=False, quiet=False)
+        with console.capture() as drawn:
+            console.print(watch_view.panel(picture, height))
+        shown = drawn.get()
+        for words in ("version 2", "accuracy 0.5", "3 of 16 updates", "version 2: 16 results", "Ctrl-C stops watching"):
+            assert words in shown
+
+
+def lines() -> Iterator[bytes]:
+    yield from (b": hello\n", b"\n", b"event: event\n", b"id: 7-12\n", b'data: {"a":1}\n', b"\n")
+    yield from (b"event: sample\r\n", b"data: 2\r\n", b"\r\n", b"event: end\n", b"data: {}\n", b"\n", b"event: cut")
+
+
+def test_a_stream_is_read_event_by_event() -> None:
+    assert list(streamed(lines())) == [
+        StreamedEvent("event", b'{"a":1}', "7-12"),
+        StreamedEvent("sample", b"2", "7-12"),
+        StreamedEvent("end", b"{}", "7-12"),
+    ]
