@@ -27,6 +27,8 @@ PURE = [
         "job/parts.py",
         "job/pause.py",
         "job/groups.py",
+        "job/ranking.py",
+        "job/warnings.py",
         "job/latency.py",
         "job/ending.py",
         "job/snapshots.py",
@@ -45,6 +47,7 @@ WALL_CLOCK = {
     "control/listing.py",
     "control/process.py",
     "job/eventlog.py",
+    "supervisor/joblog.py",
     "supervisor/runtime.py",
 }
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing"}

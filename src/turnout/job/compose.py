@@ -10,6 +10,7 @@ from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
 from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
+from turnout.job.ranking import Ranking, Target
 from turnout.job.rounds import Rounds
 from turnout.job.selection import CheckIn
 from turnout.job.spec import (
@@ -20,8 +21,10 @@ from turnout.job.spec import (
     Optimizer,
     RoundsTraining,
     SgdOptimizer,
+    StopRule,
     YogiOptimizer,
 )
+from turnout.job.spec import Evaluation as EvaluationRule
 from turnout.job.workflow import Workflow
 
 
@@ -55,7 +58,16 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
         pacing=AppointmentBook(pacing.check_ins_per_s, pacing.wait_min_s, pacing.wait_max_s),
         evaluation=Evaluation(spec.evaluation.every if evaluates else 0),
         rng=rng,
+        ranking=ranking_of(spec.evaluation, spec.stop),
     )
+
+
+def ranking_of(evaluation: EvaluationRule, stop: StopRule) -> Ranking:
+    target = None
+    metric = stop.metric or evaluation.metric
+    if metric is not None and (stop.at_least is not None or stop.at_most is not None):
+        target = Target(metric, stop.at_least, stop.at_most)
+    return Ranking(evaluation.metric or "", evaluation.goal == "max", evaluation.keep, stop.patience, target)
 
 
 def optimizer_of(settings: Optimizer) -> ServerOptimizer:

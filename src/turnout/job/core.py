@@ -7,6 +7,7 @@ commit that closes a version is under way the core holds what comes in, so nobod
 ``now`` is job time in seconds: a persisted value plus monotonic elapsed time, which no clock change moves.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -48,6 +49,7 @@ from turnout.job.pause import Pause
 from turnout.job.snapshots import TASK_BLOCK
 from turnout.job.staged import Staged
 from turnout.job.tally import Tally
+from turnout.job.warnings import Warnings
 from turnout.job.workflow import Verdict
 from turnout.messages import (
     ResultOffer,
@@ -65,7 +67,6 @@ RETRY_COMMIT_S = 1.0  #: After a failed commit.
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
 LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
-WARNINGS_MAX = 20  #: The newest warnings are kept for people.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
 
 
@@ -94,8 +95,7 @@ class JobCore:
     groups: Groups = field(default_factory=Groups)
     models: Models = field(default_factory=Models)
     pause: Pause = field(default_factory=Pause)
-    warnings: list[str] = field(default_factory=list)
-    warned: int = 0  #: Warnings since the start, those no longer kept included.
+    warnings: Warnings = field(default_factory=Warnings)
     staged: Staged = field(default_factory=Staged)
     held: Held = field(default_factory=Held)
     _retired: list[BlobRef] = field(default_factory=list)
@@ -379,7 +379,7 @@ class JobCore:
             case Verdict.CLOSE:
                 return self._close(now)
             case Verdict.PAUSE:
-                self._warn(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, clock))
+                self.warnings.add(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, clock))
         save_due = self._save_at is not None and now >= self._save_at
         wanted = self.staged.fresh or self._disk_error or self._must_reserve() or save_due
         if wanted and now >= self._next_commit_at:
@@ -446,7 +446,8 @@ class JobCore:
         self.counted.forget(oldest, now)
         self._retire({version for version, _ in self.models.all()})
         last = self.rules.versions_max is not None and self.version >= self.rules.versions_max
-        if self.parts.evaluation.due(self.version, last):
+        completed = self._ending is not None and not self._ending.aborted
+        if self.parts.evaluation.due(self.version, last or completed):
             effects += self.parts.evaluation.want(Evaluate(self.version, self.model))
         if last:
             self._end(Ending(aborted=False, reason=f"version {self.version} is the last", sure=True))
@@ -454,7 +455,13 @@ class JobCore:
 
     def _retire(self, versions: set[int]) -> None:
         """Let go of models nobody needs. Their files go with the next commit: till then a restart may need them."""
-        self._retired += self.models.retire(versions, self._live)
+        self._retired += self.models.retire(versions, self._live, self._keeps)
+
+    def _keeps(self, version: int) -> bool:
+        """Whether the model of ``version`` stays though no device may need it."""
+        newest = self.models.newest()
+        assert newest is not None
+        return self.parts.ranking.keeps(version, newest[0]) or self.parts.evaluation.awaits(version)
 
     def _commit_doubtful(self, event: CommitDoubtful) -> list[Effect]:
         """A commit failed, and the journal cannot say yet whether it happened: RETRY is true in either case."""
@@ -472,7 +479,7 @@ class JobCore:
 
     def _note_disk_error(self, reason: str) -> None:
         if not self._disk_error:  # once for all the commits that fail in a row
-            self._warn(f"a commit failed; its results were not acknowledged, devices send them again: {reason}")
+            self.warnings.add(f"a commit failed; its results were not acknowledged, devices send them again: {reason}")
         self._disk_error = reason
 
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
@@ -498,6 +505,8 @@ class JobCore:
         """Take over from an earlier process: everything is as of its last commit, nothing is replayed."""
         self._restore_sums(durable)
         snapshots.restore_rest(self, durable)
+        if durable.ending:
+            self._end(Ending(aborted=False, reason=durable.ending, sure=True, remembered=True))
 
     def _restore_sums(self, durable: Snapshot) -> None:
         snapshots.restore_sums(self, durable)
@@ -506,8 +515,19 @@ class JobCore:
 
     def _evaluated(self, event: Evaluated) -> list[Effect]:
         if event.metrics is None:
-            self._warn(f"evaluating version {event.version} failed: {event.error}")
+            self.warnings.add(f"evaluating version {event.version} failed: {event.error}")
+        else:
+            self._rank(event.version, event.metrics)
         return [*self.parts.evaluation.ended(event.version, event.metrics)]
+
+    def _rank(self, version: int, metrics: Mapping[str, float]) -> None:
+        ranking = self.parts.ranking
+        if ranking.take(version, metrics, self.version):
+            self._save_at = 0.0  # at once: its model is kept for it
+        if complaint := ranking.complaint(metrics):
+            self.warnings.add(complaint)
+        if reason := ranking.over(version, metrics):
+            self._end(Ending(aborted=False, reason=reason, remembered=True))
 
     def _end(self, ending: Ending) -> None:
         if self._ending is None:
@@ -546,14 +566,6 @@ class JobCore:
         self._ending.reason = reason
         return [*self._release(now), Finish(True, reason)]
 
-    def _warn(self, text: str) -> None:
-        self.warnings = [*self.warnings, text][-WARNINGS_MAX:]
-        self.warned += 1
-
-    def warnings_since(self, told: int) -> list[str]:
-        """The newest, after the first ``told``."""
-        return self.warnings[-(self.warned - told) :] if self.warned > told else []
-
     def uncommitted(self) -> int:
         """Results staged and not yet durable."""
         return len(self.staged)
@@ -562,6 +574,11 @@ class JobCore:
     def disk_error(self) -> str:
         """Why nothing can be saved now; empty when it can."""
         return self._disk_error
+
+    @property
+    def remembered_ending(self) -> str:
+        """Why the job ends, if only its journal can tell the next process; empty if not."""
+        return self._ending.reason if self._ending is not None and self._ending.remembered else ""
 
     @property
     def ending(self) -> str:

@@ -13,3 +13,4 @@ class Ending:
     failed_commits: int = 0
     sure: bool = False  #: No crash can undo it: a commit made since is durable, or it was durable from the first.
     announced: bool = False
+    remembered: bool = False  #: Its reason is in the snapshots: a restart could not find it out again.

@@ -14,6 +14,7 @@ class Evaluation:
     metrics: dict[str, float] = field(default_factory=dict)
     version: int = 0  #: That ``metrics`` were measured of.
     running: bool = False
+    _running: int = 0  # which version; of old unless one is running
     _next: Evaluate | None = None
 
     def due(self, version: int, last: bool) -> bool:
@@ -24,8 +25,18 @@ class Evaluation:
         if self.running:
             self._next = wanted
             return []
-        self.running, self._next = True, None
+        self.running, self._running, self._next = True, wanted.version, None
         return [wanted]
+
+    def awaits(self, version: int) -> bool:
+        """Whether this version is being measured, or will be next."""
+        return (self.running and version == self._running) or (self._next is not None and version == self._next.version)
+
+    def restore(self, measured: Mapping[int, Mapping[str, float]]) -> None:
+        """Show the last of these metrics, by version, until there are new ones."""
+        if measured:
+            self.version = max(measured)
+            self.metrics = dict(measured[self.version])
 
     def ended(self, version: int, metrics: Mapping[str, float] | None) -> list[Evaluate]:
         """Take the metrics, None if it failed; returns what to start next."""

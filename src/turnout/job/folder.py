@@ -54,6 +54,10 @@ def load_job_folder(path: Path) -> JobFolder:
     if not path.is_dir():
         raise JobFolderError(f"{path}: no such folder; expected is a job folder with a {JOB_TOML}")
     spec = decode_toml(_text(path, JOB_TOML), JobSpec, JOB_TOML)
+    if spec.needs_evaluation and not (path / SERVER_CODE).is_file():
+        raise JobFolderError(
+            f"{JOB_TOML}: metric is what evaluate(model) in {SERVER_CODE} measures; there is no {SERVER_CODE} in {path}"
+        )
     model, schema = _initial_model(path)
     return JobFolder(
         path=path,

@@ -6,7 +6,7 @@ tests, and for measuring what durability costs.
 
 import secrets
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, Self
 
 import numpy as np
@@ -54,6 +54,9 @@ class Snapshot:
     tally: dict[str, Any]
     pause: tuple[float | None, float] = (None, 0.0)  #: Job time when the present one began; how long earlier ones were.
     groups: tuple[tuple[Key, Counts], ...] = ()  #: How devices fared, by platform and app version.
+    best: tuple[int, float] | None = None  #: The best version and its metric; its blob is in ``blobs``, or the newest.
+    measured: dict[int, dict[str, float]] = field(default_factory=dict)  #: The metrics of each version that is kept.
+    ending: str = ""  #: Why the job is over, where nothing else in here says so.
 
 
 class Fenced(TurnoutError):

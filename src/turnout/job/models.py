@@ -1,6 +1,6 @@
-"""The published models that a device may still have to download."""
+"""The published models that a device may still have to download, or a person wants."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 from turnout.job.journal import BlobRef
@@ -9,7 +9,7 @@ from turnout.job.leases import LiveLeases
 
 @dataclass(slots=True)
 class Models:
-    """The blob of each version that is the newest or has a live lease."""
+    """The blob of each version that is the newest, is kept, or has a live lease."""
 
     _blobs: dict[int, BlobRef] = field(default_factory=dict)  # by version, ascending
 
@@ -32,12 +32,12 @@ class Models:
         """Two versions may be the same bytes."""
         return blob in self._blobs.values()
 
-    def retire(self, versions: Iterable[int], live: LiveLeases) -> list[BlobRef]:
-        """Forget those of ``versions`` that nobody needs any more; returns their blobs."""
+    def retire(self, versions: Iterable[int], live: LiveLeases, kept: Callable[[int], bool]) -> list[BlobRef]:
+        """Forget those of ``versions`` that nobody needs any more and that are not ``kept``; returns their blobs."""
         if len(self._blobs) <= 1:
             return []
         newest = next(reversed(self._blobs))
-        gone = [v for v in versions if v in self._blobs and v != newest and not live.on(v)]
+        gone = [v for v in versions if v in self._blobs and v != newest and not live.on(v) and not kept(v)]
         return [self._blobs.pop(version) for version in gone]
 
     def recover(self, blobs: Iterable[tuple[int, BlobRef]], before: int) -> None:

@@ -1,7 +1,7 @@
 """What a job is composed of: its settings, and the pure parts that its core owns."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ from turnout.job.evaluation import Evaluation
 from turnout.job.leases import Seal
 from turnout.job.pacing import AppointmentBook
 from turnout.job.places import Places
+from turnout.job.ranking import Ranking
 from turnout.job.workflow import Workflow
 
 
@@ -39,3 +40,4 @@ class Parts:
     pacing: AppointmentBook
     evaluation: Evaluation
     rng: Random
+    ranking: Ranking = field(default_factory=Ranking)

@@ -150,7 +150,6 @@ class JobProcess:
         self._deaf = False  # this process takes in and gives out nothing any more
         self._events = EventLog(self.directory)
         self._published_at = self._now()
-        self._warnings_told = 0
         self._state_told = self.core.lasting_state
         self._writing = 0  # the commit under way, or the last
         self._closing = False  # the commit under way makes a new version
@@ -287,9 +286,8 @@ class JobProcess:
 
     def _tell_people(self) -> None:
         """Of what the core has noted since the last tick."""
-        for text in self.core.warnings_since(self._warnings_told):
+        for text in self.core.warnings.untold():
             self._events.add("warning", text=text)
-        self._warnings_told = self.core.warned
         state = self.core.lasting_state
         if state != self._state_told:
             self._state_told = state

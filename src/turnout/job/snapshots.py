@@ -40,6 +40,9 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         tally=core.tally.snapshot(),
         pause=(core.pause.since, core.pause.total_s),
         groups=core.groups.snapshot(),
+        best=parts.ranking.best,
+        measured=parts.ranking.measured,
+        ending=core.remembered_ending,
     )
 
 
@@ -63,3 +66,6 @@ def restore_rest(core: "JobCore", durable: Snapshot) -> None:
     core.parts.pacing.next_free = durable.next_appointment
     core.parts.places.lease_time.restore(durable.durations)
     core.pause = Pause(*durable.pause)
+    present = {version for version, _ in durable.blobs} | {durable.version}
+    core.parts.ranking.restore(durable.best, durable.measured, present)
+    core.parts.evaluation.restore(core.parts.ranking.measured)

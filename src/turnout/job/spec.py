@@ -221,10 +221,23 @@ class Leases(Section, frozen=True):
 
 
 class Evaluation(Section, frozen=True):
-    """When ``evaluate`` of ``server.py`` looks at the model; the last version is always evaluated."""
+    """When ``evaluate`` of ``server.py`` looks at the model, and what is kept for what it says.
+
+    The last version is always evaluated, unless a person ends the job or every is 0.
+    """
 
     #: Every so many versions; 0: never. Raise it where an evaluation takes longer than a version.
     every: CountOrNone = 1
+    #: What makes a version the best, whose model is kept: a metric, as ``evaluate`` calls it. Unset: none.
+    metric: Name | None = None
+    #: "max": more of it is better, as of an accuracy; "min": less, as of a loss.
+    goal: Literal["max", "min"] = "max"
+    #: So many newest versions are kept beside the best, 1 to 20. Each takes the size of a model.
+    keep: Annotated[int, Meta(ge=1, le=20)] = 1
+
+    def __post_init__(self) -> None:
+        if self.metric is not None and not self.every:
+            raise ValueError("with every = 0 nothing is measured, so no metric can make a version the best")
 
 
 class Disk(Section, frozen=True):
@@ -240,10 +253,23 @@ class StopRule(Section, frozen=True):
 
     #: At this model version.
     versions: Count | None = None
-    #: After this much time of running; what was counted by then makes one last version.
+    #: After this much time of running, pauses left out; what was counted by then makes one last version.
     time_s: Seconds | None = None
+    #: When this metric of an evaluation is good enough. Unset: that of [evaluation].
+    metric: Name | None = None
+    #: Good enough is so much or more,
+    at_least: float | None = None
+    #: or so much or less.
+    at_most: float | None = None
+    #: After so many versions without a better one, by the metric of [evaluation]. Enough to see through the noise of
+    #: single versions.
+    patience: Count | None = None
 
     def __post_init__(self) -> None:
+        if self.at_least is not None and self.at_most is not None:
+            raise ValueError("set at_least or at_most, not both")
+        if self.metric is not None and self.at_least is None and self.at_most is None:
+            raise ValueError(f'at_least or at_most is missing: how much of "{self.metric}" is enough?')
         if self.versions is None and self.time_s is None:
             raise ValueError("set versions, time_s or both: without either the job would never end")
 
@@ -275,3 +301,20 @@ class JobSpec(Section, frozen=True):
     evaluation: Evaluation = Evaluation()
     #: [disk]
     disk: Disk = Disk()
+
+    def __post_init__(self) -> None:
+        stop, ranked = self.stop, self.evaluation.metric is not None
+        if stop.patience is not None and not ranked:
+            raise ValueError(
+                "patience under [stop] counts versions without a better one: set metric under [evaluation]"
+            )
+        target = stop.at_least is not None or stop.at_most is not None
+        if target and stop.metric is None and not ranked:
+            raise ValueError("at_least and at_most under [stop] are bounds of a metric: set metric beside them")
+        if target and not self.evaluation.every:
+            raise ValueError("every = 0 under [evaluation] measures nothing, so no bound under [stop] is ever reached")
+
+    @property
+    def needs_evaluation(self) -> bool:
+        """Whether settings of this job mean nothing unless something measures its model."""
+        return self.evaluation.metric is not None or self.stop.metric is not None

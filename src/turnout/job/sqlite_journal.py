@@ -79,6 +79,9 @@ class State(msgspec.Struct, frozen=True):
     counted: dict[int, int]  #: The CRC of the row of each version.
     pause: tuple[float | None, float] = (None, 0.0)  #: What follows has defaults: earlier releases did not write it.
     groups: tuple[tuple[Key, Counts], ...] = ()
+    best: tuple[int, float] | None = None
+    measured: dict[int, dict[str, float]] = {}
+    ending: str = ""
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -299,6 +302,9 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         counted={version: crc for version, (_, crc) in saved.counted.items()},
         pause=snapshot.pause,
         groups=snapshot.groups,
+        best=snapshot.best,
+        measured=snapshot.measured,
+        ending=snapshot.ending,
     )
 
 
@@ -328,6 +334,9 @@ def _snapshot(
         tally=state.tally,
         pause=state.pause,
         groups=state.groups,
+        best=state.best,
+        measured=state.measured,
+        ending=state.ending,
     )
 
 

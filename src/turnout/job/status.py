@@ -1,7 +1,7 @@
 """A job's account of itself, for people."""
 
 from turnout.job.core import JobCore
-from turnout.messages import JobStatus
+from turnout.messages import JobStatus, KeptModel
 
 
 def status_of(core: JobCore, now: float) -> JobStatus:
@@ -10,6 +10,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
     newest = core.models.newest()
     live, buffered = len(parts.places.live), parts.aggregator.count
     oldest = parts.places.live.oldest()
+    best = parts.ranking.best
     return JobStatus(
         job_id=core.rules.job_id,
         name=core.rules.name,
@@ -31,9 +32,22 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         uptime_s=now,
         waiting_for=_waiting_for(core, now),
         oldest_lease_s=now - oldest.granted_at if oldest else 0.0,
-        warnings=tuple(core.warnings),
+        warnings=tuple(core.warnings.newest),
         finished=core.ending,
         fleet=core.groups.shown(),
+        best_version=best[0] if best else 0,
+        best_metric=best[1] if best else None,
+        kept=_kept(core),
+    )
+
+
+def _kept(core: JobCore) -> tuple[KeptModel, ...]:
+    """The models that do not go with the last device that needs them."""
+    newest, ranking = core.models.newest(), core.parts.ranking
+    return tuple(
+        KeptModel(version, blob.sha256, blob.num_bytes, ranking.measured.get(version, {}))
+        for version, blob in core.models.all()
+        if newest is not None and ranking.keeps(version, newest[0])
     )
 
 

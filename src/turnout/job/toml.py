@@ -72,7 +72,7 @@ def _explain(message: str, document: dict[str, Any], kind: type) -> str:
     if what.startswith(("Expected ", "Invalid ")):
         value = _clip(msgspec.json.encode(_value(document, path)).decode())
         return f"{_shown(path)} = {value}: expected is {_allowed(_walk(kind, document, path))}"
-    return f"[{_shown(path)}]: {what}"  # a rule between several keys, in the section's own words
+    return f"[{_shown(path)}]: {what}" if path else what  # a rule between several keys, in the section's own words
 
 
 def _unknown_key(key: str, path: Path, table: inspect.StructType) -> str:

@@ -448,7 +448,7 @@ def test_a_paused_round_says_why() -> None:
     job = new_job(lambda: Rounds(goal=2, over_selection=1.0, deadline_s=30.0, quorum=1.0, extensions_max=0))
     job.now = 30.0
     job.happens(Tick())
-    assert "0 of 2 updates" in job.core.warnings[0]
+    assert "0 of 2 updates" in job.core.warnings.newest[0]
     assert job.ask("a").status is Status.RETRY
 
 
@@ -505,7 +505,7 @@ def test_a_failed_evaluation_is_a_warning() -> None:
     job.report("a", job.ask("a"))
     job.commit()
     job.happens(Evaluated(1, None, "ValueError: no data"))
-    assert job.core.warnings == ["evaluating version 1 failed: ValueError: no data"]
+    assert job.core.warnings.newest == ["evaluating version 1 failed: ValueError: no data"]
     assert job.core.state == "OPEN"
 
 

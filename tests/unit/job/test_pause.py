@@ -76,12 +76,12 @@ def test_the_deadline_of_a_round_does_not_run_out_while_the_job_is_paused() -> N
     assert job.core.next_tick(job.now) is None
     job.now = 1010.0
     job.happens(Tick())
-    assert job.core.warnings == []
+    assert job.core.warnings.newest == []
     job.happens(Resumed())
     assert job.core.next_tick(job.now) == 1030.0
     job.now = 1030.0
     job.happens(Tick())
-    assert "0 of 2 updates" in job.core.warnings[0]
+    assert "0 of 2 updates" in job.core.warnings.newest[0]
 
 
 def test_a_quorum_does_not_close_a_round_while_the_job_is_paused() -> None:

@@ -16,7 +16,7 @@ def test_nobody_is_told_counted_when_the_commit_failed(job: Job) -> None:
     assert told is not None
     assert (told.status, told.counted) == (Status.RETRY, False)
     assert job.core.parts.aggregator.count == 0
-    assert "disk full" in job.core.warnings[0]
+    assert "disk full" in job.core.warnings.newest[0]
 
 
 def test_a_result_sent_again_after_a_failed_commit_counts_once(job: Job) -> None:
@@ -103,7 +103,7 @@ def test_a_full_job_tries_again_by_itself_and_goes_on_when_there_is_space(job: J
     job.commit()
     assert job.core.state == "OPEN"
     assert job.ask("c").status is Status.OK
-    assert len(job.core.warnings) == 1, "said once, not once a try"
+    assert len(job.core.warnings.newest) == 1, "said once, not once a try"
 
 
 def test_while_nobody_knows_whether_a_commit_happened_devices_are_told_to_send_again(job: Job) -> None:

@@ -7,7 +7,8 @@ import pytest
 
 from turnout.errors import JobFolderError
 from turnout.job import spec as spec_module
-from turnout.job.compose import optimizer_of
+from turnout.job.compose import optimizer_of, ranking_of
+from turnout.job.ranking import Ranking, Target
 from turnout.job.spec import (
     AdagradOptimizer,
     AdamOptimizer,
@@ -24,6 +25,7 @@ from turnout.job.spec import (
 from turnout.job.toml import decode_toml
 
 STOP = "\n[stop]\nversions = 3\n"
+STOP_KEYS = "versions, time_s, metric, at_least, at_most, patience"
 
 
 def spec(text: str) -> JobSpec:
@@ -122,7 +124,7 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
             'training.buffer_gaol is no setting; did you mean "buffer_goal"? allowed are: workflow, weighting, '
             "weight_max, update_norm_max, concurrency, buffer_goal, staleness_max, staleness",
         ),
-        ("[evaluation]\nq = 1", "evaluation.q is no setting; allowed are: every"),
+        ("[evaluation]\nq = 1", "evaluation.q is no setting; allowed are: every, metric, goal, keep"),
         ('[training]\nworkflow = "async"', 'training.workflow = "async": expected is "rounds" or "buffered"'),
         ("[training]\nconcurrency = 1", 'training.workflow is missing; expected is "rounds" or "buffered"'),
         (
@@ -187,8 +189,14 @@ def test_a_wrong_setting_is_named_with_its_value_and_what_is_allowed(table: str,
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ('name = "mnist"', "stop is missing; expected is a table of versions, time_s"),
-        ('name = "mnist"\nstop = 1', "stop = 1: expected is a table of versions, time_s"),
+        (
+            'name = "mnist"',
+            "stop is missing; expected is a table of versions, time_s, metric, at_least, at_most, patience",
+        ),
+        (
+            'name = "mnist"\nstop = 1',
+            "stop = 1: expected is a table of versions, time_s, metric, at_least, at_most, patience",
+        ),
         (
             'name = "mnist"\n[stop]',
             "[stop]: set versions, time_s or both: without either the job would never end",
@@ -237,3 +245,41 @@ def test_the_name_of_the_optimizer_chooses_its_settings(table: str, expected: Op
     found = spec(f"[optimizer]\n{table}").optimizer
     assert found == expected
     assert optimizer_of(found).snapshot() == ()
+
+
+@pytest.mark.parametrize(
+    ("tables", "expected"),
+    [
+        ("[stop]\nversions = 3\nat_least = 1\nat_most = 2", "[stop]: set at_least or at_most, not both"),
+        (
+            '[stop]\nversions = 3\nmetric = "loss"',
+            '[stop]: at_least or at_most is missing: how much of "loss" is enough?',
+        ),
+        (
+            "[stop]\nversions = 3\nat_least = 1",
+            "at_least and at_most under [stop] are bounds of a metric: set metric beside them",
+        ),
+        (
+            "[stop]\nversions = 3\npatience = 5",
+            "patience under [stop] counts versions without a better one: set metric under [evaluation]",
+        ),
+        (
+            '[evaluation]\nevery = 0\nmetric = "loss"\n[stop]\nversions = 3',
+            "[evaluation]: with every = 0 nothing is measured, so no metric can make a version the best",
+        ),
+    ],
+)
+def test_rules_that_measure_need_a_metric(tables: str, expected: str) -> None:
+    assert complaint(f'name = "mnist"\n{tables}\n') == f"job.toml: {expected}"
+
+
+def test_the_target_is_of_the_metric_that_makes_a_version_the_best_unless_another_is_named() -> None:
+    found = decode_toml(
+        'name = "m"\n[evaluation]\nmetric = "loss"\ngoal = "min"\n[stop]\nversions = 3\nat_most = 0.1\npatience = 4',
+        JobSpec,
+        "job.toml",
+    )
+    expected = Ranking("loss", higher=False, patience=4, target=Target("loss", at_most=0.1))
+    assert ranking_of(found.evaluation, found.stop) == expected
+    other = decode_toml('name = "m"\n[stop]\nversions = 3\nmetric = "f1"\nat_least = 0.9', JobSpec, "job.toml")
+    assert ranking_of(other.evaluation, other.stop) == Ranking(target=Target("f1", at_least=0.9))

@@ -87,7 +87,13 @@ def test_a_snapshot_comes_back_as_it_was(journal: SqliteJournal, tmp_path: Path)
 
 
 def test_what_earlier_releases_did_not_write_comes_back_too(journal: SqliteJournal) -> None:
-    written = snapshot(pause=(5.0, 2.0), groups=((("android", "1.4"), (5, 4, 3, 1, 0)),))
+    written = snapshot(
+        pause=(5.0, 2.0),
+        groups=((("android", "1.4"), (5, 4, 3, 1, 0)),),
+        best=(3, 0.9),
+        measured={3: {"accuracy": 0.9}},
+        ending="enough",
+    )
     journal.commit(written)
     assert_same(journal.load(), written)
 
