@@ -3,6 +3,50 @@
 The walk of a request, which is also the order of the folders:
 
     device ──HTTP──▶ gateway ──▶ dispatcher ──▶ transport ──▶ job ──▶ aggregator ──▶ model version + 1
+
+What people use from Python is named here, and loaded when it is first used: the command line and every process of a
+server import this module, and shall not pay for it.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from turnout.api import Job, RemoteJob, Run, Server, connect, run
+    from turnout.device import Trainer, Update, run_device
+    from turnout.errors import TurnoutError
+    from turnout.messages import JobEvent
+
 __version__ = "0.1.0"
+__all__ = [
+    "Job",
+    "JobEvent",
+    "RemoteJob",
+    "Run",
+    "Server",
+    "Trainer",
+    "TurnoutError",
+    "Update",
+    "connect",
+    "run",
+    "run_device",
+]
+
+_HOMES = {
+    **dict.fromkeys(("Job", "RemoteJob", "Run", "Server", "connect", "run"), "turnout.api"),
+    **dict.fromkeys(("Trainer", "Update", "run_device"), "turnout.device"),
+    "JobEvent": "turnout.messages",
+    "TurnoutError": "turnout.errors",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'turnout' has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

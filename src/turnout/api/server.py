@@ -1,0 +1,123 @@
+"""``turnout.connect``: a running server and its jobs, from Python. Blocking; every failure is a TurnoutError."""
+
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from turnout.api.job import Job
+from turnout.api.models import read_model
+from turnout.control.client import ControlClient
+from turnout.control.store import UNFINISHED
+from turnout.control.view import JobView
+from turnout.errors import UnreachableError
+from turnout.messages import JobEvent
+from turnout.wire.tensors import Vector
+
+POLL_INTERVAL_S = 0.5
+RECONNECT_S = 1.0
+SILENT_MAX_S = 60.0  #: A server away for longer than this does not come back.
+
+
+def connect(url: str = "http://127.0.0.1:8711", token: str | None = None) -> "Server":
+    """The server whose API is at ``url``, as ``turnout up`` prints it. Raises TurnoutError when none answers there."""
+    client = ControlClient(url, token or "")
+    client.jobs()
+    return Server(client)
+
+
+class Server:
+    """A server that runs jobs."""
+
+    def __init__(self, client: ControlClient) -> None:
+        self._client = client
+
+    def submit(self, job: Job | str | Path) -> "RemoteJob":
+        """Start a job, or the job folder of this name. Raises JobFolderError when the server finds it wrong."""
+        if not isinstance(job, Job):
+            return RemoteJob(self._client, self._client.submit(Path(job)))
+        with tempfile.TemporaryDirectory(prefix="turnout-submit-") as place:
+            return RemoteJob(self._client, self._client.submit(job.write(Path(place) / "job")))
+
+    def jobs(self) -> "list[RemoteJob]":
+        """The jobs submitted last, newest first."""
+        return [RemoteJob(self._client, view) for view in self._client.jobs()]
+
+    def job(self, job_id: str) -> "RemoteJob":
+        """The job of this id. Raises NotFoundError when there is none."""
+        return RemoteJob(self._client, self._client.job(job_id))
+
+    def __repr__(self) -> str:
+        return f"<turnout.Server at {self._client.url}>"
+
+
+class RemoteJob:
+    """A job on a server. Iterate over it for its events as they come."""
+
+    def __init__(self, client: ControlClient, view: JobView) -> None:
+        self._client = client
+        self.job_id = view.job_id
+        self.name = view.name
+
+    def status(self) -> JobView:
+        """What the server knows of the job; ``.state``, ``.reason``, and ``.status``: its own account of itself."""
+        return self._client.job(self.job_id)
+
+    def events(self) -> Iterator[JobEvent]:
+        """All that has happened and will, until the job ends; over lost connections, too."""
+        after, published, heard_at = "", set[int](), time.monotonic()
+        while True:
+            try:
+                for streamed in self._client.events(self.job_id, after):
+                    heard_at = time.monotonic()
+                    if streamed.kind == "end":
+                        return
+                    if streamed.kind != "event":
+                        continue
+                    after = streamed.id
+                    event = msgspec.json.decode(streamed.data, type=JobEvent)
+                    if event.kind == "published":
+                        if event.version in published:
+                            continue  # the job was started again, and publishes what it had published
+                        published.add(event.version)
+                    yield event
+            except UnreachableError:
+                if time.monotonic() - heard_at > SILENT_MAX_S:
+                    raise
+            time.sleep(RECONNECT_S)
+
+    def __iter__(self) -> Iterator[JobEvent]:
+        return self.events()
+
+    def wait(self, timeout_s: float | None = None) -> JobView:
+        """Until the job has ended; how it did. Raises TimeoutError when it still runs after ``timeout_s``."""
+        began = time.monotonic()
+        while (view := self.status()).state in UNFINISHED:
+            if timeout_s is not None and time.monotonic() - began > timeout_s:
+                raise TimeoutError(f"job {self.job_id} still runs after {timeout_s:g} s")
+            time.sleep(POLL_INTERVAL_S)
+        return view
+
+    def model(self, version: int | str | None = None) -> dict[str, Vector]:
+        """A model as arrays by name: the newest, the "best" by the job's metric, or a version that is still kept."""
+        with tempfile.TemporaryDirectory(prefix="turnout-model-") as place:
+            target = Path(place) / "model.safetensors"
+            self._client.model(self.job_id, target, "newest" if version is None else str(version))
+            return read_model(target)
+
+    def abort(self) -> None:
+        """End the job before its stop rule does; what it has learned is kept."""
+        self._client.abort(self.job_id)
+
+    def pause(self) -> None:
+        """Give out no more tasks; results of those given out still count."""
+        self._client.pause(self.job_id)
+
+    def resume(self) -> None:
+        """Let a paused job go on."""
+        self._client.resume(self.job_id)
+
+    def __repr__(self) -> str:
+        return f"<turnout.RemoteJob {self.job_id} at {self._client.url}>"

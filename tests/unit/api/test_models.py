@@ -1,0 +1,48 @@
+"""Models on their way in and out of the Python API."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from turnout.api.models import model_file, read_model
+from turnout.errors import JobFolderError, ServerError
+
+
+def test_arrays_become_float32_and_come_back_by_name(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    file.write_bytes(model_file({"w": np.array([[0.5, 1], [2, 3]]), "b": np.array([], np.float16), "s": 4.0}))
+    arrays = read_model(file)
+    assert {name: array.tolist() for name, array in arrays.items()} == {"w": [[0.5, 1], [2, 3]], "b": [], "s": 4.0}
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+
+
+def test_a_file_is_a_model_too(tmp_path: Path) -> None:
+    arrays = {"w": np.array([1, 2], np.float32)}
+    np.savez(tmp_path / "model.npz", **arrays)
+    (tmp_path / "model.safetensors").write_bytes(model_file(arrays))
+    assert model_file(tmp_path / "model.npz") == model_file(str(tmp_path / "model.safetensors")) == model_file(arrays)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        (3, "model is a int; expected is a dict of arrays by name, a torch.nn.Module, or the path"),
+        ({}, "the model has no arrays"),
+        ({"w": [1, 2]}, r'model\["w"\] holds int64; only floating point numbers are trained'),
+        ({"w": [1.0, np.nan]}, 'model: tensor "w" is nan at position 1'),
+        ({"w": [1e300]}, 'model: tensor "w" is inf at position 0'),
+        ("missing.npz", "the model in missing.npz cannot be read: .*No such file"),
+        ("model.pt", "the model model.pt is no .safetensors or .npz file"),
+    ],
+)
+def test_what_is_no_model_is_said(model: Any, words: str) -> None:
+    with pytest.raises(JobFolderError, match=words):
+        model_file(model)
+
+
+def test_a_broken_download_is_said(tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(ServerError, match="cannot be read"):
+        read_model(tmp_path / "model.safetensors")
