@@ -63,6 +63,33 @@ def test_momentum_repeats_a_share_of_the_last_step() -> None:
     assert update.delta["b1"][0] == pytest.approx(2.5e-4 / 2, rel=1e-3)
 
 
+def test_the_proximal_term_pulls_back_to_where_training_began() -> None:
+    """Two steps at rate 0.1 and mu = 2, by hand; b starts at 0, and its gradient is (p - 1, 1 - p).
+
+    The first: p = 1/2, and nothing pulls yet: b = 0.05. The second: p = 1 / (1 + exp(-0.1)), and the pull is 2 * 0.05.
+    """
+    trainer = NumpyTrainer(np.array([[0.0]], dtype=np.float32), np.array([0]))
+    update = trainer.train(initial_model((1, 2)), {"learning_rate": 0.1, "epochs": 2, "mu": 2.0})
+    p = 1 / (1 + math.exp(-0.1))
+    assert update.delta["b1"][0] == pytest.approx(0.05 + 0.1 * ((1 - p) - 2 * 0.05), rel=1e-5)
+    assert update.delta["b1"][1] == pytest.approx(-update.delta["b1"][0])
+
+
+def test_without_mu_nothing_pulls() -> None:
+    model = random_model(4, 3)
+    plain, zero = (NumpyTrainer(EXAMPLES, LABELS).train(model, {"epochs": 2, **mu}) for mu in ({}, {"mu": 0.0}))
+    assert plain.delta["w1"].tobytes() == zero.delta["w1"].tobytes()
+
+
+def test_a_large_mu_keeps_the_update_small() -> None:
+    model = random_model(4, 3)
+    far, near = (
+        NumpyTrainer(EXAMPLES, LABELS).train(model, {"epochs": 20, "learning_rate": 0.05, "mu": mu}).delta["w1"]
+        for mu in (0.0, 5.0)
+    )
+    assert np.abs(near).sum() < np.abs(far).sum() / 2
+
+
 def test_an_epoch_takes_every_example_once() -> None:
     """Three examples of the same class, in batches of two: two steps, whose losses weigh 2/3 and 1/3."""
     trainer: Trainer = NumpyTrainer(np.zeros((3, 1), dtype=np.float32), np.array([0, 0, 0]))
