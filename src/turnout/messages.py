@@ -352,9 +352,9 @@ LATENCY_BOUNDS_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 
 class GatewayCounters(Message, frozen=True, tag=True):
     """What a gateway has done since it started; sent to control every second.
 
-    By kind of request: how many came in ``requests``; in ``answers``, how they ended, by the protocol's status or, where
-    the gateway answered by itself, by HTTP's; in ``latency`` how long they took, from the end of the head to the answer,
-    counted as ``LATENCY_BOUNDS_S`` divides it, and their sum in ``latency_s``. ``refused`` is by reason.
+    By kind of request: in ``requests`` how many came; in ``answers`` how they ended, by the protocol's status or, where
+    the gateway answered by itself, by HTTP's; in ``latency`` how long they took, from the end of the head to the
+    answer, counted as ``LATENCY_BOUNDS_S`` divides it, and their sum in ``latency_s``. ``refused`` is by reason.
     """
 
     gateway: int = 0

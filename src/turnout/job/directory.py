@@ -7,4 +7,5 @@ RECORDER = "recorder"  #: What that process is doing right now.
 BLOBS = "blobs"  #: The models that devices may still download, each under its sha256.
 PUBLISHED = "published.json"  #: The newest version that devices were given.
 EVENTS = "events.jsonl"  #: What happened to the job, for people.
+LOG = "log.txt"  #: What its process printed, for people; the supervisor writes it.
 FINAL = "final.json"  #: The job's last account of itself, once it is over.

@@ -16,14 +16,17 @@ from pathlib import Path
 
 from turnout import lifeline
 from turnout.errors import TurnoutError
+from turnout.job.directory import LOG
 from turnout.pulse import PROGRESS
 from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
 from turnout.supervisor.children import Children
 from turnout.supervisor.effects import Effect, Ended, Say, Signal, Start
+from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
 
 EXIT_CANNOT_START = 127
+LOGS_PATIENCE_S = 2.0  #: How long the end waits for a disk to take the last lines of jobs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +39,7 @@ class Settings:
     data: Path  #: Folder of jobs and models; made when absent.
     gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
     hang_s: float = HANG_S  #: A process that gives no sign of life for this long is killed and started again.
+    control_host: str = "127.0.0.1"  #: Where people's tools connect; elsewhere than here only once there is a token.
 
 
 def say(line: str) -> None:
@@ -58,13 +62,15 @@ class Supervisor:
         else:
             self._devices = runtime.listen(settings.host, 0, "--port")
             self._runtime = runtime.take(self._devices.getsockname()[1])
-        self._api = runtime.listen("127.0.0.1", settings.control_port, "--control-port")
+        _check_control_host(settings.control_host, settings.data)
+        self._api = runtime.listen(settings.control_host, settings.control_port, "--control-port")
         self._data = settings.data.absolute()
         self._data_lock = runtime.take_data(self._data)
         self._gateways = settings.gateways
         self._children = Children(policies(settings.hang_s))
         self._channel = Channel(self._start_job, self._stop_job)
         self._lives: dict[str, life.Life] = {}
+        self._logs = JobLogs()
         self._tasks: set[asyncio.Task[None]] = set()
         self._lifeline, self._our_end = os.pipe()
 
@@ -92,6 +98,7 @@ class Supervisor:
         finally:
             serving.cancel()
             await asyncio.gather(serving, return_exceptions=True)
+            self._logs.close(LOGS_PATIENCE_S)
             os.close(self._our_end)
             self._runtime.release()
             os.close(self._data_lock)
@@ -147,7 +154,7 @@ class Supervisor:
             lived = await life.start(
                 command,
                 (self._lifeline, *listen_fds),
-                lambda line: say(f"[{name}] {line}"),
+                partial(self._printed, name),
                 partial(self._felt, name),
             )
         except OSError as error:
@@ -159,6 +166,13 @@ class Supervisor:
         code, last_line = await lived.ended()
         del self._lives[name]
         self._do(self._children.exited(name, code, last_line, self._loop.time()))
+
+    def _printed(self, name: str, line: str) -> None:
+        """A child printed something; what a job prints is kept with it."""
+        say(f"[{name}] {line}")
+        kind, _, job_id = name.partition(" ")
+        if kind == Kind.JOB:
+            self._logs.add(Path(self._channel.job(job_id).folder).parent / LOG, line)
 
     def _felt(self, name: str, signs: bytes) -> None:
         """A child gave signs of life."""
@@ -179,6 +193,17 @@ class Supervisor:
             return lambda pulse_fd: commands.gateway(int(which), fd, feed, lifeline_fd, pulse_fd), (fd,)
         fd = self._api.fileno()
         return lambda pulse_fd: commands.control(fd, folder, self._data, lifeline_fd, pulse_fd), (fd,)
+
+
+def _check_control_host(host: str, data: Path) -> None:
+    """Raise TurnoutError when strangers could use the API and no token keeps them out."""
+    from turnout.control.store import has_tokens  # only asked for when it matters
+
+    if not runtime.is_loopback(host) and not has_tokens(data / "control.sqlite"):
+        raise TurnoutError(
+            f'the API cannot listen on "{host}": without a token anybody could use it. Start without --control-host, '
+            "make one with: turnout token create NAME --scope admin, and start again"
+        )
 
 
 def _url(listening: socket.socket) -> str:

@@ -54,13 +54,17 @@ def job_address(folder: Path, job_id: str) -> Path:
     return address
 
 
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` can only be reached from this machine."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 def check_loopback(host: str, what: str) -> None:
     """Raise TurnoutError unless ``host`` can only be reached from this machine."""
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+    if not is_loopback(host):
         raise TurnoutError(
             f'{what} cannot listen on "{host}": there is no authentication yet, so only this machine may connect; '
             "use 127.0.0.1"

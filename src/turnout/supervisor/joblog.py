@@ -1,0 +1,69 @@
+"""Keeps what job processes print, in ``log.txt`` of each job's directory.
+
+The supervisor must not wait for a disk: a thread writes, and lines beyond what it keeps up with are left out, and that
+is said.
+"""
+
+import os
+import queue
+import threading
+import time
+from pathlib import Path
+
+BYTES_MAX = 2**20  #: At this size the log begins anew; one older part is kept beside it.
+LINES_WAITING_MAX = 10_000
+
+
+def older(path: Path) -> Path:
+    """Where the part is that came before."""
+    return path.with_suffix(".older.txt")
+
+
+class JobLogs:
+    """Takes lines from the event loop; ``close`` when no more come."""
+
+    def __init__(self) -> None:
+        self._lines: queue.Queue[tuple[Path, str] | None] = queue.Queue(LINES_WAITING_MAX)
+        self._left_out = 0
+        self._thread = threading.Thread(target=self._write_all, name="job logs", daemon=True)
+        self._thread.start()
+
+    def add(self, path: Path, line: str) -> None:
+        """Append a line to the log at ``path``, soon."""
+        stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
+        try:
+            if self._left_out:
+                self._lines.put_nowait((path, f"{stamp} ({self._left_out} lines were left out: the disk is slow)\n"))
+                self._left_out = 0
+            self._lines.put_nowait((path, f"{stamp} {line}\n"))
+        except queue.Full:
+            self._left_out += 1
+
+    def close(self, patience_s: float) -> None:
+        """Write what waits, though not for longer than this."""
+        try:
+            self._lines.put_nowait(None)
+        except queue.Full:
+            return
+        self._thread.join(patience_s)
+
+    def _write_all(self) -> None:
+        while (found := self._lines.get()) is not None:
+            path, line = found
+            try:
+                append(path, line.encode())
+            except OSError:  # it was printed too, and the job says itself that its disk is not well
+                pass
+
+
+def append(path: Path, line: bytes, bytes_max: int = BYTES_MAX) -> None:
+    """Append, in a part of its own when this one is full. Raises OSError."""
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    try:
+        if os.fstat(fd).st_size + len(line) > bytes_max:
+            path.replace(older(path))
+            os.close(fd)
+            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        os.write(fd, line)
+    finally:
+        os.close(fd)
