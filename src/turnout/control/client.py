@@ -11,7 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from turnout.control import package
-from turnout.control.view import JobView
+from turnout.control.view import History, JobView, TokenView
 from turnout.errors import (
     JobFolderError,
     NotAllowedError,
@@ -28,6 +28,7 @@ SUBMIT_TIMEOUT_S = 120.0  #: The server reads and checks the folder before it an
 BACKUP_TIMEOUT_S = 120.0  #: The server copies or checks the whole journal before it answers.
 EVENTS_TIMEOUT_S = 15.0  #: A server that sends events sends a sample every second.
 CHUNK_BYTES = 1 << 18
+JSON = "application/json"
 
 T = TypeVar("T")
 Progress = Callable[[int, int], None]  #: Is told the bytes moved so far, and how many there are in all.
@@ -125,7 +126,7 @@ class ControlClient:
 
     def delete(self, job_id: str) -> None:
         """Remove all that is kept of a job that has ended."""
-        with self._call("DELETE", _job(job_id), headers={"Content-Type": "application/json"}) as response:
+        with self._call("DELETE", _job(job_id), headers={"Content-Type": JSON}) as response:
             response.read()
 
     def logs(self, job_id: str, lines: int) -> list[str]:
@@ -165,6 +166,24 @@ class ControlClient:
         except OSError as error:
             raise UsageError(f"{backup} cannot be read: {error.strerror}") from None
 
+    def history(self, job_id: str) -> History:
+        """What happened to a job so far, and where its events go on."""
+        return self._json("GET", f"{_job(job_id)}/history", History)
+
+    def tokens(self) -> list[TokenView]:
+        """All tokens, oldest first, without the tokens themselves."""
+        return self._json("GET", "/api/tokens", list[TokenView])
+
+    def create_token(self, name: str, scope: str) -> TokenView:
+        """A new token; the answer is the only one that holds it."""
+        body = msgspec.json.encode({"name": name, "scope": scope})
+        return self._json("POST", "/api/tokens", TokenView, body, {"Content-Type": JSON})
+
+    def revoke_token(self, token_id: str) -> None:
+        """Make a token useless at once."""
+        with self._call("DELETE", f"/api/tokens/{quote(token_id, safe='')}", None, {"Content-Type": JSON}) as response:
+            response.read()
+
     def events(self, job_id: str, after: str = "") -> Iterator[StreamedEvent]:
         """What happens to a job, as it happens; from the event on that came after the one with the id ``after``."""
         headers = {"Accept": "text/event-stream", **({"Last-Event-ID": after} if after else {})}
@@ -201,7 +220,7 @@ class ControlClient:
             raise ServerError(f"the download from {self.url} broke off: {error}") from error
 
     def _post(self, job_id: str, what: str) -> JobView:
-        headers = {"Content-Type": "application/json"}
+        headers = {"Content-Type": JSON}
         return self._json("POST", f"{_job(job_id)}/{what}", JobView, None, headers)
 
     def _json(

@@ -1,6 +1,7 @@
 """The jobs of a server as lines of text."""
 
 import time
+from collections.abc import Iterable
 
 from turnout.control.client import ControlClient
 from turnout.control.store import UNFINISHED
@@ -18,8 +19,13 @@ def table(jobs: list[JobView]) -> list[str]:
     """A line for each, below a heading."""
     if not jobs:
         return ["no jobs yet; hand one in with: turnout submit JOB_FOLDER"]
-    rows = [COLUMNS, *(_row(job, time.time()) for job in jobs)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(COLUMNS))]
+    return columns(COLUMNS, [_row(job, time.time()) for job in jobs])
+
+
+def columns(heading: tuple[str, ...], below: Iterable[tuple[str, ...]]) -> list[str]:
+    """A table as lines, each column as wide as it must be."""
+    rows = [heading, *below]
+    widths = [max(len(row[column]) for row in rows) for column in range(len(heading))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 

@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import ipaddress
 import socket
 import time
 from functools import partial
@@ -43,7 +44,17 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
     for job in jobs.running.values():
         questions.watch(job)
     feed = FeedServer(jobs.running.values)
-    api = Api(store, jobs, questions, feed.gateways, data)
+    api = Api(
+        store,
+        jobs,
+        questions,
+        feed.gateways,
+        data,
+        connected=lambda: link.connected,
+        closing=lambda: server.should_exit,
+        loopback=ipaddress.ip_address(listen.getsockname()[0]).is_loopback,
+        wall_clock=time.time,
+    )
     server = uvicorn.Server(
         uvicorn.Config(
             api.app(),
@@ -62,6 +73,7 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
     async with asyncio.TaskGroup() as tasks:
         others = [
             tasks.create_task(feed.serve(feed_path(runtime))),
+            tasks.create_task(api.sampler.run()),
             tasks.create_task(link.follow(supervisor_path(runtime), jobs.heard)),
         ]
         await server.serve(sockets=[listen])

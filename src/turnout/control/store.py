@@ -1,6 +1,10 @@
-"""The jobs ever submitted and how they ended: one SQLite file, with migrations numbered in ``migrations/``."""
+"""The jobs ever submitted and how they ended, and the tokens: one SQLite file.
+
+Its migrations are numbered in ``migrations/``.
+"""
 
 import sqlite3
+from contextlib import closing
 from enum import StrEnum
 from importlib import resources
 from pathlib import Path
@@ -34,6 +38,16 @@ class StoredJob(Message, frozen=True):
     finished_at: float | None
     reason: str
     announcement: RunningJob
+
+
+class StoredToken(Message, frozen=True):
+    """One row. ``scope`` is a word of ``operations.Scope``."""
+
+    token_id: str
+    name: str
+    scope: str
+    sha256: bytes
+    created_at: float
 
 
 class Store:
@@ -73,6 +87,10 @@ class Store:
             "UPDATE job SET state = ?, reason = '', finished_at = NULL WHERE id = ?", (JobState.RUNNING, job_id)
         )
 
+    def delete(self, job_id: str) -> None:
+        """Forget a job that has ended."""
+        self._db.execute("DELETE FROM job WHERE id = ? AND state NOT IN (?, ?)", (job_id, *UNFINISHED))
+
     def get(self, job_id: str) -> StoredJob | None:
         """The job with this id."""
         rows = self._select("WHERE id = ?", job_id)
@@ -85,6 +103,27 @@ class Store:
     def unfinished(self) -> list[StoredJob]:
         """The jobs that have not ended, oldest first."""
         return self._select("WHERE state IN (?, ?) ORDER BY submitted_at, id", *UNFINISHED)
+
+    def add_token(self, token: StoredToken) -> None:
+        """Store a token's digest."""
+        self._db.execute(
+            "INSERT INTO token (id, name, scope, sha256, created_at) VALUES (?, ?, ?, ?, ?)",
+            (token.token_id, token.name, token.scope, token.sha256, token.created_at),
+        )
+
+    def delete_token(self, token_id: str) -> None:
+        """Forget a token."""
+        self._db.execute("DELETE FROM token WHERE id = ?", (token_id,))
+
+    def tokens(self) -> list[StoredToken]:
+        """All tokens, oldest first."""
+        rows = self._db.execute("SELECT id, name, scope, sha256, created_at FROM token ORDER BY created_at, id")
+        return [StoredToken(*row) for row in rows]
+
+    def counts(self) -> dict[JobState, int]:
+        """How many jobs there are in each state."""
+        found = dict(self._db.execute("SELECT state, count(*) FROM job GROUP BY state"))
+        return {state: found.get(state, 0) for state in JobState}
 
     def close(self) -> None:
         self._db.close()
@@ -99,6 +138,17 @@ class Store:
                 f"SELECT {columns} FROM job {rest}", values
             )
         ]
+
+
+def has_tokens(path: Path) -> bool:
+    """Whether the file holds a token; read without changing it, while nobody else has it open."""
+    if not path.exists():
+        return False
+    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
+        try:
+            return db.execute("SELECT 1 FROM token LIMIT 1").fetchone() is not None
+        except sqlite3.OperationalError:  # a turnout without tokens has written it
+            return False
 
 
 def _migrate(db: sqlite3.Connection, path: str) -> None:

@@ -20,6 +20,11 @@ class SupervisorLink:
     def __init__(self) -> None:
         self._stream: stream.MessageStream[Report] | None = None
 
+    @property
+    def connected(self) -> bool:
+        """Whether the supervisor hears us."""
+        return self._stream is not None
+
     def order(self, order: Order) -> None:
         """Send it, or drop it without a connection."""
         if self._stream is not None:

@@ -1,130 +1,18 @@
-"""The API, without a network: requests go into the ASGI app, a job answers in this process."""
+"""The API, without a network: jobs from their submission to their end."""
 
 import asyncio
 import io
-import json
-import zipfile
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 
-from turnout.control.api import Api
-from turnout.control.jobs import Jobs
-from turnout.control.questions import Questions
-from turnout.control.store import Store
-from turnout.messages import GatewayCounters, JobLaunched, JobStatus, LifeCycleEvent, ModelSchema, TensorSpec, Topic
-from turnout.supervisor.messages import JobReport, Order, StartJob, StopJob
-from turnout.transport.base import Reply
-from turnout.transport.inprocess import InProcessJobs, InProcessTransport
+from tests.unit.control.world import JOB_TOML, MODEL, SCHEMA, World, submitted, zipped
+from turnout.messages import JobStatus, KeptModel, Topic
+from turnout.supervisor.messages import StartJob, StopJob
 from turnout.wire.tensors import to_safetensors
 
 pytestmark = pytest.mark.anyio
-
-SCHEMA = ModelSchema((TensorSpec("w", (2,)),))
-MODEL = to_safetensors(np.array([1, 2], np.float32), SCHEMA)
-JOB_TOML = b'name = "digits"\n[stop]\nversions = 3\n'
-
-
-@dataclass
-class Answer:
-    status: int
-    headers: dict[str, str]
-    body: bytes
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.body)
-
-    @property
-    def detail(self) -> str:
-        assert self.headers["content-type"] == "application/problem+json"
-        return self.json["detail"]
-
-
-@dataclass
-class Job:
-    """A job process that answers with ``status``; it remembers what it was asked."""
-
-    status: JobStatus
-    asked: list[Topic]
-
-    def received(self, topic: Topic, payload: memoryview, reply: Reply) -> None:
-        self.asked.append(topic)
-        reply(msgspec.msgpack.encode(self.status))
-
-
-class World:
-    """Control and its surroundings."""
-
-    def __init__(self, data: Path) -> None:
-        self.orders: list[Order] = []
-        self.processes = InProcessJobs()
-        self.questions = Questions(InProcessTransport(self.processes))
-        store = Store(":memory:")
-        self.jobs = Jobs(store, data, Path("/run/t"), self.orders.append, self._published, lambda: 5.0)
-        self.app = Api(store, self.jobs, self.questions, lambda: [GatewayCounters(0, {"task": 7})], data).app()
-
-    def _published(self, event: LifeCycleEvent) -> None:
-        if isinstance(event, JobLaunched):
-            self.questions.watch(event.job)
-
-    def start(self, job_id: str, status: JobStatus) -> Job:
-        job = Job(status, [])
-        self.processes.serve(self.jobs.running[job_id].address, job_id, 1, SCHEMA, job)
-        return job
-
-    async def call(self, method: str, path: str, body: bytes = b"", **headers: str) -> Answer:
-        given = {"host": "127.0.0.1", "content_type": "application/json", **headers}
-        raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in given.items()]
-        scope = {"type": "http", "method": method, "path": path, "headers": raw, "query_string": b"", "root_path": ""}
-        return await called(self.app, scope, body)
-
-    async def submit(self, **files: bytes) -> Answer:
-        return await self.call("POST", "/api/jobs", zipped(**files), content_type="application/zip")
-
-
-async def called(app: Callable[..., Awaitable[None]], scope: dict[str, Any], body: bytes) -> Answer:
-    sent: list[dict[str, Any]] = []
-    received = False
-
-    async def receive() -> dict[str, Any]:
-        nonlocal received
-        if received:
-            await asyncio.Event().wait()  # the client stays
-        received = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
-
-    await asyncio.sleep(0)  # as a network would, let the loop turn before the app runs
-    await app(scope, receive, send)
-    headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
-    return Answer(sent[0]["status"], headers, b"".join(message.get("body", b"") for message in sent[1:]))
-
-
-def zipped(**files: bytes) -> bytes:
-    target = io.BytesIO()
-    with zipfile.ZipFile(target, "w") as archive:
-        for name, content in files.items():
-            archive.writestr(name.replace("__", "."), content)
-    return target.getvalue()
-
-
-@pytest.fixture
-async def world(tmp_path: Path) -> World:
-    return World(tmp_path)
-
-
-async def submitted(world: World) -> str:
-    answer = await world.submit(job__toml=JOB_TOML, model__safetensors=MODEL)
-    assert answer.status == 201, answer.body
-    return str(answer.json["job_id"])
 
 
 async def test_a_submitted_job_is_started_and_listed(world: World, tmp_path: Path) -> None:
@@ -175,9 +63,7 @@ async def test_the_model_of_a_finished_job_can_be_downloaded(world: World) -> No
     folder = world.jobs.folder(job_id)
     sha256 = "ab" * 32
     (folder / "blobs" / f"{sha256}.safetensors").write_bytes(MODEL)
-    final = JobStatus(job_id, "digits", "completed", "buffered", version=3, model_sha256=sha256, finished="version 3")
-    (folder / "final.json").write_bytes(msgspec.json.encode(final))
-    world.jobs.heard(JobReport(job_id, code=0))
+    world.end(job_id, version=3, model_sha256=sha256, finished="version 3")
     answer = await world.call("GET", f"/api/jobs/{job_id}/model")
     assert (answer.status, answer.body) == (200, MODEL)
     assert answer.headers["content-length"] == str(len(MODEL))
@@ -232,3 +118,87 @@ async def test_a_request_from_a_web_page_is_refused_before_anything_is_done(worl
     answer = await world.call("POST", "/api/jobs", zipped(job__toml=JOB_TOML), content_type="text/plain")
     assert answer.status == 415
     assert (await world.call("GET", "/api/jobs", host="evil.example")).status == 421
+
+
+async def test_a_paused_job_is_told_so_and_only_a_running_job_is(world: World) -> None:
+    job_id = await submitted(world)
+    job = world.start(job_id, JobStatus(job_id, "digits", "open", "buffered"))
+    await world.call("GET", f"/api/jobs/{job_id}")
+    assert (await world.call("POST", f"/api/jobs/{job_id}/pause")).status == 202
+    assert Topic.PAUSE in job.asked
+    world.end(job_id)
+    refused = await world.call("POST", f"/api/jobs/{job_id}/pause")
+    assert (refused.status, refused.detail) == (409, f"job {job_id} is completed; only a running job can pause")
+
+
+async def test_a_deleted_job_is_gone_with_all_its_files(world: World) -> None:
+    job_id = await submitted(world)
+    assert (await world.call("DELETE", f"/api/jobs/{job_id}")).status == 409
+    world.end(job_id)
+    assert (await world.call("DELETE", f"/api/jobs/{job_id}")).status == 204
+    assert not world.jobs.folder(job_id).exists()
+    assert list((world.data / "incoming").iterdir()) == []
+    assert (await world.call("GET", "/api/jobs")).json == []
+    assert (await world.call("DELETE", f"/api/jobs/{job_id}")).status == 404
+
+
+async def with_models(world: World) -> str:
+    """An ended job with versions 2, its best, and 3, its newest."""
+    job_id = await submitted(world)
+    blobs = world.jobs.folder(job_id) / "blobs"
+    (blobs / f"{'a' * 64}.safetensors").write_bytes(MODEL)
+    other = to_safetensors(np.array([5, 6], np.float32), SCHEMA)
+    (blobs / f"{'b' * 64}.safetensors").write_bytes(other)
+    kept = (KeptModel(2, "a" * 64, len(MODEL), {"accuracy": 0.9}),)
+    best = {"best_version": 2, "best_metric": 0.9, "kept": kept}
+    world.end(job_id, version=3, model_sha256="b" * 64, **best)
+    return job_id
+
+
+async def test_any_kept_version_of_a_model_can_be_had_and_the_best_by_name(world: World) -> None:
+    job_id = await with_models(world)
+    for asked, version in (("newest", "3"), ("3", "3"), ("best", "2"), ("2", "2")):
+        answer = await world.call("GET", f"/api/jobs/{job_id}/model?version={asked}")
+        assert (answer.status, answer.headers["x-model-version"]) == (200, version), asked
+    gone = await world.call("GET", f"/api/jobs/{job_id}/model?version=1")
+    assert (gone.status, gone.detail) == (404, "version 1 is not kept; there are 2, 3")
+    assert (await world.call("GET", f"/api/jobs/{job_id}/model?version=-1")).status == 400
+
+
+async def test_a_model_can_be_had_for_numpy(world: World) -> None:
+    job_id = await with_models(world)
+    answer = await world.call("GET", f"/api/jobs/{job_id}/model?format=npz&version=best")
+    assert answer.headers["content-disposition"].endswith(f'{job_id}-v2.npz"')
+    assert int(answer.headers["content-length"]) == len(answer.body)
+    with np.load(io.BytesIO(answer.body)) as arrays:
+        assert {name: arrays[name].tolist() for name in arrays} == {"w": [1.0, 2.0]}
+    assert list((world.data / "incoming").iterdir()) == []
+    assert (await world.call("GET", f"/api/jobs/{job_id}/model?format=pickle")).status == 400
+
+
+async def test_the_best_model_of_a_job_without_a_metric_is_a_clear_refusal(world: World) -> None:
+    job_id = await submitted(world)
+    world.end(job_id, version=1, model_sha256="a" * 64)
+    answer = await world.call("GET", f"/api/jobs/{job_id}/model?version=best")
+    assert answer.status == 404
+    assert "version=newest" in answer.detail
+
+
+async def test_a_server_is_ready_once_a_gateway_and_every_job_answer(world: World) -> None:
+    assert (await world.call("GET", "/readyz")).json == {
+        "ready": True,
+        "checks": {"supervisor": True, "gateway": True, "jobs": True},
+    }
+    job_id = await submitted(world)
+    await world.api.sampler.take()
+    answer = await world.call("GET", "/readyz")
+    assert (answer.status, answer.json["checks"]["jobs"]) == (503, False)
+    world.start(job_id, JobStatus(job_id, "digits", "open", "buffered"))
+    await world.api.sampler.take()
+    assert (await world.call("GET", "/readyz")).status == 200
+
+
+async def test_the_dashboard_is_served_at_the_root(world: World) -> None:
+    answer = await world.ask("GET", "/")
+    assert answer.headers["content-type"].startswith("text/html")
+    assert "default-src 'none'" in answer.headers["content-security-policy"]

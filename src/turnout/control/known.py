@@ -1,0 +1,78 @@
+"""The jobs as control knows them: what is stored, and what each job says of itself when it is asked."""
+
+from http import HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+
+from turnout.control.jobs import Jobs
+from turnout.control.problems import Problem
+from turnout.control.questions import Questions
+from turnout.control.store import UNFINISHED, Store, StoredJob
+from turnout.control.view import JobView
+from turnout.errors import ServerError
+from turnout.messages import JobStatus, Topic
+
+STATUS_TIMEOUT_S = 1.0
+ORDER_TIMEOUT_S = 2.0
+
+
+class KnownJobs:
+    """Looks jobs up, and remembers what each said last."""
+
+    def __init__(self, store: Store, jobs: Jobs, questions: Questions) -> None:
+        self.store = store
+        self.jobs = jobs
+        self._questions = questions
+        self._last_known: dict[str, JobStatus] = {}
+
+    def of(self, request: Request) -> StoredJob:
+        """The job that the path names. Raises Problem."""
+        job_id = request.path_params["job_id"]
+        job = self.store.get(job_id)
+        if job is None:
+            raise Problem(HTTPStatus.NOT_FOUND, f"no job {job_id!r}; GET /api/jobs lists them")
+        return job
+
+    def ended(self, request: Request) -> StoredJob:
+        """The job that the path names, which must be over. Raises Problem."""
+        job = self.of(request)
+        if job.state in UNFINISHED:
+            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state}: turnout abort {job.job_id} ends it")
+        return job
+
+    def runs(self, job_id: str) -> bool:
+        """Whether its process shall run."""
+        return job_id in self.jobs.running
+
+    async def status(self, job: StoredJob) -> tuple[JobStatus | None, bool]:
+        """The job's own account, and whether it has just given it, or is over."""
+        if not self.runs(job.job_id):
+            return self.jobs.final(job.job_id) or self._last_known.get(job.job_id), True
+        status = await self.ask_status(job.job_id)
+        return status or self._last_known.get(job.job_id), status is not None
+
+    async def ask_status(self, job_id: str) -> JobStatus | None:
+        """What a running job says now; None when it does not answer."""
+        try:
+            answer = await self._questions.ask(job_id, Topic.STATUS, b"", STATUS_TIMEOUT_S)
+            status = msgspec.msgpack.decode(answer, type=JobStatus)
+        except (ServerError, msgspec.DecodeError, msgspec.ValidationError):
+            return None
+        self._last_known[job_id] = status
+        return status
+
+    async def tell(self, job_id: str, topic: Topic, payload: bytes = b"") -> None:
+        """Have a running job do something. Raises ServerError when it does not answer."""
+        await self._questions.ask(job_id, topic, payload, ORDER_TIMEOUT_S)
+
+    def forget(self, job_id: str) -> None:
+        """The job was deleted."""
+        self._last_known.pop(job_id, None)
+
+
+def view(job: StoredJob, status: JobStatus | None = None, fresh: bool = False) -> JobView:
+    """A job as the API shows it."""
+    return JobView(
+        job.job_id, job.name, job.state, job.submitted_at, job.finished_at, job.reason, status=status, fresh=fresh
+    )

@@ -1,0 +1,87 @@
+"""What the API offers, as data: the app, who may do what, and the OpenAPI document are all made from it."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from turnout.control.problems import Problem
+from turnout.control.view import Scope
+
+JSON = "application/json"
+Handler = Callable[[Request], Awaitable[Response]]
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One part of the path, the query or the headers. ``schema`` is JSON Schema."""
+
+    name: str
+    about: str
+    schema: Mapping[str, Any]
+    where: str = "query"
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The body of a request: bytes of a media type, or JSON of a ``type``."""
+
+    about: str
+    media_type: str = JSON
+    type: object = None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """The answer when all goes well: JSON of a ``type``, or bytes of one of the media types."""
+
+    about: str
+    type: object = None
+    status: HTTPStatus = HTTPStatus.OK
+    media_types: tuple[str, ...] = (JSON,)
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One method of one path. Without a ``scope`` anybody may use it.
+
+    ``problems`` are what else it may answer, beside what all do; ``also``, answers that are no problem details.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    gives: Given
+    scope: Scope | None = Scope.READ
+    takes: Taken | None = None
+    parameters: tuple[Parameter, ...] = ()
+    problems: frozenset[HTTPStatus] = frozenset()
+    also: tuple[Given, ...] = ()
+
+
+JOB_ID = Parameter("job_id", "As `GET /api/jobs` lists it.", {"type": "string"}, "path")
+
+
+def json_response(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    """A value of the types that msgspec knows, as JSON."""
+    return Response(msgspec.json.encode(value), status.value, headers={"Cache-Control": "no-store"}, media_type=JSON)
+
+
+def number_in(request: Request, name: str, default: float, low: float, high: float) -> float:
+    """A number of the query. Raises Problem when it is none, or not within the bounds."""
+    given = request.query_params.get(name)
+    if given is None:
+        return default
+    try:
+        value = float(given)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        detail = f"{name}={given[:40]} must be a number from {low:.17g} to {high:.17g}"
+        raise Problem(HTTPStatus.BAD_REQUEST, detail)
+    return value

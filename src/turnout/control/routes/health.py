@@ -1,0 +1,69 @@
+"""Whether the server lives and serves, what its gateways count, and ``/metrics``."""
+
+from collections.abc import Callable
+from http import HTTPStatus
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from turnout.control import metrics
+from turnout.control.known import KnownJobs
+from turnout.control.operations import Given, Operation, json_response
+from turnout.control.sampler import Sampler
+from turnout.control.view import Health, Readiness
+from turnout.messages import GatewayCounters
+
+
+class HealthRoutes:
+    """``connected``: the supervisor listens, so that jobs can be started."""
+
+    def __init__(
+        self,
+        known: KnownJobs,
+        gateways: Callable[[], list[GatewayCounters]],
+        connected: Callable[[], bool],
+        sampler: Sampler,
+    ) -> None:
+        self._known = known
+        self._gateways = gateways
+        self._connected = connected
+        self._sampler = sampler
+
+    def operations(self) -> list[Operation]:
+        return [
+            Operation("GET", "/healthz", self._healthz, "Whether control lives", Given("It does.", Health), None),
+            Operation(
+                "GET", "/readyz", self._readyz, "Whether devices and people are served; 503 when not",
+                Given("They are.", Readiness), None,
+                also=(Given("They are not; the checks say why.", Readiness, HTTPStatus.SERVICE_UNAVAILABLE),),
+            ),
+            Operation(
+                "GET", "/api/gateways", self._list, "What each gateway has counted since it started",
+                Given("The gateways heard of lately.", list[GatewayCounters]),
+            ),
+            Operation(
+                "GET", "/metrics", self._metrics, "Metrics of all processes, for Prometheus",
+                Given("The text format of Prometheus.", media_types=("text/plain",)),
+            ),
+        ]  # fmt: skip
+
+    async def _list(self, _: Request) -> Response:
+        return json_response(self._gateways())
+
+    async def _healthz(self, _: Request) -> Response:
+        return json_response(Health("ok", len(self._known.jobs.running), len(self._gateways())))
+
+    async def _readyz(self, _: Request) -> Response:
+        running = self._known.jobs.running
+        checks = {
+            "supervisor": self._connected(),
+            "gateway": bool(self._gateways()),
+            "jobs": all(job_id in self._sampler.statuses for job_id in self._sampler.sampled(running)),
+        }
+        ready = all(checks.values())
+        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
+        return json_response(Readiness(ready, checks), status)
+
+    async def _metrics(self, _: Request) -> Response:
+        text = metrics.render(self._known.store.counts(), self._sampler.statuses, self._gateways())
+        return Response(text, media_type=metrics.MEDIA_TYPE)

@@ -1,0 +1,167 @@
+"""Jobs: submit, list, show, pause, resume, abort, delete."""
+
+import asyncio
+import secrets
+import shutil
+import tempfile
+from collections.abc import Coroutine
+from http import HTTPStatus
+from pathlib import Path
+
+import msgspec
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from turnout.control import files, package
+from turnout.control.check import check
+from turnout.control.incoming import Incoming
+from turnout.control.jobs import new_job_id
+from turnout.control.known import KnownJobs, view
+from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_response
+from turnout.control.problems import Problem
+from turnout.control.samples import Samples
+from turnout.control.store import JobState
+from turnout.control.view import JobView, Scope
+from turnout.errors import JobFolderError, ServerError
+from turnout.messages import Topic
+
+STOP_GRACE_S = 10.0  #: A cancelled job that still runs after this is ended by the supervisor.
+JOBS_LISTED_MAX = 1000
+_CONFLICT, _AWAY = HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE
+
+
+class JobRoutes:
+    """Their life, as far as people decide it."""
+
+    def __init__(self, known: KnownJobs, samples: Samples, incoming: Incoming) -> None:
+        self._known = known
+        self._samples = samples
+        self._incoming = incoming
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def operations(self) -> list[Operation]:
+        accepted = Given("The job as it is now.", JobView, HTTPStatus.ACCEPTED)
+        zipped = Taken(
+            "A job folder as a zip: `job.toml` at its top, an initial model, perhaps `server.py` and `device.py`.",
+            "application/zip",
+        )
+        job = (JOB_ID,)
+        return [
+            Operation(
+                "GET", "/api/jobs", self._list, "The jobs submitted last, newest first, without their status",
+                Given(f"At most {JOBS_LISTED_MAX} jobs.", list[JobView]),
+            ),
+            Operation(
+                "POST", "/api/jobs", self._submit, "Submit a job folder, and start the job",
+                Given("The job, which is being started.", JobView, HTTPStatus.CREATED), Scope.WRITE, zipped,
+                problems=frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, _AWAY}),
+            ),
+            Operation(
+                "GET", "/api/jobs/{job_id}", self._show, "A job, with its own account of itself",
+                Given("The job.", JobView), parameters=job,
+            ),
+            Operation(
+                "DELETE", "/api/jobs/{job_id}", self._delete, "Remove all that is kept of a job that has ended",
+                Given("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.WRITE,
+                parameters=job, problems=frozenset({_CONFLICT}),
+            ),
+            Operation(
+                "POST", "/api/jobs/{job_id}/pause", self._pause, "Give out no more tasks; results still count",
+                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
+            ),
+            Operation(
+                "POST", "/api/jobs/{job_id}/resume", self._resume, "Let a paused job go on",
+                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
+            ),
+            Operation(
+                "POST", "/api/jobs/{job_id}/abort", self._abort, "End a job; what it has learned is kept",
+                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT}),
+            ),
+        ]  # fmt: skip
+
+    async def _list(self, _: Request) -> Response:
+        return json_response([view(job) for job in self._known.store.jobs(JOBS_LISTED_MAX)])
+
+    async def _show(self, request: Request) -> Response:
+        job = self._known.of(request)
+        status, fresh = await self._known.status(job)
+        return json_response(view(job, status, fresh))
+
+    async def _submit(self, request: Request) -> Response:
+        """Take a job folder as a zip, check it in a process of its own, and start the job."""
+        if request.headers.get("content-type", "").partition(";")[0].strip() != "application/zip":
+            raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "a job folder is sent as application/zip")
+        async with self._incoming.upload() as place:
+            try:
+                return await self._take(request, place)
+            except JobFolderError as error:
+                raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+            except ClientDisconnect:
+                raise Problem(HTTPStatus.BAD_REQUEST, "the upload ended early") from None
+
+    async def _take(self, request: Request, place: Path) -> Response:
+        folder = place / "folder"
+        with (place / "upload.zip").open("w+b") as upload:
+            num_bytes = await files.receive(request, upload, package.PACKED_BYTES_MAX, "a zipped job folder")
+            await asyncio.to_thread(package.unpack, upload, num_bytes, folder)
+        announcement = await check(folder)
+        job_id = new_job_id(announcement.name, secrets.token_hex(4))
+        target = self._known.jobs.folder(job_id)
+        (target / "blobs").mkdir(parents=True)
+        folder.rename(target / "folder")
+        self._known.jobs.launch(msgspec.structs.replace(announcement, job_id=job_id))
+        job = self._known.store.get(job_id)
+        assert job is not None
+        return json_response(view(job), HTTPStatus.CREATED)
+
+    async def _abort(self, request: Request) -> Response:
+        """End a job: it says what it has and ends; if it does not, its process is ended."""
+        job = self._known.of(request)
+        if job.state is not JobState.RUNNING:
+            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state} already")
+        self._known.jobs.cancel(job.job_id)
+        self._spawn(self._stop(job.job_id))
+        return json_response(view(self._known.of(request)), HTTPStatus.ACCEPTED)
+
+    async def _stop(self, job_id: str) -> None:
+        try:
+            await self._known.tell(job_id, Topic.STOP, b"ended by a person")
+            await asyncio.sleep(STOP_GRACE_S)
+        except ServerError:
+            pass
+        self._known.jobs.force(job_id)
+
+    async def _pause(self, request: Request) -> Response:
+        return await self._order(request, Topic.PAUSE)
+
+    async def _resume(self, request: Request) -> Response:
+        return await self._order(request, Topic.RESUME)
+
+    async def _order(self, request: Request, topic: Topic) -> Response:
+        job = self._known.of(request)
+        if job.state is not JobState.RUNNING:
+            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state}; only a running job can {topic}")
+        try:
+            await self._known.tell(job.job_id, topic)
+        except ServerError as error:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{error}; try again soon") from error
+        return json_response(view(job), HTTPStatus.ACCEPTED)
+
+    async def _delete(self, request: Request) -> Response:
+        """First out of sight, then out of the store: whatever is left of a delete that breaks off can be deleted."""
+        job = self._known.ended(request)
+        place = Path(tempfile.mkdtemp(dir=self._incoming.folder))
+        try:
+            self._known.jobs.folder(job.job_id).rename(place / "deleted")
+        except FileNotFoundError:
+            pass
+        self._known.store.delete(job.job_id)
+        self._known.forget(job.job_id)
+        self._samples.forget(job.job_id)
+        await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+        return Response(status_code=HTTPStatus.NO_CONTENT)
+
+    def _spawn(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)

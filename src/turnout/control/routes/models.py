@@ -1,0 +1,98 @@
+"""Models: the newest, the best, or any version that is kept, as safetensors or for numpy."""
+
+import asyncio
+import shutil
+import tempfile
+import zipfile
+from http import HTTPStatus
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import Response
+
+from turnout.control import files
+from turnout.control.incoming import Incoming
+from turnout.control.known import KnownJobs
+from turnout.control.operations import JOB_ID, Given, Operation, Parameter
+from turnout.control.problems import Problem
+from turnout.messages import JobStatus
+from turnout.transport.blobs import blob_file
+from turnout.wire.tensors import read_safetensors, unflatten
+
+FORMS = {"safetensors": "application/vnd.safetensors", "npz": "application/zip"}
+
+
+class ModelRoutes:
+    """What jobs have learned."""
+
+    def __init__(self, known: KnownJobs, incoming: Incoming) -> None:
+        self._known = known
+        self._incoming = incoming
+
+    def operations(self) -> list[Operation]:
+        version = {"type": "string", "pattern": "^(newest|best|[0-9]+)$", "default": "newest"}
+        return [
+            Operation(
+                "GET", "/api/jobs/{job_id}/model", self._model, "A model of a job",
+                Given("The model; `X-Model-Version` says which version it is.", media_types=tuple(FORMS.values())),
+                parameters=(
+                    JOB_ID,
+                    Parameter("version", "`newest`, `best` by the job's metric, or a number.", version),
+                    Parameter("format", "Which kind of file.", {"enum": list(FORMS), "default": "safetensors"}),
+                ),
+            ),
+        ]  # fmt: skip
+
+    async def _model(self, request: Request) -> Response:
+        form = request.query_params.get("format", "safetensors")
+        if form not in FORMS:
+            raise Problem(HTTPStatus.BAD_REQUEST, f"format={form[:40]} is none of {', '.join(FORMS)}")
+        job = self._known.of(request)
+        status, _ = await self._known.status(job)
+        if status is None or not status.model_sha256:
+            raise Problem(HTTPStatus.NOT_FOUND, f"job {job.job_id} has no model yet; ask again later")
+        version, sha256 = find_version(status, request.query_params.get("version", "newest"))
+        try:
+            file: BinaryIO = blob_file(str(self._known.jobs.folder(job.job_id) / "blobs"), sha256).open("rb")
+        except FileNotFoundError:
+            raise Problem(HTTPStatus.NOT_FOUND, f"the model of job {job.job_id} has just changed; ask again") from None
+        if form == "npz":
+            file = await asyncio.to_thread(self._as_npz, file)
+        name = f"{job.job_id}-v{version}.{form}"
+        return files.download(file, name, FORMS[form], {"X-Model-Version": str(version)})
+
+    def _as_npz(self, file: BinaryIO) -> BinaryIO:
+        """In a thread: the same tensors by name, for ``numpy.load``."""
+        with file:
+            vector, schema = read_safetensors(file.read())
+        place = Path(tempfile.mkdtemp(dir=self._incoming.folder))
+        try:
+            with zipfile.ZipFile(place / "model.npz", "w") as archive:  # not numpy.savez, which has names of its own
+                for name, tensor in unflatten(vector, schema).items():
+                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                        np.lib.format.write_array(member, tensor, allow_pickle=False)
+            return (place / "model.npz").open("rb")  # it outlives its name
+        finally:
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def find_version(status: JobStatus, wanted: str) -> tuple[int, str]:
+    """The version that is wanted and the name of its blob. Raises Problem when it is not kept."""
+    kept = {model.version: model.sha256 for model in status.kept} | {status.version: status.model_sha256}
+    if wanted == "newest":
+        return status.version, status.model_sha256
+    if wanted == "best":
+        if status.best_metric is None:
+            detail = f"job {status.job_id} has measured no version by a metric of its own; ask for version=newest"
+            raise Problem(HTTPStatus.NOT_FOUND, detail)
+        number = status.best_version
+    elif wanted.isascii() and wanted.isdigit() and len(wanted) < 16:
+        number = int(wanted)
+    else:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"version={wanted[:40]} is none of newest, best or a number")
+    if number not in kept:
+        versions = ", ".join(map(str, sorted(kept)))
+        raise Problem(HTTPStatus.NOT_FOUND, f"version {number} is not kept; there are {versions}")
+    return number, kept[number]

@@ -1,0 +1,61 @@
+"""Tokens: create, list, revoke."""
+
+from http import HTTPStatus
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+
+from turnout.control.operations import Given, Operation, Parameter, Taken, json_response
+from turnout.control.problems import Problem
+from turnout.control.tokens import Tokens
+from turnout.control.view import NewToken, Scope, TokenView
+
+BODY_BYTES_MAX = 4096
+TOKEN_ID = Parameter("token_id", "As `GET /api/tokens` lists it.", {"type": "string"}, "path")
+
+
+class TokenRoutes:
+    """Who may use the API."""
+
+    def __init__(self, tokens: Tokens) -> None:
+        self._tokens = tokens
+
+    def operations(self) -> list[Operation]:
+        conflict = frozenset({HTTPStatus.CONFLICT})
+        return [
+            Operation(
+                "GET", "/api/tokens", self._list, "All tokens, without the tokens themselves",
+                Given("Oldest first.", list[TokenView]), Scope.ADMIN,
+            ),
+            Operation(
+                "POST", "/api/tokens", self._create, "Create a token; from the first one on, every request needs one",
+                Given("The token: it is shown this once.", TokenView, HTTPStatus.CREATED), Scope.ADMIN,
+                Taken("What it shall be.", type=NewToken), problems=conflict | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE},
+            ),
+            Operation(
+                "DELETE", "/api/tokens/{token_id}", self._revoke, "Revoke a token, at once",
+                Given("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.ADMIN,
+                parameters=(TOKEN_ID,), problems=conflict,
+            ),
+        ]  # fmt: skip
+
+    async def _list(self, _: Request) -> Response:
+        return json_response(self._tokens.all())
+
+    async def _create(self, request: Request) -> Response:
+        body = b""
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > BODY_BYTES_MAX:
+                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"this may have {BODY_BYTES_MAX} bytes")
+        try:
+            wanted = msgspec.json.decode(body, type=NewToken)
+        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+            detail = f'{error}; send {{"name": "who uses it", "scope": "read"}}, or write or admin'
+            raise Problem(HTTPStatus.BAD_REQUEST, detail) from None
+        return json_response(self._tokens.create(wanted), HTTPStatus.CREATED)
+
+    async def _revoke(self, request: Request) -> Response:
+        self._tokens.revoke(request.path_params["token_id"])
+        return Response(status_code=HTTPStatus.NO_CONTENT)
