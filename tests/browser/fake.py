@@ -22,6 +22,7 @@ START_S_MAX = 10.0
 FLEET = [
     {"platform": "android", "app_version": "2.4", "training": 121, "counted": 1604, "refused": 9, "lost": 31},
     {"platform": "ios", "app_version": "2.3", "training": 48, "counted": 702, "refused": 3, "lost": 8},
+    {"platform": "web", "app_version": "0.9", "given": 14, "refused": 2, "lost": 12},
     {"platform": "linux", "app_version": "", "training": 17, "counted": 340, "refused": 0, "lost": 1},
 ]
 

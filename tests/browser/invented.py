@@ -61,7 +61,7 @@ class Course:
     def _publish(self) -> None:
         self._buffered -= GOAL
         self.version += 1
-        self.add("published", version=self.version, counted=GOAL, took_s=self.now - self._since)
+        self.add("published", version=self.version, counted=self._counts["counted"], took_s=self.now - self._since)
         self._since = self.now
         accuracy = 0.97 - 0.87 * math.exp(-self._learning * self.version) + self._random.uniform(-0.008, 0.008)
         loss = 2.3 * math.exp(-0.9 * self._learning * self.version) + 0.11

@@ -5,6 +5,7 @@ import { h, setChildren, setText } from "./page.js";
 
 const HEIGHT_PX = 190;
 const TICK_PX = 64; // Room for one label of a horizontal axis.
+const SECONDS_SHOWN_S = 300; // A shorter axis has its times with seconds.
 const SCRIPT = "static/plotly.min.js";
 let loading = null;
 
@@ -128,7 +129,7 @@ function layout(axes, look) {
       title: { ...axis.title, text: axes.xTitle ?? "" },
       showgrid: false,
       nticks: axes.ticks,
-      ...(axes.date ? { tickformat: "%H:%M", hoverformat: "%H:%M:%S", range: axes.range?.map(local) } : {}),
+      ...(axes.date ? { tickformat: axes.range[1] - axes.range[0] < SECONDS_SHOWN_S ? "%H:%M:%S" : "%H:%M", hoverformat: "%H:%M:%S", range: axes.range?.map(local) } : {}),
       ...(axes.whole ? { tickformat: ",d", dtick: axes.dtick } : {}),
     },
     yaxis: { ...axis, rangemode: axes.fromZero === false ? "normal" : "tozero", nticks: 5, separatethousands: true },

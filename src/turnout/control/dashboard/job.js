@@ -97,7 +97,9 @@ class JobPage {
   }
 
   async hear() {
-    this.course.load(await ask(jobPath(this.jobId, "/history"), { signal: this.signal }));
+    const past = await ask(jobPath(this.jobId, "/history"), { signal: this.signal });
+    this.course.load(past);
+    this.lastId = past.last_event_id ?? this.lastId;
     this.link.heard();
     this.draw();
     if (this.view && hasEnded(this.view)) return;

@@ -3,6 +3,7 @@
 const SAMPLES_MAX = 3600; // An hour of them; control keeps as many.
 const EVENTS_MAX = 20_000;
 const POINTS_MAX = 120; // Of one line: more is noise in a small chart.
+const WIDTHS_S = [1, 2, 5, 10, 15, 30]; // Of the stretches that a line's points stand for.
 const GAP_S = 5; // Without samples for longer, a line is interrupted.
 const RATE_VERSIONS = 10; // Versions per hour are measured over so many.
 
@@ -87,7 +88,7 @@ export class Course {
   /** The samples of the last `seconds`, thinned to as many points as a chart can show. */
   recent(seconds) {
     const end = this.newest?.at ?? 0;
-    return thin(this.samples.filter((sample) => sample.at >= end - seconds), seconds);
+    return thin(this.samples.filter((sample) => sample.at >= end - seconds));
   }
 }
 
@@ -98,8 +99,9 @@ const pacePoint = (at, startedAt, versions, seconds) => ({
 });
 
 /** Of each stretch of time its last sample; where samples are missing, null. Stretches stand still as time goes on. */
-export function thin(samples, seconds) {
-  const width = Math.max(1, Math.ceil(seconds / POINTS_MAX));
+export function thin(samples) {
+  const seconds = (samples.at(-1)?.at ?? 0) - (samples[0]?.at ?? 0);
+  const width = WIDTHS_S.find((width) => width * POINTS_MAX >= seconds) ?? WIDTHS_S.at(-1);
   const kept = [];
   let stretch = null;
   for (const sample of samples) {

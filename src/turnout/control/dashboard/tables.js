@@ -21,10 +21,13 @@ class Card {
     this.element = h("section", { class: "card" }, h("h2", {}, title), this.body);
   }
 
-  fill(caption, heads, rows, none) {
-    setChildren(this.body, JSON.stringify([heads, rows]), () => [table(caption, heads, rows, none)]);
+  fill(caption, heads, rows, none, note = "") {
+    const below = note ? [h("p", { class: "never" }, note)] : [];
+    setChildren(this.body, JSON.stringify([heads, rows, note]), () => [table(caption, heads, rows, none), ...below]);
   }
 }
+
+const groupName = (group) => `${group.platform || "devices that say no platform"} ${group.app_version ?? ""}`.trim();
 
 /** What became of the results that came. */
 export class RefusedTable extends Card {
@@ -53,9 +56,12 @@ export class FleetTable extends Card {
 
   show(status) {
     const heads = [["Platform"], ["App"], ["Training", "number"], ["Counted", "number"], ["Refused", "number"], ["Lost", "number"]];
-    const rows = (status.fleet ?? []).map((group) => [group.platform || "not said", group.app_version || "–",
+    const fleet = status.fleet ?? [];
+    const rows = fleet.map((group) => [group.platform || "not said", group.app_version || "–",
       ...[group.training, group.counted, group.refused, group.lost].map((many) => count(many ?? 0))]);
-    this.fill("Devices by platform and app version", heads, rows, "No device has asked for a task yet.");
+    const never = fleet.filter((group) => !group.counted && (group.refused || group.lost)).map(groupName);
+    this.fill("Devices by platform and app version", heads, rows, "No device has asked for a task yet.",
+      never.length ? `No result was ever counted of ${never.join(", ")}.` : "");
   }
 }
 
@@ -68,7 +74,7 @@ export class VersionTable extends Card {
 
   show() {
     const names = this.course.metricNames();
-    const heads = [["Version"], ["Published"], ["Took", "number"], ["Updates", "number"], ...names.map((name) => [name, "number"])];
+    const heads = [["Version"], ["Published"], ["Took", "number"], ["Updates so far", "number"], ...names.map((name) => [name, "number"])];
     const newest = [...this.course.published.entries()].sort((a, b) => b[0] - a[0]).slice(0, VERSIONS_SHOWN);
     const rows = newest.map(([version, event]) => [count(version), clock(event.at),
       event.took_s ? duration(event.took_s) : "–", event.counted ? count(event.counted) : "–",

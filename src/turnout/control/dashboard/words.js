@@ -1,6 +1,6 @@
 // What is shown of a job, in words.
 
-import { count, duration, metric } from "./page.js";
+import { duration, metric } from "./page.js";
 
 const ENDED = new Set(["completed", "cancelled", "aborted"]);
 
@@ -46,10 +46,9 @@ export function sentence(event, metrics) {
     case "started":
       return { group: "other", text: `Its process started at version ${version}${event.text ? `: ${event.text}` : "."}` };
     case "published": {
-      const from = event.counted ? ` from ${count(event.counted)} updates` : "";
-      const took = event.took_s ? ` in ${duration(event.took_s)}` : "";
-      const found = metrics ? `; ${measured(metrics)}` : "";
-      return { group: "versions", text: `Version ${version}${from}${took}${found}.` };
+      const took = event.took_s ? ` after ${duration(event.took_s)}` : "";
+      const found = metrics ? `: ${measured(metrics)}` : "";
+      return { group: "versions", text: `Version ${version}${took}${found}.` };
     }
     case "evaluated":
       return { group: "versions", text: `Version ${version} measured: ${measured(event.metrics)}.` };

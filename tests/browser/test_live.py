@@ -1,0 +1,58 @@
+"""The dashboard of a real server, while a real job trains on a simulated fleet."""
+
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from playwright.sync_api import expect
+
+from tests.browser.conftest import Watched
+from tests.end_to_end.device import job_folder
+from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, server
+from tests.end_to_end.test_run import DEVICE_PY, SERVER_PY
+
+GROWN = """([name, before]) => [...document.querySelectorAll('.tile')].some((tile) =>
+    tile.querySelector('dt').textContent === name
+    && Number(tile.querySelector('.big').textContent.replaceAll(',', '')) > before)"""
+
+
+@contextmanager
+def fleet(running: Server, folder: Path) -> Iterator[None]:
+    """Ten devices that train until the block ends."""
+    options = ["--job", "tiny", "--trainer", str(folder), "--devices", "10", "--training-s", "0.1"]
+    process = subprocess.Popen([*TURNOUT, "fleet", running.devices_url, *options], stdout=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def test_numbers_move_while_a_job_trains_and_a_person_ends_it(watched: Watched, tmp_path: Path) -> None:
+    folder = job_folder(tmp_path / "job", versions=1_000_000)
+    (folder / "device.py").write_text(DEVICE_PY)
+    (folder / "server.py").write_text(SERVER_PY)
+    page = watched.page
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(folder)
+        with fleet(running, folder):
+            page.goto(running.api_url)
+            page.get_by_role("link", name=job.job_id).click()
+            page.wait_for_function(GROWN, arg=["Updates counted", 0])
+            version = int(page.locator(".tile .big").first.inner_text().replace(",", ""))
+            page.wait_for_function(GROWN, arg=["Version", version])
+            expect(page.locator(".title .badge")).to_have_text("training")
+            expect(page.locator(".chart", has_text="accuracy").locator(".trace").first).to_be_attached()
+            page.get_by_role("button", name="Pause").click()
+            expect(page.locator(".title .badge")).to_have_text("paused")
+            page.get_by_role("button", name="Resume").click()
+            expect(page.locator(".title .badge")).to_have_text("training")
+            page.get_by_role("button", name="Abort…").click()
+            page.get_by_role("button", name="Abort it").click()
+            expect(page.locator(".title .badge")).to_have_text("ended by a person", timeout=30_000)
+        page.get_by_text("What its process printed").click()
+        expect(page.locator(".output pre")).not_to_have_text("Loading…")
+        assert running.client.job(job.job_id).state == "cancelled"
+        page.goto("about:blank")
+    assert watched.errors == []
