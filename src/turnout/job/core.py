@@ -47,7 +47,7 @@ from turnout.job.models import Models
 from turnout.job.parts import Parts, Rules
 from turnout.job.pause import Pause
 from turnout.job.snapshots import TASK_BLOCK
-from turnout.job.staged import Staged
+from turnout.job.staged import Staged, send_again
 from turnout.job.tally import Tally
 from turnout.job.warnings import Warnings
 from turnout.job.workflow import Verdict
@@ -66,6 +66,7 @@ PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
+FLOAT_BYTES = 4
 LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
 
@@ -78,6 +79,7 @@ class _InFlight:
     closes: bool
     retired: list[BlobRef]
     ending: Ending | None
+    since: float  # job time
     doubtful: bool = False  # it failed, and whether it happened all the same is being found out
 
 
@@ -290,8 +292,11 @@ class JobCore:
         return self.counted.has(lease.version, lease.task)
 
     def _answer_duplicate(self, lease: Lease, answer: Answer) -> list[Effect]:
-        """At once if its first copy is durable; else together with it."""
-        return [] if self.staged.wait_with(lease.task, answer) else [answer]
+        """At once if its first copy is durable; else together with it, unless nobody knows when that will be."""
+        if lease.task not in self.staged:
+            return [answer]
+        doubtful = self._inflight is not None and self._inflight.doubtful
+        return [send_again(each) for each in ([answer] if doubtful else self.staged.wait_with(lease.task, answer))]
 
     def _too_late(self, lease: Lease) -> Refused | None:
         if self._ending is not None:
@@ -306,6 +311,8 @@ class JobCore:
         report = event.report
         if report.status != Status.OK:
             return Refused(answers.DEVICE_FAILED, f"the device reports {report.status[:40]!r}", Status.ERROR)
+        if report.update.nbytes % FLOAT_BYTES:
+            return Refused("length", f"the update has {report.update.nbytes} bytes; whole floats are", Status.ERROR)
         weight = min(report.num_examples, lease.weight_max) if self.rules.by_examples else 1.0
         update = np.frombuffer(report.update, dtype="<f4")
         refusal = self.parts.aggregator.check(update, weight)
@@ -408,7 +415,7 @@ class JobCore:
         assert self._inflight is None, "one commit at a time"
         snapshot = self._snapshot(now, closes)
         self._save_at = None
-        self._inflight = _InFlight(snapshot, closes, self._retired, self._ending)
+        self._inflight = _InFlight(snapshot, closes, self._retired, self._ending, now)
         self._retired = []
         self.staged.write()
         return Commit(snapshot)
@@ -468,14 +475,7 @@ class JobCore:
         assert self._inflight is not None
         self._inflight.doubtful = True
         self._note_disk_error(event.reason)
-        return self._send_again()
-
-    def _send_again(self) -> list[Effect]:
-        """Tell whoever waits for a commit to send the result again."""
-        return [
-            Answer(answer.ticket, answers.not_saved(answer.response.task_id or "", SOON_S))
-            for answer in self.staged.dismiss()
-        ]
+        return [send_again(answer) for answer in self.staged.dismiss()]
 
     def _note_disk_error(self, reason: str) -> None:
         if not self._disk_error:  # once for all the commits that fail in a row
@@ -494,11 +494,14 @@ class JobCore:
         if self._ending is not None:
             self._ending.failed_commits += 1
         self._retired += inflight.retired
-        effects = self._send_again()
+        effects: list[Effect] = [send_again(answer) for answer in self.staged.dismiss()]
         self.staged.drop()
         self._retry_at = now + RETRY_COMMIT_S
         if event.durable is not None:
+            resumed = not self.parts.workflow.paused
             self._restore_sums(event.durable)  # leases granted since then stand: their seals are out there
+            if resumed and self.parts.workflow.paused:  # a person has been told that it goes on
+                self.parts.workflow.resume(self.pause.clock(now))
         return effects + self._release(now)
 
     def _recover(self, durable: Snapshot) -> None:
@@ -569,6 +572,10 @@ class JobCore:
     def uncommitted(self) -> int:
         """Results staged and not yet durable."""
         return len(self.staged)
+
+    def committing_for(self, now: float) -> float:
+        """How long the commit under way has taken so far, in seconds."""
+        return now - self._inflight.since if self._inflight is not None else 0.0
 
     @property
     def disk_error(self) -> str:

@@ -2,7 +2,18 @@
 
 from dataclasses import dataclass, field
 
+from turnout.job import answers
+from turnout.job.answers import SOON_S
 from turnout.job.events import Answer
+from turnout.messages import ResultResponse
+
+WAITING_MAX = 2  #: Copies of one result that wait for its commit; devices send another when a gateway has given up.
+
+
+def send_again(answer: Answer) -> Answer:
+    """Instead of ``answer``, to who is not to wait for the commit any longer."""
+    assert isinstance(answer.response, ResultResponse)
+    return Answer(answer.ticket, answers.not_saved(answer.response.task_id or "", SOON_S))
 
 
 @dataclass(slots=True)
@@ -18,13 +29,15 @@ class Staged:
     def add(self, task: int, answer: Answer) -> None:
         self.fresh[task] = [answer]
 
-    def wait_with(self, task: int, answer: Answer) -> bool:
-        """Answer a duplicate together with its first copy; False when that is durable already."""
-        for part in (self.fresh, self.writing):
-            if task in part:
-                part[task].append(answer)
-                return True
-        return False
+    def __contains__(self, task: int) -> bool:
+        return task in self.fresh or task in self.writing
+
+    def wait_with(self, task: int, answer: Answer) -> list[Answer]:
+        """Answer a copy of a staged result together with the others; returns those that may not wait any longer."""
+        waiting = (self.fresh if task in self.fresh else self.writing)[task]
+        waiting.append(answer)
+        gone, waiting[:] = waiting[:-WAITING_MAX], waiting[-WAITING_MAX:]
+        return gone
 
     def write(self) -> None:
         """A commit begins: it holds all that came until now."""

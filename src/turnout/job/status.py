@@ -3,6 +3,8 @@
 from turnout.job.core import JobCore
 from turnout.messages import JobStatus, KeptModel
 
+SLOW_COMMIT_S = 10.0  #: A commit that has taken longer is what the job waits for.
+
 
 def status_of(core: JobCore, now: float) -> JobStatus:
     """What the CLI and the dashboard show. ``counted`` leaves out what is not durable yet."""
@@ -52,6 +54,9 @@ def _kept(core: JobCore) -> tuple[KeptModel, ...]:
 
 
 def _waiting_for(core: JobCore, now: float) -> str:
+    committing_s = core.committing_for(now)
+    if committing_s > SLOW_COMMIT_S:
+        return f"the disk, so that no result is acknowledged: a commit has been under way for {committing_s:.0f} s"
     if core.disk_error:
         return f"the disk, so that no result is acknowledged: {core.disk_error}"
     if core.ending:

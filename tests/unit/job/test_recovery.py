@@ -5,7 +5,8 @@ import pytest
 from tests.unit.job.a_job import Job, new_job
 from turnout.job.buffered import Buffered
 from turnout.job.core import RETRY_COMMIT_S, TASK_BLOCK
-from turnout.job.events import CommitDoubtful, Tick
+from turnout.job.events import CommitDoubtful, Resumed, Tick
+from turnout.job.rounds import Rounds
 from turnout.messages import Status
 
 
@@ -121,6 +122,30 @@ def test_while_nobody_knows_whether_a_commit_happened_devices_are_told_to_send_a
     assert job.core.next_tick(job.now) is None or job.committing is not None, "no other commit till it is known"
 
 
+def test_copies_of_a_result_in_a_doubtful_commit_do_not_wait(job: Job) -> None:
+    task = job.ask("a")
+    job.report("a", task)
+    assert job.committing is not None
+    job.happens(CommitDoubtful(job.committing.snapshot.commit, "the disk is gone"))
+    for _ in range(5):
+        assert (told := job.report("a", task)()) is not None
+        assert (told.status, told.counted) == (Status.RETRY, False)
+        assert (told := job.offer("a", task.task_id or "")) is not None
+        assert told.status is Status.RETRY
+
+
+def test_only_the_newest_copies_of_a_result_wait_for_its_commit(job: Job) -> None:
+    task = job.ask("a")
+    copies = [job.report("a", task) for _ in range(5)]
+    told = [copy() for copy in copies]
+    assert [answer is not None and answer.status for answer in told] == [Status.RETRY] * 3 + [False] * 2
+    job.commit()
+    for copy in copies[3:]:
+        assert (answer := copy()) is not None
+        assert answer.counted
+    assert job.core.parts.aggregator.count == 1
+
+
 @pytest.mark.parametrize("happened", [False, True])
 def test_when_it_is_known_what_became_of_a_doubtful_commit_a_result_sent_again_counts_once(
     job: Job, happened: bool
@@ -221,3 +246,24 @@ def test_a_duplicate_is_known_though_the_grant_of_its_lease_was_never_committed(
     told = again.report("a", task)()
     assert told is not None
     assert (told.counted, told.duplicate) == (True, True)
+
+
+def test_a_failed_commit_does_not_undo_that_a_person_resumed_the_job() -> None:
+    job = new_job(lambda: Rounds(goal=3, over_selection=1.0, deadline_s=30.0, quorum=1.0, extensions_max=0))
+    tasks = {device: job.ask(device) for device in "ab"}
+    job.report("a", tasks["a"])
+    job.settle()
+    job.now = 31.0
+    job.happens(Tick())
+    assert job.core.state == "PAUSED"
+    job.report("b", tasks["b"])
+    job.settle()  # now the journal knows it as paused
+    job.keeps_grants = False
+    job.now += 1.0
+    job.happens(Resumed())
+    job.fail_commit()
+    job.now += RETRY_COMMIT_S
+    job.happens(Tick())
+    job.settle()
+    assert job.core.state == "OPEN"
+    assert job.ask("c").status is Status.OK
