@@ -9,7 +9,7 @@ RUN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint format bench sim chaos clean
+.PHONY: help demo test torch lint format bench sim chaos clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -19,6 +19,8 @@ demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffe
 
 test: $(STAMPS)/test  ## run all tests
 	@$(RUN)/pytest
+
+torch: $(STAMPS)/torch  ## install PyTorch too, of which make test then tests the trainer; large
 
 lint: $(STAMPS)/lint  ## check style, format and types
 	@$(RUN)/ruff check
@@ -37,6 +39,7 @@ sim: $(STAMPS)/base  ## run one seed of the simulation (SEED=n)
 
 chaos: $(STAMPS)/base  ## kill a server's processes 200 times and check that no result is lost or doubled (CHAOS="--seed n")
 	@$(RUN)/python -m tests.chaos $(CHAOS)
+	@$(RUN)/python -m tests.chaos --workflow rounds --kills-min 60 --each-min 5 --acknowledged-min 8000 $(CHAOS)
 
 clean:  ## remove the environment and all that was made here
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info turnout-demo
@@ -51,6 +54,11 @@ $(STAMPS)/base: pyproject.toml | $(RUN)/python
 $(STAMPS)/test: pyproject.toml $(STAMPS)/base
 	@echo "installing what the tests need into $(VENV)"
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/torch: pyproject.toml $(STAMPS)/base
+	@echo "installing PyTorch into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test-torch]"
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/lint: pyproject.toml $(STAMPS)/base

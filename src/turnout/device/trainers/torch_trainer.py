@@ -1,0 +1,168 @@
+"""Local training of any PyTorch module: ``pip install "turnout[torch]"``.
+
+The model's tensors are those of the module's ``state_dict``, by name and as float32: its parameters, and its buffers of
+floating point, such as the running statistics of a batch norm. So these are averaged over devices like weights: a
+version can be evaluated as it is. Buffers of integers (how many batches a batch norm has seen) are no part of the
+model: every task begins with those of a new module. Where devices hold very different data, averaged statistics fit
+none of them; a group norm has none.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+import msgspec
+import numpy as np
+import torch
+from msgspec import Meta
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils.data import Dataset, TensorDataset, default_collate
+
+from turnout.device.trainers.base import Arrays, Update
+from turnout.device.trainers.numpy_trainer import TrainingConfig
+from turnout.wire.tensors import Vector, flatten, schema_of
+
+Loss = Callable[[Tensor, Tensor], Tensor]  #: Of the module's output and the batch's targets: their mean loss.
+
+
+class TorchConfig(TrainingConfig, frozen=True):
+    """The ``[device]`` settings that this trainer knows beside those of ``NumpyTrainer``; it ignores others."""
+
+    #: "sgd" uses ``momentum``. "adam" begins each task anew: its moments stay on no device.
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    #: How strongly weights are pulled to zero, from 0.
+    weight_decay: Annotated[float, Meta(ge=0)] = 0.0
+    #: Gradients with a larger L2 norm are shortened to it. Unset: none are.
+    gradient_norm_max: Annotated[float, Meta(gt=0)] | None = None
+
+
+class TorchTrainer:
+    """Trains on one device's data set of (input, target) pairs.
+
+    ``module`` is a function without arguments, often the class itself, whose results all have the same ``state_dict``.
+    The same task always gives the same update on the same machine, unless several threads train at once: PyTorch draws
+    dropout from one generator for all of them.
+    """
+
+    def __init__(
+        self, module: Callable[[], nn.Module], dataset: "Dataset[tuple[Tensor, Tensor]]", loss: Loss, seed: int = 0
+    ) -> None:
+        assert len(dataset) > 0, "a device has data"
+        self._module = module
+        self._dataset = dataset
+        self._loss = loss
+        self._seed = seed
+
+    def train(self, model: Arrays, config: Mapping[str, Any]) -> Update:
+        """Raises msgspec.ValidationError for settings out of range, ValueError when training diverges."""
+        settings = msgspec.convert(config, TorchConfig)
+        generator = np.random.default_rng((self._seed, settings.seed, settings.model_version))
+        with torch.random.fork_rng(devices=[]):
+            module = from_arrays(_new(self._module), model)
+            torch.manual_seed(int(generator.integers(2**63)))
+            loss = self._descend(module, settings, generator)
+        after = to_arrays(module)
+        if not all(np.isfinite(array).all() for array in after.values()):
+            raise ValueError(f"training diverged with learning_rate {settings.learning_rate:g}; lower it")
+        delta = {name: after[name] - model[name] for name in model}
+        return Update(delta, float(len(self._dataset)), {"loss": loss})
+
+    def _descend(self, module: nn.Module, settings: TorchConfig, generator: np.random.Generator) -> float:
+        """Train the module in its place; the mean loss of the last epoch."""
+        module.train()
+        parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
+        anchors = [parameter.detach().clone() for parameter in parameters] if settings.mu else []
+        optimizer = _optimizer(parameters, settings)
+        loss = 0.0
+        for _ in range(settings.epochs):
+            losses = []
+            for inputs, targets in self._batches(module, settings.batch_size, generator):
+                optimizer.zero_grad()
+                value = self._loss(module(inputs), targets)
+                value.backward()
+                for parameter, anchor in zip(parameters, anchors, strict=bool(anchors)):
+                    if parameter.grad is not None:
+                        parameter.grad.add_(parameter.detach() - anchor, alpha=settings.mu)
+                if settings.gradient_norm_max is not None:
+                    nn.utils.clip_grad_norm_(parameters, settings.gradient_norm_max)
+                optimizer.step()
+                losses.append((float(value.detach()), len(targets)))
+            loss = sum(value * size for value, size in losses) / sum(size for _, size in losses)
+        return loss
+
+    def _batches(self, module: nn.Module, size: int, generator: np.random.Generator) -> Iterator[tuple[Tensor, Tensor]]:
+        """The data set once, in an order of its own each time."""
+        order = generator.permutation(len(self._dataset))
+        if len(order) > 1 and len(order) % size == 1 and _batch_norms(module):
+            order = order[:-1]  # a batch of one has no spread to norm by
+        for begin in range(0, len(order), size):
+            chosen = order[begin : begin + size]
+            if isinstance(self._dataset, TensorDataset):  # many times faster than one by one
+                inputs, targets = (tensor[torch.from_numpy(chosen)] for tensor in self._dataset.tensors)
+            else:
+                inputs, targets = default_collate([self._dataset[int(index)] for index in chosen])
+            yield inputs, targets
+
+
+def to_arrays(module: nn.Module) -> dict[str, Vector]:
+    """What of a module is trained and sent, in the order of its ``state_dict``: a copy, as float32."""
+    return {
+        name: tensor.detach().to("cpu", torch.float32, copy=True).numpy()
+        for name, tensor in module.state_dict().items()
+        if tensor.is_floating_point()
+    }
+
+
+def from_arrays(module: nn.Module, arrays: Arrays) -> nn.Module:
+    """The module with these values, which must be exactly its own by name and shape; see ``to_arrays``.
+
+    A running variance below zero, which large steps of the server can make, is taken for zero.
+    """
+    state = module.state_dict()
+    trained = {name: tensor for name, tensor in state.items() if tensor.is_floating_point()}
+    schema = schema_of({name: np.empty(tuple(tensor.shape), np.float32) for name, tensor in trained.items()})
+    flatten(arrays, schema)  # raises a DeviceError that names the tensor
+    with torch.no_grad():
+        for name, tensor in trained.items():
+            tensor.copy_(torch.from_numpy(np.array(arrays[name])))
+        for norm in _batch_norms(module):
+            if norm.running_var is not None:
+                norm.running_var.clamp_(min=0)
+    return module
+
+
+def _batch_norms(module: nn.Module) -> list[_BatchNorm]:
+    return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
+
+
+def _optimizer(parameters: list[nn.Parameter], settings: TorchConfig) -> torch.optim.Optimizer:
+    if settings.optimizer == "adam":
+        return torch.optim.Adam(parameters, lr=settings.step_size, weight_decay=settings.weight_decay)
+    return torch.optim.SGD(
+        parameters, lr=settings.step_size, momentum=settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+class _Kept(threading.local):
+    """The module that this thread trained last and what made it: a simulated fleet has one for all its devices."""
+
+    factory: Callable[[], nn.Module] | None = None
+    module: nn.Module
+    untrained: Mapping[str, Tensor]  #: What ``from_arrays`` does not set, as it was when the module was new.
+
+
+_last = _Kept()
+
+
+def _new(factory: Callable[[], nn.Module]) -> nn.Module:
+    """A module whose integer buffers are those of a new one."""
+    if _last.factory is not factory:
+        _last.module = factory()
+        state = _last.module.state_dict()
+        _last.untrained = {name: tensor.clone() for name, tensor in state.items() if not tensor.is_floating_point()}
+        _last.factory = factory
+    state = _last.module.state_dict()
+    for name, tensor in _last.untrained.items():
+        state[name].copy_(tensor)
+    return _last.module

@@ -1,0 +1,153 @@
+"""The trainer for PyTorch, on models small enough to check by hand. Skipped where PyTorch is not installed."""
+
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; make torch installs it")
+
+from torch import nn  # noqa: E402
+from torch.nn import functional as F  # noqa: E402, N812
+from torch.utils.data import Dataset, TensorDataset  # noqa: E402
+
+from turnout.device.trainers.torch_trainer import TorchTrainer, from_arrays, to_arrays  # noqa: E402
+from turnout.errors import DeviceError  # noqa: E402
+
+ONE_STEP = {"epochs": 1, "batch_size": 2, "learning_rate": 0.5}
+
+
+def line() -> nn.Module:
+    """y = w x, without bias."""
+    return nn.Linear(1, 1, bias=False)
+
+
+def normed() -> nn.Module:
+    return nn.Sequential(nn.BatchNorm1d(2), nn.Dropout(0.5), nn.Linear(2, 1))
+
+
+def pairs(*values: tuple[float, float]) -> TensorDataset:
+    table = torch.tensor(values, dtype=torch.float32)
+    return TensorDataset(table[:, :1], table[:, 1:])
+
+
+class OneByOne(Dataset[Any]):
+    """The same data as a TensorDataset, as a data set that only knows indices."""
+
+    def __init__(self, data: TensorDataset) -> None:
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def __getitem__(self, index: int) -> Any:
+        return self._data[index]
+
+
+def weights(value: float) -> dict[str, Any]:
+    return {"weight": np.array([[value]], np.float32)}
+
+
+def test_one_step_is_the_learning_rate_times_the_gradient() -> None:
+    """Loss (w x - y)²; at w = 0, x = 1, y = 1 its slope is -2."""
+    update = TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(weights(0), ONE_STEP)
+    assert update.delta["weight"].tolist() == [[1.0]]
+    assert (update.num_examples, update.metrics) == (1.0, {"loss": 1.0})
+
+
+def test_fedprox_pulls_back_to_the_model_that_the_task_began_with() -> None:
+    """The second step is at w = 1, where the loss has no slope, and the pull is mu (w - w0)."""
+    settings = {**ONE_STEP, "epochs": 2, "mu": 0.5}
+    update = TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(weights(0), settings)
+    assert update.delta["weight"].tolist() == [[1.0 - 0.5 * 0.5]]
+
+
+def test_a_gradient_is_shortened_to_its_bound() -> None:
+    settings = {**ONE_STEP, "gradient_norm_max": 1.0}
+    update = TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(weights(0), settings)
+    assert update.delta["weight"].item() == pytest.approx(0.5, abs=1e-5)
+
+
+def test_the_first_step_of_adam_is_the_learning_rate() -> None:
+    update = TorchTrainer(line, pairs((1, 9)), F.mse_loss).train(weights(0), {**ONE_STEP, "optimizer": "adam"})
+    assert update.delta["weight"].item() == pytest.approx(0.5, abs=1e-5)
+
+
+def test_the_same_task_gives_the_same_update_whatever_was_trained_before() -> None:
+    data = TensorDataset(torch.arange(12.0).reshape(6, 2) % 5, torch.ones(6, 1))
+    model = to_arrays(normed())
+    trainer = TorchTrainer(normed, data, F.mse_loss, seed=3)
+    first = trainer.train(model, {**ONE_STEP, "model_version": 7})
+    TorchTrainer(normed, data, F.mse_loss, seed=4).train(model, ONE_STEP)
+    again = trainer.train(model, {**ONE_STEP, "model_version": 7})
+    later = trainer.train(model, {**ONE_STEP, "model_version": 8})
+    assert all((first.delta[name] == again.delta[name]).all() for name in model)
+    assert any((first.delta[name] != later.delta[name]).any() for name in model)
+
+
+def test_training_leaves_the_callers_random_numbers_alone() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(1)
+    torch.manual_seed(1)
+    TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(weights(0), ONE_STEP)
+    assert torch.equal(torch.rand(1), expected)
+
+
+def test_a_data_set_of_any_kind_gives_the_same_update() -> None:
+    data = pairs((1, 1), (2, 3), (0, 1))
+    fast = TorchTrainer(line, data, F.mse_loss).train(weights(0), ONE_STEP)
+    slow = TorchTrainer(line, OneByOne(data), F.mse_loss).train(weights(0), ONE_STEP)
+    assert fast.delta["weight"].tolist() == slow.delta["weight"].tolist()
+
+
+def test_the_model_is_the_state_dict_in_its_order_but_for_integers() -> None:
+    assert list(to_arrays(normed())) == ["0.weight", "0.bias", "0.running_mean", "0.running_var", "2.weight", "2.bias"]
+    half = nn.Linear(2, 1).half()
+    arrays = to_arrays(half)
+    assert {array.dtype for array in arrays.values()} == {np.dtype(np.float32)}
+    assert from_arrays(half, arrays).weight.dtype is torch.float16
+
+
+def test_running_statistics_are_learned_like_weights() -> None:
+    """Two examples with mean 4 in each column: the running mean goes a tenth of the way."""
+    data = TensorDataset(torch.tensor([[3.0, 2.0], [5.0, 6.0]]), torch.zeros(2, 1))
+    update = TorchTrainer(normed, data, F.mse_loss).train(to_arrays(normed()), {**ONE_STEP, "learning_rate": 1e-9})
+    assert update.delta["0.running_mean"].tolist() == pytest.approx([0.4, 0.4])
+
+
+def test_a_last_batch_of_one_is_left_out_where_it_cannot_be_normed() -> None:
+    data = TensorDataset(torch.arange(6.0).reshape(3, 2), torch.zeros(3, 1))
+    assert TorchTrainer(normed, data, F.mse_loss).train(to_arrays(normed()), ONE_STEP).num_examples == 3
+
+
+def test_a_negative_running_variance_is_taken_for_zero() -> None:
+    arrays = {**to_arrays(normed()), "0.running_var": np.array([-0.5, 2.0], np.float32)}
+    assert from_arrays(normed(), arrays)[0].running_var.tolist() == [0.0, 2.0]
+
+
+def test_arrays_come_and_go_as_they_are() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 2, 3), nn.GroupNorm(1, 2))
+    arrays = to_arrays(module)
+    arrays["0.bias"][:] = 9.0
+    assert module[0].bias.tolist() != [9.0, 9.0]
+    assert from_arrays(module, arrays)[0].bias.tolist() == [9.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    ("model", "words"), [({}, 'missing "weight"'), ({"weight": np.zeros((2, 1), np.float32)}, r"has shape \[2, 1\]")]
+)
+def test_a_model_of_another_module_is_refused(model: dict[str, Any], words: str) -> None:
+    with pytest.raises(DeviceError, match=words):
+        TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(model, ONE_STEP)
+
+
+def test_a_training_that_diverges_says_so() -> None:
+    settings = {"epochs": 50, "learning_rate": 1e9, "batch_size": 1}
+    with pytest.raises(ValueError, match=r"training diverged with learning_rate 1e\+09; lower it"):
+        TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(weights(0), settings)
+
+
+def test_a_setting_out_of_range_is_refused() -> None:
+    with pytest.raises(msgspec.ValidationError, match="mu"):
+        TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(weights(0), {"mu": -1})
