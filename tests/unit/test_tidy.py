@@ -44,6 +44,7 @@ FUNCTION_LINES_MAX = 60
 WALL_CLOCK = {
     "cli/doctor.py",
     "cli/showing.py",
+    "cli/tokens.py",
     "control/listing.py",
     "control/process.py",
     "job/eventlog.py",

@@ -40,10 +40,7 @@ def advice(spec: JobSpec, *, has_server: bool, has_device: bool) -> Iterator[str
         case RoundsTraining():
             yield from _rounds(spec.training, spec)
     yield from _end(spec)
-    if not has_server:
-        yield "there is no server.py, so no version is measured; write evaluate(model) -> dict[str, float] in it"
-    elif spec.evaluation.every == 0:
-        yield "server.py is there, but [evaluation] every = 0: only the last version is measured"
+    yield from _measured(spec, has_server)
     if not has_device:
         yield "there is no device.py, so turnout run and turnout fleet cannot train it; devices of your own can"
     reached = spec.pacing.check_ins_per_s * spec.pacing.wait_max_s
@@ -94,6 +91,17 @@ def _end(spec: JobSpec) -> Iterator[str]:
     interval_s = spec.selection.participation_interval_s
     if stop.time_s is not None and interval_s >= stop.time_s:
         yield f"participation_interval_s = {interval_s:g} is no shorter than time_s: each device trains only once"
+
+
+def _measured(spec: JobSpec, has_server: bool) -> Iterator[str]:
+    """Whether there is anything that says how good a version is."""
+    stop = spec.stop
+    if not has_server:
+        yield "there is no server.py, so no version is measured; write evaluate(model) -> dict[str, float] in it"
+        if spec.evaluation.metric is not None or stop.at_least is not None or stop.at_most is not None:
+            yield "without server.py no version is ever the best, or good enough to end the job by its metric"
+    elif spec.evaluation.every == 0:
+        yield "server.py is there, but [evaluation] every = 0: nothing is measured"
 
 
 def _goal(spec: JobSpec) -> int:

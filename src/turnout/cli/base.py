@@ -17,6 +17,8 @@ PORT = 8710
 CONTROL_PORT = 8711
 SERVER = f"http://127.0.0.1:{CONTROL_PORT}"
 DATA = Path("turnout-data")
+URL_VARIABLE = "TURNOUT_URL"
+TOKEN_VARIABLE = "TURNOUT_TOKEN"
 
 app = App(
     name="turnout",
@@ -46,12 +48,12 @@ class Remote:
     server: Annotated[
         str,
         Parameter(
-            name=("--server", "--url"), env_var="TURNOUT_URL", help="The API of the server, as turnout up prints it."
+            name=("--server", "--url"), env_var=URL_VARIABLE, help="The API of the server, as turnout up prints it."
         ),
     ] = SERVER
     token: Annotated[
         str,
-        Parameter(env_var="TURNOUT_TOKEN", show_default=False, help="What turnout token create has printed, if any."),
+        Parameter(env_var=TOKEN_VARIABLE, show_default=False, help="What turnout token create has printed, if any."),
     ] = ""
 
     def client(self) -> "ControlClient":

@@ -5,14 +5,14 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from turnout.cli import jobs, local, models, server
-from turnout.cli.base import app
+from turnout.cli import jobs, local, models, server, tokens
+from turnout.cli.base import TOKEN_VARIABLE, app
 from turnout.errors import JobFolderError, NotAllowedError, TurnoutError, UsageError
 from turnout.exits import EXIT_FAILED, EXIT_USAGE
 
-__all__ = ["app", "jobs", "local", "models", "run", "server"]
+__all__ = ["app", "jobs", "local", "models", "run", "server", "tokens"]
 
-TOKEN_ADVICE = "give a token with --token, or better in TURNOUT_TOKEN"
+TOKEN_ADVICE = f"give another in {TOKEN_VARIABLE}, or with --token"
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -23,7 +23,7 @@ def run(arguments: Sequence[str]) -> int:
         _complain(f"{' '.join(str(error).split())} See: {_help_of(arguments)}")
         return EXIT_USAGE
     except NotAllowedError as error:
-        _complain(f"{error}; {TOKEN_ADVICE}")
+        _complain(str(error) if TOKEN_VARIABLE in str(error) else f"{error}; {TOKEN_ADVICE}")
         return EXIT_FAILED
     except TurnoutError as error:
         _complain(str(error))

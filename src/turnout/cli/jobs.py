@@ -1,5 +1,7 @@
 """Commands about jobs on a server: hand one in, look at it, hold it, end it."""
 
+import os
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -8,6 +10,7 @@ from turnout.cli.base import (
     JOBS,
     LOCAL,
     SERVER,
+    URL_VARIABLE,
     Folder,
     Job,
     Json,
@@ -38,7 +41,7 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
     client = remote.client()
     with moving("sending the job folder", then="the server checks it") as progress:
         job = client.submit(job_folder, progress)
-    at = "" if remote.server == SERVER else f" --url {client.url}"
+    at = "" if remote.server == os.environ.get(URL_VARIABLE, SERVER) else f" --url {client.url}"
     lines = [
         f"job {job.job_id} runs; devices find it by its name, {job.name!r}",
         f"watch it:        turnout watch {job.job_id}{at}",
@@ -108,11 +111,15 @@ def logs(
 
     client = remote.client()
     view = find(client, job)
+    any_line = False
     for line in printed(client, view, at_least_one("--lines", lines), follow):
+        any_line = True
         if json:
             print_json(LogLine(line))
         else:
             print(line, flush=True)
+    if not any_line:
+        print(f"job {view.job_id} has printed nothing", file=sys.stderr)
     return EXIT_DONE
 
 
@@ -146,4 +153,15 @@ def abort(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     client = remote.client()
     view = client.abort(find(client, job).job_id)
     answer(view, [f"job {view.job_id} is {view.state}"], json)
+    return EXIT_DONE
+
+
+@app.command(group=JOBS, help_epilogue=examples("turnout start digits-1f2e3d4c"))
+def start(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Start a job again that was aborted, once what stopped it has been put right; it goes on where it was."""
+    from turnout.cli.finding import find
+
+    client = remote.client()
+    view = client.start(find(client, job).job_id)
+    answer(view, [f"job {view.job_id} is being started; watch it with: turnout watch {view.job_id}"], json)
     return EXIT_DONE

@@ -22,6 +22,12 @@ class LogLine(Message, frozen=True):
     line: str
 
 
+class Revoked(Message, frozen=True):
+    """A token that is useless now."""
+
+    token_id: str
+
+
 class Written(Message, frozen=True):
     """A job folder that ``turnout new`` has written."""
 

@@ -26,6 +26,7 @@ SETTINGS: dict[str, object] = {
     "leases.first_s": 10.0,
     "leases.min_s": 2.0,
     "leases.max_s": 60.0,
+    "evaluation.metric": "accuracy",
     "stop.versions": 20,
     "stop.time_s": 300.0,
 }

@@ -44,6 +44,9 @@ def up(
     host: Annotated[str, Parameter(help="Where devices connect; this machine only, so far.")] = "127.0.0.1",
     port: Port = PORT,
     control_port: ControlPort = CONTROL_PORT,
+    control_host: Annotated[
+        str, Parameter(help="Where people's tools connect; elsewhere than here once there is a token.")
+    ] = "127.0.0.1",
     gateways: Annotated[int | None, Parameter(help="Gateway processes; one per core but one unless given.")] = None,
     data: Data = DATA,
     hang_s: Annotated[float, Parameter(help="A process silent for so long is killed and started again.")] = HANG_S,
@@ -57,7 +60,7 @@ def up(
         gateways = max(1, (os.cpu_count() or 1) - 1)
     if not hang_s >= HANG_S_MIN:
         raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
-    settings = Settings(host, port, control_port, data, at_least_one("--gateways", gateways), hang_s)
+    settings = Settings(host, port, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
     run(settings, told=partial(_tell_urls, data) if json else None)
     return EXIT_DONE
 

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Iterator
 
-from turnout.control.listing import ago
+from turnout.control.listing import ago, columns, state_of
 from turnout.control.store import UNFINISHED
 from turnout.control.view import JobView
 from turnout.demo.view import refused
-from turnout.messages import JobStatus
+from turnout.messages import FleetGroup, JobStatus
 
 LABEL_WIDTH = 12
+FLEET = ("PLATFORM", "APP", "ASKED", "TASKS", "TRAINING", "COUNTED", "REFUSED", "LOST", "")
 
 
 def described(view: JobView, now: float | None = None) -> list[str]:
@@ -21,7 +22,7 @@ def described(view: JobView, now: float | None = None) -> list[str]:
 def _facts(view: JobView, now: float) -> Iterator[tuple[str, str]]:
     status = view.status
     yield "job", f"{view.job_id}, named {view.name!r}"
-    yield "state", _state(view)
+    yield "state", state_of(view)
     if view.finished_at is None:
         yield "since", f"{ago(now - view.submitted_at)} ago"
     else:
@@ -36,15 +37,12 @@ def _facts(view: JobView, now: float) -> Iterator[tuple[str, str]]:
     if view.state in UNFINISHED and status.waiting_for:
         yield "waits for", status.waiting_for
     yield from _learned(status)
+    if view.state in UNFINISHED:
+        yield "devices", f"{status.training} training of {status.places} places, {status.lost} lost"
+        yield "buffer", f"{status.buffered} of {status.goal} results for version {status.version + 1}"
     yield from _work(status)
     for warning in status.warnings:
         yield "warning", warning
-
-
-def _state(view: JobView) -> str:
-    """The state that control stores, and the job's own where that says more."""
-    inner = view.status.state.lower() if view.status and view.state in UNFINISHED else ""
-    return f"{view.state} ({inner})" if inner and inner not in ("open", view.state.value) else view.state.value
 
 
 def _learned(status: JobStatus) -> Iterator[tuple[str, str]]:
@@ -54,14 +52,27 @@ def _learned(status: JobStatus) -> Iterator[tuple[str, str]]:
         yield "metrics", f"{values} (version {status.metrics_version})"
     else:
         yield "metrics", "not evaluated"
+    if status.best_metric is not None:
+        yield "best", f"version {status.best_version}: {status.best_metric:.4g}"
+    if len(status.kept) > 1:
+        yield "kept", "versions " + ", ".join(str(model.version) for model in status.kept)
 
 
 def _work(status: JobStatus) -> Iterator[tuple[str, str]]:
-    yield "devices", f"{status.training} training of {status.places} places, {status.lost} lost"
-    yield "buffer", f"{status.buffered} of {status.goal} results for version {status.version + 1}"
     yield "results", f"{status.counted} counted, {status.duplicates} sent again, {refused(status.refused)}"
     if status.staleness:
         behind = ", ".join(f"{versions} behind: {count}" for versions, count in sorted(status.staleness.items())[:8])
         yield "staleness", behind
+    for label, times in (("answers", status.ack_ms), ("commits", status.commit_ms)):
+        if times:
+            yield label, ", ".join(f"{name} {value:.1f} ms" for name, value in times.items())
     if status.journal:
         yield "journal", status.journal
+    if status.fleet:
+        yield from zip(("fleet", *[""] * len(status.fleet)), columns(FLEET, map(_group, status.fleet)), strict=True)
+
+
+def _group(group: FleetGroup) -> tuple[str, ...]:
+    never = "" if group.counted or not group.asked else "never counted"
+    numbers = (group.asked, group.given, group.training, group.counted, group.refused, group.lost)
+    return group.platform or "-", group.app_version or "-", *map(str, numbers), never

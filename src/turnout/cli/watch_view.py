@@ -62,8 +62,8 @@ def words(event: JobEvent) -> str:
         case "started":
             return f"the job's process began at version {event.version}" + (f": {event.text}" if event.text else "")
         case "published":
-            took = f" in {event.took_s:.1f} s" if event.took_s else ""
-            return f"version {event.version}: {event.counted} results{took}"
+            took = f" after {event.took_s:.1f} s" if event.took_s else ""
+            return f"version {event.version}{took}, of {event.counted} results so far"
         case "evaluated":
             return f"version {event.version}: {_values(event.metrics)}"
         case "state":

@@ -10,11 +10,11 @@ from rich.live import Live
 
 from turnout.cli.base import print_json
 from turnout.cli.watch_view import line, panel, words
-from turnout.control.client import ControlClient, StreamedEvent
+from turnout.control.client import ControlClient
 from turnout.control.store import UNFINISHED, JobState
 from turnout.control.view import JobView
 from turnout.demo.picture import Picture
-from turnout.errors import NotFoundError, UnreachableError
+from turnout.errors import UnreachableError
 from turnout.exits import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
 from turnout.messages import JobEvent
 
@@ -98,18 +98,24 @@ def _told(code: int, job_id: str) -> int:
 
 def _follow(client: ControlClient, view: JobView, screen: Screen) -> int:
     picture = Picture(f"{view.job_id}, named {view.name!r}", 0, time.monotonic())
-    picture.saw_job(view, time.monotonic())
-    screen.show(picture)
+    history = client.history(view.job_id)
+    for event in history.events:
+        picture.measured(event.version, event.metrics)
     try:
-        for moment in moments(client, view):
+        picture.saw_job(view, time.monotonic())
+        screen.show(picture)
+        for moment in moments(client, view, history.last_event_id):
             now = picture.now = time.monotonic()
-            if isinstance(moment, str):
-                picture.said(moment, now)
-                screen.said(picture, moment)
-            else:
+            if isinstance(moment, JobView):
                 view = moment
                 picture.saw_job(view, now)
                 screen.show(picture)
+                continue
+            if isinstance(moment, JobEvent):
+                picture.measured(moment.version, moment.metrics)
+            text = words(moment) if isinstance(moment, JobEvent) else moment
+            picture.said(text, now)
+            screen.said(picture, text)
     except KeyboardInterrupt:
         return EXIT_INTERRUPTED
     picture.over = True
@@ -117,18 +123,18 @@ def _follow(client: ControlClient, view: JobView, screen: Screen) -> int:
     return EXIT_DONE if view.state is JobState.COMPLETED else EXIT_NOT_COMPLETED
 
 
-def moments(client: ControlClient, view: JobView) -> Iterator[JobView | str]:
-    """What is new: the job about once a second until it has ended, and in words what happened to it.
+def moments(client: ControlClient, view: JobView, after: str) -> Iterator[JobView | JobEvent | str]:
+    """What is new: events later than ``after``, the job about once a second until it has ended, and what went wrong.
 
     Raises UnreachableError when the server is away for too long.
     """
-    after, heard_at = "", time.monotonic()
+    heard_at = time.monotonic()
     while view.state in UNFINISHED:
         try:
-            for event in ticks(client, view.job_id, after):
+            for event in client.events(view.job_id, after):
                 heard_at, after = time.monotonic(), event.id or after
                 if event.kind == "event":
-                    yield words(msgspec.json.decode(event.data, type=JobEvent))
+                    yield msgspec.json.decode(event.data, type=JobEvent)
                 else:
                     view = client.job(view.job_id)
                     yield view
@@ -140,11 +146,3 @@ def moments(client: ControlClient, view: JobView) -> Iterator[JobView | str]:
                 raise
             yield f"{error}; trying again for {SILENT_MAX_S - silent_s:.0f} s"
         time.sleep(INTERVAL_S)
-
-
-def ticks(client: ControlClient, job_id: str, after: str) -> Iterator[StreamedEvent]:
-    """The job's events; of a server that cannot stream them, a tick."""
-    try:
-        yield from client.events(job_id, after)
-    except NotFoundError:
-        yield StreamedEvent("sample", b"", "")

@@ -29,11 +29,17 @@ def columns(heading: tuple[str, ...], below: Iterable[tuple[str, ...]]) -> list[
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
+def state_of(view: JobView) -> str:
+    """The state that control stores, or the job's own where that says more: paused, full."""
+    inner = view.status.state.lower() if view.status and view.state in UNFINISHED else ""
+    return inner if inner in ("paused", "full") else view.state.value
+
+
 def _row(job: JobView, now: float) -> tuple[str, ...]:
     status = job.status
     words = job.reason or (status.waiting_for if status else "") or ("starting" if job.state in UNFINISHED else "")
     version = str(status.version) if status else "-"
-    return job.job_id, job.name, job.state.value, ago(now - (job.finished_at or job.submitted_at)), version, words
+    return job.job_id, job.name, state_of(job), ago(now - (job.finished_at or job.submitted_at)), version, words
 
 
 def ago(seconds: float) -> str:

@@ -55,11 +55,14 @@ class Picture:
             return
         for version in [version for version in self.by_version if version > view.status.metrics_version]:
             del self.by_version[version]  # the job has lost them and trains them anew
-        if not self.metric:
-            names = view.status.metrics
-            self.metric = "accuracy" if "accuracy" in names else next(iter(names))
-        if self.metric in view.status.metrics:
-            self.by_version[view.status.metrics_version] = view.status.metrics[self.metric]
+        self.measured(view.status.metrics_version, view.status.metrics)
+
+    def measured(self, version: int, metrics: dict[str, float]) -> None:
+        """What a version was measured to be."""
+        if metrics and not self.metric:
+            self.metric = "accuracy" if "accuracy" in metrics else next(iter(metrics))
+        if self.metric in metrics:
+            self.by_version[version] = metrics[self.metric]
 
     def saw_gateways(self, gateways: list[GatewayCounters], now: float) -> None:
         """All counters; a gateway that was started again counts from zero."""

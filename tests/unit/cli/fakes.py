@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 from turnout.control.client import ControlClient, StreamedEvent
 from turnout.control.store import JobState
-from turnout.control.view import JobView
+from turnout.control.view import History, JobView
 from turnout.errors import NotFoundError
-from turnout.messages import JobStatus
+from turnout.messages import JobEvent, JobStatus
 
 
 def view(job_id: str, name: str = "digits", state: JobState = JobState.RUNNING, **fields: object) -> JobView:
@@ -38,6 +38,9 @@ class FakeClient(ControlClient):
             if job.job_id == job_id:
                 return job
         raise NotFoundError(f"no job {job_id!r}")
+
+    def history(self, job_id: str) -> History:
+        return History((JobEvent(1.0, "evaluated", version=1, metrics={"loss": 0.5}),), (), "7-0")
 
     def events(self, job_id: str, after: str = "") -> Iterator[StreamedEvent]:
         self.asked_after.append(after)

@@ -20,21 +20,22 @@ ABORTED = view("digits-1", state=JobState.ABORTED, status=status(1), reason="end
 SAMPLE = StreamedEvent("sample", b"{}", "")
 
 
-def event(kind: str, mark: str, **fields: object) -> StreamedEvent:
-    said = JobEvent(at=1.0, kind=kind, **fields)  # type: ignore[arg-type]
-    return StreamedEvent("event", msgspec.json.encode(said), mark)
-
-
-def test_events_are_told_in_words_and_the_job_is_asked_at_every_sample() -> None:
+def test_events_are_told_and_the_job_is_asked_at_every_sample() -> None:
+    published = JobEvent(1.0, "published", version=2, counted=16, took_s=1.25)
     client = FakeClient(
         views=(RUNNING, COMPLETED),
-        events=(event("published", "7-1", version=2, counted=16, took_s=1.25), SAMPLE, StreamedEvent("end", b"{}", "")),
+        events=(
+            StreamedEvent("event", msgspec.json.encode(published), "7-1"),
+            SAMPLE,
+            StreamedEvent("end", b"{}", ""),
+        ),
     )
-    assert list(watching.moments(client, RUNNING)) == ["version 2: 16 results in 1.2 s", RUNNING, COMPLETED]
+    assert list(watching.moments(client, RUNNING, "7-0")) == [published, RUNNING, COMPLETED]
+    assert client.asked_after == ["7-0"]
 
 
 def test_a_job_that_has_ended_has_no_more_moments() -> None:
-    assert list(watching.moments(FakeClient(), COMPLETED)) == []
+    assert list(watching.moments(FakeClient(), COMPLETED, "")) == []
 
 
 @pytest.mark.parametrize(("last", "code"), [(COMPLETED, EXIT_DONE), (ABORTED, EXIT_NOT_COMPLETED)])
@@ -61,6 +62,7 @@ def test_json_is_a_line_each_time_the_job_has_changed(capsys: pytest.CaptureFixt
     [
         (JobEvent(1.0, "started", version=3), "the job's process began at version 3"),
         (JobEvent(1.0, "started", version=3, text="a crash"), "the job's process began at version 3: a crash"),
+        (JobEvent(1.0, "published", version=2, counted=16, took_s=1.25), "version 2 after 1.2 s, of 16 results so far"),
         (JobEvent(1.0, "evaluated", version=3, metrics={"loss": 0.25}), "version 3: loss 0.25"),
         (JobEvent(1.0, "state", text="PAUSED"), "the job is paused"),
         (JobEvent(1.0, "finished", text="the target is reached"), "finished: the target is reached"),

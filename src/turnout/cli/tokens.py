@@ -1,0 +1,73 @@
+"""``turnout token``: who may use the API of a server."""
+
+import sys
+import time
+from typing import Annotated, Literal
+
+from cyclopts import App, Parameter
+
+from turnout.cli.base import LOCAL, SERVERS, Json, Remote, answer, app, examples
+from turnout.errors import NotFoundError, UsageError
+from turnout.exits import EXIT_DONE
+
+token = App(
+    name="token",
+    help="Create, list and revoke tokens: from the first one on, a server answers nobody without one.",
+    help_epilogue=examples("turnout token list"),
+    group=SERVERS,
+)
+app.command(token)
+
+
+@token.command(
+    help_epilogue=examples(
+        "turnout token create me --scope admin",
+        "turnout token create dashboard",
+        "turnout token create ci --scope write --json | jq -r .token",
+    )
+)
+def create(
+    name: Annotated[str, Parameter(help="Who or what will use it, for the list.")],
+    *,
+    scope: Annotated[
+        Literal["read", "write", "admin"],
+        Parameter(help="To look; to run jobs too; or to make tokens too, as the first one must."),
+    ] = "read",
+    remote: Remote = LOCAL,
+    json: Json = False,
+) -> int:
+    """Create a token and print it, this once: the server keeps only its digest."""
+    made = remote.client().create_token(name, scope)
+    answer(made, [made.token], json)
+    print(f"this is the only time it is shown; revoke it with: turnout token revoke {made.token_id}", file=sys.stderr)
+    return EXIT_DONE
+
+
+@token.command(name="list", help_epilogue=examples("turnout token list", "turnout token list --json | jq '.[].name'"))
+def list_tokens(*, remote: Remote = LOCAL, json: Json = False) -> int:
+    """List the tokens, oldest first: their ids, scopes and names, not the tokens themselves."""
+    from turnout.control.listing import ago, columns
+
+    found = remote.client().tokens()
+    rows = [(each.token_id, each.scope.value, f"{ago(time.time() - each.created_at)} ago", each.name) for each in found]
+    nobody = "there are no tokens; on this machine none is needed until you create one"
+    answer(found, columns(("TOKEN", "SCOPE", "CREATED", "NAME"), rows) if found else [nobody], json)
+    return EXIT_DONE
+
+
+@token.command(help_epilogue=examples("turnout token revoke 1f2e3d4c"))
+def revoke(
+    token_id: Annotated[str, Parameter(help="As turnout token list prints it.")],
+    *,
+    remote: Remote = LOCAL,
+    json: Json = False,
+) -> int:
+    """Make a token useless at once."""
+    from turnout.cli.outputs import Revoked
+
+    try:
+        remote.client().revoke_token(token_id)
+    except NotFoundError:
+        raise UsageError(f'no token "{token_id}"; turnout token list has their ids in its first column') from None
+    answer(Revoked(token_id), [f"token {token_id} is revoked"], json)
+    return EXIT_DONE
