@@ -22,6 +22,10 @@ class Channel:
         self._reports: dict[str, JobReport] = {}
         self._peers: set[stream.MessageStream[Order]] = set()
 
+    def __contains__(self, job_id: str) -> bool:
+        """Whether a job was ordered under this id, and control has not written down its end."""
+        return job_id in self._jobs
+
     def job(self, job_id: str) -> JobProcess:
         """What was ordered under this id."""
         return self._jobs[job_id]
@@ -29,6 +33,12 @@ class Channel:
     def ended(self, job_id: str, code: int, reason: str) -> None:
         """Report that a job's process is over for good."""
         report = self._reports[job_id] = JobReport(job_id, code, reason)
+        for peer in self._peers:
+            peer.send(report)
+
+    def delayed(self, job_id: str, reason: str) -> None:
+        """Report why a job's process cannot run for now; empty when it can."""
+        report = self._reports[job_id] = JobReport(job_id, None, reason)
         for peer in self._peers:
             peer.send(report)
 

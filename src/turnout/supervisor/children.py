@@ -2,6 +2,7 @@
 
 A child is started when it is added and again whenever it ends, after a backoff that doubles with each failure and is
 reset by progress or a healthy life. One that gives no sign of life hangs: it is killed, which is a failure like any.
+A job that says that it cannot run for now has not failed: it is never given up for that.
 Shutting down goes kind by kind: gateways finish what they hold while the jobs still answer, jobs store what they have,
 control records how they ended. Replacing goes one by one: a child ends once its successor is of use.
 """
@@ -10,11 +11,12 @@ import signal
 from collections import deque
 from dataclasses import dataclass, field
 
-from turnout.supervisor.effects import Effect, Ended, Say, Signal, Start
+from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
 from turnout.supervisor.policy import (
     EXIT_ABORTED,
     EXIT_COMPLETED,
     EXIT_HELPLESS,
+    NOT_ITS_FAULT,
     Kind,
     Policy,
     describe_exit,
@@ -61,6 +63,7 @@ class _Child:
     failures: int = 0  # in a row, for the backoff
     kill_at: float | None = None  # set once it was told to stop
     retiring: bool = False
+    delayed: bool = False  # it could not run the last time, and has not shown yet that it can
 
 
 @dataclass(slots=True)
@@ -118,26 +121,31 @@ class Children:
         """Its process runs."""
         child = self._children[name]
         child.state = Running(pid, now, self._clock.at(now))
-        return [] if child.kill_at is None else [Signal(name, signal.SIGTERM)]
+        if child.kill_at is None:
+            return []
+        return [Signal(name, signal.SIGKILL if child.kill_at == KILLED else signal.SIGTERM)]
 
     def beat(self, name: str, now: float) -> list[Effect]:
         """Its process gave a sign of life."""
         state = self._running(name)
-        if state is not None:
-            state.heard, state.beating = self._clock.at(now), True
-        return []
+        if state is None:
+            return []
+        state.heard, state.beating = self._clock.at(now), True
+        return self._no_longer_delayed(name)
 
     def progressed(self, name: str, now: float) -> list[Effect]:
         """Its process did what it is there for: its failures are counted anew, and whom it replaces may end."""
-        self.beat(name, now)
         state = self._running(name)
         if state is None:
             return []
+        effects = self.beat(name, now)
         child = self._children[name]
         child.failed_at.clear()
         child.failures = 0
         first, state.useful = not state.useful, True
-        return self._succeed(now) if first and self._replacing is not None and self._replacing.new == name else []
+        if first and self._replacing is not None and self._replacing.new == name:
+            effects += self._succeed(now)
+        return effects
 
     def exited(self, name: str, code: int, last_line: str, now: float) -> list[Effect]:
         """Its process has ended, or could not be started; a negative ``code`` is the signal that killed it."""
@@ -154,9 +162,21 @@ class Children:
         if child.kind is Kind.JOB and code == EXIT_HELPLESS:
             reason = last_line or f"its process {how}"
             return [Say(f"{who} cannot go on: {reason}"), *self._remove(name, code, reason, now)]
+        if child.kind is Kind.JOB and code in NOT_ITS_FAULT:
+            return self._not_now(name, last_line or f"its process {how}", now)
         if self._replacing is not None and self._replacing.new == name and not self._is_useful(child):
             return [Say(f"{who} {how} before it was of use; the others stay as they are"), *self._give_way(name, now)]
-        return self._failed(name, code, last_line, how, now)
+        return [*self._no_longer_delayed(name), *self._failed(name, code, last_line, how, now)]
+
+    def _not_now(self, name: str, reason: str, now: float) -> list[Effect]:
+        """Start it again after a backoff, whatever number of times that was."""
+        child = self._children[name]
+        who, lived_s = _who(name, child, now)
+        child.failures += 1
+        wait_s = self._policies[child.kind].backoff_s(child.failures)
+        child.state, child.delayed = Waiting(now + wait_s), True
+        line = f"{who} cannot run for now, after {lived_s:.1f} s; starting it again in {wait_s:.1f} s: {reason}"
+        return [Say(line), Delayed(name, reason)]
 
     def _failed(self, name: str, code: int, last_line: str, how: str, now: float) -> list[Effect]:
         """Start it again after its backoff, or give it up."""
@@ -277,6 +297,11 @@ class Children:
         child = self._children.get(name)
         return child.state if child is not None and isinstance(child.state, Running) else None
 
+    def _no_longer_delayed(self, name: str) -> list[Effect]:
+        child = self._children[name]
+        before, child.delayed = child.delayed, False
+        return [Delayed(name, "")] if before else []
+
     @staticmethod
     def _is_useful(child: _Child) -> bool:
         return isinstance(child.state, Running) and child.state.useful
@@ -301,8 +326,7 @@ class Children:
             case Running():
                 return [Signal(name, signal.SIGKILL)]
             case Starting():
-                child.kill_at = now  # the tick after its start kills it
-                return []
+                return []  # killed when it has started
 
     def _remove(self, name: str, code: int, reason: str, now: float) -> list[Effect]:
         del self._children[name]

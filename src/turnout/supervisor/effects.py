@@ -35,4 +35,12 @@ class Ended:
     reason: str
 
 
-Effect = Start | Signal | Say | Ended
+@dataclass(frozen=True, slots=True)
+class Delayed:
+    """The child cannot run for now, for this ``reason``, and is tried again; it runs again when there is none."""
+
+    name: str
+    reason: str
+
+
+Effect = Start | Signal | Say | Ended | Delayed

@@ -36,7 +36,7 @@ Order = StartJob | StopJob | ForgetJob
 class JobReport(Message, frozen=True, tag=True):
     """How a job's process does. ``code`` is its last exit code once it is over for good: None while it is kept.
 
-    ``reason`` says why it is over when the job itself could not.
+    ``reason`` says why it is over when the job itself could not; of a job that is kept, why it cannot run for now.
     """
 
     job_id: str

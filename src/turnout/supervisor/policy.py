@@ -7,6 +7,9 @@ from enum import StrEnum
 EXIT_COMPLETED = 0  #: Exit code of a job that reached its stop rule.
 EXIT_ABORTED = 3  #: Exit code of a job that ended without reaching it; it has written down why.
 EXIT_HELPLESS = 4  #: Exit code of a job that would fail again each time; its last line says why.
+EXIT_NOT_OURS = 5  #: Exit code of a process whose job another process runs.
+EXIT_NOT_NOW = 6  #: Exit code of a job that cannot run for now: its disk is full, say. Its last line says why.
+NOT_ITS_FAULT = (EXIT_NOT_OURS, EXIT_NOT_NOW)  #: A job that ends so is started again however often it does.
 HANG_S = 20.0  #: A process silent this long hangs. Its loop beats each second; nothing it does there takes so long.
 HANG_S_MIN = 3.0  #: A beat may be a second old when all is well, and our look another.
 
@@ -28,9 +31,10 @@ class Policy:
     hang_s: float = HANG_S  #: Killed when it gave no sign of life for this long ...
     start_s: float = 60.0  #: ... or, until its first one, for this long: imports are slow on a busy machine.
     retire_s: float = 0.0  #: Grace of one whose successor is up already.
-    #: Failures count together when they come within this time, with no progress between them. A job that nobody works
-    #: for makes none, so this must be short enough that a few kills in its long life are not taken for its own fault,
-    #: and long enough to notice one that each time lives for minutes and dies before it could store anything.
+    #: Failures count together when they come within this time, with no progress between them. A job makes progress when
+    #: a commit counts a result that was not counted before, or makes a version. One that nobody works for makes none,
+    #: so this must be short enough that a few kills in its long life are not taken for its own fault, and long enough
+    #: to notice one that each time lives for minutes and dies before it has counted anything.
     failures_within_s: float = 3600.0
     backoff_min_s: float = 0.2  #: Wait before the first restart; doubles with each failure in a row.
     backoff_max_s: float = 10.0

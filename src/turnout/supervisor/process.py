@@ -21,7 +21,7 @@ from turnout.pulse import PROGRESS
 from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
 from turnout.supervisor.children import Children
-from turnout.supervisor.effects import Effect, Ended, Say, Signal, Start
+from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
 from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
 
@@ -56,13 +56,13 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         """Take the port, its lock and both sockets. Raises TurnoutError when that cannot be."""
         runtime.check_loopback(settings.host, "the gateway")
+        _check_control_host(settings.control_host, settings.data)
         if settings.port:
             self._runtime = runtime.take(settings.port)
             self._devices = runtime.listen(settings.host, settings.port, "--port")
         else:
             self._devices = runtime.listen(settings.host, 0, "--port")
             self._runtime = runtime.take(self._devices.getsockname()[1])
-        _check_control_host(settings.control_host, settings.data)
         self._api = runtime.listen(settings.control_host, settings.control_port, "--control-port")
         self._data = settings.data.absolute()
         self._data_lock = runtime.take_data(self._data)
@@ -122,7 +122,7 @@ class Supervisor:
         for effect in effects:
             match effect:
                 case Say():
-                    say(effect.line)
+                    self._say(effect.line)
                 case Signal():
                     self._lives[effect.name].signal(effect.signal)
                 case Start():
@@ -131,6 +131,8 @@ class Supervisor:
                     task.add_done_callback(self._tasks.discard)
                 case Ended():
                     self._ended(effect)
+                case Delayed():
+                    self._channel.delayed(effect.name.partition(" ")[2], effect.reason)  # only jobs say so
         if self._children.over:
             self._over.set()
         self._timer.cancel()
@@ -170,8 +172,18 @@ class Supervisor:
     def _printed(self, name: str, line: str) -> None:
         """A child printed something; what a job prints is kept with it."""
         say(f"[{name}] {line}")
-        kind, _, job_id = name.partition(" ")
-        if kind == Kind.JOB:
+        self._keep(name, line)
+
+    def _say(self, line: str) -> None:
+        """A line of our own; what it says of a job is kept with the job."""
+        say(line)
+        self._keep(line, line)
+
+    def _keep(self, about: str, line: str) -> None:
+        """``about`` begins with the name of a child."""
+        kind, _, rest = about.partition(" ")
+        job_id = rest.partition(" ")[0]
+        if kind == Kind.JOB and job_id in self._channel:
             self._logs.add(Path(self._channel.job(job_id).folder).parent / LOG, line)
 
     def _felt(self, name: str, signs: bytes) -> None:

@@ -103,6 +103,20 @@ async def test_control_hears_at_once_how_a_job_ended(path: Path) -> None:
     await ended(control, supervisor)
 
 
+async def test_control_hears_why_a_job_cannot_run_for_now_and_so_does_one_that_comes_later(path: Path) -> None:
+    supervisor, control = Supervisor(path), Control(path)
+    await control.next()
+    control.link.order(StartJob(DIGITS))
+    await supervisor.next()
+    supervisor.channel.delayed("digits-1", "the disk is full")
+    assert await control.next() == JobReport("digits-1", None, "the disk is full")
+    later = Control(path)
+    assert await later.next() == Roster((JobReport("digits-1", None, "the disk is full"),))
+    supervisor.channel.delayed("digits-1", "")
+    assert await later.next() == JobReport("digits-1")
+    await ended(control, later, supervisor)
+
+
 async def test_a_running_job_is_not_forgotten(path: Path) -> None:
     supervisor, control = Supervisor(path), Control(path)
     await control.next()

@@ -4,8 +4,10 @@ import signal
 
 import pytest
 
+from turnout.job import process as job_process
+from turnout.supervisor import policy
 from turnout.supervisor.children import RETIRE, Children
-from turnout.supervisor.effects import Effect, Ended, Say, Signal, Start
+from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
 from turnout.supervisor.policy import Kind, Policy, describe_exit
 
 POLICIES = {
@@ -141,6 +143,86 @@ def test_a_job_that_cannot_go_on_and_does_not_say_why_has_a_reason_all_the_same(
     assert others(children.exited("job a", 4, "", now=1)) == [Ended("job a", 4, "its process ended with exit code 4")]
 
 
+def test_a_job_that_beats_and_counts_nothing_before_each_failure_is_given_up(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    effects = children.exited("job a", 1, "", now=0)
+    for now in (1, 4):
+        children.tick(now)
+        children.started("job a", 8, now)
+        children.beat("job a", now + 0.5)
+        effects = children.exited("job a", 1, "", now=now + 1)
+    assert isinstance(effects[-1], Ended)
+
+
+# --- a job that cannot run for now ---
+
+
+def test_the_job_s_exit_codes_are_those_that_the_supervisor_knows() -> None:
+    assert (job_process.EXIT_COMPLETED, job_process.EXIT_ABORTED) == (policy.EXIT_COMPLETED, policy.EXIT_ABORTED)
+    assert job_process.EXIT_CANNOT_GO_ON == policy.EXIT_HELPLESS
+    assert (job_process.EXIT_NOT_OURS, job_process.EXIT_NOT_NOW) == policy.NOT_ITS_FAULT
+
+
+@pytest.mark.parametrize("code", policy.NOT_ITS_FAULT)
+def test_a_job_that_cannot_run_for_now_is_tried_again_for_ever_and_its_reason_is_told(
+    children: Children, code: int
+) -> None:
+    run(children, "job a", Kind.JOB)
+    effects = children.exited("job a", code, "no space left on device", now=0.5)
+    assert effects == [
+        Say("job a (pid 7) cannot run for now, after 0.5 s; starting it again in 1.0 s: no space left on device"),
+        Delayed("job a", "no space left on device"),
+    ]
+    waits = []
+    for _ in range(100):
+        now = children.deadline()
+        assert now is not None
+        assert children.tick(now) == [Start("job a")]
+        children.started("job a", 8, now)
+        assert others(children.exited("job a", code, "still none", now + 12)) == [Delayed("job a", "still none")]
+        deadline = children.deadline()
+        assert deadline is not None
+        waits.append(deadline - now - 12)
+    assert waits[:3] == [2, 4, 4]  # a life spent waiting for a lock is not a healthy one
+
+
+def test_a_job_that_runs_again_after_a_delay_says_so_once_and_counts_no_failure_for_it(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    for now in range(10, 200, 10):
+        children.exited("job a", policy.EXIT_NOT_NOW, "", now)
+        children.tick(now + 5)
+        children.started("job a", 8, now + 5)
+    assert children.beat("job a", 196) == [Delayed("job a", "")]
+    assert children.progressed("job a", 197) == []
+    fail_line = lines(children.exited("job a", 1, "", now=198))
+    assert fail_line == ["job a (pid 8) ended with exit code 1 after 3.0 s; starting it again in 1.0 s"]
+
+
+def test_a_delayed_job_whose_first_sign_is_progress_runs_again_too(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.exited("job a", policy.EXIT_NOT_NOW, "", now=0)
+    children.tick(1)
+    children.started("job a", 8, 1)
+    assert children.progressed("job a", 2) == [Delayed("job a", "")]
+
+
+def test_a_delayed_job_that_then_fails_is_not_delayed_any_more(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.exited("job a", policy.EXIT_NOT_NOW, "", now=0)
+    assert others(fail(children, "job a", now=1)) == [Delayed("job a", "")]
+
+
+def test_a_delayed_job_can_be_stopped(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.exited("job a", policy.EXIT_NOT_NOW, "", now=0)
+    assert children.stop("job a", now=0.5) == [Ended("job a", 0, "it was told to stop")]
+
+
+def test_only_jobs_have_these_exit_codes(children: Children) -> None:
+    run(children, "gateway 0", Kind.GATEWAY)
+    assert others(children.exited("gateway 0", policy.EXIT_NOT_NOW, "", now=0)) == []
+
+
 @pytest.mark.parametrize(("code", "words"), [(0, "has completed"), (3, "has aborted")])
 def test_a_job_that_ends_by_itself_is_not_started_again(children: Children, code: int, words: str) -> None:
     run(children, "job a", Kind.JOB)
@@ -189,6 +271,28 @@ def test_a_job_stopped_while_it_starts_is_signalled_once_it_has_started(children
     children.add("job a", Kind.JOB)
     assert children.stop("job a", now=0) == []
     assert children.started("job a", 7, now=1) == [Signal("job a", signal.SIGTERM)]
+
+
+def test_a_child_that_is_killed_while_it_starts_is_killed_once_it_has_started_and_nothing_spins(
+    children: Children,
+) -> None:
+    children.add("gateway 0", Kind.GATEWAY)
+    children.shut_down(now=0)
+    children.shut_down(now=1)
+    assert children.deadline() is None
+    assert [children.tick(2 + tick / 100) for tick in range(1000)] == [[]] * 1000
+    assert children.started("gateway 0", 7, now=13) == [Signal("gateway 0", KILL)]
+    assert children.exited("gateway 0", KILLED, "", now=13) == [Ended("gateway 0", KILLED, "it was told to stop")]
+    assert children.over
+
+
+def test_a_child_whose_start_takes_longer_than_its_grace_is_killed_once_it_has_started(children: Children) -> None:
+    children.add("job a", Kind.JOB)
+    children.stop("job a", now=0)
+    assert lines(children.tick(5)) == ["job a (not started) did not end within 5 s: killing it"]
+    assert children.deadline() is None
+    assert children.tick(6) == []
+    assert children.started("job a", 7, now=7) == [Signal("job a", KILL)]
 
 
 def test_shutting_down_stops_gateways_then_jobs_then_control(children: Children) -> None:

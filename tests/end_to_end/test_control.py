@@ -1,0 +1,87 @@
+"""What people see of a real server: a job watched from its start to its end, its log, metrics and tokens."""
+
+import re
+import threading
+import urllib.request
+from itertools import count
+from pathlib import Path
+
+import msgspec
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.end_to_end.device import Device, job_folder
+from tests.end_to_end.server import Server, eventually, server
+from turnout.control.client import ControlClient, StreamedEvent
+from turnout.control.view import JobView
+from turnout.errors import NotAllowedError
+from turnout.messages import JobEvent
+
+
+def post(running: Server, path: str, body: bytes = b"") -> bytes:
+    request = urllib.request.Request(running.api_url + path, body, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        return bytes(response.read())
+
+
+def get(running: Server, path: str) -> str:
+    with urllib.request.urlopen(running.api_url + path, timeout=10) as response:
+        return str(response.read().decode())
+
+
+def results_answered_ok(metrics: str) -> float:
+    """By all gateways."""
+    families = {family.name: family for family in text_string_to_metric_families(metrics)}
+    wanted = {"kind": "result", "status": "OK"}
+    return sum(s.value for s in families["turnout_requests"].samples if wanted.items() <= s.labels.items())
+
+
+def train(running: Server, job_id: str, number: int) -> bool:
+    """One task of a new device, if there is one; whether the job is over."""
+    device = Device(running.devices_url, f"camera-{number}")
+    job = device.job()
+    if job["status"] == "OK":
+        task = device.task(job["job_id"])
+        if task["status"] == "OK":
+            device.result(job["job_id"], task["task_id"])
+    return running.client.job(job_id).state != "running"
+
+
+def test_a_watched_job_tells_each_version_once_and_that_it_has_ended(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=3))
+        told: list[StreamedEvent] = []
+        numbers = count()
+        watching = threading.Thread(target=lambda: told.extend(ControlClient(running.api_url).events(job.job_id)))
+        watching.start()
+        eventually("it runs", lambda: running.client.job(job.job_id).fresh)
+        running.kill("turnout.job.process")
+        eventually("the job is over", lambda: train(running, job.job_id, next(numbers)))
+        watching.join(20)
+        events = [msgspec.json.decode(event.data, type=JobEvent) for event in told if event.kind == "event"]
+        published = {event.version for event in events if event.kind == "published"}
+        assert {1, 2, 3} <= published
+        assert [event.text for event in events if event.kind == "finished"] == ["version 3 is the last"]
+        assert told[-1].kind == "end"
+        ended = msgspec.json.decode(told[-1].data, type=JobView)
+        assert (ended.state, ended.status and ended.status.version) == ("completed", 3)
+        assert any(event.kind == "sample" for event in told)
+
+        log = "\n".join(running.client.logs(job.job_id, 20))
+        assert re.search(r"was killed by SIGKILL.*goes on at version.*has completed", log, re.DOTALL)
+        eventually("metrics have all answers", lambda: results_answered_ok(get(running, "/metrics")) >= 6)
+
+        running.client.delete(job.job_id)
+        assert running.client.jobs() == []
+        assert not (tmp_path / "data" / "jobs" / job.job_id).exists()
+
+
+def test_from_the_first_token_on_nobody_gets_in_without_one_also_after_a_restart(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        made = msgspec.json.decode(post(running, "/api/tokens", b'{"name": "me", "scope": "admin"}'))
+        with pytest.raises(NotAllowedError, match="needs a token"):
+            running.client.jobs()
+    with server(tmp_path / "data") as running:
+        with pytest.raises(NotAllowedError, match="unknown here"):
+            ControlClient(running.api_url, made["token"][:-1]).jobs()
+        assert ControlClient(running.api_url, made["token"]).jobs() == []
