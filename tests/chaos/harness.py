@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
+from tests.chaos.ends import unexplained
 from tests.chaos.job import NAME, write_job
 from tests.chaos.killer import CLASSES, SPARED_S, Aim, Interrupted, JobHunter, Kill, Role, kill_any
 from tests.chaos.ledger import Book
@@ -20,6 +21,7 @@ from tests.chaos.verdict import Verdict, judge
 from tests.end_to_end.server import TURNOUT, Server, eventually, server
 from turnout.errors import TurnoutError
 from turnout.job.directory import JOURNAL
+from turnout.job.journal import Snapshot
 from turnout.job.sqlite_journal import read_snapshot
 
 STRIKE_S = 3.0  #: How long to wait for a job to be in what is wanted.
@@ -56,7 +58,10 @@ class Plan:
     drops_after_answer: float = 0.02
     connections: int = 256
     #: How long a job knows which tasks it counted: short enough that a long run forgets some.
-    resend_window_s: float = 120.0
+    resend_window_s: float = 60.0
+    #: Results that are older are refused, and bitmaps that are older may be forgotten. Without trouble a result is some
+    #: places / goal versions old; after a kill some come back later than this.
+    staleness_max: int = 50
 
 
 @dataclass(slots=True)
@@ -69,11 +74,13 @@ class Outcome:
     acknowledged: int = 0
     duplicates: int = 0
     refused: int = 0
+    too_old: int = 0  #: Tasks of which the job did not know any more whether it had counted them.
     settled_by_us: int = 0  #: Results whose answers were under way when the fleet was ended, sent again by the harness.
     versions: int = 0
+    forgotten: int = 0  #: Versions whose bitmaps the job has dropped: of their tasks only the sums tell.
     duration_s: float = 0.0
     outages: dict[Role, list[Lasted]] = field(default_factory=dict)
-    crashes: list[str] = field(default_factory=list)  #: Processes that ended by themselves, in the supervisor's words.
+    crashes: list[str] = field(default_factory=list)  #: Ends that were not ours, in the supervisor's words.
     verdict: Verdict | None = None
 
     @property
@@ -86,7 +93,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], object]) -> Outcome:
     outcome = Outcome(plan)
     began = time.monotonic()
     job_folder = folder / "job"
-    write_job(job_folder, plan.devices, plan.goal, plan.places, plan.workflow, plan.resend_window_s)
+    write_job(job_folder, plan.devices, plan.goal, plan.places, plan.workflow, plan.resend_window_s, plan.staleness_max)
     book = Book(folder / "ledger")
     with _server(plan, folder) as running:
         job_id = running.client.submit(job_folder).job_id
@@ -99,16 +106,23 @@ def run(plan: Plan, folder: Path, say: Callable[[str], object]) -> Outcome:
         book.catch_up()
         outcome.settled_by_us = settle(running.devices_url, job_id, plan.devices, book.open_tasks(), folder / "ledger")
         book.catch_up()
-        outcome.crashes = [line for line in running.lines if "ended with exit code" in line]
+    outcome.crashes = unexplained(running.lines, outcome.kills)  # of its shutting down too
     snapshot = read_snapshot(home / JOURNAL)
     if snapshot is None:
         raise ChaosFailed("the journal is empty")
     outcome.verdict = judge(book.tasks, snapshot, plan.goal)
     outcome.sent, outcome.acknowledged, outcome.duplicates = book.sent, book.acknowledged, book.duplicates
     outcome.refused = sum(bool(task.refused) for task in book.tasks.values())
+    outcome.too_old = sum(task.too_old for task in book.tasks.values())
     outcome.versions = snapshot.version
+    outcome.forgotten = forgotten(snapshot)
     outcome.duration_s = time.monotonic() - began
     return outcome
+
+
+def forgotten(snapshot: Snapshot) -> int:
+    """How many versions there were whose bitmaps the job has dropped."""
+    return snapshot.version + 1 - len(snapshot.counted)
 
 
 @contextmanager
@@ -184,6 +198,7 @@ class _Chaos:
         self._began = self._reported_at = self._moved_at = time.monotonic()
         self._killed_at = dict.fromkeys(Role, -math.inf)
         self._acknowledged = 0
+        self._journal = home / JOURNAL
 
     def kill_enough(self) -> None:
         """Kill until the plan is fulfilled."""
@@ -256,7 +271,15 @@ class _Chaos:
     def _is_enough(self) -> bool:
         kills = self._outcome.kills
         enough = len(kills) >= self._plan.kills_min and self._book.acknowledged >= self._plan.acknowledged_min
-        return enough and not self._aim.missing()
+        return enough and not self._aim.missing() and self._has_forgotten()
+
+    def _has_forgotten(self) -> bool:
+        """A run in which the job remembers all tasks says nothing about those it has forgotten."""
+        try:
+            snapshot = read_snapshot(self._journal)
+        except OSError:  # as between two processes of the job
+            return False
+        return snapshot is not None and forgotten(snapshot) > 0
 
     def _check(self) -> None:
         """Read the ledger, tell how it goes, and see that it goes at all."""

@@ -42,7 +42,7 @@ versions = 10000000
 _BUFFERED = """workflow = "buffered"
 concurrency = {places}
 buffer_goal = {goal}
-staleness_max = 100000
+staleness_max = {staleness_max}
 staleness = {{ discount = "constant" }}"""
 
 #: A round closes by its cohort alone, never by its deadline, so that its size is always the goal.
@@ -80,11 +80,16 @@ def trainer(index, devices, seed):
 WORKFLOWS = ("buffered", "rounds")
 
 
-def write_job(folder: Path, devices: int, goal: int, places: int, workflow: str, resend_window_s: float) -> None:
-    """Write the job folder; ``goal`` is a power of two, ``places`` are the devices that may train at once."""
+def write_job(
+    folder: Path, devices: int, goal: int, places: int, workflow: str, resend_window_s: float, staleness_max: int
+) -> None:
+    """Write the job folder; ``goal`` is a power of two, ``places`` are the devices that may train at once.
+
+    A round takes no results of an earlier one: ``staleness_max`` is of buffered jobs.
+    """
     assert goal & (goal - 1) == 0, "sums are exact only where a version takes a power of two"
     template = {"buffered": _BUFFERED, "rounds": _ROUNDS}[workflow]
-    training = template.format(places=places, goal=goal, over_selection=places / goal)
+    training = template.format(places=places, goal=goal, over_selection=places / goal, staleness_max=staleness_max)
     folder.mkdir()
     text = _JOB.format(name=NAME, training=training, resend_window_s=resend_window_s)
     (folder / "job.toml").write_text(text)

@@ -75,9 +75,9 @@ class Kill:
     detail: str
 
 
-def interrupted_by(moment: Moment | None, mapped: bool) -> Interrupted:
-    """What a job is in, by its recorder; without ``mapped`` these are the words of the process before it."""
-    if moment is None or not mapped:
+def interrupted_by(moment: Moment | None, opened: bool) -> Interrupted:
+    """What a job is in, by its recorder; without ``opened`` these are the words of the process before it."""
+    if moment is None or not opened:
         return Interrupted.STARTING
     match moment.phase:
         case Phase.RECOVERY:
@@ -138,7 +138,7 @@ class JobHunter:
         if pid is None or moment is None:
             return False
         if pid != self._recovered[0]:
-            if processes.has_mapped(pid, self._recorder) and moment.phase is not Phase.RECOVERY:
+            if processes.has_open(pid, self._recorder) and moment.phase is not Phase.RECOVERY:
                 self._recovered = (pid, moment.commit)
             return False
         return moment.commit >= self._recovered[1] + COMMITS_MIN
@@ -179,13 +179,13 @@ class JobHunter:
         return found[-1] if found else None
 
     def _look(self, pid: int) -> Interrupted:
-        return interrupted_by(read(self._folder), processes.has_mapped(pid, self._recorder))
+        return interrupted_by(read(self._folder), processes.has_open(pid, self._recorder))
 
     def _kill(self, pid: int) -> Kill:
-        mapped = processes.has_mapped(pid, self._recorder)
+        opened = processes.has_open(pid, self._recorder)
         processes.kill(pid)
         moment = read(self._folder)
-        return Kill(Role.JOB, interrupted_by(moment, mapped), str(moment))
+        return Kill(Role.JOB, interrupted_by(moment, opened), str(moment))
 
 
 def kill_any(supervisor: int, role: Role, rng: Random) -> Kill | None:

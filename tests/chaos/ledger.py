@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnout.fleet.ledger import Sent, Told, decode
+from turnout.job.answers import TOO_OLD
 from turnout.messages import Status
 
 #: How a sealed lease begins: its format, a hash of the job, the version, the task's number.
@@ -25,10 +26,11 @@ class Task:
     task_id: str  #: The lease it was sent with last; a device that lost its place gets a new one for the same task.
     acknowledged: bool = False  #: Told ``counted: true`` at least once.
     refused: str = ""  #: Why it was told that it is not counted and never will be; empty: it was not told so.
+    too_old: bool = False  #: Told at least once that nobody knows any more whether it was counted.
 
     @property
     def is_open(self) -> bool:
-        return not (self.acknowledged or self.refused)
+        return not (self.acknowledged or self.refused or self.too_old)
 
 
 class Book:
@@ -69,7 +71,11 @@ class Book:
                 self.duplicates += line.duplicate
                 task.acknowledged = True
             case Told() if line.status not in _NO_ANSWER:
-                self.tasks[number].refused = f"{line.status}: {line.message}"
+                task = self.tasks[number]
+                if line.message == TOO_OLD.message:
+                    task.too_old = True
+                else:
+                    task.refused = f"{line.status}: {line.message}"
 
     def open_tasks(self) -> list[Task]:
         """Those that nobody has answered for good."""

@@ -43,9 +43,12 @@ def kill(pid: int) -> None:
         time.sleep(0.0005)
 
 
-def has_mapped(pid: int, file: Path) -> bool:
-    """Has the process this file in its memory?"""
-    return f" {file}\n".encode() in _read(pid, "maps")
+def has_open(pid: int, file: Path) -> bool:
+    """Has the process this file open?"""
+    try:
+        return any(os.readlink(fd) == str(file) for fd in (PROC / str(pid) / "fd").iterdir())
+    except OSError:  # it has just ended
+        return False
 
 
 def open_sockets(pid: int) -> int:

@@ -32,9 +32,11 @@ def _results(outcome: Outcome) -> Iterator[str]:
         ("acknowledged (tasks)", outcome.acknowledged),
         ("told so again, as duplicates", outcome.duplicates),
         ("refused (tasks)", outcome.refused),
+        ("too old to know (tasks)", outcome.too_old),
         ("without an answer", verdict.open),
         ("counted, by the model", verdict.counted),
         ("model versions", outcome.versions),
+        ("of these, forgotten which tasks they counted", outcome.forgotten),
         ("lost", verdict.lost),
         ("double", verdict.double),
         ("counted, but never sent", verdict.invented),
@@ -57,7 +59,7 @@ def _end(outcome: Outcome) -> Iterator[str]:
     verdict = outcome.verdict
     assert verdict is not None
     yield from (f"wrong: {mistake}" for mistake in verdict.mistakes)
-    yield from (f"ended by itself: {line}" for line in outcome.crashes)
+    yield from (f"not ended by us: {line}" for line in outcome.crashes)
     promise = "every promise held" if outcome.holds else "A PROMISE WAS BROKEN"
     yield (
         f"{promise}: {len(outcome.kills)} kills, {outcome.acknowledged} acknowledged, lost {verdict.lost}, "

@@ -26,12 +26,12 @@ from turnout.job.recorder import Moment, Phase
 def test_what_was_interrupted_is_what_the_recorder_says(
     phase: Phase, closing: bool, staged: int, expected: Interrupted
 ) -> None:
-    assert interrupted_by(Moment(phase, closing, staged, 5, 2), mapped=True) is expected
+    assert interrupted_by(Moment(phase, closing, staged, 5, 2), opened=True) is expected
 
 
 def test_what_the_process_before_said_does_not_count() -> None:
-    assert interrupted_by(Moment(Phase.RECOVERY, False, 0, 5, 2), mapped=False) is Interrupted.STARTING
-    assert interrupted_by(None, mapped=True) is Interrupted.STARTING
+    assert interrupted_by(Moment(Phase.RECOVERY, False, 0, 5, 2), opened=False) is Interrupted.STARTING
+    assert interrupted_by(None, opened=True) is Interrupted.STARTING
 
 
 def test_the_aim_is_at_what_is_missing() -> None:

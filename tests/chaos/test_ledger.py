@@ -6,6 +6,7 @@ import pytest
 
 from tests.chaos.ledger import Book, task_of
 from turnout.fleet.ledger import Ledger
+from turnout.job.answers import TOO_OLD
 from turnout.job.leases import Lease, Seal, device_hash
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status
 
@@ -63,6 +64,15 @@ def test_a_refusal_is_kept_with_its_reason_beside_an_acknowledgement(path: Path)
     book.catch_up()
     assert book.tasks[7].acknowledged
     assert book.tasks[7].refused == "NO_TASK: too old"
+    ledger.close()
+
+
+def test_too_old_to_know_is_an_answer_and_no_refusal(path: Path) -> None:
+    ledger, book = Ledger(path), Book(path)
+    ledger.sends(1, report(7))
+    ledger.add(1, report(7), said(Status.NO_TASK, False, message=TOO_OLD.message))
+    book.catch_up()
+    assert (book.tasks[7].too_old, book.tasks[7].refused, book.tasks[7].is_open) == (True, "", False)
     ledger.close()
 
 

@@ -95,6 +95,22 @@ def test_a_task_that_was_refused_may_not_be_in_the_model() -> None:
     assert not verdict.holds
 
 
+def test_a_task_that_was_acknowledged_may_not_be_refused_too() -> None:
+    both = tasks() | {12: task(0, 1, acknowledged=True, refused="NO_TASK: trained from model version 1")}
+    assert judge(both, all_in_order(), GOAL).denied == 1
+    forgotten = snapshot([0.5, 0.5, 0], [1, 0, 0], {})
+    assert judge(both, forgotten, GOAL).denied == 1
+
+
+def test_a_task_that_was_refused_may_not_be_in_the_sum_though_its_bitmap_is_gone() -> None:
+    forgotten = snapshot([0.5, 0.5, 0.5], [1, 0, 0], {1: [12]}, tally=4)
+    sent = tasks() | {9: task(2, 0, refused="NO_TASK: trained from model version 0")}
+    assert judge(sent, forgotten, GOAL).double == 1
+    sent[9] = dataclasses.replace(sent[9], refused="", too_old=True)
+    assert judge(sent, forgotten, GOAL).double == 0, "nobody knows any more, and nobody said more than that"
+    assert judge(sent, all_in_order(), GOAL).holds
+
+
 def test_a_task_that_nobody_sent_may_not_be_counted() -> None:
     verdict = judge(tasks(), snapshot([0.5, 0.5, 0], [1, 0, 1], {0: [10, 11], 1: [12, 14]}, tally=4), GOAL)
     assert (verdict.invented, verdict.double) == (1, 1)

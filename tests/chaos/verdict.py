@@ -23,7 +23,7 @@ class Verdict:
     lost: int  #: Acknowledged, and not in the model.
     double: int  #: In the model more often than tasks were done.
     invented: int  #: In the bitmaps, and never sent.
-    denied: int  #: In the model, and their devices were told that they are not.
+    denied: int  #: In the model, by their bitmaps or by the word of an acknowledgement, and refused all the same.
     open: int  #: Without any final answer: nothing is promised of these.
     mistakes: tuple[str, ...] = ()  #: Whatever else does not agree, in words.
 
@@ -44,7 +44,10 @@ def judge(tasks: Mapping[int, Task], snapshot: Snapshot, goal: int) -> Verdict:
         lost=max(_not_in_bitmaps(tasks, counted), int(np.ceil(missing).sum())),
         double=int(np.ceil(surplus).sum()),
         invented=sum(number not in tasks for number in _numbers(snapshot)),
-        denied=sum(bool(task.refused) and counted.has(task.version, number) for number, task in tasks.items()),
+        denied=sum(
+            bool(task.refused) and (task.acknowledged or counted.has(task.version, number))
+            for number, task in tasks.items()
+        ),
         open=sum(task.is_open for task in tasks.values()),
         mistakes=tuple(_mistakes(present, snapshot, goal)),
     )
@@ -55,14 +58,14 @@ def _by_device(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """How often each device must be in the model, and how often it may be.
 
-    These differ only by tasks that were not acknowledged and whose bitmaps are gone.
+    These differ only by tasks that were neither acknowledged nor refused and whose bitmaps are gone.
     """
     must, may = np.zeros(devices), np.zeros(devices)
     for number, task in tasks.items():
         if task.acknowledged or counted.has(task.version, number):
             must[task.device] += 1
             may[task.device] += 1
-        elif not counted.knows(task.version):
+        elif not task.refused and not counted.knows(task.version):
             may[task.device] += 1
     return must, may
 
