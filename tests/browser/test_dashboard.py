@@ -125,6 +125,17 @@ def test_a_job_is_aborted_only_after_a_yes(watched: Watched, control: FakeContro
     assert watched.errors == []
 
 
+def test_a_job_that_has_ended_shows_its_whole_course(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.end(job, "completed", "reached version 25")
+    page = open_job(watched, control)
+    expect(page.locator(".waiting")).to_have_text("reached version 25")
+    expect(page.get_by_role("table", name="The newest versions").locator("tbody tr")).to_have_count(10)
+    expect(chart(page, "accuracy").locator(".trace").first).to_be_attached()
+    page.get_by_text("by time").click()
+    expect(chart(page, "accuracy").locator(".xtitle")).to_have_text("minutes since the start")
+    assert watched.errors == []
+
+
 def test_a_job_is_paused_and_resumed(watched: Watched, control: FakeControl, job: FakeJob) -> None:
     page = open_job(watched, control)
     page.get_by_role("button", name="Pause").click()

@@ -74,3 +74,8 @@ def test_a_long_course_is_thinned_to_the_last_sample_of_each_stretch(page: Page)
 def test_lost_devices_are_counted_over_the_last_seconds(page: Page) -> None:
     kept = [{"at": 0, "n": 1}, {"at": 30, "n": 4}, {"at": 70, "n": 6}]
     assert run(page, "s.within(given, (k) => k.n, 60).y", kept) == [0, 3, 2]
+
+
+def test_a_long_course_keeps_its_first_and_its_last_point(page: Page) -> None:
+    kept = run(page, "s.sparse([...Array(given).keys()])", 1300)
+    assert (kept[:2], kept[-1], len(kept)) == ([0, 3], 1299, 434)

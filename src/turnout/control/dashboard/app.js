@@ -6,6 +6,8 @@ import { listPage } from "./list.js";
 import { clock, h, setText, show } from "./page.js";
 
 const RETRY_MS = [1000, 2000, 4000, 8000];
+const TOO_MANY = 429;
+const SERVER_ERRORS = 500; // From here on: another time it may work.
 const THEME = "turnout-theme";
 const main = document.getElementById("main");
 
@@ -23,8 +25,9 @@ class Link {
       this.heard();
       return result;
     } catch (error) {
-      if (!(error instanceof Away)) throw error;
-      this.lost();
+      if (error instanceof Away) this.lost("Control does not answer; devices and jobs go on without it.");
+      else if (error.status === TOO_MANY || error.status >= SERVER_ERRORS) this.lost(`Control says: ${error.message}.`);
+      else throw error;
       return undefined;
     }
   }
@@ -35,10 +38,10 @@ class Link {
     this.say("live", "live", "");
   }
 
-  lost() {
+  lost(why) {
     this.failures += 1;
     const since = this.heardAt ? ` What you see is from ${clock(this.heardAt)}.` : "";
-    this.say("away", "away", `Control does not answer; devices and jobs go on without it. Trying again.${since}`);
+    this.say("away", "away", `${why} Trying again.${since}`);
   }
 
   /** Wait before the next attempt: `ms` when all is well, else longer and longer. */

@@ -49,11 +49,20 @@ export class Chart {
     this.watcher.observe(this.element);
   }
 
+  /** What stands there while there is nothing to draw. */
+  say(none) {
+    setText(this.empty, none);
+  }
+
   /** `lines`: {name, x, y, colour, dashed, value, fill}; `axes`: {x, xTitle, y, bars}. `value` is text for the legend. */
   show(lines, axes) {
     const filled = lines.filter((line) => line.y.some((value) => value !== null));
     this.empty.hidden = filled.length > 0;
     this.labels(filled);
+    const known = filled.map(({ name, x, y }) => [name, x.length, x[0], x.at(-1), y.at(-1), y.reduce((sum, value) => sum + value, 0)]);
+    const key = JSON.stringify([known, axes, getComputedStyle(document.documentElement).colorScheme]);
+    if (key === this.key) return;
+    this.key = key;
     this.wanted = { lines: filled, axes };
     this.draw();
   }
@@ -75,10 +84,10 @@ export class Chart {
     this.wanted = null;
     this.plot.hidden = lines.length === 0;
     if (lines.length === 0) return;
-    axes.ticks = Math.max(3, Math.min(6, Math.floor(this.plot.clientWidth / TICK_PX)));
+    const ticks = Math.max(3, Math.min(6, Math.floor(this.plot.clientWidth / TICK_PX)));
     const look = colours();
     const config = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false };
-    await Plotly.react(this.plot, lines.map((line) => trace(line, axes, look)), layout(axes, look), config);
+    await Plotly.react(this.plot, lines.map((line) => trace(line, axes, look)), layout(axes, look, ticks), config);
   }
 
   close() {
@@ -102,7 +111,7 @@ function trace(line, axes, look) {
   };
 }
 
-function layout(axes, look) {
+function layout(axes, look, ticks) {
   const axis = {
     fixedrange: true,
     gridcolor: look.line,
@@ -128,11 +137,11 @@ function layout(axes, look) {
       type: axes.date ? "date" : "linear",
       title: { ...axis.title, text: axes.xTitle ?? "" },
       showgrid: false,
-      nticks: axes.ticks,
+      nticks: ticks,
       ...(axes.date ? { tickformat: axes.range[1] - axes.range[0] < SECONDS_SHOWN_S ? "%H:%M:%S" : "%H:%M", hoverformat: "%H:%M:%S", range: axes.range?.map(local) } : {}),
       ...(axes.whole ? { tickformat: ",d", dtick: axes.dtick } : {}),
     },
-    yaxis: { ...axis, rangemode: axes.fromZero === false ? "normal" : "tozero", nticks: 5, separatethousands: true },
+    yaxis: { ...axis, rangemode: axes.fromZero === false ? "normal" : "tozero", nticks: 5, separatethousands: true, ticksuffix: axes.unit ?? "" },
     datarevision: performance.now(),
   };
 }

@@ -37,6 +37,7 @@ class JobPage {
 
   build() {
     this.badge = h("span", { class: "badge quiet" }, "…");
+    this.about = h("h2", { class: "small" }, "Waits for");
     this.waiting = h("p", { class: "waiting", id: "waiting" }, "Loading…");
     this.progress = h("progress", { max: "1", value: "0", "aria-label": "Updates of the next version" });
     this.spoken = h("p", { class: "hidden", "aria-live": "polite" });
@@ -49,7 +50,7 @@ class JobPage {
       h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: "#/" }, "All jobs")),
       h("div", { class: "title" }, h("h1", { tabindex: "-1" }, this.jobId), this.badge, this.actions.element),
       h("section", { class: "card now", "aria-label": "What the job waits for" },
-        h("h2", { class: "small" }, "Waits for"), this.waiting, this.progress, this.spoken, this.warnings),
+        this.about, this.waiting, this.progress, this.spoken, this.warnings),
       this.tiles, this.away, ...this.panels.sections,
       h("div", { class: "columns" }, this.tables.map((table) => table.element), this.log.element), this.output());
     plotly().then((Plotly) => (this.away.hidden = Plotly !== null));
@@ -76,6 +77,7 @@ class JobPage {
     const work = [this.follow(), this.account()];
     ask("api/jobs", { signal: this.signal }).then((jobs) => this.panels.offer(jobs, other)).catch(() => {});
     await Promise.all(work);
+    await new Promise((resolve) => this.signal.addEventListener("abort", resolve, { once: true }));
   }
 
   async first() {
@@ -154,6 +156,7 @@ class JobPage {
     setText(this.badge, text);
     this.badge.className = `badge ${tone}`;
     const words = (!hasEnded(view) && view.state === "running" && now.waiting_for) || waitingFor(view);
+    setText(this.about, hasEnded(view) ? "Why it ended" : "Waits for");
     setText(this.waiting, words);
     this.speak(`${text}. ${words}`);
     this.progress.hidden = hasEnded(view) || !(status.goal > 0);
@@ -163,7 +166,7 @@ class JobPage {
     setChildren(this.warnings, JSON.stringify(warnings), () => warnings.map((warning) => h("li", {}, warning)));
     this.showTiles(status, now);
     this.actions.show(view, now.state ?? status.state ?? "");
-    this.tables.forEach((table) => table.show(status, now));
+    this.tables.forEach((table) => table.show(status, now, hasEnded(view)));
     this.log.show();
     this.panels.show(hasEnded(view));
     const version = now.version ?? status.version ?? 0;

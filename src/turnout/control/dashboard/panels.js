@@ -2,7 +2,7 @@
 
 import { Chart } from "./charts.js";
 import { bytes, count, h, metric, milliseconds, short } from "./page.js";
-import { gauge, last, rate, reasons, within } from "./series.js";
+import { gauge, last, rate, reasons, sparse, within } from "./series.js";
 import { reason } from "./words.js";
 
 const METRICS_MAX = 6; // Charts of metrics; more would hide the rest.
@@ -10,6 +10,7 @@ const REASONS_MAX = 3; // Reasons of refusal with a line of their own; the table
 const WINDOWS_S = { "5 minutes": 300, "15 minutes": 900, "1 hour": 3600 };
 const LOST_S = 60;
 const REASON_COLOURS = ["red", "orange", "purple"];
+const NOT_KEPT = "Not kept: control remembers this for an hour, while it runs.";
 const AXIS_TIME = { date: true, hover: "%{y:,.4~g}" };
 
 export class Panels {
@@ -76,7 +77,10 @@ export class Panels {
     this.show();
   }
 
-  show() {
+  /** `ended`: what is not known will not be known. */
+  show(ended = this.ended) {
+    this.ended = ended;
+    if (ended) this.sampled().forEach((chart) => chart.say(NOT_KEPT));
     this.showMetrics();
     this.showPace();
     const kept = this.course.recent(this.seconds);
@@ -100,7 +104,7 @@ export class Panels {
       hover: "%{y:.4~f}" };
     for (const [name, chart] of this.metrics) {
       chart.show(this.both((course) => {
-        const points = course.metric(name);
+        const points = sparse(course.metric(name));
         return { x: points.map((point) => point[this.axis]), y: points.map((point) => point.value) };
       }, metric), axes);
     }
@@ -109,7 +113,7 @@ export class Panels {
   showPace() {
     const end = this.course.newest?.at ?? 0;
     const lines = this.both((course) => {
-      const points = course.pace(course === this.course ? end : 0);
+      const points = sparse(course.pace(course === this.course ? end : 0));
       return { x: points.map((point) => point.minutes), y: points.map((point) => point.value) };
     }, short);
     this.pace.show(lines, { xTitle: "minutes since the start", hover: "%{y:,.3~g}" });
@@ -150,21 +154,23 @@ export class Panels {
   }
 
   showServer(kept, axes) {
-    const time = { ...axes, hover: "%{y:,.3~g} ms" };
+    const time = { ...axes, unit: " ms", hover: "%{y:,.3~g} ms" };
     this.requests.show([named("requests", "blue", gauge(kept, (sample) => sample.requests_per_s), short)], axes);
     this.latency.show(percentiles(kept, "latency_ms"), time);
     this.acks.show(percentiles(kept, "ack_ms"), time);
     this.traffic.show([
       named("from devices", "blue", rate(kept, (sample) => sample.bytes_in), bytes),
       named("to devices", "orange", rate(kept, (sample) => sample.bytes_out), bytes),
-    ], { ...axes, hover: "%{y:.3~s}B" });
+    ], { ...axes, unit: "B", hover: "%{y:.3~s}B" });
+  }
+
+  /** The charts that are drawn from samples. */
+  sampled() {
+    return [this.devices, this.results, this.staleness, this.requests, this.latency, this.acks, this.traffic];
   }
 
   close() {
-    for (const chart of [...this.metrics.values(), this.pace, this.devices, this.results, this.staleness, this.requests,
-      this.latency, this.acks, this.traffic]) {
-      chart.close();
-    }
+    [...this.metrics.values(), this.pace, ...this.sampled()].forEach((chart) => chart.close());
   }
 }
 

@@ -4,6 +4,7 @@ const SAMPLES_MAX = 3600; // An hour of them; control keeps as many.
 const EVENTS_MAX = 20_000;
 const POINTS_MAX = 120; // Of one line: more is noise in a small chart.
 const WIDTHS_S = [1, 2, 5, 10, 15, 30]; // Of the stretches that a line's points stand for.
+const COURSE_POINTS_MAX = 600; // Of a line over all versions.
 const GAP_S = 5; // Without samples for longer, a line is interrupted.
 const RATE_VERSIONS = 10; // Versions per hour are measured over so many.
 
@@ -15,7 +16,6 @@ export class Course {
     this.published = new Map(); // version -> its first event: a restart may publish a version again
     this.evaluated = new Map();
     this.seen = new Set();
-    this.changes = 0;
   }
 
   load({ events = [], samples = [] }) {
@@ -26,20 +26,18 @@ export class Course {
   addEvent(event) {
     const key = `${event.at} ${event.kind} ${event.version ?? 0} ${event.text ?? ""}`;
     if (this.seen.has(key)) return;
-    this.seen.add(key);
-    this.changes += 1;
+    keep(this.seen.add(key));
     this.events.push(event);
     if (this.events.length > EVENTS_MAX) this.events.shift();
     const version = event.version ?? 0;
-    if (event.kind === "published" && !this.published.has(version)) this.published.set(version, event);
-    if (event.kind === "evaluated") this.evaluated.set(version, event);
+    if (event.kind === "published" && !this.published.has(version)) keep(this.published.set(version, event));
+    if (event.kind === "evaluated") keep(this.evaluated.set(version, event));
   }
 
   addSample(sample) {
     if (sample.at <= (this.samples.at(-1)?.at ?? 0)) return;
     this.samples.push(sample);
     if (this.samples.length > SAMPLES_MAX) this.samples.shift();
-    this.changes += 1;
   }
 
   get newest() {
@@ -90,6 +88,17 @@ export class Course {
     const end = this.newest?.at ?? 0;
     return thin(this.samples.filter((sample) => sample.at >= end - seconds));
   }
+}
+
+/** Forget the oldest of a set or map that has grown beyond its bound. */
+function keep(entries) {
+  if (entries.size > EVENTS_MAX) entries.delete(entries.keys().next().value);
+}
+
+/** Points enough to draw a long course: every so many, and the last. */
+export function sparse(points) {
+  const step = Math.ceil(points.length / COURSE_POINTS_MAX);
+  return step <= 1 ? points : points.filter((_, i) => i % step === 0 || i === points.length - 1);
 }
 
 const pacePoint = (at, startedAt, versions, seconds) => ({

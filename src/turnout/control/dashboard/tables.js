@@ -54,11 +54,12 @@ export class FleetTable extends Card {
     super("Devices by platform");
   }
 
-  show(status) {
+  show(status, now, ended) {
     const heads = [["Platform"], ["App"], ["Training", "number"], ["Counted", "number"], ["Refused", "number"], ["Lost", "number"]];
     const fleet = status.fleet ?? [];
     const rows = fleet.map((group) => [group.platform || "not said", group.app_version || "–",
-      ...[group.training, group.counted, group.refused, group.lost].map((many) => count(many ?? 0))]);
+      ended ? "–" : count(group.training ?? 0),
+      ...[group.counted, group.refused, group.lost].map((many) => count(many ?? 0))]);
     const never = fleet.filter((group) => !group.counted && (group.refused || group.lost)).map(groupName);
     this.fill("Devices by platform and app version", heads, rows, "No device has asked for a task yet.",
       never.length ? `No result was ever counted of ${never.join(", ")}.` : "");
