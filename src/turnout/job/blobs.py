@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from turnout.job.journal import BlobRef
@@ -20,12 +20,16 @@ class BlobStore:
     def path(self, sha256: str) -> Path:
         return self.folder / f"{sha256}{SUFFIX}"
 
-    def put(self, data: bytes) -> BlobRef:
-        """Store ``data``; durable when this returns. Blocks for the disk: not to be called on the event loop."""
+    def put(self, data: bytes, allow: Callable[[int], None] = lambda num_bytes: None) -> BlobRef:
+        """Store ``data``; durable when this returns. Blocks for the disk: not to be called on the event loop.
+
+        ``allow`` is asked before so many bytes are added, and raises OSError when they may not be.
+        """
         ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
         target = self.path(ref.sha256)
         if target.exists() and target.stat().st_size == ref.num_bytes:
             return ref
+        allow(ref.num_bytes)
         unfinished = target.with_suffix(".unfinished")
         with unfinished.open("wb") as file:
             file.write(data)

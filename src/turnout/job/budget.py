@@ -3,31 +3,35 @@
 import errno
 from pathlib import Path
 
+from turnout.job.directory import FOLDER, JOURNAL
+
 
 class DiskBudget:
-    """Counts the files of one job's directory: its journal and its models, not the folder as submitted."""
+    """Counts a job's journal and its models. The journal's log and the files for people have bounds of their own."""
 
     def __init__(self, directory: Path, blobs: Path, bytes_max: int) -> None:
-        self._folders = (directory, blobs)
+        self._journal, self._blobs = directory / JOURNAL, blobs
         self.bytes_max = bytes_max
 
     def used(self) -> int:
         """Bytes; a handful of files are looked at."""
-        return sum(_size(file) for folder in self._folders for file in folder.iterdir())
+        return sum(_size(file) for file in (self._journal, *self._blobs.iterdir()))
 
     def check(self, adding: int) -> None:
         """Raise OSError (EDQUOT) when so many bytes more would exceed the budget."""
         used = self.used()
         if used + adding > self.bytes_max:
+            directory = self._journal.parent
             raise OSError(
                 errno.EDQUOT,
                 f"the job's disk budget is used up: {used:,} bytes and {adding:,} more exceed {self.bytes_max:,}; "
-                "raise bytes_max under [disk] in its job.toml",
+                f"raise bytes_max under [disk] in {directory / FOLDER / 'job.toml'} and restart the server or, when it "
+                f"has been aborted by then, start it again with: turnout start {directory.name}",
             )
 
 
 def _size(file: Path) -> int:
     try:
-        return file.stat().st_size if file.is_file() else 0
-    except FileNotFoundError:  # a model that no device needs any more has just been removed
+        return file.stat().st_size
+    except FileNotFoundError:  # not there yet, or just removed
         return 0

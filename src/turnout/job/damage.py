@@ -22,15 +22,23 @@ class Published(msgspec.Struct, frozen=True):
     sha256: str
 
 
-def note_published(directory: Path, published: Published) -> None:
+def note_published(directory: Path, newest: Published) -> None:
     """Keep it beside the journal, without waiting for the disk: nothing is decided by it."""
     target = directory / PUBLISHED
     unfinished = target.with_suffix(".unfinished")
     try:
-        unfinished.write_bytes(msgspec.json.encode(published))
+        unfinished.write_bytes(msgspec.json.encode(newest))
         unfinished.replace(target)
     except OSError as error:
         logger.warning("cannot note the published version in %s: %s", target, error)
+
+
+def published(directory: Path) -> Published | None:
+    """What was noted last; None when nothing was, or nothing that can be read."""
+    try:
+        return msgspec.json.decode((directory / PUBLISHED).read_bytes(), type=Published)
+    except (OSError, msgspec.MsgspecError):
+        return None
 
 
 def advice(directory: Path) -> str:
@@ -49,7 +57,7 @@ def advice(directory: Path) -> str:
 
 def check_presence(directory: Path) -> None:
     """Raise JournalDamaged when the journal of a job that has run is not there."""
-    if _published(directory) is not None and not (directory / JOURNAL).exists():
+    if published(directory) is not None and not (directory / JOURNAL).exists():
         raise JournalDamaged(f"{directory / JOURNAL} is gone, though this job has run")
 
 
@@ -66,19 +74,12 @@ def check_witness(directory: Path, before: Moment | None, snapshot: Snapshot | N
 
 
 def _last_good(directory: Path) -> tuple[int, Path] | None:
-    published = _published(directory)
-    if published is None:
+    last = published(directory)
+    if last is None:
         return None
-    path = directory / BLOBS / f"{published.sha256}{SUFFIX}"
+    path = directory / BLOBS / f"{last.sha256}{SUFFIX}"
     try:
-        whole = hashlib.sha256(path.read_bytes()).hexdigest() == published.sha256
+        whole = hashlib.sha256(path.read_bytes()).hexdigest() == last.sha256
     except OSError:
         return None
-    return (published.version, path) if whole else None
-
-
-def _published(directory: Path) -> Published | None:
-    try:
-        return msgspec.json.decode((directory / PUBLISHED).read_bytes(), type=Published)
-    except (OSError, msgspec.MsgspecError):
-        return None
+    return (last.version, path) if whole else None

@@ -1,7 +1,8 @@
 """The process of one running job: a loop around ``core.py`` that feeds it and carries out its effects.
 
 It ends with exit code 0 when the job is completed and 3 when it is aborted, and says which, and why, in ``final.json``;
-with 4 when another start would not help, with the reason as its last line. Any other end is a crash.
+with 4 when another start would not help, and with 5 or 6 when it cannot run for now, with the reason as its last line.
+Any other end is a crash.
 """
 
 import argparse
@@ -12,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -30,7 +31,6 @@ from turnout.job.budget import DiskBudget
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
 from turnout.job.directory import FINAL
-from turnout.job.eventlog import EventLog
 from turnout.job.events import (
     Answer,
     Commit,
@@ -56,6 +56,7 @@ from turnout.job.events import (
 from turnout.job.folder import JobFolder, load_job_folder
 from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
 from turnout.job.latency import Latency
+from turnout.job.notes import Notes
 from turnout.job.recorder import Phase, Recorder
 from turnout.job.sqlite_journal import JobLocked, JournalDamaged, JournalUnusable, SqliteJournal
 from turnout.job.status import status_of
@@ -79,6 +80,7 @@ EXIT_COMPLETED = 0
 EXIT_ABORTED = 3
 EXIT_CANNOT_GO_ON = 4  #: Nor could the next process: the journal is damaged, or not for this program.
 EXIT_NOT_OURS = 5  #: Another process runs the job.
+EXIT_NOT_NOW = 6  #: The disk, or something else of the machine, does not allow it now.
 EXIT_STOPPED = 143  #: Asked to end by SIGTERM, or because the supervisor is gone; the job is not over.
 EVALUATION_TIMEOUT_S = 300.0
 READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
@@ -148,7 +150,10 @@ class JobProcess:
         self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
         self._phase = Phase.RECOVERY
         self._deaf = False  # this process takes in and gives out nothing any more
-        self._events = EventLog(self.directory)
+        self._notes = Notes(self.directory)
+        self._drops: list[BlobRef] = []  # models that nobody needs, to be removed with the next commit
+        recovered = self._recovered
+        self._progress = (recovered.version, recovered.tally["counted"]) if recovered else (0, 0)
         self._published_at = self._now()
         self._state_told = self.core.lasting_state
         self._writing = 0  # the commit under way, or the last
@@ -162,7 +167,8 @@ class JobProcess:
         if snapshot is not None and snapshot.model.size != expected:
             raise JournalUnusable(
                 f"the journal in {self.directory} is of a model of {snapshot.model.size} numbers, and the job folder's "
-                f"has {expected}: put the model back that the job began with, or submit the new one as a new job"
+                f"has {expected}: put the model back that the job began with and start it again with: turnout start "
+                f"{self.job_id}; or submit the new one as a new job"
             )
         return snapshot
 
@@ -182,10 +188,7 @@ class JobProcess:
                 "goes on at version %d, commit %d, with %d results in the buffer%s",
                 *(snapshot.version, snapshot.commit, snapshot.buffered, interrupted and f"; {interrupted}"),
             )
-        self._events.add(
-            "started", version=self.core.version if snapshot is None else snapshot.version, text=interrupted
-        )
-        self._blobs.keep_only({blob.sha256 for _, blob in snapshot.blobs} if snapshot else ())
+        self._notes.event("started", version=snapshot.version if snapshot else 0, text=interrupted)
         self._carry_out(self.core.start(self._now(), snapshot))
 
     # --- requests ----------------------------------------------------------------------------------------------
@@ -225,15 +228,13 @@ class JobProcess:
         )
 
     def _result(self, payload: memoryview, reply: Reply) -> None:
-        """A failure while handling one result refuses that result: the transport answers it, the job lives on."""
-        report = _result_report.decode(payload)
-        ticket = self._ticket(reply)
+        """What cannot be read is refused by the transport, what cannot be added by the core; the job lives on."""
+        result = Result(self._ticket(reply), _result_report.decode(payload))
         try:
-            effects = self.core.handle(Result(ticket, report), self._now())
-        except Exception:
-            del self._waiting[ticket]
-            logger.error("a result could not be handled; its sha256 is %s", sha256(payload).hexdigest())
-            raise
+            effects = self.core.handle(result, self._now())
+        except Exception as error:  # half of it may be in the sum: only the journal is right now
+            digest = sha256(payload).hexdigest()
+            raise AssertionError(f"a result could not be handled; its sha256 is {digest}") from error
         self._carry_out(effects)
 
     def _ticket(self, reply: Reply) -> int:
@@ -265,9 +266,8 @@ class JobProcess:
                     self._background(self._evaluate(effect))
                 case Publish():
                     self._published(effect)
-                    damage.note_published(self.directory, damage.Published(effect.version, effect.blob.sha256))
                 case Retract():
-                    self._blobs.drop(effect.blob)
+                    self._drops.append(effect.blob)
                 case Finish():
                     self._finish(effect)
         if not self._scheduling:  # once for all requests that came together
@@ -282,19 +282,22 @@ class JobProcess:
 
     def _published(self, effect: Publish) -> None:
         took_s, self._published_at = self._now() - self._published_at, self._now()
-        self._events.add("published", version=effect.version, counted=self.core.tally.counted, took_s=took_s)
+        self._notes.event("published", version=effect.version, counted=self.core.tally.counted, took_s=took_s)
+        self._notes.published(effect.version, effect.blob.sha256)
 
     def _tell_people(self) -> None:
         """Of what the core has noted since the last tick."""
         for text in self.core.warnings.untold():
-            self._events.add("warning", text=text)
+            self._notes.event("warning", text=text)
         state = self.core.lasting_state
         if state != self._state_told:
             self._state_told = state
-            self._events.add("state", text=state)
+            self._notes.event("state", text=state)
 
     def _schedule_tick(self) -> None:
         self._scheduling = False
+        if self._deaf:
+            return
         self._note()
         self._tell_people()
         due = self.core.next_tick(self._now())
@@ -317,6 +320,8 @@ class JobProcess:
     def _on_tick(self, due: float) -> None:
         """Timers may fire a little early; the core would have nothing to do yet."""
         self._tick = None
+        if self._deaf:
+            return
         self._carry_out(self.core.handle(Tick(), max(self._now(), due)))
 
     def _background(self, work: Awaitable[Event]) -> None:
@@ -346,36 +351,50 @@ class JobProcess:
 
     async def _commit(self, snapshot: Snapshot) -> Event:
         try:
-            took_s, blob = await asyncio.to_thread(self._write, snapshot)
+            drops, self._drops = self._drops, []
+            took_s, blob = await asyncio.to_thread(self._write, snapshot, drops)
         except OSError as error:
             durable = await self._read_again(snapshot.commit)
             self._phase = Phase.OPEN
             happened = durable is not None and durable.commit >= snapshot.commit
             return CommitFailed(snapshot.commit, str(error), durable, self._written(snapshot) if happened else None)
         self._loop.call_soon(self._loop.call_soon, self._answered)  # after the tick in which the answers leave
-        self._pulse.progress()
+        done = (snapshot.version, snapshot.tally["counted"])
+        if done > self._progress:  # the first commit of a process is none, nor one that only saves what was given out
+            self._progress = done
+            self._pulse.progress()
         self._commits.add(took_s)
         return Committed(snapshot.commit, took_s, blob)
 
     def _answered(self) -> None:
-        if self._phase is Phase.COMMITTED:
+        if self._phase is Phase.COMMITTED and not self._deaf:
             self._phase = Phase.OPEN
             self._note()
 
-    def _write(self, snapshot: Snapshot) -> tuple[float, BlobRef]:
+    def _write(self, snapshot: Snapshot, drops: Sequence[BlobRef]) -> tuple[float, BlobRef]:
         """In a thread: the model's blob first, so that a committed version always has one.
 
-        Returns how long the write took. What the thread waited for its turn is no reason to commit more seldom.
+        Models are removed here too, and before: what is needed again is written again. Returns how long the write took.
+        What the thread waited for its turn is no reason to commit more seldom.
         """
         began = time.perf_counter()
+        for blob in drops:
+            self._blobs.drop(blob)
+        if self._blob is None:
+            self._tidy(snapshot)
         if self._blob is None or self._blob[0] is not snapshot.model:
             data = to_safetensors(snapshot.model, self.schema)
-            self.budget.check(adding=len(data) + snapshot.total.nbytes)
-            self._blob = (snapshot.model, self._blobs.put(data))
+            self._blob = (snapshot.model, self._blobs.put(data, self.budget.check))
         self._journal.commit(snapshot)
         self._phase = Phase.COMMITTED
         self._note()
         return time.perf_counter() - began, self._blob[1]
+
+    def _tidy(self, snapshot: Snapshot) -> None:
+        """Remove what an earlier process left behind; not the newest model, which this one is about to need."""
+        published = damage.published(self.directory)
+        wanted = {blob.sha256 for _, blob in snapshot.blobs} | ({published.sha256} if published else set())
+        self._blobs.keep_only(wanted)
 
     async def _read_again(self, commit: int) -> Snapshot | None:
         """What the journal holds after a failed commit, as soon as it can be read: nothing else tells."""
@@ -404,18 +423,23 @@ class JobProcess:
             logger.warning("evaluating version %d failed: %s", wanted.version, error)
             return Evaluated(wanted.version, None, str(error))
         measured = msgspec.msgpack.decode(metrics, type=dict[str, float])
-        self._events.add("evaluated", version=wanted.version, metrics=measured)
+        self._notes.event("evaluated", version=wanted.version, metrics=measured)
         return Evaluated(wanted.version, measured)
 
     def _finish(self, effect: Finish) -> None:
         self._phase = Phase.ENDED
-        self._events.add("finished", version=self.core.version, counted=self.core.tally.counted, text=effect.reason)
-        final = self.directory / FINAL
-        unfinished = final.with_suffix(".unfinished")
-        final_status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(final_status)))
-        unfinished.replace(final)
-        self.exit_code = EXIT_ABORTED if effect.aborted else EXIT_COMPLETED
+        self._notes.event("finished", version=self.core.version, counted=self.core.tally.counted, text=effect.reason)
+        status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)
+        task = self._loop.create_task(self._say_last(status, EXIT_ABORTED if effect.aborted else EXIT_COMPLETED))
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+
+    async def _say_last(self, status: JobStatus, exit_code: int) -> None:
+        try:
+            await self._notes.final(status)
+        except OSError as error:  # the model and the journal are safe: only this account is missing
+            logger.warning("cannot write %s: %s", self.directory / FINAL, error)
+        self.exit_code = exit_code
         self.ended.set()
 
     async def close(self) -> None:
@@ -426,6 +450,7 @@ class JobProcess:
         if self._hooks is not None:
             await self._hooks.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.to_thread(self._notes.close)
         self._recorder.close()
         self._journal.close()
 
@@ -497,7 +522,7 @@ def main() -> int:
         return EXITS.get(type(error), 1)
     except OSError as error:
         print(f"the job in {given.blobs.parent} cannot start: {error}", file=sys.stderr)
-        return 1
+        return EXIT_NOT_NOW
     except KeyboardInterrupt:
         return 130
 

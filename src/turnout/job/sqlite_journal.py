@@ -36,7 +36,9 @@ LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within 
 LOCK_POLL_S = 0.05
 BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
 PAGE_BYTES = 8192  #: Half the overflow pages of SQLite's default, for little more in a small commit.
-WAL_PAGES = 2048  #: The log is folded into the file at 16 MB: seldom for small models, at each commit for huge ones.
+#: The log is folded into the file at 16 MB, or an eighth of what the file may have: seldom for small models, at each
+#: commit for huge ones.
+WAL_PAGES = 2048
 WAL_BYTES_KEPT = 64 * 2**20  #: A longer log is cut to this when it begins anew.
 BYTES_MAX = 2**40
 MODEL, TOTAL, OPTIMIZER = "model", "total", "optimizer {}"  #: Names of vectors.
@@ -58,8 +60,12 @@ class DiskError(OSError):
     """A commit failed in SQLite; whether it happened is open."""
 
 
-class State(msgspec.Struct, frozen=True):
-    """All of a snapshot that is small, and what its other parts must look like."""
+class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All of a snapshot that is small, and what its other parts must look like.
+
+    What an earlier release wrote must still be read: new fields have defaults. A release that does not know a field
+    refuses the journal instead of forgetting what is in it.
+    """
 
     total_weight: float
     buffered: int
@@ -105,6 +111,7 @@ class SqliteJournal:
         self._bytes_max = bytes_max
         self._lock = lock(folder / LOCK, lock_patience_s)
         self._saved = _Saved({}, {})
+        self._doubtful = False  # a write failed: what the file shows may be in the page cache only
         self._db: sqlite3.Connection | None = None
         try:
             if not self._path.exists():
@@ -120,6 +127,9 @@ class SqliteJournal:
         """From the file, which is opened anew: what a failed write left in a connection is not to be trusted."""
         self._disconnect()
         self._db = self._connect()
+        if self._doubtful:
+            _settle(self._db, self._path)
+            self._doubtful = False
         snapshot = _read(self._db, self._path)
         with disk_errors(self._path):
             self._check_incarnation(self._db)  # after reading: who takes over from now on did not write what was read
@@ -136,6 +146,7 @@ class SqliteJournal:
                 self._check_incarnation(self._db)
                 saved = _write(self._db, snapshot, self._saved)
         except OSError:
+            self._doubtful = True
             self._disconnect()
             raise
         self._saved = saved
@@ -148,6 +159,7 @@ class SqliteJournal:
     def _connect(self) -> sqlite3.Connection:
         db = open_file(self._path)
         db.execute(f"PRAGMA max_page_count = {self._bytes_max // PAGE_BYTES}")
+        db.execute(f"PRAGMA wal_autocheckpoint = {min(WAL_PAGES, self._bytes_max // PAGE_BYTES // 8)}")
         return db
 
     def _disconnect(self) -> None:
@@ -157,7 +169,7 @@ class SqliteJournal:
 
     def _take_over(self, job_id: str) -> tuple[bytes, int]:
         assert self._db is not None
-        with disk_errors(self._path), _transaction(self._db):
+        with disk_errors(self._path, reading=True), _transaction(self._db):
             row = self._db.execute("SELECT id, key FROM job").fetchone()
             if row is None:
                 raise JournalDamaged(f"{self._path} is damaged: it does not say whose it is")
@@ -248,9 +260,20 @@ def read_snapshot(path: Path) -> Snapshot | None:
         return _read(db, path)
 
 
+def _settle(db: sqlite3.Connection, path: Path) -> None:
+    """Make durable what the log shows, or raise DiskError: after a write that failed it may be in memory only.
+
+    All of the log goes into the file, and both are synced on the way.
+    """
+    with disk_errors(path):
+        busy, _, _ = db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    if busy:
+        raise DiskError(errno.EBUSY, "another program reads the journal; what it holds is not sure yet", str(path))
+
+
 def _read(db: sqlite3.Connection, path: Path) -> Snapshot | None:
     """In one read transaction, so that all parts are of one commit."""
-    with disk_errors(path), _transaction(db, "DEFERRED"):
+    with disk_errors(path, reading=True), _transaction(db, "DEFERRED"):
         row = db.execute("SELECT commit_no, version, state, crc FROM snapshot").fetchone()
         vectors = dict(db.execute("SELECT name, data FROM vector"))
         counted_rows = tuple(db.execute("SELECT version, first_task, keep_until, bits FROM counted ORDER BY version"))
@@ -264,7 +287,13 @@ def _checked(
 ) -> Snapshot:
     commit, version, encoded, crc = row
     _check(path, version, "state", _state_crc(commit, version, encoded) == crc)
-    state = _state_decoder.decode(encoded)
+    try:
+        state = _state_decoder.decode(encoded)
+    except msgspec.MsgspecError as error:  # its CRC is right: this is what was written, and not what we write
+        raise JournalUnusable(
+            f"{path} was written by another release of turnout, and this one cannot read it: {error}; go back to that "
+            "release, or update"
+        ) from error
     _check(path, version, "list of vectors", vectors.keys() == state.vectors.keys())
     for name, data in vectors.items():
         _check(path, version, name, zlib.crc32(data) == state.vectors[name])
@@ -366,22 +395,29 @@ def _state_crc(commit: int, version: int, state: bytes) -> int:
 def lock(path: Path, patience_s: float) -> int:
     """The lock of a job's directory, ours until the descriptor is closed; its file holds the pid for people."""
     fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        _flock(fd, path, patience_s)
+        os.ftruncate(fd, 0)
+        os.write(fd, str(os.getpid()).encode())
+    except BaseException:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _flock(fd: int, path: Path, patience_s: float) -> None:
     give_up_at = time.monotonic() + patience_s
     while True:
         try:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            break
+            return
         except BlockingIOError:
             if time.monotonic() >= give_up_at:
                 pid = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
-                os.close(fd)
                 raise JobLocked(
                     f"another process (pid {pid}) runs the job in {path.parent}; this one ends, so that there is one"
                 ) from None
         time.sleep(LOCK_POLL_S)
-    os.ftruncate(fd, 0)
-    os.write(fd, str(os.getpid()).encode())
-    return fd
 
 
 def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | None = None) -> None:
@@ -394,6 +430,7 @@ def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | N
     with disk_errors(unfinished), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA synchronous = FULL")
+        db.execute("PRAGMA fullfsync = ON")
         _migrate(db)
         with _transaction(db):
             db.execute("INSERT INTO job VALUES (1, ?, ?, ?)", (job_id, secrets.token_bytes(KEY_BYTES), incarnation))
@@ -428,7 +465,6 @@ def open_file(path: Path, read_only: bool = False) -> sqlite3.Connection:
         try:
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA fullfsync = ON")  # macOS keeps an fsync in the drive's cache without it
-            db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
             db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
             _check_schema(db, path)
             if not read_only:
@@ -449,9 +485,10 @@ def _check_schema(db: sqlite3.Connection, path: Path) -> None:
     (done,) = db.execute("PRAGMA user_version").fetchone()
     known = len(migrations())
     if done > known:
+        then = f"start the job again with: turnout start {path.parent.name}" if path.name == JOURNAL else "try again"
         raise JournalUnusable(
             f"{path} was written by a newer turnout (journal schema {done}; this one knows {known}): update turnout, "
-            "then start the job again"
+            f"then {then}"
         )
     if done < 1:
         raise JournalDamaged(f"{path} is damaged: it holds no journal")
@@ -480,14 +517,21 @@ _DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 
 @contextmanager
-def disk_errors(path: Path) -> Iterator[None]:
-    """SQLite's errors as what they mean to us: damage, or a disk that does not do what it should."""
+def disk_errors(path: Path, reading: bool = False) -> Iterator[None]:
+    """SQLite's errors as what they mean to us: damage, or a disk that does not do what it should.
+
+    SQL that does not fit the tables is damage when a file is read, and else our own mistake, which passes.
+    """
     try:
         yield
     except sqlite3.Error as error:
-        code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        code = getattr(error, "sqlite_errorcode", None)
+        if code is None:  # not an error of the database: ours
+            raise
         primary = code & 0xFF
         if primary == sqlite3.SQLITE_ERROR:
+            if not reading:
+                raise
             raise JournalDamaged(f"{path} is damaged: its tables are not those of a journal: {error}") from error
         if primary in _DAMAGE:
             raise JournalDamaged(f"{path} is damaged: {error}") from error

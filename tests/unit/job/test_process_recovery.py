@@ -19,6 +19,7 @@ from turnout.job.process import EXIT_NOT_OURS, JobProcess, explained
 from turnout.job.recorder import Moment, Phase, Recorder, read
 from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
 from turnout.messages import JobStatus, Status, Topic
+from turnout.pulse import Pulse
 
 pytestmark = pytest.mark.anyio
 
@@ -36,11 +37,13 @@ def directory(tmp_path: Path) -> Path:
 
 
 @asynccontextmanager
-async def started(folder: Path, directory: Path, bytes_max: int = 10**9) -> AsyncIterator[JobProcess]:
+async def started(
+    folder: Path, directory: Path, bytes_max: int = 10**9, pulse: Pulse | None = None
+) -> AsyncIterator[JobProcess]:
     """The job's process, until the block ends."""
     journal = SqliteJournal(directory, "tiny-1", bytes_max=bytes_max, lock_patience_s=0)
     try:
-        process = JobProcess(load_job_folder(folder), "tiny-1", BlobStore(directory / "blobs"), journal)
+        process = JobProcess(load_job_folder(folder), "tiny-1", BlobStore(directory / "blobs"), journal, pulse)
     except BaseException:
         journal.close()
         raise
@@ -232,7 +235,7 @@ def test_a_file_that_is_no_recording_says_nothing(tmp_path: Path) -> None:
         (Moment(Phase.OPEN, False, 3, 7, 2), "between commits, with 3 results not acknowledged"),
         (Moment(Phase.COMMITTING, False, 3, 8, 2), "while it wrote commit 8, with 3 results not acknowledged"),
         (Moment(Phase.COMMITTING, True, 3, 8, 2), "while it closed version 2, with 3 results not acknowledged"),
-        (Moment(Phase.COMMITTED, True, 3, 8, 2), "after commit 8 was durable and before its 3 senders were answered"),
+        (Moment(Phase.COMMITTED, True, 3, 8, 2), "after commit 8 was durable and before who waits for it was answered"),
         (Moment(Phase.ENDED, False, 0, 8, 2), "after its end"),
     ],
 )
@@ -243,3 +246,53 @@ def test_a_moment_is_told_in_words(moment: Moment, words: str) -> None:
 def test_published_versions_are_read_back(tmp_path: Path) -> None:
     damage.note_published(tmp_path, damage.Published(3, "ab"))
     assert msgspec.json.decode((tmp_path / PUBLISHED).read_bytes()) == {"version": 3, "sha256": "ab"}
+
+
+# --- progress -----------------------------------------------------------------------------------------------------
+
+
+class Signs(Pulse):
+    """Keeps what the supervisor would hear."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.progressed = 0
+
+    def progress(self) -> None:
+        self.progressed += 1
+
+
+async def test_only_a_newly_counted_result_or_version_is_progress(folder: Path, directory: Path) -> None:
+    """Else a job that fails whenever it has started would be started for ever."""
+    signs = Signs()
+    async with started(folder, directory, pulse=signs) as process:
+        task = await ask_task(process, "a")
+        assert signs.progressed == 0, "that it runs, and has given out tasks, is none"
+        assert (await report(process, "a", task, 1.0)).counted
+        assert signs.progressed == 1
+    signs = Signs()
+    async with started(folder, directory, pulse=signs) as process:
+        assert (await report(process, "a", task, 1.0)).duplicate
+        await ask_task(process, "b")
+        assert signs.progressed == 0, "it only has what the process before it had"
+
+
+async def test_the_newest_model_is_there_from_the_first_moment_of_the_next_process(
+    folder: Path, directory: Path
+) -> None:
+    async with started(folder, directory) as first:
+        await make_version(first, "a", "b", 1.0)
+        sha256 = first.status().model_sha256
+    async with started(folder, directory):
+        assert (directory / "blobs" / f"{sha256}.safetensors").exists()
+
+
+async def test_a_result_that_breaks_the_core_ends_the_process_and_not_the_sum(folder: Path, directory: Path) -> None:
+    async with started(folder, directory) as process:
+        task = await ask_task(process, "a")
+        process.core.counted.add = None  # type: ignore[method-assign, assignment]  # fails after the sum has changed
+        with pytest.raises(AssertionError, match="could not be handled; its sha256 is"):
+            await report(process, "a", task, 1.0)
+    async with started(folder, directory) as again:
+        assert again.core.parts.aggregator.count == 0
+        assert (await report(again, "a", task, 1.0)).counted

@@ -3,12 +3,14 @@
 import random
 import shutil
 import sqlite3
+import zlib
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -22,6 +24,7 @@ from turnout.job.sqlite_journal import (
     JournalDamaged,
     JournalUnusable,
     SqliteJournal,
+    disk_errors,
     migrations,
     read_snapshot,
 )
@@ -281,3 +284,40 @@ def test_the_journal_of_every_earlier_schema_is_loaded(tmp_path: Path, written: 
 def test_there_is_an_example_of_every_schema() -> None:
     found = {path.stem for path in (Path(__file__).parent / "data").glob("journal-*.sql")}
     assert found == {f"journal-{number}" for number in range(1, len(migrations()) + 1)}
+
+
+def test_an_earlier_release_refuses_what_it_does_not_know_instead_of_forgetting_it(tmp_path: Path) -> None:
+    path = committed(tmp_path)
+    with closing(sqlite3.connect(path, isolation_level=None)) as db:
+        commit_no, version, state = db.execute("SELECT commit_no, version, state FROM snapshot").fetchone()
+        later = msgspec.msgpack.encode({**msgspec.msgpack.decode(state, strict=False), "of_the_future": 1})
+        crc = zlib.crc32(later, zlib.crc32(f"{commit_no} {version}".encode()))
+        db.execute("UPDATE snapshot SET state = ?, crc = ?", (later, crc))
+    with pytest.raises(JournalUnusable, match="written by another release"):
+        opened(tmp_path)
+
+
+def test_our_own_mistakes_are_not_taken_for_a_bad_disk(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError), disk_errors(tmp_path), closing(sqlite3.connect(":memory:")) as db:
+        db.execute("SELECT nothing FROM nowhere")
+    closed = sqlite3.connect(":memory:")
+    closed.close()
+    with pytest.raises(sqlite3.ProgrammingError), disk_errors(tmp_path):
+        closed.execute("SELECT 1")
+
+
+def test_after_a_failed_write_what_the_journal_shows_is_first_made_durable(tmp_path: Path) -> None:
+    """While another program reads an older state, the log cannot be folded into the file: so nothing is said yet."""
+    journal = opened(tmp_path, bytes_max=200_000)
+    journal.commit(snapshot())
+    with closing(sqlite3.connect(tmp_path / JOURNAL, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM job").fetchone()
+        journal.commit(snapshot(2))
+        with pytest.raises(DiskError):
+            journal.commit(snapshot(3, model=np.zeros(100_000, np.float32)))
+        with pytest.raises(DiskError):
+            journal.load()
+        reader.execute("COMMIT")
+    assert_same(journal.load(), snapshot(2))
+    journal.close()
