@@ -57,6 +57,12 @@ class _Writer:
 
     def role(self, role: str, function: Any) -> None:
         """Define ``function`` under the name ``role``."""
+        if isinstance(function, functools.partial):
+            text = self._expression(function, role, role)  # which may need a function that is itself called ``role``
+            if self._bound.setdefault(role, function.func) is not function.func:
+                raise JobFolderError(f'{role} uses something else called "{role}"; rename that')
+            self._body.append(f"{role} = {text}\n")
+            return
         name = getattr(function, "__name__", role)
         if _import_of(function, role) or not isinstance(name, str) or not name.isidentifier():
             name = role

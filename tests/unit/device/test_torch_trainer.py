@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch", reason="PyTorch is not installed; make torch installs it")
+torch = pytest.importorskip("torch", reason="PyTorch is not installed; make torch installs it", exc_type=ImportError)
 
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
