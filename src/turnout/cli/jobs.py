@@ -39,8 +39,9 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
     from turnout.cli.progress import moving
 
     client = remote.client()
-    with moving("sending the job folder", then="the server checks it") as progress:
-        job = client.submit(job_folder, progress)
+    with moving() as bar:
+        sending = bar.step("sending the job folder", then="the server checks it")
+        job = client.submit(job_folder, sending, bar.step("packing the job folder"))
     at = "" if remote.server == os.environ.get(URL_VARIABLE, SERVER) else f" --url {client.url}"
     lines = [
         f"job {job.job_id} runs; devices find it by its name, {job.name!r}",

@@ -40,8 +40,8 @@ def model(
     client = remote.client()
     view = find(client, job)
     target = out or Path(f"{view.job_id}.{format}")
-    with moving("getting the model") as progress:
-        got = client.model(view.job_id, target, version, format, progress)
+    with moving() as bar:
+        got = client.model(view.job_id, target, version, format, bar.step("getting the model"))
     saved = Saved(view.job_id, got, str(target), target.stat().st_size)
     answer(saved, [f"version {got} saved to {target}"], json)
     return EXIT_DONE
@@ -62,8 +62,8 @@ def backup(
 
     client = remote.client()
     view = find(client, job)
-    with moving("getting the backup") as progress:
-        version = client.backup(view.job_id, file, progress)
+    with moving() as bar:
+        version = client.backup(view.job_id, file, bar.step("getting the backup"))
     saved = Saved(view.job_id, version, str(file), file.stat().st_size)
     answer(saved, [f"job {view.job_id} as of version {version} saved to {file}"], json)
     return EXIT_DONE
@@ -85,8 +85,8 @@ def restore(
         raise UsageError(f"{file}: no such file; give one that turnout backup has written")
     client = remote.client()
     view = find(client, job)
-    with moving("sending the backup", then="the server checks it") as progress:
-        view = client.restore(view.job_id, file, progress)
+    with moving() as bar:
+        view = client.restore(view.job_id, file, bar.step("sending the backup", then="the server checks it"))
     said = f"job {view.job_id} goes on from {file}; tasks given out before are refused, devices ask for new ones"
     answer(view, [said], json)
     return EXIT_DONE

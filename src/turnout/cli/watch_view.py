@@ -61,6 +61,8 @@ def words(event: JobEvent) -> str:
     match event.kind:
         case "started":
             return f"the job's process began at version {event.version}" + (f": {event.text}" if event.text else "")
+        case "published" if event.version == 0:
+            return "version 0, the initial model"
         case "published":
             took = f" after {event.took_s:.1f} s" if event.took_s else ""
             return f"version {event.version}{took}, of {event.counted} results so far"

@@ -128,11 +128,11 @@ def moments(client: ControlClient, view: JobView, after: str) -> Iterator[JobVie
 
     Raises UnreachableError when the server is away for too long.
     """
-    heard_at = time.monotonic()
+    heard_at, away = time.monotonic(), False
     while view.state in UNFINISHED:
         try:
             for event in client.events(view.job_id, after):
-                heard_at, after = time.monotonic(), event.id or after
+                heard_at, after, away = time.monotonic(), event.id or after, False
                 if event.kind == "event":
                     yield msgspec.json.decode(event.data, type=JobEvent)
                 else:
@@ -141,8 +141,9 @@ def moments(client: ControlClient, view: JobView, after: str) -> Iterator[JobVie
                 if view.state not in UNFINISHED:
                     return
         except UnreachableError as error:
-            silent_s = time.monotonic() - heard_at
-            if silent_s > SILENT_MAX_S:
+            if time.monotonic() - heard_at > SILENT_MAX_S:
                 raise
-            yield f"{error}; trying again for {SILENT_MAX_S - silent_s:.0f} s"
+            if not away:
+                yield f"{error}; watching for it to come back, for {SILENT_MAX_S:.0f} s"
+            away = True
         time.sleep(INTERVAL_S)

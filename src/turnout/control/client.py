@@ -2,7 +2,7 @@
 
 import http.client
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 import msgspec
 
 from turnout.control import package
+from turnout.control.package import Progress, no_progress
 from turnout.control.view import History, JobView, TokenView
 from turnout.errors import (
     JobFolderError,
@@ -31,11 +32,6 @@ CHUNK_BYTES = 1 << 18
 JSON = "application/json"
 
 T = TypeVar("T")
-Progress = Callable[[int, int], None]  #: Is told the bytes moved so far, and how many there are in all.
-
-
-def no_progress(done: int, total: int) -> None:
-    """Nobody looks."""
 
 
 class StreamedEvent(NamedTuple):
@@ -102,10 +98,10 @@ class ControlClient:
         """What each gateway has done."""
         return self._json("GET", "/api/gateways", list[GatewayCounters])
 
-    def submit(self, folder: Path, progress: Progress = no_progress) -> JobView:
-        """Send a job folder. Raises JobFolderError when the server, or packing, finds it wrong."""
+    def submit(self, folder: Path, progress: Progress = no_progress, packing: Progress = no_progress) -> JobView:
+        """Pack and send a job folder. Raises JobFolderError when the server, or packing, finds it wrong."""
         with tempfile.TemporaryFile() as packed:
-            package.pack(folder, packed)
+            package.pack(folder, packed, packing)
             num_bytes = packed.tell()
             packed.seek(0)
             headers = {"Content-Type": "application/zip", "Content-Length": str(num_bytes)}
@@ -123,6 +119,10 @@ class ControlClient:
     def resume(self, job_id: str) -> JobView:
         """Let a paused job go on."""
         return self._post(job_id, "resume")
+
+    def start(self, job_id: str) -> JobView:
+        """Let a job that was aborted go on from its journal."""
+        return self._post(job_id, "start")
 
     def delete(self, job_id: str) -> None:
         """Remove all that is kept of a job that has ended."""
@@ -200,14 +200,16 @@ class ControlClient:
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 with unfinished.open("wb") as file:
-                    for chunk in self._chunks(response):
-                        file.write(chunk)
-                        progress(file.tell(), total)
+                    try:
+                        for chunk in self._chunks(response):
+                            file.write(chunk)
+                            progress(file.tell(), total)
+                    except BaseException:  # Ctrl-C is one
+                        unfinished.unlink()
+                        raise
                 unfinished.replace(target)
             except OSError as error:
                 raise UsageError(f"{target} cannot be written: {error.strerror}") from error
-            finally:
-                unfinished.unlink(missing_ok=True)
             return int(response.headers.get("X-Model-Version", "0"))
 
     def _chunks(self, response: http.client.HTTPResponse) -> Iterator[bytes]:
@@ -260,7 +262,9 @@ class ControlClient:
             except ConnectionRefusedError:
                 raise UnreachableError(f"nothing answers at {self.url}; start a server with: turnout up") from None
             except (OSError, http.client.HTTPException) as error:
-                raise UnreachableError(f"{self.url} does not answer: {error or type(error).__name__}") from error
+                raise UnreachableError(
+                    f"{self.url} does not answer: {error or type(error).__name__}; does it run?"
+                ) from error
             with response:
                 if response.status >= 400:
                     raise _refusal(response, self.url)

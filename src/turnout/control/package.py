@@ -8,6 +8,7 @@ import re
 import stat
 import zipfile
 import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -25,24 +26,48 @@ _ALLOWED = "letters, digits, _ - . (not first), at most 100 per part and 4 parts
 _SKIPPED = {"__pycache__"}
 
 
-def pack(folder: Path, target: BinaryIO) -> None:
+Progress = Callable[[int, int], None]  #: Is told the bytes done so far, and how many there are in all.
+
+
+def no_progress(done: int, total: int) -> None:
+    """Nobody looks."""
+
+
+def pack(folder: Path, target: BinaryIO, progress: Progress = no_progress) -> None:
     """Write the zip of a job folder; hidden files and ``__pycache__`` stay out. Raises JobFolderError."""
     if not folder.is_dir():
         raise JobFolderError(f"{folder}: no such folder; a job folder holds job.toml and a model")
     if not (folder / "job.toml").is_file():
         raise JobFolderError(f"{folder} has no job.toml, so it is not a job folder")
+    try:
+        files = dict(_files(folder))
+        done, total = 0, sum(path.stat().st_size for path in files.values())
+        with zipfile.ZipFile(target, "w") as archive:
+            for name, path in files.items():
+                entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
+                entry.compress_type = zipfile.ZIP_DEFLATED
+                with path.open("rb") as source, archive.open(entry, "w") as packed:
+                    while chunk := source.read(_CHUNK_BYTES):
+                        packed.write(chunk)
+                        done += len(chunk)
+                        progress(done, total)
+    except OSError as error:
+        raise JobFolderError(f"{error.filename or folder} cannot be packed: {error.strerror}") from error
+
+
+def _files(folder: Path) -> Iterator[tuple[str, Path]]:
+    """What is packed, by its name in the zip. Raises JobFolderError."""
     count = 0
-    with zipfile.ZipFile(target, "w", zipfile.ZIP_DEFLATED) as archive:
-        for path in sorted(folder.rglob("*")):
-            parts = path.relative_to(folder).parts
-            if any(part.startswith(".") or part in _SKIPPED for part in parts) or path.is_dir():
-                continue
-            name = "/".join(parts)
-            _check_name(name)
-            count += 1
-            if count > FILES_MAX:
-                raise JobFolderError(f"{folder} has more than {FILES_MAX} files; keep data sets elsewhere")
-            archive.write(path, name)
+    for path in sorted(folder.rglob("*")):
+        parts = path.relative_to(folder).parts
+        if any(part.startswith(".") or part in _SKIPPED for part in parts) or path.is_dir():
+            continue
+        name = "/".join(parts)
+        _check_name(name)
+        count += 1
+        if count > FILES_MAX:
+            raise JobFolderError(f"{folder} has more than {FILES_MAX} files; keep data sets elsewhere")
+        yield name, path
 
 
 def unpack(source: BinaryIO, packed_bytes: int, folder: Path) -> None:

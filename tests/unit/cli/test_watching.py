@@ -62,6 +62,7 @@ def test_json_is_a_line_each_time_the_job_has_changed(capsys: pytest.CaptureFixt
     [
         (JobEvent(1.0, "started", version=3), "the job's process began at version 3"),
         (JobEvent(1.0, "started", version=3, text="a crash"), "the job's process began at version 3: a crash"),
+        (JobEvent(1.0, "published"), "version 0, the initial model"),
         (JobEvent(1.0, "published", version=2, counted=16, took_s=1.25), "version 2 after 1.2 s, of 16 results so far"),
         (JobEvent(1.0, "evaluated", version=3, metrics={"loss": 0.25}), "version 3: loss 0.25"),
         (JobEvent(1.0, "state", text="PAUSED"), "the job is paused"),
