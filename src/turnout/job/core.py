@@ -446,6 +446,7 @@ class JobCore:
     def _publish(self, blob: BlobRef, now: float) -> list[Effect]:
         """The version is durable: devices get it from now on."""
         self.models.publish(self.version, blob)
+        self.parts.ranking.published(self.version)
         effects: list[Effect] = [Publish(self.version, self.model, blob)]
         oldest = self.version - self.parts.workflow.staleness_max
         if self._live.end_older(oldest):

@@ -44,9 +44,13 @@ class Ranking:
         if better:
             assert value is not None
             self.best = version, value
-        self.measured[version] = dict(metrics)
-        self.measured = {each: found for each, found in self.measured.items() if self.keeps(each, newest)}
+        self.measured = {**self.measured, version: dict(metrics)}  # another dict: a snapshot holds the last
+        self.published(newest)
         return better
+
+    def published(self, newest: int) -> None:
+        """There is a new version: forget what was measured of those that are not kept any more."""
+        self.measured = {version: found for version, found in self.measured.items() if self.keeps(version, newest)}
 
     def _above(self, value: float, other: float) -> bool:
         return value > other if self.higher else value < other

@@ -11,7 +11,7 @@ import numpy as np
 
 from turnout.job import answers
 from turnout.job.counted import CountedTasks
-from turnout.job.journal import MemoryJournal, Snapshot
+from turnout.job.journal import BlobRef, MemoryJournal, Snapshot
 from turnout.job.leases import Lease
 from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status, TaskResponse
 
@@ -21,7 +21,7 @@ ROUNDING_S = 0.001  #: A device is told its lease in milliseconds.
 #: What the first snapshot of a process has in common with the last of its predecessor, beside the vectors.
 SAME_AFTER_RESTART = (
     *("version", "total_weight", "buffered", "counted", "tasks", "checksum", "leases", "taken", "workflow", "rng"),
-    *("next_appointment", "durations", "tally"),
+    *("next_appointment", "durations", "tally", "pause", "groups", "best", "measured", "ending"),
 )
 
 
@@ -92,6 +92,7 @@ class Checker:
         before, self.durable = self.durable, durable
         newly = self._newly_counted(durable)
         self._check_sums(durable)
+        self._check_kept(durable)
         if before is not None:
             self._check_staleness(newly, before)
             self._check_leases(durable, before)
@@ -130,6 +131,20 @@ class Checker:
             staleness = before.version - self._numbers[number][1]
             if staleness > self._staleness_max:
                 raise Violation(f"task {number} was counted at a staleness of {staleness}")
+
+    def _check_kept(self, durable: Snapshot) -> None:
+        """Nobody begins while the job is paused, and the best model stays."""
+        since, _ = durable.pause
+        if since is not None and any(lease.granted_at > since for lease in durable.leases):
+            raise Violation(f"a device was given a task after {since:.3f} s, when the job was paused")
+        if durable.best is not None and durable.best[0] not in {durable.version, *(v for v, _ in durable.blobs)}:
+            raise Violation(f"version {durable.best[0]} is the best, and its model is not kept")
+
+    def dropped(self, blob: BlobRef) -> None:
+        """The file of a model is removed."""
+        assert self.durable is not None
+        if any(blob == kept for _, kept in self.durable.blobs):
+            raise Violation(f"the model {blob.sha256} is removed, and a restart would need it")
 
     def _check_leases(self, durable: Snapshot, before: Snapshot) -> None:
         """Leases end for a reason, once and for all, and job time counts the time for which the job ran."""

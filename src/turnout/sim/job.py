@@ -5,7 +5,7 @@ from random import Random
 from typing import Protocol
 
 from turnout.job.core import JobCore
-from turnout.job.events import Finish, Resumed, Stop
+from turnout.job.events import Finish, Paused, Resumed, Stop
 from turnout.sim.checker import Checker, WatchedJournal
 from turnout.sim.disk import Disk
 from turnout.sim.job_process import SimProcess
@@ -13,6 +13,7 @@ from turnout.sim.loop import VirtualLoop
 from turnout.sim.weather import Weather
 
 DAY_S = 86_400.0
+GONE_S = 60.0  #: A replaced process is killed in the end: one that is paused commits nothing, and so does not notice.
 NOTICED = 0.3  #: A hang that is noticed is noticed after this share of it.
 
 
@@ -106,6 +107,7 @@ class SimJob:
         if self.process is process:
             self.checker.seen["replaced processes"] += 1
             self._replace()
+            self.loop.after(GONE_S, lambda: process.die() if process.alive else None)
 
     def published(self, version: int) -> None:
         self.version = max(self.version, version)
@@ -119,6 +121,11 @@ class SimJob:
         self.is_to_end = True
         if self.process is not None:
             self.process.feed(Stop("a person says so"))
+
+    def pause(self) -> None:
+        if self.process is not None:
+            self.checker.seen["pauses"] += 1
+            self.process.feed(Paused())
 
     def resume(self) -> None:
         if self.process is not None:

@@ -25,6 +25,7 @@ from turnout.job.events import (
     Publish,
     Result,
     ResultOffered,
+    Retract,
     SelectionAsked,
     TaskAsked,
     Tick,
@@ -220,6 +221,8 @@ class SimProcess:
                     self._commit(effect.snapshot)
                 case Publish():
                     self.machine.published(effect.version)
+                case Retract():
+                    self.checker.dropped(effect.blob)
                 case Evaluate():
                     self._evaluate(effect.version)
                 case Finish():
@@ -316,7 +319,7 @@ class SimProcess:
         return self.journal.load()
 
     def _evaluate(self, version: int) -> None:
-        metrics = {"accuracy": 1.0} if self.rng.random() < 0.8 else None
+        metrics = {"accuracy": version * 7 % 10} if self.rng.random() < 0.8 else None  # up and down
 
         def done() -> None:
             self.checker.seen["evaluations"] += 1

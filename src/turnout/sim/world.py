@@ -22,6 +22,7 @@ from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
 from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
+from turnout.job.ranking import Ranking
 from turnout.job.rounds import Rounds
 from turnout.job.selection import CheckIn
 from turnout.job.workflow import Workflow
@@ -39,6 +40,7 @@ STORM_S = 90.0  #: How long faults happen, in virtual seconds.
 CALM_MAX_S = 1200.0  #: After that, this much is time enough to make progress and to settle every result.
 PROGRESS = 3  #: Versions that must be made once the faults have stopped.
 RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
+PAUSE_EVERY_S = 50.0  #: Mean; a person pauses the job this often, in every other world.
 END_MAX_S = 60.0  #: Enough for a last commit and a last evaluation.
 MODEL_SIZE = 32
 
@@ -144,6 +146,10 @@ class World:
         self._often(self.weather.hang_s, self.job.hang)
         self._often(self.weather.full_s, self.job.disk.fill)
         self._often(self.weather.slow_s, self.job.disk.slow_down)
+        pauses = Random(f"pauses of {self.seed}")
+        if pauses.random() < 0.5:
+            for at in _moments(pauses, PAUSE_EVERY_S, STORM_S):
+                self.loop.at(at, self.job.pause)
         if self.plan.stopped_at is not None:
             self.loop.at(self.plan.stopped_at, self._stop)
         if self.plan.time_max_s is not None:  # job time is never ahead of ours
@@ -247,6 +253,7 @@ class World:
             pacing=AppointmentBook(rate=10.0, wait_min_s=1.0, wait_max_s=10.0),
             evaluation=Evaluation(every=2),
             rng=Random(self.seed),
+            ranking=Ranking("accuracy", keep=2),
         )
         rules = Rules(
             JOB.job_id,
