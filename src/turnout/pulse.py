@@ -31,7 +31,7 @@ class Pulse:
         self._write(BEAT)
 
     def progress(self) -> None:
-        """Say "something new is durable", as often as it is; one between two beats is passed on."""
+        """Say "I did what I am here for", as often as it is so; one between two beats is passed on."""
         if not self._told:
             self._told = True
             self._write(PROGRESS)

@@ -38,6 +38,7 @@ class Jobs:
         self._order = order
         self._publish = publish
         self._now = wall_clock
+        self._delays: dict[str, str] = {}
         self.running = {job.job_id: self._placed(job.announcement) for job in store.unfinished()}
 
     def folder(self, job_id: str) -> Path:
@@ -51,6 +52,15 @@ class Jobs:
         self._order(StartJob(self._process(job.job_id)))
         self._publish(JobLaunched(job))
         return job
+
+    def start(self, job: StoredJob) -> None:
+        """Start a job again that was aborted; it goes on from its journal. Raises OSError."""
+        (self.folder(job.job_id) / FINAL).unlink(missing_ok=True)
+        self.revive(job)
+
+    def delay(self, job_id: str) -> str:
+        """Why a job that should run cannot for now; empty when it can."""
+        return self._delays.get(job_id, "")
 
     def revive(self, job: StoredJob) -> None:
         """Start a job again that has ended, with what is in its directory now."""
@@ -96,6 +106,8 @@ class Jobs:
             self._order(ForgetJob(report.job_id))
         elif job is None or job.state is not JobState.RUNNING:
             self._order(StopJob(report.job_id))
+        else:
+            self._delays[report.job_id] = report.reason
 
     def _recover(self, job: StoredJob) -> None:
         """A job that should run and does not: it ended unheard, was to be ended, or the whole server was restarted."""
@@ -121,6 +133,7 @@ class Jobs:
             state, event = JobState.ABORTED, JobAborted(job.job_id, said)
         self._store.finish(job.job_id, state, said, self._now())
         self.running.pop(job.job_id, None)
+        self._delays.pop(job.job_id, None)
         self._publish(event)
 
     def _placed(self, announcement: RunningJob) -> RunningJob:

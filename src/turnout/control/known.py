@@ -32,7 +32,16 @@ class KnownJobs:
         job = self.store.get(job_id)
         if job is None:
             raise Problem(HTTPStatus.NOT_FOUND, f"no job {job_id!r}; GET /api/jobs lists them")
-        return job
+        return self._with_delay(job)
+
+    def newest(self, limit: int) -> list[StoredJob]:
+        """The jobs submitted last, newest first."""
+        return [self._with_delay(job) for job in self.store.jobs(limit)]
+
+    def _with_delay(self, job: StoredJob) -> StoredJob:
+        """The reason of a job that should run is why it cannot for now."""
+        delay = self.jobs.delay(job.job_id)
+        return msgspec.structs.replace(job, reason=delay) if delay else job
 
     def ended(self, request: Request) -> StoredJob:
         """The job that the path names, which must be over. Raises Problem."""

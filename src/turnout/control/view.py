@@ -21,6 +21,7 @@ class Scope(StrEnum):
 class JobView(Message, frozen=True):
     """What control knows of a job. Times are seconds since 1970.
 
+    ``reason`` says why it ended or, while it should run, why it cannot for now: its disk is full, say.
     ``fresh``: the job has just said ``status`` itself, or has ended; else ``status`` is the last one known.
     """
 

@@ -83,13 +83,13 @@ async def serve(options: argparse.Namespace) -> None:
     ticking = asyncio.create_task(_tick(dispatcher))
     living = asyncio.create_task(live())
     ended = asyncio.create_task(stopping.wait())
+    others = (following, ticking, living, ended)
     try:
-        await asyncio.wait((living, ended), return_when=asyncio.FIRST_COMPLETED)
-        if living.done():
-            living.result()
+        done, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()  # an error in any of them ends this process, and the supervisor starts another
     finally:
         await server.close()
-        others = (following, ticking, living, ended)
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)

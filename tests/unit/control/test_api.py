@@ -9,7 +9,7 @@ import pytest
 
 from tests.unit.control.world import JOB_TOML, MODEL, SCHEMA, World, submitted, zipped
 from turnout.messages import JobStatus, KeptModel, Topic
-from turnout.supervisor.messages import StartJob, StopJob
+from turnout.supervisor.messages import JobReport, StartJob, StopJob
 from turnout.wire.tensors import to_safetensors
 
 pytestmark = pytest.mark.anyio
@@ -129,6 +129,26 @@ async def test_a_paused_job_is_told_so_and_only_a_running_job_is(world: World) -
     world.end(job_id)
     refused = await world.call("POST", f"/api/jobs/{job_id}/pause")
     assert (refused.status, refused.detail) == (409, f"job {job_id} is completed; only a running job can pause")
+
+
+async def test_a_job_that_cannot_run_for_now_is_shown_and_listed_with_the_reason(world: World) -> None:
+    job_id = await submitted(world)
+    world.jobs.heard(JobReport(job_id, reason="the disk is full"))
+    assert (await world.call("GET", f"/api/jobs/{job_id}")).json["reason"] == "the disk is full"
+    assert [job["reason"] for job in (await world.call("GET", "/api/jobs")).json] == ["the disk is full"]
+
+
+async def test_an_aborted_job_can_be_started_again_and_no_other(world: World) -> None:
+    job_id = await submitted(world)
+    running = await world.call("POST", f"/api/jobs/{job_id}/start")
+    assert (running.status, running.detail) == (409, f"job {job_id} is running; only an aborted job can be started")
+    world.jobs.heard(JobReport(job_id, code=4, reason="update turnout"))
+    started = await world.call("POST", f"/api/jobs/{job_id}/start")
+    assert (started.status, started.json["state"]) == (202, "running")
+    assert "reason" not in started.json
+    assert job_id in world.jobs.running
+    world.end(job_id)
+    assert (await world.call("POST", f"/api/jobs/{job_id}/start")).status == 409
 
 
 async def test_a_deleted_job_is_gone_with_all_its_files(world: World) -> None:

@@ -145,6 +145,39 @@ def test_after_a_restart_of_the_whole_server_a_job_that_had_ended_is_not_started
     assert world.state() == (JobState.COMPLETED, "version 20 reached")
 
 
+def test_a_job_that_cannot_run_for_now_still_runs_and_says_why(world: World) -> None:
+    world.jobs.launch(ANNOUNCED)
+    world.jobs.heard(JobReport("digits-1", reason="the disk is full"))
+    assert world.jobs.delay("digits-1") == "the disk is full"
+    assert world.state() == (JobState.RUNNING, "")
+    assert world.orders == [StartJob(world.process)]
+    world.restart().heard(Roster((JobReport("digits-1", reason="the disk is full"),)))
+    assert world.jobs.delay("digits-1") == "the disk is full"
+    world.jobs.heard(JobReport("digits-1"))
+    assert world.jobs.delay("digits-1") == ""
+
+
+def test_a_delay_is_forgotten_with_the_job(world: World) -> None:
+    world.jobs.launch(ANNOUNCED)
+    world.jobs.heard(JobReport("digits-1", reason="the disk is full"))
+    world.jobs.heard(JobReport("digits-1", code=1, reason="given up"))
+    assert world.jobs.delay("digits-1") == ""
+
+
+def test_an_aborted_job_is_started_again_and_its_last_account_is_not_taken_for_its_end(world: World) -> None:
+    launched = world.jobs.launch(ANNOUNCED)
+    world.write_final("aborted", "the disk failed")
+    world.jobs.heard(JobReport("digits-1", code=3))
+    job = world.store.get("digits-1")
+    assert job is not None
+    world.jobs.start(job)
+    assert world.orders[1:] == [ForgetJob("digits-1"), StartJob(world.process)]
+    assert world.events[1:] == [JobAborted("digits-1", "the disk failed"), JobLaunched(launched)]
+    assert world.state() == (JobState.RUNNING, "")
+    world.restart().heard(Roster())
+    assert world.orders == [StartJob(world.process)]
+
+
 def test_a_job_that_was_being_cancelled_when_control_ended_is_stopped(world: World) -> None:
     world.jobs.launch(ANNOUNCED)
     world.jobs.cancel("digits-1")

@@ -1,4 +1,4 @@
-"""Jobs: submit, list, show, pause, resume, abort, delete."""
+"""Jobs: submit, list, show, pause, resume, abort, start, delete."""
 
 import asyncio
 import secrets
@@ -77,10 +77,14 @@ class JobRoutes:
                 "POST", "/api/jobs/{job_id}/abort", self._abort, "End a job; what it has learned is kept",
                 accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT}),
             ),
+            Operation(
+                "POST", "/api/jobs/{job_id}/start", self._start, "Start a job again that was aborted",
+                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
+            ),
         ]  # fmt: skip
 
     async def _list(self, _: Request) -> Response:
-        return json_response([view(job) for job in self._known.store.jobs(JOBS_LISTED_MAX)])
+        return json_response([view(job) for job in self._known.newest(JOBS_LISTED_MAX)])
 
     async def _show(self, request: Request) -> Response:
         job = self._known.of(request)
@@ -130,6 +134,17 @@ class JobRoutes:
         except ServerError:
             pass
         self._known.jobs.force(job_id)
+
+    async def _start(self, request: Request) -> Response:
+        """Let a job go on from its journal, once what aborted it has been put right."""
+        job = self._known.of(request)
+        if job.state is not JobState.ABORTED:
+            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state}; only an aborted job can be started")
+        try:
+            self._known.jobs.start(job)
+        except OSError as error:
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was started: {error}") from error
+        return json_response(view(self._known.of(request)), HTTPStatus.ACCEPTED)
 
     async def _pause(self, request: Request) -> Response:
         return await self._order(request, Topic.PAUSE)
