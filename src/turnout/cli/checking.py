@@ -4,17 +4,21 @@ import contextlib
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
-from turnout.cli.advice import advice
+from turnout.cli.advice import advice, stop_rule, training
+from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
+from turnout.job.folder import load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
 TIMEOUT_S = 60.0
+TRIAL = "--trial"
 TENSORS_SHOWN = 12
 #: What 100,000 parameters need as JSON numbers, and as base64 of float32; measured with the updates of the demo.
 JSON_BYTES, BASE64_BYTES = 20.6, 16 / 3
@@ -48,19 +52,20 @@ class Report(Message, frozen=True):
     result_json_bytes: int = 0
     result_base64_bytes: int = 0
     job_memory_bytes: int = 0
+    trial: Trial | None = None
     warnings: tuple[str, ...] = ()
 
 
-def examine(folder: Path) -> Report:
-    """What the folder is. Raises JobFolderError."""
+def examine(folder: Path, *, trial: bool = True) -> Report:
+    """What the folder is; ``trial``: its server.py and device.py are tried once. Raises JobFolderError."""
     with tempfile.TemporaryFile() as packed:
         package.pack(folder, packed)
         packed_bytes = packed.tell()
-    command = [*PYTHON, "turnout.cli.checking", str(folder)]
+    command = [*PYTHON, "turnout.cli.checking", str(folder), *([TRIAL] if trial else [])]
     try:
         child = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=TIMEOUT_S, env=environment())
     except subprocess.TimeoutExpired:
-        raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; look at its model.py") from None
+        raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; try --no-trial") from None
     try:
         report = msgspec.json.decode(child.stdout, type=Report)
     except (msgspec.DecodeError, msgspec.ValidationError):
@@ -85,10 +90,19 @@ def lines(report: Report) -> list[str]:
         ("a task", f"{size(report.model_bytes)} for a device that takes safetensors"),
         ("a result", f"{size(report.result_base64_bytes)} as base64, {size(report.result_json_bytes)} as JSON numbers"),
         ("memory", f"about {size(report.job_memory_bytes)} for the job's process, however many devices report"),
+        *_tried(report.trial),
         *(("warning", warning) for warning in report.warnings),
     ]
     said = "it can be run, but look at the warnings" if report.warnings else "it can be run"
     return [*(f"{label:<10}{text}" for label, text in facts), f"{said}: turnout run {report.folder}"]
+
+
+def _tried(trial: Trial | None) -> Iterator[tuple[str, str]]:
+    if trial is not None and trial.metrics:
+        yield "at first", ", ".join(f"{name} {value:.4g}" for name, value in trial.metrics.items())
+    if trial is not None and trial.train_s is not None:
+        norm = f"an update of norm {trial.update_norm:.3g} from {trial.num_examples:g} examples"
+        yield "a device", f"trained for {trial.train_s:.3f} s: {norm}"
 
 
 def size(num_bytes: float) -> str:
@@ -100,13 +114,11 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} GB"
 
 
-def read(folder: Path) -> Report:
+def read(folder: Path, *, trial: bool) -> Report:
     """Read the folder in this process, which runs its code."""
-    from turnout.cli.advice import stop_rule, training
-    from turnout.job.folder import load_job_folder
-
     try:
         job = load_job_folder(folder)
+        tried = try_once(job) if trial else None
     except JobFolderError as error:
         return Report(error=str(error))
     parameters = job.model.size
@@ -123,11 +135,12 @@ def read(folder: Path) -> Report:
         result_json_bytes=round(JSON_BYTES * parameters),
         result_base64_bytes=round(BASE64_BYTES * parameters),
         job_memory_bytes=JOB_BYTES + JOB_BYTES_PER_PARAMETER * parameters,
+        trial=tried,
         warnings=tuple(advice(job.spec, has_server=job.server is not None, has_device=job.device is not None)),
     )
 
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
-        found = read(Path(sys.argv[1]))
+        found = read(Path(sys.argv[1]), trial=TRIAL in sys.argv[2:])
     print(msgspec.json.encode(found).decode())

@@ -44,12 +44,22 @@ def new(
     return EXIT_DONE
 
 
-@app.command(group=HERE, help_epilogue=examples("turnout check my-job", "turnout check my-job --json | jq .warnings"))
-def check(job_folder: Folder, *, json: Json = False) -> int:
-    """Read a job folder as a server would, and say what it is, what it takes, and what may not be meant so."""
+@app.command(
+    group=HERE,
+    help_epilogue=examples(
+        "turnout check my-job", "turnout check my-job --no-trial", "turnout check my-job --json | jq .warnings"
+    ),
+)
+def check(
+    job_folder: Folder,
+    *,
+    trial: Annotated[bool, Parameter(help="Train one device and measure the model, to see that the code runs.")] = True,
+    json: Json = False,
+) -> int:
+    """Read a job folder as a server would, try its code, and say what it is, what it takes, what may not be meant."""
     from turnout.cli import checking
 
-    report = checking.examine(job_folder)
+    report = checking.examine(job_folder, trial=trial)
     answer(report, checking.lines(report), json)
     return EXIT_DONE
 

@@ -66,6 +66,11 @@ def test_a_folder_is_read_in_another_process(tmp_path: Path) -> None:
     assert report.model_bytes == 12
     lines = checking.lines(report)
     assert "3 parameters: weights 2, bias 1" in lines[1]
+    assert report.trial is not None
+    assert sorted(report.trial.metrics) == ["accuracy", "loss"]
+    assert report.trial.num_examples == 30
+    assert report.trial.update_norm > 0
+    assert checking.examine(folder, trial=False).trial is None
     assert lines[-1] == f"it can be run: turnout run {folder}"
 
 
@@ -84,6 +89,31 @@ def test_a_folder_that_cannot_be_run_is_one_line(tmp_path: Path, code: str, word
     with pytest.raises(JobFolderError, match=words) as caught:
         checking.examine(folder)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("file", "code", "words"),
+    [
+        (
+            "server.py",
+            "def evaluate(model):\n    return model['w'].mean()\n",
+            r"^server.py: evaluate: KeyError: 'w' \(line 2\)$",
+        ),
+        (
+            "server.py",
+            "def evaluate(model):\n    return {'loss': 1.0}\n",
+            'returned loss; .evaluation. metric is "accuracy"',
+        ),
+        ("server.py", "def evaluate(model):\n    return 1\n", "evaluate must return a dict"),
+        ("device.py", "x = 1\n", r"device.py has no function trainer\(index, devices, seed\)"),
+        ("device.py", "def trainer(index, devices, seed):\n    pass\n", "device.py: train: AttributeError"),
+    ],
+)
+def test_code_that_does_not_run_is_one_line(tmp_path: Path, file: str, code: str, words: str) -> None:
+    scaffold.write(tmp_path, "lines")
+    (tmp_path / file).write_text(code)
+    with pytest.raises(JobFolderError, match=words):
+        checking.examine(tmp_path)
 
 
 @pytest.mark.parametrize(

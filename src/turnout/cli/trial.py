@@ -1,0 +1,78 @@
+"""A job folder's code, tried once: one device trains one task, and the model before and after is measured.
+
+Runs in the process of ``checking.py`` only: it is the folder's own code.
+"""
+
+import time
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+
+from turnout.errors import JobFolderError, TurnoutError
+from turnout.job.folder import JobFolder, load_module
+from turnout.job.hooks import checked_metrics
+from turnout.messages import Message
+from turnout.wire.tensors import flatten, unflatten
+from turnout.worker_main import one_line
+
+DEVICES = 10  #: Of so many, the first trains.
+
+T = TypeVar("T")
+
+
+class Trial(Message, frozen=True):
+    """What one device did. ``metrics`` are those of the initial model, if there is a server.py."""
+
+    metrics: dict[str, float] = {}
+    train_s: float | None = None
+    num_examples: float = 0.0
+    update_norm: float = 0.0
+
+
+def try_once(job: JobFolder) -> Trial:
+    """Run server.py and device.py as the job and a fleet would. Raises JobFolderError."""
+    metrics: dict[str, float] = {}
+    if job.server is not None:
+        evaluate = _function(job.server, "evaluate", "evaluate(model)")
+        arrays = unflatten(job.model.copy(), job.schema)
+        metrics = _guarded(job.server, "evaluate", lambda: checked_metrics(evaluate(arrays)))
+        ranked = job.spec.evaluation.metric
+        if ranked is not None and ranked not in metrics:
+            found = ", ".join(metrics) or "nothing"
+            raise JobFolderError(f'{job.server.name}: evaluate returned {found}; [evaluation] metric is "{ranked}"')
+    return _with_device(job, Trial(metrics)) if job.device is not None else Trial(metrics)
+
+
+def _with_device(job: JobFolder, trial: Trial) -> Trial:
+    assert job.device is not None
+    make = _function(job.device, "trainer", "trainer(index, devices, seed)")
+    trainer = _guarded(job.device, "trainer", lambda: make(0, DEVICES, 0))
+    arrays = unflatten(job.model.copy(), job.schema)
+    config = {**job.spec.device, "model_version": 0}
+    began = time.monotonic()
+    update = _guarded(job.device, "train", lambda: trainer.train(arrays, config))
+    train_s = time.monotonic() - began
+    delta = _guarded(job.device, "the update that train returned", lambda: flatten(update.delta, job.schema))
+    return Trial(trial.metrics, train_s, float(update.num_examples), float(np.linalg.norm(delta)))
+
+
+def _function(file: Path, name: str, wanted: str) -> Callable[..., Any]:
+    found = getattr(load_module(file), name, None)
+    if not callable(found):
+        raise JobFolderError(f"{file.name} has no function {wanted}; add one, or remove the file")
+    function: Callable[..., Any] = found
+    return function
+
+
+def _guarded(file: Path, what: str, call: Callable[[], T]) -> T:
+    """The folder's own code may fail in any way: which becomes one line with the line of its file."""
+    try:
+        return call()
+    except Exception as error:
+        frames = traceback.extract_tb(error.__traceback__)
+        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+        text = str(error) if isinstance(error, TurnoutError) else one_line(error)
+        raise JobFolderError(f"{file.name}: {what}: {text}" + (f" (line {lines[-1]})" if lines else "")) from error
