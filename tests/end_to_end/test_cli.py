@@ -126,6 +126,10 @@ def test_a_job_is_paused_resumed_and_aborted(tmp_path: Path, running: Server) ->
     eventually("cancelled", lambda: running.client.job(job.job_id).state is JobState.CANCELLED)
     watched = turnout("watch", "lines", url=url)
     assert watched.returncode == 3
+    assert "only an aborted job" in turnout("start", "lines", url=url).stderr
+    assert f"turnout delete {job.job_id}" in turnout("delete", "lines", url=url).stderr
+    assert json.loads(turnout("delete", job.job_id, "--json", url=url).stdout) == {"job_id": job.job_id}
+    assert turnout("jobs", url=url).stdout.startswith("no jobs yet")
 
 
 def test_from_the_first_token_on_nobody_is_answered_without_one(running: Server) -> None:

@@ -21,6 +21,7 @@ from turnout.cli.base import (
     examples,
     print_json,
 )
+from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE
 
 LOG_LINES = 100
@@ -165,4 +166,24 @@ def start(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     client = remote.client()
     view = client.start(find(client, job).job_id)
     answer(view, [f"job {view.job_id} is being started; watch it with: turnout watch {view.job_id}"], json)
+    return EXIT_DONE
+
+
+@app.command(group=JOBS, help_epilogue=examples("turnout delete digits-1f2e3d4c"))
+def delete(
+    job_id: Annotated[str, Parameter(help="Its whole id: there is no way back.")],
+    *,
+    remote: Remote = LOCAL,
+    json: Json = False,
+) -> int:
+    """Remove all that is kept of a job that has ended: its models, its events, its log."""
+    from turnout.cli.finding import find
+    from turnout.cli.outputs import Deleted
+
+    client = remote.client()
+    found = find(client, job_id).job_id
+    if found != job_id:
+        raise UsageError(f'"{job_id}" is not the whole id of a job; to delete it for ever: turnout delete {found}')
+    client.delete(job_id)
+    answer(Deleted(job_id), [f"job {job_id} is deleted"], json)
     return EXIT_DONE

@@ -22,6 +22,12 @@ class LogLine(Message, frozen=True):
     line: str
 
 
+class Deleted(Message, frozen=True):
+    """A job of which nothing is kept."""
+
+    job_id: str
+
+
 class Revoked(Message, frozen=True):
     """A token that is useless now."""
 
