@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import time
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,55 @@ def test_an_aborted_job_ends_and_is_no_longer_offered(tmp_path: Path) -> None:
         eventually("cancelled", lambda: state_of(running, job.job_id) is JobState.CANCELLED)
         eventually("forgotten", lambda: Device(running.devices_url, "late").job()["status"] == "NO_JOB")
         assert running.client.model(job.job_id, tmp_path / "model.safetensors") >= 1
+
+
+def count_one(running: Server, job_id: str) -> None:
+    """Have one result counted that is half of a version, and nothing else under way."""
+    eventually("the job answers", lambda: running.client.job(job_id).fresh)
+    eventually("a result is counted", lambda: work(Device(running.devices_url, "half")))
+
+
+def has_counted_one(running: Server, job_id: str, target: Path) -> None:
+    """Assert that what ``count_one`` has counted is in the last model."""
+    eventually("cancelled", lambda: state_of(running, job_id) is JobState.CANCELLED)
+    view = running.client.job(job_id)
+    assert view.reason == "ended by a person"
+    assert view.status is not None
+    assert (view.status.counted, view.status.buffered) == (1, 0)
+    assert running.client.model(job_id, target) == 1
+    assert read_safetensors(target.read_bytes())[0].tolist() == [1.0] * SIZE
+
+
+def test_what_was_counted_is_in_the_last_model_of_a_job_killed_just_before_it_is_aborted(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+        count_one(running, job.job_id)
+        os.kill(running.child("turnout.job.process"), signal.SIGKILL)
+        time.sleep(0.1)
+        running.client.abort(job.job_id)
+        has_counted_one(running, job.job_id, tmp_path / "model")
+
+
+@pytest.mark.parametrize("killed", ["control", "server"])
+def test_what_was_counted_is_in_the_last_model_of_an_aborted_job_whatever_is_killed(
+    tmp_path: Path, killed: str
+) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+        count_one(running, job.job_id)
+        os.kill(running.child("turnout.job.process"), signal.SIGSTOP)  # so that it hears of nothing
+        running.client.abort(job.job_id)
+        if killed == "control":
+            running.kill("turnout.control.process")
+            os.kill(running.child("turnout.job.process"), signal.SIGCONT)
+            has_counted_one(running, job.job_id, tmp_path / "model")
+        else:
+            os.kill(running.child("turnout.job.process"), signal.SIGKILL)
+            running.process.kill()
+            running.process.wait(PATIENCE_S)
+    if killed == "server":
+        with server(tmp_path / "data") as running:
+            has_counted_one(running, job.job_id, tmp_path / "model")
 
 
 def test_running_jobs_are_started_again_with_the_next_server(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from turnout.control.routes.tokens import TokenRoutes
 from turnout.control.routes.watching import WatchingRoutes
 from turnout.control.sampler import Sampler
 from turnout.control.samples import Samples
+from turnout.control.stopping import Stopping
 from turnout.control.store import Store
 from turnout.control.tokens import Tokens
 from turnout.messages import GatewayCounters
@@ -54,9 +55,10 @@ class Api:
     ) -> None:
         known, samples, incoming = KnownJobs(store, jobs, questions), Samples(), Incoming(data)
         self._tokens = Tokens(store, loopback, wall_clock)
+        self.stopping = Stopping(known)
         self.sampler = Sampler(known, gateways, samples, wall_clock)
         self.operations = [
-            *JobRoutes(known, samples, incoming).operations(),
+            *JobRoutes(known, samples, incoming, self.stopping).operations(),
             *WatchingRoutes(known, samples, closing).operations(),
             *ModelRoutes(known, incoming).operations(),
             *BackupRoutes(known, incoming).operations(),

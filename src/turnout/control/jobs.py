@@ -39,6 +39,7 @@ class Jobs:
         self._publish = publish
         self._now = wall_clock
         self._delays: dict[str, str] = {}
+        self._forced: dict[str, str] = {}  # why
         self.running = {job.job_id: self._placed(job.announcement) for job in store.unfinished()}
 
     def folder(self, job_id: str) -> Path:
@@ -73,9 +74,14 @@ class Jobs:
         """Note that a person ends the job; it is over when its process is."""
         self._store.cancelling(job_id)
 
-    def force(self, job_id: str) -> None:
-        """End the process of a cancelled job that does not end by itself."""
+    def ending(self) -> list[str]:
+        """The jobs that a person has ended and whose process is not over."""
+        return [job.job_id for job in self._store.unfinished() if job.state is JobState.CANCELLING]
+
+    def force(self, job_id: str, reason: str) -> None:
+        """End the process of a cancelled job that does not end by itself; ``reason`` is kept as the job's."""
         if job_id in self.running:
+            self._forced[job_id] = reason
             self._order(StopJob(job_id))
 
     def heard(self, report: Report) -> None:
@@ -104,24 +110,25 @@ class Jobs:
             if job is not None and job.state in UNFINISHED:
                 self._finish(job, report.code, report.reason)
             self._order(ForgetJob(report.job_id))
-        elif job is None or job.state is not JobState.RUNNING:
+        elif job is None or job.state not in UNFINISHED:
             self._order(StopJob(report.job_id))
         else:
             self._delays[report.job_id] = report.reason
 
     def _recover(self, job: StoredJob) -> None:
-        """A job that should run and does not: it ended unheard, was to be ended, or the whole server was restarted."""
+        """A job that should run and does not: it ended unheard, or the whole server was restarted.
+
+        One that is to be ended has to run for that: what it has counted goes into its last version.
+        """
         final = self.final(job.job_id)
         if final is not None:
             self._finish(job, EXIT_COMPLETED if final.state == JobState.COMPLETED else EXIT_ABORTED, "")
-        elif job.state is JobState.CANCELLING:
-            self._finish(job, EXIT_ABORTED, "")
         else:
             self._order(StartJob(self._process(job.job_id)))
 
     def _finish(self, job: StoredJob, code: int, reason: str) -> None:
         final = self.final(job.job_id)
-        said = final.finished if final is not None else reason
+        said = final.finished if final is not None else self._forced.get(job.job_id, reason)
         event: LifeCycleEvent
         if code == EXIT_COMPLETED and final is not None:
             state, event = JobState.COMPLETED, JobCompleted(job.job_id)
@@ -134,6 +141,7 @@ class Jobs:
         self._store.finish(job.job_id, state, said, self._now())
         self.running.pop(job.job_id, None)
         self._delays.pop(job.job_id, None)
+        self._forced.pop(job.job_id, None)
         self._publish(event)
 
     def _placed(self, announcement: RunningJob) -> RunningJob:

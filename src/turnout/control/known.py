@@ -75,6 +75,10 @@ class KnownJobs:
         """Have a running job do something. Raises ServerError when it does not answer."""
         await self._questions.ask(job_id, topic, payload, ORDER_TIMEOUT_S)
 
+    def process(self, job_id: str) -> int:
+        """Which of a job's processes, counted from 1, is the one that answers."""
+        return self._questions.generation(job_id)
+
     def forget(self, job_id: str) -> None:
         """The job was deleted."""
         self._last_known.pop(job_id, None)

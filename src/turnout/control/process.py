@@ -70,6 +70,7 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
     loop = asyncio.get_running_loop()
     lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, setattr, server, "should_exit", True))
     pulse.beat_on(loop)
+    api.stopping.resume()
     async with asyncio.TaskGroup() as tasks:
         others = [
             tasks.create_task(feed.serve(feed_path(runtime))),

@@ -15,6 +15,7 @@ class Questions:
         self._transport = transport
         self._tickets = count(1)
         self._waiting: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
+        self._generations: dict[str, int] = {}
         transport.attach(self)
 
     def watch(self, job: RunningJob) -> None:
@@ -29,18 +30,25 @@ class Questions:
         try:
             if not self._transport.send(job_id, ticket, topic, payload):
                 raise ServerError(f"job {job_id} does not answer yet")
-            return await asyncio.wait_for(answer, timeout_s)
+            async with asyncio.timeout(timeout_s):  # not wait_for, which may swallow that we are cancelled
+                return await answer
         except TimeoutError:
             raise ServerError(f"job {job_id} did not answer within {timeout_s:g} s") from None
         finally:
             del self._waiting[ticket]
 
+    def generation(self, job_id: str) -> int:
+        """Of the process that we were connected to last; 0 before the first."""
+        return self._generations.get(job_id, 0)
+
     def forget(self, job_id: str) -> None:
         """The job has ended."""
         self._transport.close(job_id)
+        self._generations.pop(job_id, None)
 
     def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
-        pass  # nothing is sent again: who asked a job that died has been told
+        """Nothing is sent again: who asked a job that died has been told."""
+        self._generations[job_id] = generation
 
     def replied(self, ticket: int, payload: bytes | memoryview) -> None:
         _, answer = self._waiting.get(ticket, (None, None))

@@ -83,11 +83,15 @@ async def test_a_job_is_asked_to_stop_when_a_person_aborts_it(world: World) -> N
     assert (await world.call("POST", f"/api/jobs/{job_id}/abort")).status == 409
 
 
-async def test_a_job_that_does_not_answer_is_stopped_by_the_supervisor(world: World) -> None:
+async def test_the_process_of_an_aborted_job_that_does_not_answer_is_kept(world: World) -> None:
     job_id = await submitted(world)
     await world.call("POST", f"/api/jobs/{job_id}/abort")
     await world.call("GET", f"/api/jobs/{job_id}")
-    assert world.orders[-1] == StopJob(job_id)
+    assert StopJob(job_id) not in world.orders
+    job = world.start(job_id, JobStatus(job_id, "digits", "open", "buffered"))
+    async with asyncio.timeout(5):
+        while Topic.STOP not in job.asked:
+            await world.call("GET", "/healthz")
 
 
 async def test_a_paused_job_is_resumed_when_a_person_says_so(world: World) -> None:

@@ -112,8 +112,10 @@ def test_a_job_that_a_person_ends_is_cancelled_once_its_process_has_ended(world:
 def test_a_cancelled_job_that_does_not_end_is_stopped_by_force(world: World) -> None:
     world.jobs.launch(ANNOUNCED)
     world.jobs.cancel("digits-1")
-    world.jobs.force("digits-1")
+    world.jobs.force("digits-1", "ended by force, up to 3 results are in no version")
     assert world.orders[1:] == [StopJob("digits-1")]
+    world.jobs.heard(JobReport("digits-1", code=143, reason="it was told to stop"))
+    assert world.state() == (JobState.CANCELLED, "ended by force, up to 3 results are in no version")
 
 
 def test_a_restarted_control_finds_a_job_that_still_runs(world: World) -> None:
@@ -178,11 +180,40 @@ def test_an_aborted_job_is_started_again_and_its_last_account_is_not_taken_for_i
     assert world.orders == [StartJob(world.process)]
 
 
-def test_a_job_that_was_being_cancelled_when_control_ended_is_stopped(world: World) -> None:
+def test_the_process_of_a_job_that_was_being_cancelled_when_control_ended_is_kept(world: World) -> None:
     world.jobs.launch(ANNOUNCED)
     world.jobs.cancel("digits-1")
     world.restart().heard(Roster((JobReport("digits-1"),)))
-    assert world.orders == [StopJob("digits-1")]
+    assert world.orders == []
+    assert world.jobs.ending() == ["digits-1"]
+
+
+def test_after_a_restart_of_the_whole_server_a_job_that_was_being_cancelled_is_started_to_be_ended(
+    world: World,
+) -> None:
+    world.jobs.launch(ANNOUNCED)
+    world.jobs.cancel("digits-1")
+    world.restart().heard(Roster())
+    assert world.orders == [StartJob(world.process)]
+    assert world.state() == (JobState.CANCELLING, "")
+    assert world.jobs.ending() == ["digits-1"]
+
+
+def test_a_job_that_had_ended_by_itself_when_the_server_was_restarted_is_not_started_to_be_ended(world: World) -> None:
+    world.jobs.launch(ANNOUNCED)
+    world.jobs.cancel("digits-1")
+    world.write_final("aborted", "ended by a person")
+    world.restart().heard(Roster())
+    assert world.orders == []
+    assert world.state() == (JobState.CANCELLED, "ended by a person")
+    assert world.jobs.ending() == []
+
+
+def test_a_job_that_fails_for_good_while_a_person_ends_it_is_cancelled_with_the_reason(world: World) -> None:
+    world.jobs.launch(ANNOUNCED)
+    world.jobs.cancel("digits-1")
+    world.jobs.heard(JobReport("digits-1", code=1, reason="failed 5 times"))
+    assert world.state() == (JobState.CANCELLED, "failed 5 times")
 
 
 def test_a_process_of_a_job_that_control_does_not_know_is_stopped(world: World) -> None:

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 import shutil
 import tempfile
-from collections.abc import Coroutine
 from http import HTTPStatus
 from pathlib import Path
 
@@ -20,12 +19,12 @@ from turnout.control.known import KnownJobs, view
 from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_response
 from turnout.control.problems import Problem
 from turnout.control.samples import Samples
+from turnout.control.stopping import Stopping
 from turnout.control.store import JobState
 from turnout.control.view import JobView, Scope
 from turnout.errors import JobFolderError, ServerError
 from turnout.messages import Topic
 
-STOP_GRACE_S = 10.0  #: A cancelled job that still runs after this is ended by the supervisor.
 JOBS_LISTED_MAX = 1000
 _CONFLICT, _AWAY = HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE
 
@@ -33,11 +32,11 @@ _CONFLICT, _AWAY = HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE
 class JobRoutes:
     """Their life, as far as people decide it."""
 
-    def __init__(self, known: KnownJobs, samples: Samples, incoming: Incoming) -> None:
+    def __init__(self, known: KnownJobs, samples: Samples, incoming: Incoming, stopping: Stopping) -> None:
         self._known = known
         self._samples = samples
         self._incoming = incoming
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._stopping = stopping
 
     def operations(self) -> list[Operation]:
         accepted = Given("The job as it is now.", JobView, HTTPStatus.ACCEPTED)
@@ -119,21 +118,13 @@ class JobRoutes:
         return json_response(view(job), HTTPStatus.CREATED)
 
     async def _abort(self, request: Request) -> Response:
-        """End a job: it says what it has and ends; if it does not, its process is ended."""
+        """End a job: what it has counted goes into its last version. It is over later, also if control is not there."""
         job = self._known.of(request)
         if job.state is not JobState.RUNNING:
             raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state} already")
         self._known.jobs.cancel(job.job_id)
-        self._spawn(self._stop(job.job_id))
+        self._stopping.end(job.job_id)
         return json_response(view(self._known.of(request)), HTTPStatus.ACCEPTED)
-
-    async def _stop(self, job_id: str) -> None:
-        try:
-            await self._known.tell(job_id, Topic.STOP, b"ended by a person")
-            await asyncio.sleep(STOP_GRACE_S)
-        except ServerError:
-            pass
-        self._known.jobs.force(job_id)
 
     async def _start(self, request: Request) -> Response:
         """Let a job go on from its journal, once what aborted it has been put right."""
@@ -175,8 +166,3 @@ class JobRoutes:
         self._samples.forget(job.job_id)
         await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
         return Response(status_code=HTTPStatus.NO_CONTENT)
-
-    def _spawn(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
