@@ -2,10 +2,12 @@
 
 A backup is a file of SQLite's own online backup: the state of one commit, whole in itself, model included. A restored
 job goes back to it: what was acknowledged later is not in the model any more. So that no task given out later is taken
-for one of the restored job, the restored journal seals its leases with another key, and ends those that lived.
+for one of the restored job, the restored journal seals its leases with another key, and ends those that lived. So a job
+may also go on from the backup of another one, whose server is gone, if its model has the same size.
 """
 
 import os
+import re
 import sqlite3
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -13,12 +15,16 @@ from pathlib import Path
 
 from turnout.errors import TurnoutError
 from turnout.job import sqlite_journal
-from turnout.job.directory import FINAL, JOURNAL, LOCK, PUBLISHED, RECORDER
+from turnout.job.blobs import SUFFIX
+from turnout.job.directory import BLOBS, FINAL, JOURNAL, LOCK, PUBLISHED, RECORDER
 from turnout.job.journal import Snapshot
 from turnout.job.sqlite_journal import JournalUnusable
+from turnout.wire.tensors import read_safetensors
 
 BUSY_TIMEOUT_S = 5.0
-REPLACED = "replaced"  #: Suffix of the journal that a restored one took the place of; kept for whoever wants to look.
+#: The journals that restored ones took the place of, kept for whoever wants to look; SQLite finds their logs by it.
+REPLACED = "journal.replaced-{}.sqlite"
+LOGS = ("-wal", "-shm")  #: What SQLite keeps beside a file, by its name.
 LOCK_PATIENCE_S = 2.0  #: A process that was told to end may need a moment.
 
 
@@ -69,24 +75,67 @@ def restore(path: Path, directory: Path) -> Contents:
     """
     found, snapshot = contents(path)
     if found.job_id != directory.name:
-        raise JournalUnusable(f"{path} is a backup of job {found.job_id}, not of {directory.name}")
+        _check_size(path, found.job_id, snapshot.model.size, directory)
     lock = sqlite_journal.lock(directory / LOCK, LOCK_PATIENCE_S)
     try:
         made = directory / f"{JOURNAL}.restored"
-        incarnation = max(_incarnation(path), _incarnation(directory / JOURNAL))
+        journals = (path, directory / JOURNAL, *directory.glob(REPLACED.format("*")))
+        incarnation = max(_incarnation(journal) for journal in journals)
         goes_on = replace(snapshot, leases=(), blobs=())
-        sqlite_journal.create(made, found.job_id, incarnation, goes_on)
-        for name in (JOURNAL, f"{JOURNAL}-wal", f"{JOURNAL}-shm"):
-            old = directory / name
-            if old.exists():
-                old.replace(directory / f"{name}.{REPLACED}")
+        sqlite_journal.create(made, directory.name, incarnation, goes_on)
+        _put_aside(directory)
+        made.replace(directory / JOURNAL)
+        sqlite_journal.sync_folder(directory)
         for name in (RECORDER, PUBLISHED, FINAL):  # they tell of the journal that was replaced
             (directory / name).unlink(missing_ok=True)
-        made.replace(directory / JOURNAL)
         sqlite_journal.sync_folder(directory)
     finally:
         os.close(lock)
     return found
+
+
+def _put_aside(directory: Path) -> None:
+    """Keep the journal with its log under a new name. Durable when it returns: SQLite must never find the old log
+    beside another journal.
+    """
+    numbers = [re.search(r"\d+", file.name) for file in directory.glob(REPLACED.format("*") + "*")]
+    kept = REPLACED.format(1 + max((int(number[0]) for number in numbers if number), default=0))
+    for suffix in ("", *LOGS):
+        old = directory / f"{JOURNAL}{suffix}"
+        if old.exists():
+            old.replace(directory / f"{kept}{suffix}")
+    sqlite_journal.sync_folder(directory)
+
+
+def _check_size(path: Path, owner: str, size: int, directory: Path) -> None:
+    """Raise JournalUnusable unless the job in ``directory`` is known to have a model of this size."""
+    who = f"{path} is a backup of job {owner}, not of {directory.name}"
+    own = _model_size(directory)
+    if own is None:
+        raise JournalUnusable(
+            f"{who}, and {directory.name} has no model yet that tells whether it fits: submit its folder again, let "
+            "that job begin, abort it, and restore into that"
+        )
+    if own != size:
+        raise JournalUnusable(
+            f"{who}, and it does not fit: its model has {size} numbers, that of {directory.name} {own}"
+        )
+
+
+def _model_size(directory: Path) -> int | None:
+    """How many numbers the model of a job has, by its journal or else by its blobs; None when neither tells."""
+    try:
+        snapshot = sqlite_journal.read_snapshot(directory / JOURNAL)
+        if snapshot is not None:
+            return int(snapshot.model.size)
+    except (TurnoutError, OSError):
+        pass  # damaged or gone, which is why it is restored
+    for blob in (directory / BLOBS).glob(f"*{SUFFIX}"):
+        try:
+            return int(read_safetensors(blob.read_bytes())[0].size)
+        except (TurnoutError, OSError):
+            continue
+    return None
 
 
 def _incarnation(path: Path) -> int:

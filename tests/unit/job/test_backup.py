@@ -1,14 +1,20 @@
 """Backups of a job's journal, and going on from one."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.unit.job.test_sqlite_journal import assert_same, opened, snapshot
+from turnout.job import sqlite_journal
 from turnout.job.backup import Contents, NothingToBackUp, backup, contents, restore
-from turnout.job.directory import FINAL, JOURNAL, RECORDER
-from turnout.job.sqlite_journal import JobLocked, JournalDamaged, JournalUnusable
+from turnout.job.blobs import BlobStore
+from turnout.job.directory import BLOBS, FINAL, JOURNAL, RECORDER
+from turnout.job.sqlite_journal import JobLocked, JournalDamaged, JournalUnusable, read_snapshot
+from turnout.messages import ModelSchema, TensorSpec
+from turnout.wire.tensors import to_safetensors
 
 
 @pytest.fixture
@@ -52,8 +58,57 @@ def test_a_restored_job_goes_on_from_the_backup_under_another_key(directory: Pat
     assert_same(again.load(), replace(snapshot(), leases=(), blobs=()))
     assert not (directory / RECORDER).exists()
     assert not (directory / FINAL).exists()
-    assert (directory / f"{JOURNAL}.replaced").exists(), "for whoever wants to look"
     again.close()
+
+
+def crashed(directory: Path, kept: Path, job_id: str = "job-1") -> None:
+    """Make of ``directory`` what a process leaves that was killed: its last commit is in the log only."""
+    running = opened(directory, job_id)
+    running.commit(snapshot())
+    shutil.copytree(directory, kept)
+    running.close()
+    shutil.rmtree(directory)
+    kept.rename(directory)
+    assert (directory / f"{JOURNAL}-wal").stat().st_size
+
+
+def test_each_replaced_journal_is_kept_and_can_be_opened_by_its_name(directory: Path, tmp_path: Path) -> None:
+    first = opened(directory)
+    first.commit(snapshot(version=2))
+    backup(directory, tmp_path / "copy")
+    first.close()
+    shutil.rmtree(directory)
+    directory.mkdir()
+    crashed(directory, tmp_path / "kept")
+    restore(tmp_path / "copy", directory)
+    assert_same(read_snapshot(directory / "journal.replaced-1.sqlite"), snapshot())
+
+    again = opened(directory)
+    again.commit(snapshot(2, version=7))
+    again.close()
+    restore(tmp_path / "copy", directory)
+    assert_same(read_snapshot(directory / "journal.replaced-1.sqlite"), snapshot())
+    assert_same(read_snapshot(directory / "journal.replaced-2.sqlite"), snapshot(2, version=7))
+
+
+def test_the_old_log_is_durably_away_before_the_new_journal_comes(
+    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crashed(directory, tmp_path / "kept")
+    backup(directory, tmp_path / "copy")
+    restored = (directory / JOURNAL).stat().st_ino
+    seen: list[tuple[bool, bool, bool]] = []
+
+    def sync_folder(folder: Path) -> None:
+        there = {file.name: file for file in folder.iterdir()}
+        new = JOURNAL in there and there[JOURNAL].stat().st_ino != restored
+        seen.append((f"{JOURNAL}-wal" in there, new, FINAL in there))
+
+    (directory / FINAL).write_bytes(b"of the journal that is replaced")
+    monkeypatch.setattr(sqlite_journal, "sync_folder", sync_folder)
+    restore(tmp_path / "copy", directory)
+    steps = seen[seen.index((False, False, True)) :]
+    assert steps == [(False, False, True), (False, True, True), (False, True, False)]
 
 
 def test_a_damaged_journal_can_be_restored(directory: Path, tmp_path: Path) -> None:
@@ -78,16 +133,56 @@ def test_a_job_that_runs_is_not_restored(directory: Path, tmp_path: Path) -> Non
     running.close()
 
 
-def test_a_backup_of_another_job_is_refused(directory: Path, tmp_path: Path) -> None:
+def another(tmp_path: Path, size: int) -> Path:
+    """The directory of a job that has ended, whose model has ``size`` numbers."""
+    made = tmp_path / "job-2"
+    made.mkdir()
+    journal = opened(made, "job-2")
+    journal.commit(snapshot(version=0, model=np.zeros(size, np.float32), total=np.zeros(size)))
+    journal.close()
+    return made
+
+
+def test_the_backup_of_another_job_is_taken_if_the_model_has_the_same_size(directory: Path, tmp_path: Path) -> None:
+    first = opened(directory)
+    first.commit(snapshot())
+    first.close()
+    backup(directory, tmp_path / "copy")
+    other = another(tmp_path, 2)
+    assert restore(tmp_path / "copy", other).version == 4
+    again = opened(other, "job-2")
+    assert again.key != first.key
+    assert_same(again.load(), replace(snapshot(), leases=(), blobs=()))
+    again.close()
+
+
+def test_the_size_is_told_by_the_models_when_the_journal_is_damaged(directory: Path, tmp_path: Path) -> None:
     journal = opened(directory)
     journal.commit(snapshot())
     journal.close()
     backup(directory, tmp_path / "copy")
-    other = tmp_path / "job-2"
-    other.mkdir()
-    with pytest.raises(JournalUnusable, match="is a backup of job job-1, not of job-2"):
+    other = another(tmp_path, 2)
+    (other / JOURNAL).write_bytes(b"rubbish" * 1000)
+    with pytest.raises(JournalUnusable, match="has no model yet that tells whether it fits: submit its folder again"):
         restore(tmp_path / "copy", other)
-    assert not any(other.iterdir())
+    model = to_safetensors(np.zeros(2, np.float32), ModelSchema((TensorSpec("w", (2,)),)))
+    BlobStore(other / BLOBS).put(model)
+    restore(tmp_path / "copy", other)
+    again = opened(other, "job-2")
+    assert again.load() is not None
+    again.close()
+
+
+def test_the_backup_of_another_model_is_refused(directory: Path, tmp_path: Path) -> None:
+    journal = opened(directory)
+    journal.commit(snapshot())
+    journal.close()
+    backup(directory, tmp_path / "copy")
+    other = another(tmp_path, 3)
+    with pytest.raises(JournalUnusable, match=r"and it does not fit: its model has 2 numbers, that of job-2 3"):
+        restore(tmp_path / "copy", other)
+    own = contents(other / JOURNAL)[0]
+    assert (own.job_id, own.version) == ("job-2", 0), "nothing has changed"
 
 
 def test_a_damaged_backup_is_refused_and_the_journal_stays(directory: Path, tmp_path: Path) -> None:
