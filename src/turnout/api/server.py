@@ -10,12 +10,14 @@ import msgspec
 from turnout.api.job import Job
 from turnout.api.models import read_model
 from turnout.control.client import ControlClient
-from turnout.control.store import UNFINISHED
+from turnout.control.store import UNFINISHED, JobState
 from turnout.control.view import JobView
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent
 from turnout.wire.tensors import Vector
 
+ANSWERS_WITHIN_S = 20.0  #: A job's process needs a second or two to start.
+ANSWER_INTERVAL_S = 0.1
 POLL_INTERVAL_S = 0.5
 RECONNECT_S = 1.0
 SILENT_MAX_S = 60.0  #: A server away for longer than this does not come back.
@@ -35,11 +37,20 @@ class Server:
         self._client = client
 
     def submit(self, job: Job | str | Path) -> "RemoteJob":
-        """Start a job, or the job folder of this name. Raises JobFolderError when the server finds it wrong."""
-        if not isinstance(job, Job):
-            return RemoteJob(self._client, self._client.submit(Path(job)))
-        with tempfile.TemporaryDirectory(prefix="turnout-submit-") as place:
-            return RemoteJob(self._client, self._client.submit(job.write(Path(place) / "job")))
+        """Start a job, or the job folder of this name, and wait until it answers.
+
+        Raises JobFolderError when the server finds it wrong. Should it not answer soon, its ``status`` says why.
+        """
+        if isinstance(job, Job):
+            with tempfile.TemporaryDirectory(prefix="turnout-submit-") as place:
+                view = self._client.submit(job.write(Path(place) / "job"))
+        else:
+            view = self._client.submit(Path(job))
+        give_up_at = time.monotonic() + ANSWERS_WITHIN_S
+        while view.state is JobState.RUNNING and not view.fresh and time.monotonic() < give_up_at:
+            time.sleep(ANSWER_INTERVAL_S)
+            view = self._client.job(view.job_id)
+        return RemoteJob(self._client, view)
 
     def jobs(self) -> "list[RemoteJob]":
         """The jobs submitted last, newest first."""
