@@ -17,6 +17,7 @@ import msgspec
 from turnout.control.client import ControlClient
 from turnout.control.store import UNFINISHED
 from turnout.control.view import JobView
+from turnout.demo.feasible import check_devices, check_target
 from turnout.demo.picture import Picture
 from turnout.demo.processes import SERVER_GRACE_S, Child, Children
 from turnout.demo.screen import Screen
@@ -61,15 +62,18 @@ class Outcome:
 
 
 def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path) -> Plan:
-    """How to run a job folder with a simulated fleet. Raises JobFolderError or BadFleet when that cannot be."""
+    """How to run a folder with a simulated fleet. Raises JobFolderError, BadFleet or UsageError when none can be."""
     msgspec.convert({option.replace("-", "_"): value for option, value in fleet.items()}, FleetSpec)  # or BadFleet
-    name = load_job_folder(folder).spec.name
+    spec, devices = load_job_folder(folder).spec, int(fleet["devices"])
+    model = out or Path(re.sub(r"[^\w.-]+", "-", spec.name) + ".safetensors")
+    check_devices(spec.training, devices)
+    check_target(model)
     return Plan(
-        title=f'turnout run: {fleet["devices"]:.0f} devices train "{name}"',
+        title=f'turnout run: {devices} devices train "{spec.name}"',
         folder=folder,
-        devices=int(fleet["devices"]),
+        devices=devices,
         fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), fleet),
-        model=out or Path(re.sub(r"[^\w.-]+", "-", name) + ".safetensors"),
+        model=model,
         data=data,
     )
 

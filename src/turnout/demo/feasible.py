@@ -1,0 +1,32 @@
+"""What can be seen before a run that would come to nothing."""
+
+import math
+import os
+from pathlib import Path
+
+from turnout.errors import UsageError
+from turnout.job.spec import BufferedTraining, RoundsTraining
+
+
+def check_devices(training: BufferedTraining | RoundsTraining, devices: int) -> None:
+    """Raise UsageError when so few devices can close no version, for each trains a version once."""
+    match training:
+        case BufferedTraining():
+            needed, setting = training.buffer_goal, f"buffer_goal = {training.buffer_goal}"
+        case RoundsTraining():
+            needed, setting = math.ceil(training.cohort * training.quorum), f"cohort = {training.cohort}"
+    if devices < needed:
+        raise UsageError(
+            f"{devices} devices are too few: each trains a version once, and with {setting} a version takes {needed} "
+            "of them; give more devices, or lower it in job.toml"
+        )
+
+
+def check_target(model: Path) -> None:
+    """Raise UsageError when the model cannot be saved there: better now than when it is trained."""
+    try:
+        model.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{model} cannot be written: {error.strerror}") from error
+    if model.is_dir() or not os.access(model.parent, os.W_OK):
+        raise UsageError(f"{model} cannot be written; give a file in a folder that you may write to")

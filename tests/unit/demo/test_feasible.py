@@ -1,0 +1,27 @@
+"""A run that would come to nothing is refused before it begins."""
+
+from pathlib import Path
+
+import pytest
+
+from turnout.demo.feasible import check_devices, check_target
+from turnout.errors import UsageError
+from turnout.job.spec import BufferedTraining, RoundsTraining
+
+
+def test_as_many_devices_are_needed_as_a_version_takes_results() -> None:
+    check_devices(BufferedTraining(buffer_goal=10), 10)
+    check_devices(RoundsTraining(cohort=10, quorum=0.5), 5)
+    with pytest.raises(UsageError, match=r"9 devices are too few: .* with buffer_goal = 10 a version takes 10 of them"):
+        check_devices(BufferedTraining(buffer_goal=10), 9)
+    with pytest.raises(UsageError, match="with cohort = 11 a version takes 6 of them"):
+        check_devices(RoundsTraining(cohort=11, quorum=0.5), 5)
+
+
+def test_a_model_that_could_not_be_saved_is_not_trained(tmp_path: Path) -> None:
+    check_target(tmp_path / "new" / "model")
+    assert list((tmp_path / "new").iterdir()) == []
+    (tmp_path / "file").write_text("")
+    for target in (tmp_path, tmp_path / "file" / "model"):
+        with pytest.raises(UsageError, match="cannot be written"):
+            check_target(target)
