@@ -94,6 +94,22 @@ def test_training_leaves_the_callers_random_numbers_alone() -> None:
     assert torch.equal(torch.rand(1), expected)
 
 
+def test_a_model_is_measured_on_the_devices_own_data() -> None:
+    """At w = 2 the errors of (1, 1) and (2, 1) are 1 and 3."""
+    trainer = TorchTrainer(lambda: line(), pairs((1, 1), (2, 1)), F.mse_loss)
+    metrics, count = trainer.evaluate(weights(2), {"batch_size": 1})
+    assert (metrics, count) == ({"loss": 5.0}, 2.0)
+    assert trainer.train(weights(2), ONE_STEP).delta["weight"] < 0, "what was measured can be trained"
+
+
+def test_of_classes_the_accuracy_is_measured_too() -> None:
+    """The larger input is the class: right for the first of two examples."""
+    data = TensorDataset(torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([1, 0]))
+    model = {"weight": np.eye(2, dtype=np.float32), "bias": np.zeros(2, np.float32)}
+    metrics, _ = TorchTrainer(lambda: nn.Linear(2, 2), data, F.cross_entropy).evaluate(model, {})
+    assert metrics["accuracy"] == 0.5
+
+
 def test_a_data_set_of_any_kind_gives_the_same_update() -> None:
     data = pairs((1, 1), (2, 3), (0, 1))
     fast = TorchTrainer(line, data, F.mse_loss).train(weights(0), ONE_STEP)

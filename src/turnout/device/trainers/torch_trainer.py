@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import torch
 from msgspec import Meta
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset, TensorDataset, default_collate
@@ -68,6 +69,21 @@ class TorchTrainer:
         delta = {name: after[name] - model[name] for name in model}
         return Update(delta, float(len(self._dataset)), {"loss": loss})
 
+    def evaluate(self, model: Arrays, config: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+        """The loss on the device's own data and, where targets are classes, the accuracy; and how many examples."""
+        settings = msgspec.convert(config, TorchConfig)
+        with torch.random.fork_rng(devices=[]), torch.no_grad():
+            module = from_arrays(_new(self._module), model).eval()
+            loss, right, is_classes = 0.0, 0, True
+            for chosen in _pieces(np.arange(len(self._dataset)), settings.batch_size):
+                inputs, targets = self._pairs(chosen)
+                output = module(inputs)
+                loss += float(self._loss(output, targets)) * len(chosen)
+                is_classes &= targets.dtype == torch.int64 and targets.ndim == 1 and output.ndim == 2
+                right += int((output.argmax(1) == targets).sum()) if is_classes else 0
+        count = len(self._dataset)
+        return {"loss": loss / count, **({"accuracy": right / count} if is_classes else {})}, float(count)
+
     def _descend(self, module: nn.Module, settings: TorchConfig, generator: np.random.Generator) -> float:
         """Train the module in its place; the mean loss of the last epoch."""
         module.train()
@@ -96,13 +112,21 @@ class TorchTrainer:
         order = generator.permutation(len(self._dataset))
         if len(order) > 1 and len(order) % size == 1 and _batch_norms(module):
             order = order[:-1]  # a batch of one has no spread to norm by
-        for begin in range(0, len(order), size):
-            chosen = order[begin : begin + size]
-            if isinstance(self._dataset, TensorDataset):  # many times faster than one by one
-                inputs, targets = (tensor[torch.from_numpy(chosen)] for tensor in self._dataset.tensors)
-            else:
-                inputs, targets = default_collate([self._dataset[int(index)] for index in chosen])
-            yield inputs, targets
+        for chosen in _pieces(order, size):
+            yield self._pairs(chosen)
+
+    def _pairs(self, chosen: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
+        """These examples, as one batch."""
+        if isinstance(self._dataset, TensorDataset):  # many times faster than one by one
+            inputs, targets = (tensor[torch.from_numpy(chosen)] for tensor in self._dataset.tensors)
+        else:
+            inputs, targets = default_collate([self._dataset[int(index)] for index in chosen])
+        return inputs, targets
+
+
+def _pieces(order: NDArray[np.intp], size: int) -> Iterator[NDArray[np.intp]]:
+    for begin in range(0, len(order), size):
+        yield order[begin : begin + size]
 
 
 def to_arrays(module: nn.Module) -> dict[str, Vector]:
