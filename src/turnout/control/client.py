@@ -13,6 +13,7 @@ import msgspec
 from turnout.control import package
 from turnout.control.package import Progress, no_progress
 from turnout.control.view import History, JobView, TokenView
+from turnout.durable import sync
 from turnout.errors import (
     JobFolderError,
     NotAllowedError,
@@ -150,7 +151,10 @@ class ControlClient:
         return self._download(f"{_job(job_id)}/model?{asked}", target, TIMEOUT_S, progress)
 
     def backup(self, job_id: str, target: Path, progress: Progress = no_progress) -> int:
-        """Save a copy of the job's journal; the model version in it. The file appears whole or not at all."""
+        """Save a copy of the job's journal; the model version in it.
+
+        The file appears whole or not at all, and outlasts a power failure from then on.
+        """
         return self._download(f"{_job(job_id)}/backup", target, BACKUP_TIMEOUT_S, progress)
 
     def restore(self, job_id: str, backup: Path, progress: Progress = no_progress) -> JobView:
@@ -204,10 +208,13 @@ class ControlClient:
                         for chunk in self._chunks(response):
                             file.write(chunk)
                             progress(file.tell(), total)
+                        file.flush()
+                        sync(unfinished)
                     except BaseException:  # Ctrl-C is one
                         unfinished.unlink()
                         raise
                 unfinished.replace(target)
+                sync(target.parent)
             except OSError as error:
                 raise UsageError(f"{target} cannot be written: {error.strerror}") from error
             return int(response.headers.get("X-Model-Version", "0"))

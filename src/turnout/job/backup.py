@@ -57,6 +57,12 @@ def backup(directory: Path, target: Path) -> Contents:
     return contents(target)[0]
 
 
+def size(directory: Path) -> int:
+    """How many bytes a backup of the job in ``directory`` may have: those of its journal and of the log."""
+    files = (directory / f"{JOURNAL}{suffix}" for suffix in ("", "-wal"))
+    return sum(file.stat().st_size for file in files if file.exists())
+
+
 def contents(path: Path) -> tuple[Contents, Snapshot]:
     """What is in a backup. Raises JournalDamaged, JournalUnusable, NothingToBackUp, or OSError."""
     with closing(sqlite_journal.open_file(path, read_only=True)) as db, sqlite_journal.disk_errors(path):

@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import os
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +25,28 @@ async def test_a_submitted_job_is_started_and_listed(world: World, tmp_path: Pat
     listed = (await world.call("GET", "/api/jobs")).json
     assert [(job["job_id"], job["name"], job["state"]) for job in listed] == [(job_id, "digits", "running")]
     assert world.jobs.running[job_id].meta == {"edge_method": "numpy"}
+
+
+async def test_a_submitted_folder_is_on_the_disk_before_the_job_is_stored_and_started(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+
+    def fsync(fd: int) -> None:
+        assert not world.orders
+        assert not world.jobs.running
+        assert threading.current_thread() is not threading.main_thread(), "the loop does not wait for the disk"
+        synced.append(os.fstat(fd).st_ino)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    job_id = await submitted(world)
+    directory = tmp_path / "jobs" / job_id
+    folder = directory / "folder"
+    chain = (folder / "job.toml", folder, directory, tmp_path / "jobs", tmp_path)
+    places = [synced.index(path.stat().st_ino) for path in chain]
+    assert places == sorted(places), "what is in a folder before its name"
+    assert (folder / "model.safetensors").stat().st_ino in synced
+    assert (directory / "blobs").stat().st_ino in synced
 
 
 async def test_a_wrong_job_folder_is_refused_in_the_words_of_its_error(world: World) -> None:

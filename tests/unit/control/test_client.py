@@ -1,5 +1,6 @@
 """The API's client against a server that is played: how far it is, whose mistake it was, what is left of a break."""
 
+import os
 import socket
 import threading
 from collections.abc import Iterator
@@ -135,6 +136,23 @@ def test_a_download_tells_how_far_it_is_and_appears_whole(servers: list[Played],
     assert (tmp_path / "new" / "m").read_bytes() == body
     assert told[-1] == (600_000, 600_000)
     assert len(told) > 1
+
+
+def test_a_download_is_on_the_disk_before_it_is_said_to_be_saved(
+    servers: list[Played], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, int, list[str]]] = []
+
+    def fsync(fd: int) -> None:
+        found = os.fstat(fd)
+        synced.append((found.st_ino, found.st_size, [file.name for file in tmp_path.iterdir()]))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    _, client = played(servers, answered("200 OK", b"saved", X_Model_Version="7"))
+    client.backup("a-1", tmp_path / "copy")
+    (file, size, names), (folder, _, now) = synced
+    assert (file, size, names) == ((tmp_path / "copy").stat().st_ino, 5, ["copy.unfinished"]), "whole, then named"
+    assert (folder, now) == (tmp_path.stat().st_ino, ["copy"])
 
 
 def test_a_download_that_breaks_off_leaves_nothing(servers: list[Played], tmp_path: Path) -> None:

@@ -1,10 +1,7 @@
 """Backups of a job's journal, out and in."""
 
 import asyncio
-import shutil
-import tempfile
 from http import HTTPStatus
-from pathlib import Path
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -47,17 +44,16 @@ class BackupRoutes:
 
     async def _backup(self, request: Request) -> Response:
         job = self._known.of(request)
-        place = Path(tempfile.mkdtemp(dir=self._incoming.folder))
+        folder = self._known.jobs.folder(job.job_id)
         try:
-            copy = place / "backup.sqlite"
-            found = await asyncio.to_thread(backup.backup, self._known.jobs.folder(job.job_id), copy)
-            file = copy.open("rb")  # it outlives its name
+            async with self._incoming.backup(backup.size(folder)) as place:
+                copy = place / "backup.sqlite"
+                found = await asyncio.to_thread(backup.backup, folder, copy)
+                file = copy.open("rb")  # it outlives its name
         except OSError as error:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"no backup could be made: {error}") from error
         except TurnoutError as error:
             raise Problem(HTTPStatus.CONFLICT, f"no backup could be made: {error}") from error
-        finally:
-            shutil.rmtree(place, ignore_errors=True)
         name = f"{job.job_id}-v{found.version}.backup"
         return files.download(file, name, SQLITE, {"X-Model-Version": str(found.version)})
 

@@ -22,7 +22,9 @@ from turnout.control.samples import Samples
 from turnout.control.stopping import Stopping
 from turnout.control.store import JobState
 from turnout.control.view import JobView, Scope
+from turnout.durable import sync, sync_tree
 from turnout.errors import JobFolderError, ServerError
+from turnout.job.directory import BLOBS, FOLDER
 from turnout.messages import Topic
 
 JOBS_LISTED_MAX = 1000
@@ -109,9 +111,7 @@ class JobRoutes:
             await asyncio.to_thread(package.unpack, upload, num_bytes, folder)
         announcement = await check(folder)
         job_id = new_job_id(announcement.name, secrets.token_hex(4))
-        target = self._known.jobs.folder(job_id)
-        (target / "blobs").mkdir(parents=True)
-        folder.rename(target / "folder")
+        await asyncio.to_thread(_keep, folder, self._known.jobs.folder(job_id))
         self._known.jobs.launch(msgspec.structs.replace(announcement, job_id=job_id))
         job = self._known.store.get(job_id)
         assert job is not None
@@ -166,3 +166,12 @@ class JobRoutes:
         self._samples.forget(job.job_id)
         await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
         return Response(status_code=HTTPStatus.NO_CONTENT)
+
+
+def _keep(folder: Path, directory: Path) -> None:
+    """Put a submitted folder into the new directory of its job. Durable when it returns: the store only names it."""
+    (directory / BLOBS).mkdir(parents=True)
+    folder.rename(directory / FOLDER)
+    sync_tree(directory)
+    sync(directory.parent)
+    sync(directory.parent.parent)  # the first job has made its parent
