@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import NoReturn
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from tests.browser.fake import FakeControl
 
@@ -16,7 +16,8 @@ ARGUMENTS = [
     *("--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"),
     *("--disable-background-networking", "--disable-component-update", "--disable-sync"),
 ]
-PATIENCE_MS = 15_000
+PATIENCE_MS = 30_000  #: Ends a test that would hang; no test needs it.
+expect.set_options(timeout=PATIENCE_MS)
 DESK = {"width": 1400, "height": 900}
 
 
@@ -67,7 +68,15 @@ def watched(context: BrowserContext) -> Watched:
 
 @pytest.fixture
 def control() -> Iterator[FakeControl]:
-    """Serving, without jobs."""
+    """Serving, without jobs and without plotly."""
     control = FakeControl()
+    with control.serving():
+        yield control
+
+
+@pytest.fixture
+def drawing() -> Iterator[FakeControl]:
+    """The same, with plotly."""
+    control = FakeControl(charts=True)
     with control.serving():
         yield control

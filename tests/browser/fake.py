@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import uvicorn
@@ -19,6 +20,8 @@ from tests.browser.invented import Course, Json
 from turnout.control import dashboard
 
 START_S_MAX = 10.0
+WITH_PLOTLY = dashboard.routes()
+WITHOUT_PLOTLY = dashboard.routes(Path("plotly-is-not-installed.js"))
 FLEET = [
     {"platform": "android", "app_version": "2.4", "training": 121, "counted": 1604, "refused": 9, "lost": 31},
     {"platform": "ios", "app_version": "2.3", "training": 48, "counted": 702, "refused": 3, "lost": 8},
@@ -51,9 +54,13 @@ class FakeJob:
 
 
 class FakeControl:
-    """``jobs`` may be changed at any time; ``token`` is what requests must bear, if anything."""
+    """``jobs`` may be changed at any time; ``token`` is what requests must bear, if anything.
 
-    def __init__(self) -> None:
+    Without plotly unless ``charts``: it is five MB, which every new page compiles again.
+    """
+
+    def __init__(self, charts: bool = False) -> None:
+        self._files = WITH_PLOTLY if charts else WITHOUT_PLOTLY
         self.jobs: dict[str, FakeJob] = {}
         self.token = ""
         self.url = ""
@@ -90,7 +97,7 @@ class FakeControl:
     def app(self) -> Starlette:
         return Starlette(
             routes=[
-                *dashboard.routes(),
+                *self._files,
                 Route("/api/jobs", self._list),
                 Route("/api/gateways", self._gateways),
                 Route("/api/jobs/{job_id}", self._show),
@@ -152,6 +159,8 @@ class FakeControl:
         job, what = self._job(request), request.path_params["what"]
         job.asked.append(what)
         job.state = {"pause": "PAUSED", "resume": "OPEN"}.get(what, job.state)
+        if what == "start":
+            job.view |= {"state": "running", "reason": "", "finished_at": None}
         if what == "abort":
             self.end(job, "cancelled", "ended by a person")
         return JSONResponse(job.view, 202)

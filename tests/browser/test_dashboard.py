@@ -4,19 +4,22 @@ import re
 import time
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, Route, expect
+from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Watched
 from tests.browser.fake import FakeControl, FakeJob
-from turnout.control.dashboard import NO_PLOTLY
 
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
-@pytest.fixture
-def job(control: FakeControl) -> FakeJob:
+def training(control: FakeControl) -> FakeJob:
     """A job that has been training for five minutes."""
     return control.add(FakeJob("digits-1", time.time() - 300, 300))
+
+
+@pytest.fixture
+def job(control: FakeControl) -> FakeJob:
+    return training(control)
 
 
 def open_job(watched: Watched, control: FakeControl, job_id: str = "digits-1") -> Page:
@@ -67,8 +70,9 @@ def test_numbers_and_words_move_with_each_sample(watched: Watched, control: Fake
     assert watched.errors == []
 
 
-def test_charts_are_drawn_under_the_strict_policy(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    page = open_job(watched, control)
+def test_charts_are_drawn_under_the_strict_policy(watched: Watched, drawing: FakeControl) -> None:
+    training(drawing)
+    page = open_job(watched, drawing)
     titles = [
         "Latency of requests",
         "Until a result is acknowledged",
@@ -90,8 +94,9 @@ def test_charts_are_drawn_under_the_strict_policy(watched: Watched, control: Fak
     assert watched.errors == []
 
 
-def test_metrics_are_drawn_by_version_or_by_time(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    page = open_job(watched, control)
+def test_metrics_are_drawn_by_version_or_by_time(watched: Watched, drawing: FakeControl) -> None:
+    training(drawing)
+    page = open_job(watched, drawing)
     accuracy = chart(page, "accuracy")
     expect(accuracy.locator(".xtitle")).to_have_text("version")
     page.get_by_text("by time").click()
@@ -99,9 +104,10 @@ def test_metrics_are_drawn_by_version_or_by_time(watched: Watched, control: Fake
     assert watched.errors == []
 
 
-def test_two_jobs_are_drawn_on_one_chart(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    control.add(FakeJob("digits-2", time.time() - 900, 200, seed=1))
-    page = open_job(watched, control)
+def test_two_jobs_are_drawn_on_one_chart(watched: Watched, drawing: FakeControl) -> None:
+    training(drawing)
+    drawing.add(FakeJob("digits-2", time.time() - 900, 200, seed=1))
+    page = open_job(watched, drawing)
     page.get_by_label("Compare with").select_option("digits-2")
     expect(chart(page, "accuracy").locator(".legend li .name")).to_have_text(["digits-1", "digits-2"])
     expect(chart(page, "accuracy").locator(".scatterlayer .trace")).to_have_count(2)
@@ -125,14 +131,26 @@ def test_a_job_is_aborted_only_after_a_yes(watched: Watched, control: FakeContro
     assert watched.errors == []
 
 
-def test_a_job_that_has_ended_shows_its_whole_course(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    control.end(job, "completed", "reached version 25")
-    page = open_job(watched, control)
+def test_a_job_that_has_ended_shows_its_whole_course(watched: Watched, drawing: FakeControl) -> None:
+    job = training(drawing)
+    drawing.end(job, "completed", "reached version 25")
+    page = open_job(watched, drawing)
     expect(page.locator(".waiting")).to_have_text("reached version 25")
     expect(page.get_by_role("table", name="The newest versions").locator("tbody tr")).to_have_count(10)
     expect(chart(page, "accuracy").locator(".trace").first).to_be_attached()
     page.get_by_text("by time").click()
     expect(chart(page, "accuracy").locator(".xtitle")).to_have_text("minutes since the start")
+    assert watched.errors == []
+
+
+def test_an_aborted_job_is_started_again(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.end(job, "aborted", "its process failed 5 times in a row without progress")
+    page = open_job(watched, control)
+    expect(page.locator(".waiting")).to_contain_text("failed 5 times")
+    page.get_by_role("button", name="Start again").click()
+    expect(page.locator(".title .badge")).to_have_text("training")
+    expect(page.get_by_role("button", name="Start again")).to_be_hidden()
+    assert job.asked == ["start"]
     assert watched.errors == []
 
 
@@ -216,7 +234,7 @@ def test_the_keyboard_reaches_everything(watched: Watched, control: FakeControl,
 
 def test_a_control_that_is_away_is_said_so_and_found_again(watched: Watched) -> None:
     control = FakeControl()
-    job = control.add(FakeJob("digits-1", time.time() - 300, 300))
+    job = training(control)
     with control.serving():
         page = open_job(watched, control)
         expect(page.locator("#connection")).to_have_text("live")
@@ -232,10 +250,6 @@ def test_a_control_that_is_away_is_said_so_and_found_again(watched: Watched) -> 
 
 
 def test_without_plotly_numbers_and_tables_work(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    def no_plotly(route: Route) -> None:
-        route.fulfill(body=NO_PLOTLY, content_type="text/javascript")
-
-    watched.page.route("**/plotly.min.js", no_plotly)
     page = open_job(watched, control)
     expect(page.get_by_text("pip install 'turnout[dashboard]'")).to_be_visible()
     expect(chart(page, "Devices").locator(".value").first).not_to_be_empty()

@@ -1,4 +1,4 @@
-// What a person can do with a job: pause, resume, download, abort, delete.
+// What a person can do with a job: pause, resume, download, abort, start again, delete.
 
 import { ask, download, jobPath } from "./api.js";
 import { bytes, confirm, h, metric, show } from "./page.js";
@@ -9,11 +9,12 @@ export class Actions {
   constructor(jobId, course, took) {
     Object.assign(this, { jobId, course, took, view: null });
     this.pause = h("button", { type: "button", onclick: () => this.act(this.paused ? "resume" : "pause") }, "Pause");
+    this.again = h("button", { type: "button", onclick: () => this.start() }, "Start again");
     this.get = h("button", { type: "button", onclick: () => this.downloads() }, "Download…");
     this.stop = h("button", { type: "button", class: "danger", onclick: () => this.abort() }, "Abort…");
     this.remove = h("button", { type: "button", class: "danger", onclick: () => this.forget() }, "Delete…");
     this.said = h("p", { class: "said", role: "status" });
-    this.element = h("div", { class: "actions" }, this.pause, this.get, this.stop, this.remove, this.said);
+    this.element = h("div", { class: "actions" }, this.pause, this.again, this.get, this.stop, this.remove, this.said);
     this.element.hidden = true;
   }
 
@@ -26,6 +27,7 @@ export class Actions {
     this.pause.hidden = this.stop.hidden = ended;
     this.pause.disabled = this.stop.disabled = view.state === "cancelling";
     this.remove.hidden = !ended;
+    this.again.hidden = view.state !== "aborted";
   }
 
   async act(what) {
@@ -39,6 +41,14 @@ export class Actions {
     const text = "Devices are told that no more work is wanted. Its newest model and its history stay. "
       + "An ended job does not start again by itself.";
     if (await confirm({ title: `Abort ${this.jobId}?`, text, yes: "Abort it", no: "Keep it running" })) await this.act("abort");
+  }
+
+  /** An aborted job goes on from its journal, and its page begins anew. */
+  async start() {
+    await this.attempt(async () => {
+      await ask(jobPath(this.jobId, "/start"), { method: "POST" });
+      window.dispatchEvent(new Event("hashchange"));
+    });
   }
 
   async forget() {

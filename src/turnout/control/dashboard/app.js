@@ -92,18 +92,20 @@ function explain(error) {
   return undefined;
 }
 
+/** Ask for a token, and begin the page anew with it. `why` is what the server said of the one before. */
 function askToken(why) {
   const field = h("input", { type: "password", id: "token", autocomplete: "off", autofocus: true });
-  const use = () => {
+  const use = (event) => {
+    event.preventDefault();
     token.set(field.value);
     dialog.close();
     go();
   };
-  field.addEventListener("keydown", (event) => event.key === "Enter" && use());
-  const help = "turnout token prints one. It is kept until this tab is closed.";
-  const dialog = show("This server asks for a token", [h("p", {}, `${why}.`.replace("..", ".")),
-    h("label", { class: "field", for: "token" }, "Token", field), h("p", { class: "note" }, help)],
-    [h("button", { type: "button", class: "primary", onclick: use }, "Use it")]);
+  const text = token.get() ? `It did not take the last one: ${why}.` : "Whoever runs it makes one with turnout token.";
+  const form = h("form", { id: "token-form", onsubmit: use }, h("label", { class: "field", for: "token" }, "Token", field));
+  const dialog = show("This server asks for a token",
+    [h("p", {}, text), form, h("p", { class: "note" }, "It is kept until this tab is closed.")],
+    [h("button", { type: "submit", form: "token-form", class: "primary" }, "Use it")]);
 }
 
 function theme() {

@@ -4,7 +4,7 @@
 import { h, setChildren, setText } from "./page.js";
 
 const HEIGHT_PX = 190;
-const TICK_PX = 64; // Room for one label of a horizontal axis.
+const TICK_PX = 46; // Room for one label of a horizontal axis.
 const SECONDS_SHOWN_S = 300; // A shorter axis has its times with seconds.
 const SCRIPT = "static/plotly.min.js";
 let loading = null;
@@ -84,7 +84,7 @@ export class Chart {
     this.wanted = null;
     this.plot.hidden = lines.length === 0;
     if (lines.length === 0) return;
-    const ticks = Math.max(3, Math.min(6, Math.floor(this.plot.clientWidth / TICK_PX)));
+    const ticks = Math.max(3, Math.min(7, Math.floor(this.plot.clientWidth / TICK_PX)));
     const look = colours();
     const config = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false };
     await Plotly.react(this.plot, lines.map((line) => trace(line, axes, look)), layout(axes, look, ticks), config);
@@ -112,6 +112,7 @@ function trace(line, axes, look) {
 }
 
 function layout(axes, look, ticks) {
+  const short = axes.date && axes.range[1] - axes.range[0] < SECONDS_SHOWN_S;
   const axis = {
     fixedrange: true,
     gridcolor: look.line,
@@ -137,8 +138,8 @@ function layout(axes, look, ticks) {
       type: axes.date ? "date" : "linear",
       title: { ...axis.title, text: axes.xTitle ?? "" },
       showgrid: false,
-      nticks: ticks,
-      ...(axes.date ? { tickformat: axes.range[1] - axes.range[0] < SECONDS_SHOWN_S ? "%H:%M:%S" : "%H:%M", hoverformat: "%H:%M:%S", range: axes.range?.map(local) } : {}),
+      nticks: short ? Math.ceil(ticks / 2) : ticks,
+      ...(axes.date ? { tickformat: short ? "%H:%M:%S" : "%H:%M", hoverformat: "%H:%M:%S", range: axes.range?.map(local) } : {}),
       ...(axes.whole ? { tickformat: ",d", dtick: axes.dtick } : {}),
     },
     yaxis: { ...axis, rangemode: axes.fromZero === false ? "normal" : "tozero", nticks: 5, separatethousands: true, ticksuffix: axes.unit ?? "" },
