@@ -51,7 +51,7 @@ def line(picture: Picture) -> str:
         _metrics(status),
         f"{status.training} training",
         f"{status.counted} counted, {sum(status.refused.values())} refused",
-        status.waiting_for,
+        view.reason or status.waiting_for,
     ]
     return "  ".join(part for part in parts if part)
 

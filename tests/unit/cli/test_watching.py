@@ -101,3 +101,9 @@ def test_a_stream_is_read_event_by_event() -> None:
         StreamedEvent("sample", b"2", "7-12"),
         StreamedEvent("end", b"{}", "7-12"),
     ]
+
+
+def test_a_line_says_why_a_job_cannot_run_for_now_instead_of_what_it_waited_for_before() -> None:
+    picture = Picture("digits-1", 0, 0.0)
+    picture.saw_job(view("digits-1", reason="the disk is full", status=status(3, waiting_for="devices")), 1.0)
+    assert watch_view.line(picture).endswith("  the disk is full")
