@@ -200,11 +200,21 @@ def test_the_logs_of_a_job_are_what_its_code_prints(tmp_path: Path, running: Ser
     assert "hello from server.py" in turnout("logs", "lines", url=url).stdout
     line = json.loads(turnout("logs", "lines", "--lines", "1", "--json", url=url).stdout)
     assert "hello from server.py" in line["line"]
-    following = subprocess.Popen(
-        [*TURNOUT, "logs", "lines", "--follow", "--url", url], stdout=subprocess.PIPE, text=True
+    following, interrupted = (
+        subprocess.Popen(
+            [*TURNOUT, "logs", "lines", "--follow", "--url", url],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for _ in range(2)
     )
-    assert following.stdout is not None
-    assert "hello from server.py" in following.stdout.readline()
+    for process in (following, interrupted):
+        assert process.stdout is not None
+        assert "hello from server.py" in process.stdout.readline()
+    interrupted.send_signal(signal.SIGINT)
+    assert interrupted.communicate(timeout=PATIENCE_S)[1] == "turnout: interrupted\n"
+    assert interrupted.returncode == 130
     assert turnout("abort", "lines", url=url).returncode == 0
-    assert following.wait(PATIENCE_S) == 0
-    following.stdout.close()
+    following.communicate(timeout=PATIENCE_S)
+    assert following.returncode == 0

@@ -27,6 +27,7 @@ app = App(
     version=__version__,
     help_format="plaintext",
     result_action="return_value",
+    suppress_keyboard_interrupt=False,  # main has a line for it
 )
 
 HERE = Group("On this machine, without a server", sort_key=1)

@@ -63,7 +63,15 @@ def examine(folder: Path, *, trial: bool = True) -> Report:
         packed_bytes = packed.tell()
     command = [*PYTHON, "turnout.cli.checking", str(folder), *([TRIAL] if trial else [])]
     try:
-        child = subprocess.run(command, stdout=subprocess.PIPE, check=False, timeout=TIMEOUT_S, env=environment())
+        child = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            check=False,
+            timeout=TIMEOUT_S,
+            env=environment(),
+            process_group=0,  # Ctrl-C in the terminal is ours to handle; run kills the child then
+        )
     except subprocess.TimeoutExpired:
         raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; try --no-trial") from None
     try:
