@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
+from turnout.control.problems import PROBLEM_JSON
+
 STYLE = """
 :root { color-scheme: light dark; --line: #8884; --soft: #8881; --accent: #2b66d9; }
 @media (prefers-color-scheme: dark) { :root { --accent: #8ab4ff; } }
@@ -19,6 +21,7 @@ h3 { margin: 2.5rem 0 .5rem; font: 600 1rem ui-monospace, monospace; overflow-wr
 code, pre { font: .9em ui-monospace, monospace; background: var(--soft); padding: .1em .3em; border-radius: 3px; }
 h3 b { display: inline-block; min-width: 4.5rem; color: var(--accent); }
 a { color: var(--accent); } p, ul { margin: .5rem 0; } ul { padding-left: 1.2rem; }
+td p { margin: 0 0 .5rem; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0; display: block; overflow-x: auto; }
 td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
 nav { columns: 20rem; } nav a { display: block; overflow-wrap: anywhere; }
@@ -70,11 +73,16 @@ def _route(method: str, path: str, operation: Mapping[str, Any]) -> str:
     if "requestBody" in operation:
         taken = operation["requestBody"]
         parts.append(f"<p>Body: {_content(taken['content'])}. {_words(taken['description'])}</p>")
+    answers = operation["responses"].items()
+    problems = [(status, answer) for status, answer in answers if PROBLEM_JSON in answer.get("content", {})]
     rows = (
         (status, _content(answer.get("content", {})), _text(answer["description"]))
-        for status, answer in operation["responses"].items()
+        for status, answer in answers
+        if (status, answer) not in problems
     )
     parts.append(_table(("Answer", "Body", ""), rows))
+    words = ", ".join(f"{status} {answer['description']}" for status, answer in problems)
+    parts.append(f'<p>Or <a href="#ProblemDetails">problem details</a>: {words}.</p>')
     return "".join(parts)
 
 

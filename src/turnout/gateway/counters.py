@@ -12,6 +12,15 @@ KINDS = (*map(str, Route), OTHER)
 
 
 @dataclass(slots=True)
+class Answers:
+    """How requests of one kind ended, and how long they took."""
+
+    by_status: dict[str, int] = field(default_factory=dict)
+    by_duration: list[int] = field(default_factory=lambda: [0] * (len(LATENCY_BOUNDS_S) + 1))
+    spent_s: float = 0.0
+
+
+@dataclass(slots=True)
 class Counters:
     """Counts of one gateway process."""
 
@@ -19,11 +28,7 @@ class Counters:
     requests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     refused: dict[str, int] = field(default_factory=dict)
     connections: int = 0
-    answers: dict[str, dict[str, int]] = field(default_factory=lambda: {kind: {} for kind in KINDS})
-    latency: dict[str, list[int]] = field(
-        default_factory=lambda: {kind: [0] * (len(LATENCY_BOUNDS_S) + 1) for kind in KINDS}
-    )
-    latency_s: dict[str, float] = field(default_factory=lambda: dict.fromkeys(KINDS, 0.0))
+    answers: dict[str, Answers] = field(default_factory=lambda: {kind: Answers() for kind in KINDS})
     bytes_in: int = 0
     bytes_out: int = 0
 
@@ -33,22 +38,24 @@ class Counters:
     def answer(self, kind: str, status: str, asked_at: float) -> None:
         """Count how a request ended, and how long it took since ``asked_at``, by ``perf_counter``."""
         answers = self.answers[kind]
-        answers[status] = answers.get(status, 0) + 1
+        by_status = answers.by_status
+        by_status[status] = by_status.get(status, 0) + 1
         took_s = perf_counter() - asked_at
-        self.latency[kind][bisect_left(LATENCY_BOUNDS_S, took_s)] += 1
-        self.latency_s[kind] += took_s
+        answers.by_duration[bisect_left(LATENCY_BOUNDS_S, took_s)] += 1
+        answers.spent_s += took_s
 
     def snapshot(self, gateway: int, now: float) -> GatewayCounters:
         """What control is told."""
+        asked = {kind: answers for kind, answers in self.answers.items() if answers.by_status}
         return GatewayCounters(
             gateway=gateway,
             requests={route: count for route, count in self.requests.items() if count},
             refused=dict(self.refused),
             connections=self.connections,
             uptime_s=now - self.started,
-            answers={kind: dict(answers) for kind, answers in self.answers.items() if answers},
-            latency={kind: list(counts) for kind, counts in self.latency.items() if self.answers[kind]},
-            latency_s={kind: spent_s for kind, spent_s in self.latency_s.items() if self.answers[kind]},
+            answers={kind: dict(answers.by_status) for kind, answers in asked.items()},
+            latency={kind: list(answers.by_duration) for kind, answers in asked.items()},
+            latency_s={kind: answers.spent_s for kind, answers in asked.items()},
             bytes_in=self.bytes_in,
             bytes_out=self.bytes_out,
         )
