@@ -106,11 +106,14 @@ def test_metrics_are_drawn_by_version_or_by_time(watched: Watched, drawing: Fake
 
 def test_two_jobs_are_drawn_on_one_chart(watched: Watched, drawing: FakeControl) -> None:
     training(drawing)
-    drawing.add(FakeJob("digits-2", time.time() - 900, 200, seed=1))
+    other = drawing.add(FakeJob("digits-2", time.time() - 900, 200, seed=1))
     page = open_job(watched, drawing)
     page.get_by_label("Compare with").select_option("digits-2")
     expect(chart(page, "accuracy").locator(".legend li .name")).to_have_text(["digits-1", "digits-2"])
     expect(chart(page, "accuracy").locator(".scatterlayer .trace")).to_have_count(2)
+    other.course.advance(60)
+    newest = other.course.events[-1]["metrics"]["accuracy"]
+    expect(chart(page, "accuracy").locator(".legend .value").last).to_have_text(f"{newest:.4f}")
     page.reload()
     expect(page.get_by_label("Compare with")).to_have_value("digits-2")
     assert watched.errors == []

@@ -27,7 +27,7 @@ export async function jobPage(main, link, signal, jobId, query) {
 
 class JobPage {
   constructor(main, link, signal, jobId) {
-    Object.assign(this, { main, link, signal, jobId, course: new Course(), view: null, spokenAt: 0, drawing: 0, lastId: "" });
+    Object.assign(this, { main, link, signal, jobId, course: new Course(), view: null, spokenAt: 0, drawing: 0, lastId: "", other: null, otherId: "" });
     this.panels = new Panels(this.course, jobId, (other) => this.compare(other));
     this.log = new EventLog(this.course);
     this.tables = [new RefusedTable(), new FleetTable(), new VersionTable(this.course)];
@@ -120,6 +120,7 @@ class JobPage {
     while (!this.signal.aborted && !hasEnded(this.view)) {
       await this.link.pause(ACCOUNT_MS, this.signal);
       const view = await this.link.attempt(() => ask(jobPath(this.jobId), { signal: this.signal }));
+      await this.refreshOther();
       if (view) this.took(view);
     }
   }
@@ -132,11 +133,21 @@ class JobPage {
   async compare(jobId) {
     const address = `#/jobs/${encodeURIComponent(this.jobId)}${jobId ? `?with=${encodeURIComponent(jobId)}` : ""}`;
     history.replaceState(null, "", address);
-    if (!jobId) return this.panels.beside(null, "");
-    const course = new Course();
-    const past = await this.link.attempt(() => ask(jobPath(jobId, "/history"), { signal: this.signal }));
-    course.load(past ?? {});
-    return this.panels.beside(course, jobId);
+    this.otherId = jobId;
+    this.other = jobId ? new Course() : null;
+    await this.refreshOther();
+    this.panels.beside(this.other, jobId);
+  }
+
+  /** What is new of the job that this one is compared with. */
+  async refreshOther() {
+    const { other, otherId } = this;
+    if (!other) return;
+    const since = other.events.at(-1)?.at ?? 0;
+    const path = jobPath(otherId, `/history?since=${since}`);
+    const gone = () => (this.other = null); // deleted meanwhile: what is drawn of it stays
+    const past = await this.link.attempt(() => ask(path, { signal: this.signal })).catch(gone);
+    other.load(past ?? {});
   }
 
   /** Draw once per frame, however much has come. */
