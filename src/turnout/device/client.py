@@ -4,12 +4,14 @@ import asyncio
 import logging
 import random
 from dataclasses import dataclass
+from pathlib import Path
 
 from turnout import __version__
 from turnout.device.blobs import BlobCache, BlobUnavailable
 from turnout.device.exchange import NoAnswer, from_http, to_http
 from turnout.device.http import DEFAULT_LIMITS, HttpClient, HttpLimits
 from turnout.device.http_connection import HttpFailure
+from turnout.device.kept import KeptFile
 from turnout.device.session import (
     DEFAULT_POLICY,
     Ended,
@@ -25,7 +27,7 @@ from turnout.device.session import (
 from turnout.device.trainers.base import Trainer
 from turnout.device.training import train
 from turnout.errors import TurnoutError
-from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, TaskResponse
+from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, ResultReport, Status, TaskResponse
 from turnout.wire.edge_headers import DeviceReader
 
 log = logging.getLogger(__name__)
@@ -36,19 +38,27 @@ PLATFORM = "python"
 class DeviceClient:
     """Plays one session: sends, trains (in a thread), waits. Connections and models may be shared with others."""
 
-    def __init__(self, session: Session, trainer: Trainer, http: HttpClient, blobs: BlobCache) -> None:
+    def __init__(
+        self, session: Session, trainer: Trainer, http: HttpClient, blobs: BlobCache, kept: KeptFile | None = None
+    ) -> None:
+        """``kept``: where a result survives this process while nobody has acknowledged it."""
         self.session = session
         self._trainer = trainer
         self._http = http
         self._blobs = blobs
         self._schema: ModelSchema | None = None
+        self._kept = kept
+        self._in_file: ResultReport | None = None
         self._stopped = asyncio.Event()
 
     async def run(self) -> str:
         """Go on until the session ends; returns why."""
         now = asyncio.get_running_loop().time
+        await self._restore(now())
         while True:
-            match self.session.next(now()):
+            action = self.session.next(now())
+            await self._keep(now())
+            match action:
                 case Send(request):
                     await self._ask(request)
                 case Train(task):
@@ -63,6 +73,27 @@ class DeviceClient:
         """Take no more tasks; ``run`` returns once the present one is reported."""
         self.session.stop()
         self._stopped.set()
+
+    async def _restore(self, now: float) -> None:
+        """Begin with the result that an earlier process left, if there is one."""
+        found = await asyncio.to_thread(self._kept.read) if self._kept is not None else None
+        if found is not None:
+            self.session.restore(found.saved, now)
+            self._schema = found.schema
+            self._in_file = self.session.unacknowledged
+
+    async def _keep(self, now: float) -> None:
+        """Have in the file what nobody has acknowledged, before it is sent for the first time."""
+        report = self.session.unacknowledged
+        if self._kept is None or report is self._in_file:
+            return
+        saved = self.session.saved(now)
+        if saved is not None and saved.report.status == Status.OK:
+            assert self._schema is not None, "a result was trained from a model"
+            await asyncio.to_thread(self._kept.write, saved, self._schema)
+        else:
+            await asyncio.to_thread(self._kept.remove)
+        self._in_file = report
 
     async def _ask(self, request: EdgeRequest) -> None:
         now = asyncio.get_running_loop().time
@@ -123,18 +154,22 @@ async def run_device(
     device_id: str,
     policy: SessionPolicy = DEFAULT_POLICY,
     limits: HttpLimits = DEFAULT_LIMITS,
+    keep: Path | None = None,
 ) -> Finished:
     """Take part in the job of this name as one device, until the job is done.
 
-    ``device_id`` should stay the same over the device's life. Raises TurnoutError for a URL or an id that is none.
+    ``device_id`` should stay the same over the device's life. ``keep`` is a file of this device alone, in which a
+    result without an answer survives the process: the next one sends it again, and then goes on.
+    Raises TurnoutError for a URL or an id that is none, and for a file that is another device's.
     """
     DeviceReader().device(device_id.encode(), None)
+    kept = KeptFile(keep, device_id) if keep is not None else None
     http = HttpClient(url, limits)
     blobs = BlobCache(http)
     device = DeviceInfo(device_id, app_name="turnout", app_version=__version__, platform=PLATFORM)
     session = Session(device, job_name, random.Random(), policy)
     try:
-        reason = await DeviceClient(session, trainer, http, blobs).run()
+        reason = await DeviceClient(session, trainer, http, blobs, kept).run()
     finally:
         await blobs.close()
         await http.close()

@@ -332,10 +332,10 @@ class Session:
         state = self._state
         return Saved(state.report, self._until(state, now) - now) if isinstance(state, _Reporting) else None
 
-    def restore(self, saved: Saved, now: float, away_s: float = 0.0) -> None:
-        """Begin with a result of an earlier session, saved ``away_s`` ago by the wall clock."""
+    def restore(self, saved: Saved, now: float) -> None:
+        """Begin with a result of an earlier session. The time between is not counted: the job knows what is too old."""
         assert isinstance(self._state, _Looking), "a session is restored before it does anything"
-        until = now + saved.left_s - max(away_s, 0.0)
+        until = now + saved.left_s
         self._go(_Reporting(saved.report, until, until), now)
 
     # --- inside ---

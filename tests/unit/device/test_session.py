@@ -397,7 +397,7 @@ def test_a_result_survives_a_restart_of_the_app_and_its_time_goes_on() -> None:
     assert saved is not None
     assert saved.left_s == 90.0
     after_restart = session()
-    after_restart.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(saved), type=Saved), 1000.0, away_s=30.0)
+    after_restart.restore(msgspec.msgpack.decode(msgspec.msgpack.encode(saved), type=Saved), 1000.0)
     report = request(after_restart, 1000.0)
     assert isinstance(report, ResultReport)
     assert (report.task_id, bytes(report.update)) == ("t1", bytes(UPDATE))
@@ -409,12 +409,14 @@ def test_a_result_survives_a_restart_of_the_app_and_its_time_goes_on() -> None:
     assert after_restart.saved(1060.0) is None
 
 
-def test_a_result_whose_time_ended_while_the_app_was_gone_is_given_up() -> None:
+def test_a_restored_result_is_given_up_when_the_rest_of_its_time_has_passed() -> None:
     saved = with_result_sent().saved(20.0)
     assert saved is not None
     device = session()
-    device.restore(saved, 5.0, away_s=91.0)
-    assert isinstance(device.next(5.0), Sleep)
+    device.restore(saved, 5.0)
+    assert isinstance(request(device, 95.0), ResultReport)
+    device.failed("connect", 95.0)
+    assert isinstance(device.next(95.1), Sleep)
     assert device.counters.given_up == 1
 
 
