@@ -14,12 +14,11 @@ from types import TracebackType
 from typing import Self
 
 from turnout.api.job import Job
-from turnout.api.models import read_model
 from turnout.api.watch import Watch
 from turnout.control.store import JobState
 from turnout.control.view import JobView
 from turnout.demo.runner import plan_run
-from turnout.errors import NotFoundError, UsageError
+from turnout.errors import UsageError
 from turnout.fleet.spec import FleetSpec
 from turnout.messages import JobEvent, JobStatus
 from turnout.wire.tensors import Vector
@@ -71,12 +70,12 @@ class Run:
         """End the job before its stop rule does, and wait for that; its model is kept."""
         self._watch.stop()
 
-    def model(self) -> dict[str, Vector]:
-        """The newest model as arrays by name. Raises NotFoundError before the first version."""
-        file = self._watch.model()
-        if file is None:
-            raise NotFoundError("there is no model yet; wait for the first event of the kind published")
-        return read_model(file)
+    def model(self, version: int | str | None = None) -> dict[str, Vector]:
+        """A model as arrays by name: the newest, the "best" by the job's metric, or a version that is still kept.
+
+        Raises NotFoundError when there is none.
+        """
+        return self._watch.model(version)
 
     @property
     def status(self) -> JobStatus | None:
@@ -134,6 +133,6 @@ class Run:
     def __repr__(self) -> str:
         view = self._watch.view
         if view is None or view.status is None:
-            return "<turnout.Run: starts>"
+            return "<turnout.Run: starts>" if self.is_running else "<turnout.Run: ended before its job began>"
         state = view.status.state.lower() if view.state is JobState.RUNNING else view.state
         return f"<turnout.Run of {view.name!r}: version {view.status.version}, {state}>"

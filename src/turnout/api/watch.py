@@ -4,8 +4,8 @@ import asyncio
 import atexit
 import logging
 import shutil
-import tempfile
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -14,16 +14,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from turnout.api.models import read_model
 from turnout.control.client import ControlClient
 from turnout.control.history import Place, read_after
 from turnout.control.view import JobView
 from turnout.demo.picture import Picture
-from turnout.demo.runner import Outcome, Plan, follow
-from turnout.errors import TurnoutError
-from turnout.messages import JobEvent
+from turnout.demo.runner import POLL_INTERVAL_S, Outcome, Plan, follow
+from turnout.errors import NotFoundError, ServerError, TurnoutError
+from turnout.messages import JobEvent, JobStatus
+from turnout.transport.blobs import blob_file
+from turnout.wire.tensors import Vector
 
 STOP_TIMEOUT_S = 20.0  #: For a job to end as it should; then its processes are ended.
 LOG_LINES_MAX = 1000
+MODEL_TRIES = 4
 EXIT_TIMEOUT_S = 10.0  #: When the caller's process exits; what is left ends by itself.
 
 logger = logging.getLogger("turnout.run")
@@ -42,7 +46,6 @@ class Watch(threading.Thread):
         self.events: list[JobEvent] = []  #: Only ever added to.
         self.log: deque[str] = deque(maxlen=LOG_LINES_MAX)
         self._plan = replace(plan, submitted=self._submitted)
-        self._temporary = place
         self._news = threading.Condition()
         self._job: tuple[ControlClient, str] | None = None
         self._read_to: Place | None = None
@@ -104,22 +107,18 @@ class Watch(threading.Thread):
             self._cancel()
         self.join()
 
-    def model(self) -> Path | None:
-        """A file with the newest model; None when there is none yet."""
-        if self._ended or self._job is None:
-            return self._plan.model if self._plan.model.exists() else None
-        client, job_id = self._job
-        if self.view is None or self.view.status is None or not self.view.status.version:
-            return None
-        target = Path(tempfile.mkdtemp(dir=self._temporary)) / "model.safetensors"
-        try:
-            client.model(job_id, target)
-        except TurnoutError:  # the server may end just now, and leave the model behind
-            self.join(STOP_TIMEOUT_S)
-            if not self._plan.model.exists():
-                raise
-            return self._plan.model
-        return target
+    def model(self, version: int | str | None) -> dict[str, Vector]:
+        """A model that is kept. Raises NotFoundError."""
+        for _ in range(MODEL_TRIES):
+            status = self.view.status if self.view else None
+            if status is None or not status.model_sha256:
+                break
+            folder = self._plan.data / "jobs" / status.job_id / "blobs"
+            try:
+                return read_model(blob_file(str(folder), _sha256_of(status, version)))
+            except (FileNotFoundError, ServerError):  # replaced since: what is known is a moment old
+                time.sleep(POLL_INTERVAL_S)
+        raise NotFoundError("there is no model yet; wait for the first event of the kind published")
 
     def _exit(self) -> None:
         self._cancelled = True
@@ -179,3 +178,14 @@ class Watch(threading.Thread):
 
     def _submitted(self, client: ControlClient, job: JobView) -> None:
         self._job = client, job.job_id
+
+
+def _sha256_of(status: JobStatus, version: int | str | None) -> str:
+    """The name of the newest model's file, of the "best" one's or of a version's. Raises NotFoundError."""
+    kept = {model.version: model.sha256 for model in status.kept} | {status.version: status.model_sha256}
+    if version == "best" and status.best_metric is None:
+        raise NotFoundError('no version is the best: "evaluation" names no metric, or none was measured yet')
+    wanted = status.version if version is None else status.best_version if version == "best" else version
+    if not isinstance(wanted, int) or wanted not in kept:
+        raise NotFoundError(f"version {wanted} is not kept; there are {', '.join(map(str, sorted(kept)))}")
+    return kept[wanted]
