@@ -22,8 +22,8 @@ TRIAL = "--trial"
 TENSORS_SHOWN = 12
 #: What 100,000 parameters need as JSON numbers, and as base64 of float32; measured with the updates of the demo.
 JSON_BYTES, BASE64_BYTES = 20.6, 16 / 3
-#: A job's process at its peak, for each parameter: the model and its blobs, updates on their way, the sum in float32 and
-#: float64, and the snapshot that is being written. Measured: 461 MB with five million parameters.
+#: A job's process at its peak, for each parameter: the model and its blobs, updates on their way, the sum in float32
+#: and float64, and the snapshot that is being written. Measured: 461 MB with five million parameters.
 JOB_BYTES_PER_PARAMETER = 80
 JOB_BYTES = 60 << 20  #: What it takes before it has any model.
 
