@@ -53,6 +53,8 @@ def main() -> None:
             by_digit = (f"{event.metrics[f'digit_{digit}']:4.0%}" for digit in range(10))
             print(f"version {event.version:3}  worst {event.metrics['worst']:4.0%}   {' '.join(by_digit)}")
     print(f"the job has ended: {run.wait().reason}")
+    numbers = sum(array.size for array in run.model("best").values())
+    print(f"its best version is {run.status.best_version}: {numbers} numbers")
 
 
 if __name__ == "__main__":

@@ -41,9 +41,10 @@ def test_a_line_is_fitted_by_a_trainer_of_ones_own() -> None:
 
 
 def test_a_hook_decides_when_the_job_has_ended() -> None:
-    *lines, last = example("custom_hook", "--devices", "24", "--target", "0.01")
-    assert re.fullmatch(r"the job has ended: worst of version \d+ is 0\.\d+, at least 0\.01", last)
-    assert re.search(r"worst +[1-9]", lines[-1])
+    *lines, ended, best = example("custom_hook", "--devices", "24", "--target", "0.01")
+    assert re.fullmatch(r"the job has ended: worst of version \d+ is 0\.\d+, at least 0\.01", ended)
+    assert re.fullmatch(r"its best version is \d+: 4810 numbers", best)
+    assert any(re.search(r"worst +[1-9]", line) for line in lines)
 
 
 def test_a_convolutional_network_is_trained(tmp_path: Path) -> None:
