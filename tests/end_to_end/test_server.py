@@ -1,6 +1,7 @@
 """A whole server as real processes: a job from its submission to its end, and every process killed on the way."""
 
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -122,6 +123,31 @@ def test_a_damaged_journal_ends_the_job_with_the_reason_and_a_backup_lets_it_go_
         running.wait_line("goes on at version 3")
         train(running, 10, job.job_id)
         eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+
+
+def test_a_job_whose_disk_is_lost_goes_on_from_its_backup_on_an_empty_one(tmp_path: Path) -> None:
+    folder = job_folder(tmp_path / "job", versions=10)
+    with server(tmp_path / "lost") as running:
+        lost = running.client.submit(folder)
+        train(running, 3, lost.job_id)
+        assert running.client.backup(lost.job_id, tmp_path / "saved") == 3
+        status = running.client.job(lost.job_id).status
+        assert status is not None
+        saved = status.counted
+    shutil.rmtree(tmp_path / "lost")
+    with server(tmp_path / "empty") as running:
+        job = running.client.submit(folder)
+        running.client.abort(job.job_id)
+        eventually("cancelled", lambda: state_of(running, job.job_id) is JobState.CANCELLED)
+        assert running.client.restore(job.job_id, tmp_path / "saved").state is JobState.RUNNING
+        running.wait_line("goes on at version 3")
+        counted = train(running, 10, job.job_id)
+        eventually("completed", lambda: state_of(running, job.job_id) is JobState.COMPLETED)
+        status = running.client.job(job.job_id).status
+        assert status is not None
+        assert status.counted == saved + counted == 20, "two a version"
+        assert running.client.model(job.job_id, tmp_path / "model") == 10
+        assert read_safetensors((tmp_path / "model").read_bytes())[0].tolist() == [10.0] * SIZE
 
 
 def test_a_job_that_cannot_run_is_given_up_with_the_reason(tmp_path: Path) -> None:

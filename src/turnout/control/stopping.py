@@ -9,6 +9,7 @@ that it cannot run for now, nobody knows for how long, so that time ends too.
 import asyncio
 
 from turnout.control.known import KnownJobs
+from turnout.control.store import JobState
 from turnout.errors import ServerError
 from turnout.messages import JobStatus, Topic
 
@@ -42,9 +43,11 @@ class Stopping:
         before: JobStatus | None = None
         delayed_since: float | None = None
         loop = asyncio.get_running_loop()
-        while self._known.runs(job_id):
+        while True:
             if process < 0:
                 before = await self._known.ask_status(job_id) or before
+            if not self._shall_end(job_id):  # it is over, and may run again by now: see ``Jobs.revive``
+                return
             try:
                 await self._known.tell(job_id, Topic.STOP, REASON.encode())
             except ServerError:  # it is being started, or busy, or cannot run
@@ -60,6 +63,10 @@ class Stopping:
                 if now - since >= self._grace_s:
                     await self._force(job_id, before, f"it was not done within {self._grace_s:g} s")
             await asyncio.sleep(self._again_s)
+
+    def _shall_end(self, job_id: str) -> bool:
+        job = self._known.store.get(job_id)
+        return job is not None and job.state is JobState.CANCELLING
 
     async def _force(self, job_id: str, before: JobStatus | None, why: str) -> None:
         left = unsaved(before, await self._known.ask_status(job_id))

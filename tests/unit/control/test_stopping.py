@@ -70,6 +70,18 @@ async def test_a_job_that_has_ended_is_told_no_more(world: World) -> None:
     assert len(job.asked) == asked
 
 
+async def test_a_job_that_has_ended_and_runs_again_is_not_told(world: World) -> None:
+    job_id = await cancelled(world, grace_s=3600)
+    await until(told(serve(world, job_id, 1, Job(status(), []))))
+    world.jobs.heard(JobReport(job_id, code=3))
+    job = world.store.get(job_id)
+    assert job is not None
+    world.jobs.revive(job)
+    again = serve(world, job_id, 2, Job(status(), []))
+    await asyncio.sleep(20 * AGAIN_S)
+    assert Topic.STOP not in again.asked
+
+
 async def test_a_job_that_does_not_end_is_forced_and_the_reason_says_what_is_in_no_version(world: World) -> None:
     job_id = await cancelled(world, grace_s=10 * AGAIN_S)
     serve(world, job_id, 1, Job(status(buffered=3, counted=7), []))
