@@ -52,9 +52,14 @@ def test_a_watched_job_tells_each_version_once_and_that_it_has_ended(tmp_path: P
         job = running.client.submit(job_folder(tmp_path / "job", versions=3))
         told: list[StreamedEvent] = []
         numbers = count()
-        watching = threading.Thread(target=lambda: told.extend(ControlClient(running.api_url).events(job.job_id)))
+
+        def watch() -> None:
+            for event in ControlClient(running.api_url).events(job.job_id):
+                told.append(event)
+
+        watching = threading.Thread(target=watch)
         watching.start()
-        eventually("it runs", lambda: running.client.job(job.job_id).fresh)
+        eventually("a sample is told", lambda: any(event.kind == "sample" for event in told))
         running.kill("turnout.job.process")
         eventually("the job is over", lambda: train(running, job.job_id, next(numbers)))
         watching.join(20)
@@ -65,10 +70,9 @@ def test_a_watched_job_tells_each_version_once_and_that_it_has_ended(tmp_path: P
         assert told[-1].kind == "end"
         ended = msgspec.json.decode(told[-1].data, type=JobView)
         assert (ended.state, ended.status and ended.status.version) == ("completed", 3)
-        assert any(event.kind == "sample" for event in told)
 
-        log = "\n".join(running.client.logs(job.job_id, 20))
-        assert re.search(r"was killed by SIGKILL.*goes on at version.*has completed", log, re.DOTALL)
+        story = re.compile(r"was killed by SIGKILL.*goes on at version.*has completed", re.DOTALL)
+        eventually("the log has all", lambda: story.search("\n".join(running.client.logs(job.job_id, 20))))
         eventually("metrics have all answers", lambda: results_answered_ok(get(running, "/metrics")) >= 6)
 
         running.client.delete(job.job_id)
