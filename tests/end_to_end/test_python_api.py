@@ -134,6 +134,10 @@ for wait in (run.wait, lambda: list(run)):
         print("ended")
     except turnout.TurnoutError as error:
         print(error)
+try:
+    turnout.run(turnout.Job("none", {"w": np.zeros(4)}, stop={"versions": 1}))
+except turnout.TurnoutError as error:
+    print(error)
 for wrong in (dict(devices=0), dict(devices=8, droput=0.1), dict(devices=8, dropout=2.0)):
     try:
         turnout.run(job(), **wrong)
@@ -145,6 +149,7 @@ for wrong in (dict(devices=0), dict(devices=8, droput=0.1), dict(devices=8, drop
         "there is no model yet; wait for the first event of the kind published",
         "the run was stopped before its job had ended",
         "the run was stopped before its job had ended",
+        "the job has no trainer, which simulated devices need; give Job one: trainer=...",
         "devices is 0",
         "run has no option droput",
         "dropout is 2.0",

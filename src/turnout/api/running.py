@@ -20,6 +20,7 @@ from turnout.control.view import JobView
 from turnout.demo.runner import plan_run
 from turnout.errors import UsageError
 from turnout.fleet.spec import FleetSpec
+from turnout.job.folder import DEVICE_CODE
 from turnout.messages import JobEvent, JobStatus
 from turnout.wire.tensors import Vector
 
@@ -40,6 +41,8 @@ def run(
     known = {field.name for field in fields(FleetSpec) if field.type in (float, "float")}
     if unknown := [name for name in fleet if name not in known]:
         raise UsageError(f"run has no option {unknown[0]}; there are devices, seed, data, {', '.join(sorted(known))}")
+    if isinstance(job, Job) and DEVICE_CODE not in job.files:
+        raise UsageError("the job has no trainer, which simulated devices need; give Job one: trainer=...")
     options = {"devices": devices, "seed": seed, "training_s": TRAINING_S, "training_sigma": TRAINING_SIGMA, **fleet}
     place = Path(tempfile.mkdtemp(prefix="turnout-run-"))
     try:

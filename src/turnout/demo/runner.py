@@ -22,10 +22,10 @@ from turnout.demo.picture import Picture
 from turnout.demo.processes import SERVER_GRACE_S, Child, Children
 from turnout.demo.screen import Screen
 from turnout.device.counters import FleetCounters
-from turnout.errors import ServerError, TurnoutError
+from turnout.errors import JobFolderError, ServerError, TurnoutError
 from turnout.exits import EXIT_USAGE
 from turnout.fleet.spec import FleetSpec
-from turnout.job.folder import load_job_folder
+from turnout.job.folder import DEVICE_CODE, load_job_folder
 from turnout.supervisor import commands
 from turnout.supervisor.policy import Policy
 
@@ -64,7 +64,10 @@ class Outcome:
 def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path) -> Plan:
     """How to run a folder with a simulated fleet. Raises JobFolderError, BadFleet or UsageError when none can be."""
     msgspec.convert({option.replace("-", "_"): value for option, value in fleet.items()}, FleetSpec)  # or BadFleet
-    spec, devices = load_job_folder(folder).spec, int(fleet["devices"])
+    job, devices = load_job_folder(folder), int(fleet["devices"])
+    if job.device is None:
+        raise JobFolderError(f"{folder} has no {DEVICE_CODE}, where simulated devices take their trainer from; add one")
+    spec = job.spec
     model = out or Path(re.sub(r"[^\w.-]+", "-", spec.name) + ".safetensors")
     check_devices(spec.training, devices)
     check_target(model)
