@@ -110,7 +110,7 @@ def _tried(trial: Trial | None) -> Iterator[tuple[str, str]]:
         yield "at first", ", ".join(f"{name} {value:.4g}" for name, value in trial.metrics.items())
     if trial is not None and trial.train_s is not None:
         norm = f"an update of norm {trial.update_norm:.3g} from {trial.num_examples:g} examples"
-        yield "a device", f"trained for {trial.train_s:.3f} s: {norm}"
+        yield "a device", f"trained for {1e3 * trial.train_s:.1f} ms: {norm}"
 
 
 def size(num_bytes: float) -> str:

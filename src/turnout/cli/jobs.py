@@ -47,6 +47,7 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
     lines = [
         f"job {job.job_id} runs; devices find it by its name, {job.name!r}",
         f"watch it:        turnout watch {job.job_id}{at}",
+        f"in a browser:    {client.url}/#/jobs/{job.job_id}",
         f"get its model:   turnout model {job.job_id}{at}",
         f"end it:          turnout abort {job.job_id}{at}",
     ]
