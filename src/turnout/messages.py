@@ -22,6 +22,10 @@ class Status(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
 
 
+VALIDATE = "validate"  #: The name of a task to measure the model only; given to who has it in ``accept``.
+VALIDATED = "VALIDATED"  #: The status of its result: metrics and ``num_examples``, and no update.
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of every message: immutable, and silent about fields that hold their default."""
 
@@ -106,7 +110,10 @@ class JobResponse(Message, frozen=True):
 
 
 class TaskRequest(Message, frozen=True):
-    """A device asks for work. ``accept`` names the model formats that it takes by reference ("safetensors")."""
+    """A device asks for work. ``accept`` names the model formats that it takes by reference ("safetensors").
+
+    With "validate" in it the device can also measure a model without training it.
+    """
 
     device: DeviceInfo
     job_id: str
@@ -333,7 +340,8 @@ class JobEvent(Message, frozen=True, omit_defaults=True):
     """Something that happened to a job, for people. ``kind`` says which fields there are; ``at`` is seconds since 1970.
 
     started (version, text: what was interrupted), published (version, counted, took_s since the version before),
-    evaluated (version, metrics), warning (text), state (text: the new one), finished (text: why).
+    evaluated (version, metrics), measured (version, metrics, text: by devices, on their data), warning (text),
+    state (text: the new one), finished (text: why).
     """
 
     at: float

@@ -42,8 +42,10 @@ class CountsByDevice(JobCore):
 class ForgetsExpiry(Places):
     """A place whose device vanished is never given to another."""
 
-    def _grant(self, device: bytes, version: int, task: int, counted: CountedTasks, now: float) -> Lease:
-        return super()._grant(device, version, task, counted, now + 1e6)
+    def _grant(
+        self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, validate: bool = False
+    ) -> Lease:
+        return super()._grant(device, version, task, counted, now + 1e6, validate)
 
 
 class AnswersBeforeCommit(JobCore):
@@ -313,9 +315,11 @@ class CountsTheForgotten(JobCore):
 class ForgetsTheResendWindow(Places):
     """Forgets what was counted of an old version as soon as its last lease has ended."""
 
-    def _grant(self, device: bytes, version: int, task: int, counted: CountedTasks, now: float) -> Lease:
+    def _grant(
+        self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, validate: bool = False
+    ) -> Lease:
         self.resend_window_s = 0.0
-        return super()._grant(device, version, task, counted, now)
+        return super()._grant(device, version, task, counted, now, validate)
 
 
 class ResetsItsTally(JobCore):

@@ -28,6 +28,8 @@ PURE = [
         "job/pause.py",
         "job/groups.py",
         "job/ranking.py",
+        "job/federated.py",
+        "job/judging.py",
         "job/warnings.py",
         "job/latency.py",
         "job/ending.py",

@@ -13,6 +13,8 @@ from turnout.device.http import DEFAULT_LIMITS, HttpClient, HttpLimits
 from turnout.device.http_connection import HttpFailure
 from turnout.device.kept import KeptFile
 from turnout.device.session import (
+    ACCEPT,
+    ACCEPT_ALL,
     DEFAULT_POLICY,
     Ended,
     Send,
@@ -24,8 +26,8 @@ from turnout.device.session import (
     TrainedUpdate,
     TrainingFailed,
 )
-from turnout.device.trainers.base import Trainer
-from turnout.device.training import train
+from turnout.device.trainers.base import Evaluator, Trainer
+from turnout.device.training import work_of
 from turnout.errors import TurnoutError
 from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, ResultReport, Status, TaskResponse
 from turnout.wire.edge_headers import DeviceReader
@@ -117,7 +119,9 @@ class DeviceClient:
             log.info("%s: %s", self.session.device.device_id, error)
             return TrainingFailed("no model", again=True)
         try:
-            update, self._schema = await asyncio.to_thread(train, self._trainer, model, task.task_data.meta)
+            update, self._schema = await asyncio.to_thread(
+                work_of(task.task_name), self._trainer, model, task.task_data.meta
+            )
         except TurnoutError as error:
             log.warning("%s: %s", self.session.device.device_id, error)
             return TrainingFailed(str(error))
@@ -167,7 +171,8 @@ async def run_device(
     http = HttpClient(url, limits)
     blobs = BlobCache(http)
     device = DeviceInfo(device_id, app_name="turnout", app_version=__version__, platform=PLATFORM)
-    session = Session(device, job_name, random.Random(), policy)
+    accept = ACCEPT_ALL if isinstance(trainer, Evaluator) else ACCEPT
+    session = Session(device, job_name, random.Random(), policy, accept=accept)
     try:
         reason = await DeviceClient(session, trainer, http, blobs, kept).run()
     finally:

@@ -14,6 +14,8 @@ from typing import Any
 
 from turnout.device.meanings import Then, meaning
 from turnout.messages import (
+    VALIDATE,
+    VALIDATED,
     DeviceInfo,
     EdgeRequest,
     EdgeResponse,
@@ -28,6 +30,7 @@ from turnout.messages import (
 )
 
 ACCEPT = ("safetensors",)  #: A model comes by reference, never inside a reply.
+ACCEPT_ALL = (*ACCEPT, VALIDATE)  #: The device can measure a model, too.
 REASONS_MAX = 32  #: Different reasons of refusal that are counted apart; what comes later is "other".
 REASON_CHARS_MAX = 120
 
@@ -96,6 +99,7 @@ class TrainedUpdate:
     update: memoryview
     num_examples: float = 1.0
     metrics: Mapping[str, float] = field(default_factory=dict)
+    measured: bool = False  #: The task was to measure only: there is no update.
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +168,7 @@ class _Reporting:
 
     @property
     def failed(self) -> bool:
-        return self.report.status != Status.OK
+        return self.report.status not in (Status.OK, VALIDATED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,8 +190,8 @@ class Session:
     """
 
     __slots__ = (
-        "_answered_by", "_cookie", "_counted", "_due", "_fruitless", "_rng", "_state", "_stopped", "_unanswered",
-        "capabilities", "counters", "device", "job_name", "policy",
+        "_accept", "_answered_by", "_cookie", "_counted", "_due", "_fruitless", "_rng", "_state", "_stopped",
+        "_unanswered", "capabilities", "counters", "device", "job_name", "policy",
     )  # fmt: skip
 
     def __init__(
@@ -198,12 +202,14 @@ class Session:
         policy: SessionPolicy = DEFAULT_POLICY,
         counters: SessionCounters | None = None,
         capabilities: Mapping[str, Any] | None = None,
+        accept: tuple[str, ...] = ACCEPT,
     ) -> None:
         self.device = device
         self.job_name = job_name
         self.policy = policy
         self.counters = counters or SessionCounters()
         self.capabilities = dict(capabilities) if capabilities else {}
+        self._accept = accept
         self._rng = rng
         self._state: _State = _Looking()
         self._due = -math.inf
@@ -246,7 +252,7 @@ class Session:
                 return Send(JobRequest(self.device, self.job_name, self.capabilities))
             case _Asking():
                 self._answered_by = TaskResponse
-                return Send(TaskRequest(self.device, state.job_id, self._cookie, ACCEPT))
+                return Send(TaskRequest(self.device, state.job_id, self._cookie, self._accept))
             case _Reporting():
                 self._answered_by = ResultResponse
                 self._state = _Reporting(state.report, state.lease_until, self._until(state, now))
@@ -364,7 +370,8 @@ class Session:
             )  # fmt: skip
         return ResultReport(
             self.device, state.job_id, task.task_id, task.task_name,
-            outcome.update, outcome.num_examples, dict(outcome.metrics), cookie=task.cookie,
+            outcome.update, outcome.num_examples, dict(outcome.metrics),
+            VALIDATED if outcome.measured else Status.OK, task.cookie,
         )  # fmt: skip
 
     def _take(self, task: TaskResponse, now: float) -> None:

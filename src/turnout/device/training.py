@@ -1,19 +1,21 @@
 """One task, done: model bytes in, a checked update out."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from turnout.device.session import TrainedUpdate
-from turnout.device.trainers.base import Trainer
+from turnout.device.trainers.base import Evaluator, Trainer
 from turnout.errors import DeviceError, ServerError
-from turnout.messages import ModelSchema, TensorSpec
-from turnout.wire.tensors import flatten, from_safetensors, unflatten
+from turnout.messages import VALIDATE, ModelSchema, TensorSpec
+from turnout.wire.tensors import Vector, flatten, from_safetensors, unflatten
 
 LENGTH_BYTES = 8
 METADATA = "__metadata__"
+
+Work = Callable[[Trainer, bytes | memoryview, Mapping[str, Any]], tuple[TrainedUpdate, ModelSchema]]
 
 
 class BadTrainer(DeviceError):
@@ -48,15 +50,42 @@ def train(trainer: Trainer, model: bytes | memoryview, config: Mapping[str, Any]
 
     Raises ServerError for a model that is none, DeviceError for an update that is none, and whatever the trainer does.
     """
+    vector, schema = _read(model)
+    update = trainer.train(unflatten(vector, schema), config)
+    num_examples, metrics = _examples(update.num_examples), _metrics(update.metrics)
+    return TrainedUpdate(flatten(update.delta, schema).view("u1").data, num_examples, metrics), schema
+
+
+def measure(
+    trainer: Trainer, model: bytes | memoryview, config: Mapping[str, Any]
+) -> tuple[TrainedUpdate, ModelSchema]:
+    """Have ``trainer`` measure a model in safetensors; there is no update. Raises as ``train`` does."""
+    if not isinstance(trainer, Evaluator):
+        raise BadTrainer("this trainer has no evaluate(model, config), so it cannot measure a model")
+    vector, schema = _read(model)
+    metrics, num_examples = trainer.evaluate(unflatten(vector, schema), config)
+    return TrainedUpdate(memoryview(b""), _examples(num_examples), _metrics(metrics), measured=True), schema
+
+
+def work_of(task_name: str | None) -> Work:
+    """What a task of this name is."""
+    return measure if task_name == VALIDATE else train
+
+
+def _read(model: bytes | memoryview) -> tuple[Vector, ModelSchema]:
     schema = schema_of_file(model)
     try:
-        vector = from_safetensors(model, schema)
+        return from_safetensors(model, schema), schema
     except DeviceError as error:
         raise ServerError(f"the model that the server sent cannot be used: {error}") from None
-    update = trainer.train(unflatten(vector, schema), config)
-    num_examples = float(update.num_examples)
+
+
+def _examples(given: float) -> float:
+    num_examples = float(given)
     if not (math.isfinite(num_examples) and num_examples > 0):
         raise BadTrainer(f"the trainer says it learned from {num_examples} examples; a number above 0 is expected")
-    metrics = {name: float(value) for name, value in update.metrics.items() if math.isfinite(value)}  # JSON has no NaN
-    delta = flatten(update.delta, schema)
-    return TrainedUpdate(delta.view("u1").data, num_examples, metrics), schema
+    return num_examples
+
+
+def _metrics(given: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(value) for name, value in given.items() if math.isfinite(value)}  # JSON has no NaN

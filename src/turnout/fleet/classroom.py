@@ -43,6 +43,7 @@ class _Lesson:
     device: SimDevice
     model: _Model
     config: dict[str, Any]
+    name: str
 
 
 class Classroom:
@@ -91,7 +92,7 @@ class Classroom:
     def _take(self, device: SimDevice, model: _Model, task: TaskResponse) -> None:
         assert task.task_data
         device.schema = model.schema
-        self._waiting.append(_Lesson(device, model, task.task_data.meta))
+        self._waiting.append(_Lesson(device, model, task.task_data.meta, task.task_name or ""))
         self._feed()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -129,7 +130,7 @@ class Classroom:
             self._spawn(self._work(batch))
 
     async def _work(self, batch: list[_Lesson]) -> None:
-        works = [Work(lesson.device.index, str(lesson.model.file), lesson.config) for lesson in batch]
+        works = [Work(lesson.device.index, str(lesson.model.file), lesson.config, lesson.name) for lesson in batch]
         outcomes: list[Outcome]
         try:
             reply = await self._pool.run(_encode(works), TRAINING_TIMEOUT_S * len(batch))
@@ -146,4 +147,4 @@ class Classroom:
 def _outcome(learned: Learned) -> Outcome:
     if learned.error:
         return TrainingFailed(learned.error)
-    return TrainedUpdate(learned.update, learned.num_examples, learned.metrics)
+    return TrainedUpdate(learned.update, learned.num_examples, learned.metrics, learned.measured)

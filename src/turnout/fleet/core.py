@@ -11,6 +11,7 @@ from random import Random
 
 from turnout import __version__
 from turnout.device.session import (
+    ACCEPT_ALL,
     Ended,
     Send,
     Session,
@@ -114,7 +115,7 @@ class Fleet:
             info = DeviceInfo(
                 spec.device_id(index), app_name="turnout-fleet", app_version=__version__, platform=spec.platform
             )
-            session = Session(info, job_name, rng, policy, self.counters)
+            session = Session(info, job_name, rng, policy, self.counters, accept=ACCEPT_ALL)
             self._at(now + spec.starts_at(index), SimDevice(index, session, spec, now))
         self.doing[Doing.WAITING] = spec.devices
 

@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from turnout.device.trainers.base import Trainer
-from turnout.device.training import train
+from turnout.device.training import work_of
 from turnout.errors import JobFolderError, TurnoutError
 from turnout.job.folder import DEVICE_CODE, load_module
 from turnout.worker_main import one_line
@@ -37,6 +37,7 @@ class Work(msgspec.Struct, frozen=True, array_like=True):
     index: int
     model: str
     config: dict[str, Any]
+    name: str = ""  #: Of the task.
 
 
 class Learned(msgspec.Struct, frozen=True, array_like=True):
@@ -46,6 +47,7 @@ class Learned(msgspec.Struct, frozen=True, array_like=True):
     update: memoryview = memoryview(b"")
     num_examples: float = 1.0
     metrics: dict[str, float] = {}
+    measured: bool = False
 
 
 _works = msgspec.msgpack.Decoder(list[Work])
@@ -67,13 +69,13 @@ def train_some(payload: memoryview) -> bytes:
 
 def _train_one(work: Work) -> Learned:
     try:
-        update, _ = train(_trainer(work.index), _model(work.model), work.config)
+        update, _ = work_of(work.name)(_trainer(work.index), _model(work.model), work.config)
     except TurnoutError as error:
         return Learned(error=str(error))
     except Exception as error:  # a trainer is its user's code: its failure is this one task's
         traceback.print_exc()
         return Learned(error=one_line(error))
-    return Learned("", update.update, update.num_examples, dict(update.metrics))
+    return Learned("", update.update, update.num_examples, dict(update.metrics), update.measured)
 
 
 @functools.cache

@@ -6,6 +6,7 @@ from typing import Any
 from turnout.job.journal import BlobRef
 from turnout.job.leases import Lease
 from turnout.messages import (
+    VALIDATE,
     ModelRef,
     ResultOffer,
     ResultReport,
@@ -52,7 +53,7 @@ def task(job_id: str, lease: Lease, task_id: str, blob: BlobRef, settings: dict[
         status=Status.OK,
         job_id=job_id,
         task_id=task_id,
-        task_name=TASK_NAME,
+        task_name=VALIDATE if lease.validate else TASK_NAME,
         task_data=ModelRef(blob.sha256, blob.num_bytes, {"model_version": lease.version, **settings}),
         cookie={"model_version": lease.version, "device_selection_id": lease.task + 1},
         lease_s=round(max(lease.expires_at - now, 0.0), 3),

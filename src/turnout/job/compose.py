@@ -54,6 +54,7 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
             weight_max=training.weight_max,
             resend_window_s=leases.resend_window_s,
             participation_interval_s=spec.selection.participation_interval_s,
+            validate_share=spec.evaluation.federated,
         ),
         pacing=AppointmentBook(pacing.check_ins_per_s, pacing.wait_min_s, pacing.wait_max_s),
         evaluation=Evaluation(spec.evaluation.every if evaluates else 0),

@@ -39,9 +39,11 @@ from turnout.job.events import (
     TaskAsked,
     Tick,
 )
+from turnout.job.federated import Federated
 from turnout.job.groups import Groups
 from turnout.job.held import Held
 from turnout.job.journal import BlobRef, Snapshot
+from turnout.job.judging import judged
 from turnout.job.leases import Lease, LiveLeases, device_hash
 from turnout.job.models import Models
 from turnout.job.parts import Parts, Rules
@@ -52,6 +54,7 @@ from turnout.job.tally import Tally
 from turnout.job.warnings import Warnings
 from turnout.job.workflow import Verdict
 from turnout.messages import (
+    VALIDATE,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -66,7 +69,6 @@ PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
-FLOAT_BYTES = 4
 LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
 
@@ -95,6 +97,7 @@ class JobCore:
     counted: CountedTasks = field(default_factory=CountedTasks)
     tally: Tally = field(default_factory=Tally)
     groups: Groups = field(default_factory=Groups)
+    federated: Federated = field(default_factory=Federated)
     models: Models = field(default_factory=Models)
     pause: Pause = field(default_factory=Pause)
     warnings: Warnings = field(default_factory=Warnings)
@@ -221,7 +224,8 @@ class JobCore:
         self.parts.pacing.arrived(now)
         device = device_hash(event.request.device.device_id)
         self.groups.asked(event.request.device)
-        lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, self.parts.rng)
+        validates, rng = VALIDATE in event.request.accept, self.parts.rng
+        lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
         if isinstance(lease, Lease):
             self.groups.granted(device, event.request.device, new=lease.granted_at == now)
             if self._save_at is None:
@@ -307,19 +311,17 @@ class JobCore:
         return None
 
     def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
-        """Add the update to the running sum, or say why not; a refused one changes nothing."""
+        """Add what the device learned or measured to the running sums, or say why not; that changes nothing."""
         report = event.report
-        if report.status != Status.OK:
-            return Refused(answers.DEVICE_FAILED, f"the device reports {report.status[:40]!r}", Status.ERROR)
-        if report.update.nbytes % FLOAT_BYTES:
-            return Refused("length", f"the update has {report.update.nbytes} bytes; whole floats are", Status.ERROR)
-        weight = min(report.num_examples, lease.weight_max) if self.rules.by_examples else 1.0
-        update = np.frombuffer(report.update, dtype="<f4")
-        refusal = self.parts.aggregator.check(update, weight)
-        if refusal is not None:
-            return Refused(refusal.reason, refusal.message, Status.ERROR)
+        sound = judged(report, lease, self.rules.by_examples, self.parts.aggregator)
+        if isinstance(sound, Refused):
+            return sound
         staleness = self.version - lease.version
-        self.parts.aggregator.add(update, weight, self.parts.discount(staleness))
+        if lease.validate:
+            self.federated.add(lease.version, report.metrics, sound.weight)
+            self.parts.places.measured(lease)
+        else:
+            self.parts.aggregator.add(sound.update, sound.weight, self.parts.discount(staleness))
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, max(lease.expires_at, now) + self.parts.places.resend_window_s)
         self.tally.count(staleness)
@@ -548,7 +550,7 @@ class JobCore:
         if self._ending.announced:
             return []
         effects = self._release(now)
-        if self.staged.fresh and self._ending.diverged:
+        if self.staged.fresh and (self._ending.diverged or not self.parts.aggregator.count):
             return [*effects, self._commit(now)]
         if self.parts.aggregator.count and not self._ending.diverged:
             return effects + self._close(now)

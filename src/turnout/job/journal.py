@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from turnout.errors import TurnoutError
 from turnout.job.counted import CountedVersion
+from turnout.job.federated import Sums
 from turnout.job.groups import Counts, Key
 from turnout.job.leases import Lease
 
@@ -57,6 +58,7 @@ class Snapshot:
     best: tuple[int, float] | None = None  #: The best version and its metric; its blob is in ``blobs``, or the newest.
     measured: dict[int, dict[str, float]] = field(default_factory=dict)  #: The metrics of each version that is kept.
     ending: str = ""  #: Why the job is over, where nothing else in here says so.
+    federated: Sums = field(default_factory=dict)  #: What devices measured, as sums.
 
 
 class Fenced(TurnoutError):

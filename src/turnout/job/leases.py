@@ -17,7 +17,7 @@ import msgspec
 
 DEVICE_HASH_BYTES = 16
 SEAL_BYTES = 16  #: HMAC-SHA256 cut to 128 bits (RFC 2104 section 5 allows half of the hash): forging costs 2^127 tries.
-FORMAT = 1
+TRAIN_FORMAT, VALIDATE_FORMAT = 1, 2  #: Of a sealed lease.
 HEAP_SLACK = 64  #: The heap of expiries is made anew when more than half of it, and this many, are of ended leases.
 
 _LAYOUT = struct.Struct(">B8sIQ16sddd")
@@ -41,6 +41,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     weight_max: float  #: The most that its result may weigh.
     granted_at: float
     expires_at: float  #: When the place is freed. The right to report outlives it.
+    validate: bool = False  #: Measure the model only. Earlier releases had no such tasks, and wrote no such field.
 
 
 class Seal:
@@ -53,7 +54,7 @@ class Seal:
     def close(self, lease: Lease) -> str:
         """The task id of ``lease``; the same lease always gives the same text."""
         body = _LAYOUT.pack(
-            FORMAT,
+            VALIDATE_FORMAT if lease.validate else TRAIN_FORMAT,
             self._job,
             lease.version,
             lease.task,
@@ -76,9 +77,9 @@ class Seal:
         if len(body) != _LAYOUT.size or not hmac.compare_digest(signature, self._sign(body)):
             return None
         form, job, version, task, device, weight_max, granted_at, expires_at = _LAYOUT.unpack(body)
-        if form != FORMAT or job != self._job:
+        if form not in (TRAIN_FORMAT, VALIDATE_FORMAT) or job != self._job:
             return None
-        return Lease(version, task, device, weight_max, granted_at, expires_at)
+        return Lease(version, task, device, weight_max, granted_at, expires_at, form == VALIDATE_FORMAT)
 
     def _sign(self, body: bytes) -> bytes:
         signing = self._hmac.copy()

@@ -12,6 +12,7 @@ from turnout.job.selection import CheckIn
 RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; the oldest beyond it may come early.
 TAKEN_MAX = 1_000_000  #: Devices that may have a task of one version; beyond it nobody new gets one until the next.
 SPENT = -1  #: Instead of a task number: this device's task of the version was refused, it gets no other.
+MEASURED = -2  #: This device has measured the version; it may train it too, and measures it no more.
 
 
 @dataclass(slots=True)
@@ -23,6 +24,7 @@ class Places:
     weight_max: float  #: The cap put into each lease.
     resend_window_s: float
     participation_interval_s: float
+    validate_share: float = 0.0  #: Of the tasks given to devices that can do it: to measure the model only.
     live: LiveLeases = field(default_factory=LiveLeases)
     next_task: int = 0
     reserved_until: int = 0  #: Numbers below this are durable as given out.
@@ -30,12 +32,19 @@ class Places:
     _recent: OrderedDict[bytes, float] = field(default_factory=OrderedDict)  # device -> when it may come again
 
     def ask(
-        self, device: bytes, version: int, places: int, counted: CountedTasks, now: float, rng: Random
+        self,
+        device: bytes,
+        version: int,
+        places: int,
+        counted: CountedTasks,
+        now: float,
+        rng: Random,
+        can_validate: bool = False,
     ) -> Lease | str:
         """The lease that ``device`` holds already, a new one, or why it gets none now.
 
         One task a device and version: a device that lost its place gets the same task again, so that however often
-        it trains and reports, one result counts.
+        it trains and reports, one result counts. Beside it a device may measure the version once.
         """
         lease = self.live.of(device)
         if lease is not None:
@@ -49,12 +58,15 @@ class Places:
             return "this device took part only a short while ago"
         if not drawn:
             return "no place is free" if free <= 0 else "others were chosen this time"
-        if task is None:
+        measured = task == MEASURED
+        if task is None or measured:
             if len(self._taken) >= TAKEN_MAX:
                 return "too many devices have had a task of this model version"
             if self.next_task >= self.reserved_until:
                 return "task numbers are being reserved"
             task = self._number()
+        if can_validate and not measured and self.validate_share > 0 and rng.random() < self.validate_share:
+            return self._grant(device, version, task, counted, now, validate=True)
         return self._grant(device, version, task, counted, now)
 
     def _number(self) -> int:
@@ -62,8 +74,10 @@ class Places:
         self.next_task += 1
         return self.next_task - 1
 
-    def _grant(self, device: bytes, version: int, task: int, counted: CountedTasks, now: float) -> Lease:
-        lease = Lease(version, task, device, self.weight_max, now, now + self.lease_time.lease_s)
+    def _grant(
+        self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, validate: bool = False
+    ) -> Lease:
+        lease = Lease(version, task, device, self.weight_max, now, now + self.lease_time.lease_s, validate)
         self._taken[device] = task
         self.live.add(lease)
         counted.keep(version, lease.expires_at + self.resend_window_s)
@@ -87,6 +101,11 @@ class Places:
         if held and trained:
             self.lease_time.observe(now - lease.granted_at)
         return held
+
+    def measured(self, lease: Lease) -> None:
+        """Its result, of measuring only, is here: the device may train the same version."""
+        if self._taken.get(lease.device) == lease.task:
+            self._taken[lease.device] = MEASURED
 
     def refuse(self, lease: Lease) -> None:
         """Its result was refused: the device gets no second try in this version."""

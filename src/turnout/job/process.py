@@ -283,6 +283,9 @@ class JobProcess:
     def _published(self, effect: Publish) -> None:
         took_s, self._published_at = self._now() - self._published_at, self._now()
         self._notes.event("published", version=effect.version, counted=self.core.tally.counted, took_s=took_s)
+        if measured := self.core.federated.mean(effect.version - 1):  # by now most of those who measure it have
+            text = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
+            self._notes.event("measured", version=effect.version - 1, metrics=measured, text=text)
         self._notes.published(effect.version, effect.blob.sha256)
 
     def _tell_people(self) -> None:

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from turnout.job.counted import CountedTasks
+from turnout.job.federated import Federated
 from turnout.job.journal import Snapshot
 from turnout.job.pause import Pause
 from turnout.job.tally import Tally
@@ -43,6 +44,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         best=parts.ranking.best,
         measured=parts.ranking.measured,
         ending=core.remembered_ending,
+        federated=core.federated.snapshot(),
     )
 
 
@@ -55,6 +57,7 @@ def restore_sums(core: "JobCore", durable: Snapshot) -> None:
     core.parts.workflow.restore(durable.workflow)
     core.tally = Tally.restore(durable.tally)
     core.groups.restore(durable.groups)
+    core.federated = Federated(durable.federated)
 
 
 def restore_rest(core: "JobCore", durable: Snapshot) -> None:

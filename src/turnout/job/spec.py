@@ -234,6 +234,9 @@ class Evaluation(Section, frozen=True):
     goal: Literal["max", "min"] = "max"
     #: So many newest versions are kept beside the best, 1 to 20. Each takes the size of a model.
     keep: Annotated[int, Meta(ge=1, le=20)] = 1
+    #: The share of tasks, 0 to 0.9, in which a device only measures the model on its own data. Shown as federated/NAME,
+    #: weighed as results are. Each such task takes a place for a while, and its device may train the same version too.
+    federated: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
 
     def __post_init__(self) -> None:
         if self.metric is not None and not self.every:

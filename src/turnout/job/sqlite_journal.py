@@ -28,6 +28,7 @@ from turnout.errors import TurnoutError
 from turnout.job import counted
 from turnout.job.counted import CountedVersion
 from turnout.job.directory import JOURNAL, LOCK
+from turnout.job.federated import Sums
 from turnout.job.groups import Counts, Key
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
@@ -88,6 +89,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     best: tuple[int, float] | None = None
     measured: dict[int, dict[str, float]] = {}
     ending: str = ""
+    federated: Sums = {}
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -334,6 +336,7 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         best=snapshot.best,
         measured=snapshot.measured,
         ending=snapshot.ending,
+        federated=snapshot.federated,
     )
 
 
@@ -366,6 +369,7 @@ def _snapshot(
         best=state.best,
         measured=state.measured,
         ending=state.ending,
+        federated=state.federated,
     )
 
 

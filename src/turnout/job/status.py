@@ -28,7 +28,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         duplicates=tally.duplicates,
         refused=dict(tally.refused),
         staleness=dict(tally.staleness),
-        metrics=parts.evaluation.metrics,
+        metrics=_metrics(core),
         metrics_version=parts.evaluation.version,
         model_sha256=newest[1].sha256 if newest else "",
         uptime_s=now,
@@ -41,6 +41,12 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         best_metric=best[1] if best else None,
         kept=_kept(core),
     )
+
+
+def _metrics(core: JobCore) -> dict[str, float]:
+    """What the server measured comes first: whoever shows one metric shows that."""
+    own, evaluation = core.parts.evaluation.metrics, core.parts.evaluation
+    return {**own, **core.federated.newest()} if own or not evaluation.every else {}
 
 
 def _kept(core: JobCore) -> tuple[KeptModel, ...]:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from turnout.errors import DeviceError
-from turnout.messages import DeviceInfo, ModelSchema, ResultReport, UserInfo
+from turnout.messages import VALIDATED, DeviceInfo, ModelSchema, ResultReport, UserInfo
 from turnout.wire import tensors
 from turnout.wire.edge_headers import device_headers
 from turnout.wire.edge_requests import MALFORMED, Cookie, HttpRequest, MissingField, bad_body, query_text
@@ -186,13 +186,15 @@ def report(device: DeviceInfo, user: UserInfo, fields: ResultFields, update: mem
 
 
 def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
-    """What a device sends: raw safetensors, its fields in the query; no body when it reports a failure."""
+    """What a device sends: raw safetensors, its fields in the query; no body when it has no update."""
     fields: dict[str, str] = {"job_id": result.job_id, "task_id": result.task_id, "task_name": result.task_name}
     if result.status == OK:
         fields["num_examples"] = repr(float(result.num_examples))
         body = tensors.to_safetensors(np.frombuffer(result.update, dtype="<f4"), schema)
     else:
         fields["status"] = result.status
+        if result.status == VALIDATED:
+            fields["num_examples"] = repr(float(result.num_examples))
         body = b""
     if result.metrics:
         fields["metrics"] = msgspec.json.encode(result.metrics).decode()

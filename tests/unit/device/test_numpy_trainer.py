@@ -159,3 +159,10 @@ def test_steps_become_shorter_with_the_versions() -> None:
         for version in (0, 4, 8)
     ]
     assert steps == pytest.approx([0.3, 0.15, 0.1])
+
+
+def test_it_measures_a_model_on_its_examples() -> None:
+    """Zeros make all three classes equally likely, and the first the predicted one: two of six labels are 0."""
+    metrics, num_examples = NumpyTrainer(EXAMPLES, LABELS).evaluate(initial_model((4, 3)), {})
+    assert num_examples == 6
+    assert metrics == {"accuracy": pytest.approx(2 / 6), "loss": pytest.approx(math.log(3))}

@@ -441,6 +441,17 @@ def test_a_training_that_failed_is_reported_without_an_update_and_the_pause_grow
     assert device.counters.refused == {}
 
 
+def test_a_measurement_is_reported_and_sent_again_as_an_update_is() -> None:
+    device = with_task()
+    device.next(0.0)
+    device.trained(TrainedUpdate(memoryview(b""), 7.0, {"loss": 0.5}, measured=True), 9.0)
+    sent = request(device, 9.0)
+    assert isinstance(sent, ResultReport)
+    assert (sent.status, sent.num_examples, sent.metrics, len(sent.update)) == ("VALIDATED", 7.0, {"loss": 0.5}, 0)
+    device.failed("timeout", 9.0)
+    assert isinstance(request(device, 13.0), ResultReport), "though its lease has ended"
+
+
 def test_a_failure_is_reported_until_the_lease_has_ended_and_its_loss_is_no_lost_result() -> None:
     device = with_task()
     device.next(0.0)

@@ -8,7 +8,7 @@ import pytest
 from safetensors.numpy import save
 
 from turnout.device.trainers.base import Arrays, Update
-from turnout.device.training import BadTrainer, schema_of_file, train
+from turnout.device.training import BadTrainer, measure, schema_of_file, train, work_of
 from turnout.errors import DeviceError, ServerError
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire.tensors import to_safetensors
@@ -75,3 +75,33 @@ def test_a_trainer_cannot_change_the_model_it_was_given() -> None:
 
     with pytest.raises(ValueError, match="read-only"):
         train(Writes(), MODEL, {})
+
+
+class Measures(Halves):
+    """Can measure, too."""
+
+    def __init__(self, num_examples: float = 7) -> None:
+        self.num_examples = num_examples
+
+    def evaluate(self, model: Arrays, config: Mapping[str, Any]) -> tuple[Mapping[str, float], float]:
+        return {"sum": float(sum(array.sum() for array in model.values())), "nan": float("nan")}, self.num_examples
+
+
+def test_a_measurement_has_metrics_and_no_update() -> None:
+    measured, schema = measure(Measures(), MODEL, {})
+    assert (len(measured.update), measured.num_examples, measured.metrics) == (0, 7.0, {"sum": 6.0})
+    assert measured.measured
+    assert schema == SCHEMA
+
+
+def test_a_trainer_without_evaluate_cannot_measure() -> None:
+    with pytest.raises(BadTrainer, match="no evaluate"):
+        measure(Halves(), MODEL, {})
+    with pytest.raises(BadTrainer, match="number above 0"):
+        measure(Measures(0), MODEL, {})
+
+
+def test_the_name_of_a_task_says_what_it_is() -> None:
+    assert work_of("validate") is measure
+    assert work_of("train") is train
+    assert work_of(None) is train

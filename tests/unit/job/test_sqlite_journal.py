@@ -96,6 +96,8 @@ def test_what_earlier_releases_did_not_write_comes_back_too(journal: SqliteJourn
         best=(3, 0.9),
         measured={3: {"accuracy": 0.9}},
         ending="enough",
+        federated={4: {"accuracy": (0.9, 2.0)}},
+        leases=(Lease(4, 65_541, b"e" * 16, 10.0, 1.0, 61.0, validate=True),),
     )
     journal.commit(written)
     assert_same(journal.load(), written)

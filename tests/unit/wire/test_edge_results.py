@@ -187,6 +187,16 @@ def test_what_a_device_reports_the_gateway_reads() -> None:
     assert report(DEVICE, NOBODY, result.fields, result.update) == told
 
 
+def test_a_device_reports_what_it_measured_without_a_body() -> None:
+    told = ResultReport(DEVICE, "j", "t", "validate", memoryview(b""), 12.0, {"loss": 0.5}, status="VALIDATED")
+    sent = encode_result(told, SCHEMA)
+    assert sent.body == b""
+    query = decode_result_query(dict(parse_qsl(urlsplit(sent.target).query)))
+    result = result_from_safetensors(query, sent.body, schema_of)
+    assert result.update is not None
+    assert report(DEVICE, NOBODY, result.fields, result.update) == told
+
+
 def test_a_device_reports_a_failure_without_a_body() -> None:
     told = ResultReport(DEVICE, "j", "t", "train", memoryview(b""), status="ERROR")
     sent = encode_result(told, SCHEMA)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,15 @@ class Update:
     delta: Arrays
     num_examples: float  #: How many examples it learned from; > 0. The server weighs by it, up to the lease's cap.
     metrics: Mapping[str, float] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Evaluator(Protocol):
+    """What a trainer may be beside it: who has this is also asked to measure a model, where the job wants that."""
+
+    def evaluate(self, model: Arrays, config: Mapping[str, Any]) -> tuple[Mapping[str, float], float]:
+        """Metrics of ``model`` on the device's own data, and of how many examples they are, above 0."""
+        ...
 
 
 class Trainer(Protocol):

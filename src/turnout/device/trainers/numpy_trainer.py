@@ -72,6 +72,13 @@ class NumpyTrainer:
             raise ValueError(f"training diverged with learning_rate {settings.learning_rate:g}; lower it")
         return Update(unflatten(after - before, schema), float(len(self._labels)), {"loss": loss})
 
+    def evaluate(self, model: Arrays, config: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+        measured = {
+            "accuracy": accuracy(model, self._examples, self._labels),
+            "loss": cross_entropy(model, self._examples, self._labels),
+        }
+        return measured, float(len(self._labels))
+
 
 def initial_model(sizes: Sequence[int], seed: int = 0) -> dict[str, Vector]:
     """A model with layers of these sizes, from features to classes; at least two sizes.

@@ -1,0 +1,42 @@
+"""Whether a result is sound in itself, whatever the state of the job."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.aggregator.mean import MeanAggregator
+from turnout.job import answers
+from turnout.job.answers import Refused
+from turnout.job.leases import Lease
+from turnout.messages import VALIDATED, ResultReport, Status
+
+FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What a result brings: of a task to validate the update is empty."""
+
+    update: NDArray[np.float32]
+    weight: float
+
+
+def judged(report: ResultReport, lease: Lease, by_examples: bool, aggregator: MeanAggregator) -> Sound | Refused:
+    """Why a result is refused, or what is to be added. Changes nothing."""
+    expected = VALIDATED if lease.validate else Status.OK
+    if report.status != expected:
+        reason = f"the device reports {report.status[:40]!r}, and not {str(expected)!r}"
+        return Refused(answers.DEVICE_FAILED, reason, Status.ERROR)
+    weight = min(report.num_examples, lease.weight_max) if by_examples else 1.0
+    if lease.validate:
+        if not weight > 0:
+            return Refused("weight", f"weight {weight:g} is not above 0", Status.ERROR)
+        return Sound(np.empty(0, np.float32), weight)
+    if report.update.nbytes % FLOAT_BYTES:
+        return Refused("length", f"the update has {report.update.nbytes} bytes; whole floats are", Status.ERROR)
+    update = np.frombuffer(report.update, dtype="<f4")
+    refusal = aggregator.check(update, weight)
+    if refusal is not None:
+        return Refused(refusal.reason, refusal.message, Status.ERROR)
+    return Sound(update, weight)

@@ -1,0 +1,172 @@
+"""Tasks to measure only: who gets them, what becomes of their results, and that they are in no model."""
+
+import pytest
+
+from tests.unit.job.a_job import Job, make_parts, new_job
+from turnout.job.buffered import Buffered
+from turnout.job.events import Finish, Result, Stop, TaskAsked
+from turnout.job.federated import METRICS_MAX, VERSIONS_MAX, Federated
+from turnout.job.leases import Lease, Seal
+from turnout.job.status import status_of
+from turnout.messages import (
+    VALIDATE,
+    VALIDATED,
+    DeviceInfo,
+    ResultReport,
+    ResultResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+)
+
+ACCEPT = ("safetensors", VALIDATE)
+
+
+@pytest.fixture
+def job() -> Job:
+    """Every device that can measure is to measure first."""
+    made = new_job(lambda: Buffered(concurrency=4, goal=2, staleness_max=3))
+    made.core.parts.places.validate_share = 1.0
+
+    def remade():  # type: ignore[no-untyped-def]
+        parts = make_parts(Buffered(4, 2, 3))
+        parts.places.validate_share = 1.0
+        return parts
+
+    made.remake = remade
+    return made
+
+
+def ask(job: Job, device: str, accept: tuple[str, ...] = ACCEPT) -> TaskResponse:
+    ticket = job.ticket()
+    job.happens(TaskAsked(ticket, TaskRequest(DeviceInfo(device), "job-1", accept=accept)))
+    answer = job.answers[ticket]
+    assert isinstance(answer, TaskResponse)
+    return answer
+
+
+def measured(
+    job: Job, device: str, task: TaskResponse, accuracy: float, examples: float = 1.0, status: str = VALIDATED
+) -> int:
+    """Send a result; returns its ticket."""
+    ticket = job.ticket()
+    job.now += job.between_s
+    report = ResultReport(
+        DeviceInfo(device),
+        "job-1",
+        task.task_id or "",
+        VALIDATE,
+        memoryview(b""),
+        examples,
+        {"accuracy": accuracy},
+        status,
+    )
+    job.happens(Result(ticket, report))
+    return ticket
+
+
+def answer(job: Job, ticket: int) -> ResultResponse:
+    found = job.answers[ticket]
+    assert isinstance(found, ResultResponse)
+    return found
+
+
+def test_a_task_to_measure_goes_to_who_can_do_it(job: Job) -> None:
+    assert ask(job, "new").task_name == VALIDATE
+    assert ask(job, "old", accept=()).task_name == "train"
+
+
+def test_the_metrics_of_devices_are_combined_by_their_examples(job: Job) -> None:
+    """(0.5 * 1 + 0.9 * 3) / 4 = 0.8; the third device claims more examples than its lease allows."""
+    for device, accuracy, examples in (("a", 0.5, 1.0), ("b", 0.9, 3.0)):
+        measured(job, device, ask(job, device), accuracy, examples)
+    job.settle()
+    assert status_of(job.core, job.now).metrics == {"federated/accuracy": pytest.approx(0.8)}, "nothing else measures"
+    measured(job, "c", ask(job, "c"), 0.1, 1e9)
+    assert status_of(job.core, job.now).metrics["federated/accuracy"] == pytest.approx((0.8 * 4 + 0.1 * 10) / 14)
+
+
+def test_a_measurement_is_counted_once_when_it_is_durable_and_is_in_no_model(job: Job) -> None:
+    task = ask(job, "a")
+    first = measured(job, "a", task, 0.5)
+    assert first not in job.answers
+    job.commit()
+    assert answer(job, first).counted
+    again = answer(job, measured(job, "a", task, 0.7))
+    assert (again.counted, again.duplicate) == (True, True)
+    assert job.core.federated.mean(0) == {"federated/accuracy": 0.5}
+    assert job.core.parts.aggregator.count == 0
+
+
+def test_a_device_that_has_measured_a_version_trains_it_and_measures_it_no_more(job: Job) -> None:
+    measured(job, "a", ask(job, "a"), 0.5)
+    job.settle()
+    train = ask(job, "a")
+    assert train.task_name == "train"
+    job.report("a", train)
+    job.settle()
+    assert ask(job, "a").status is Status.RETRY
+    assert job.core.parts.aggregator.count == 1
+
+
+def test_an_update_from_a_task_to_measure_is_refused_and_the_other_way_round(job: Job) -> None:
+    wrong = job.report("a", ask(job, "a"))()
+    assert wrong is not None
+    assert (wrong.status, wrong.message) == (Status.ERROR, "the device reports 'OK', and not 'VALIDATED'")
+    told = answer(job, measured(job, "b", ask(job, "b", accept=()), 0.5))
+    assert (told.status, told.counted) == (Status.ERROR, False)
+    assert job.core.federated.mean(0) == {}
+
+
+def test_measurements_survive_a_restart_with_their_commits(job: Job) -> None:
+    task = ask(job, "a")
+    measured(job, "a", task, 0.5)
+    job.settle()
+    again = job.restart()
+    assert again.core.federated.mean(0) == {"federated/accuracy": 0.5}
+    assert answer(again, measured(again, "a", task, 0.9)).duplicate
+
+
+def test_a_measurement_whose_commit_failed_is_counted_when_it_is_sent_again(job: Job) -> None:
+    task = ask(job, "a")
+    first = measured(job, "a", task, 0.5)
+    job.fail_commit()
+    assert answer(job, first).status is Status.RETRY
+    job.now += 2.0
+    second = measured(job, "a", task, 0.5)
+    job.settle()
+    assert answer(job, second).counted
+    assert job.core.federated.mean(0) == {"federated/accuracy": 0.5}
+    assert job.core.tally.counted == 1
+
+
+def test_who_has_measured_is_answered_when_the_job_is_ended(job: Job) -> None:
+    """Though nothing is in the buffer, of which a last version could be made."""
+    task = ask(job, "a")
+    job.commit() if job.committing else None
+    ticket = job.ticket()
+    report = ResultReport(DeviceInfo("a"), "job-1", task.task_id or "", VALIDATE, memoryview(b""), status=VALIDATED)
+    job.happens(Result(ticket, report))
+    job.happens(Stop("enough"))
+    job.settle()
+    assert answer(job, ticket).counted
+    assert isinstance(job.effects[-1], Finish)
+
+
+def test_the_seal_says_what_a_task_is() -> None:
+    seal = Seal("job-1", b"k" * 32)
+    train, validate = (Lease(1, 2, b"d" * 16, 10.0, 0.0, 60.0, kind) for kind in (False, True))
+    assert seal.open(seal.close(train)) == train
+    assert seal.open(seal.close(validate)) == validate
+    assert seal.close(train) != seal.close(validate)
+
+
+def test_what_devices_name_is_bounded() -> None:
+    federated = Federated()
+    federated.add(0, {f"m{number}": 1.0 for number in range(METRICS_MAX + 5)}, 1.0)
+    federated.add(0, {"n" * 100: 1.0, "m0": float("inf"), "m1": 1e300}, 1.0)
+    assert len(federated.mean(0)) == METRICS_MAX
+    assert federated.mean(0)["federated/m0"] == 1.0
+    for version in range(VERSIONS_MAX + 5):
+        federated.add(version, {"a": 1.0}, 1.0)
+    assert min(federated.snapshot()) == 5
