@@ -247,3 +247,36 @@ async def test_the_blob_of_a_version_whose_commit_failed_is_not_taken_for_the_ne
     blob = (tmp_path / "data" / "blobs" / f"{task.task_data.sha256}.safetensors").read_bytes()
     assert from_safetensors(blob, process.schema).tolist() == [3.0, 3.0, 3.0]
     await process.close()
+
+
+async def test_the_file_of_the_best_model_stays_also_when_the_process_is_replaced(tmp_path: Path) -> None:
+    """Version 0 has the least sum; later ones are worse, and only the newest of them is kept."""
+    ranked = JOB_TOML.replace("versions = 2", "versions = 9") + '[evaluation]\nmetric = "sum"\ngoal = "min"\n'
+    folder = write_folder(tmp_path / "folder", **{"job.toml": ranked, "server.py": SERVER_PY})
+    journal = MemoryJournal()
+    process = make_process(folder, journal)
+    process.start()
+    await measured(process, 0)
+    for number in range(3):
+        await make_version(process, f"a{number}", f"b{number}", 1.0)
+        await measured(process, number + 1)
+    await process.close()
+    again = make_process(folder, journal.take_over())
+    again.start()
+    await make_version(again, "a", "b", 1.0)
+    status = again.status()
+    await again.close()
+    assert (status.best_version, status.best_metric) == (0, 0.0)
+    assert [kept.version for kept in status.kept] == [0, 4]
+    blobs = BlobStore(tmp_path / "data" / "blobs")
+    assert all(blobs.path(kept.sha256).exists() for kept in status.kept)
+
+
+async def measured(process: JobProcess, version: int) -> None:
+    """Returns once the job has heard what the evaluation of ``version`` said."""
+    async with asyncio.timeout(20):
+        while True:
+            status = process.status()
+            if status.metrics and status.metrics_version >= version:
+                return
+            await asyncio.sleep(0)
