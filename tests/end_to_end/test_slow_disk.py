@@ -2,7 +2,6 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +43,7 @@ def initial_model():
 SIZES = {"small": 100, "offered": 10_000}
 TIMEOUT_S = 0.3
 TOLD_MIN = 3  #: Every device hears RETRY as often before the disk is ready.
+PATIENCE_S = 20.0  #: Ends the thread of a test that has failed.
 
 
 class SlowDisk(MemoryJournal):
@@ -56,15 +56,13 @@ class SlowDisk(MemoryJournal):
 
     def commit(self, snapshot: Snapshot) -> None:
         if snapshot.commit > self.fast:
-            self.ready.wait()
+            assert self.ready.wait(PATIENCE_S)
         super().commit(snapshot)
 
 
 @pytest.fixture
-def disk() -> Iterator[SlowDisk]:
-    made = SlowDisk()
-    yield made
-    made.ready.set()  # a thread that waits would outlive a test that fails
+def disk() -> SlowDisk:
+    return SlowDisk()
 
 
 def write_folder(folder: Path, size: int) -> Path:
