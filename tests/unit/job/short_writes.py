@@ -48,7 +48,7 @@ def main(folder: Path, seed: int) -> Counter[str]:
             journal.close()
             journal = SqliteJournal(folder, "job-1", lock_patience_s=0)
         begin = rng.choice((0, size(log)))  # a log that begins anew is written from its start
-        limit = begin + rng.choice((rng.randrange(9_000), rng.randrange(120_000), rng.randrange(10**6)))
+        limit = begin + rng.choice((rng.randrange(9_000), rng.randrange(60_000), rng.randrange(10**6)))
         try:
             with files_up_to(limit):
                 journal.commit(numbered(last + 1))

@@ -25,6 +25,7 @@ from turnout.job.sqlite_journal import (
 COMMITS = 6
 FLIPS = 60
 TIMEOUT_S = 60
+HEAD_BYTES = 32  #: Of SQLite's log.
 
 
 def test_a_write_that_is_cut_short_anywhere_leaves_the_old_commit_or_the_new_one(tmp_path: Path) -> None:
@@ -74,6 +75,11 @@ def changed(killed: Path, to: Path, name: str, at: int, bit: int) -> Path:
     return to
 
 
+def frame_bytes(log: bytes) -> int:
+    """Of one page in SQLite's log, with what is said of it."""
+    return 24 + int.from_bytes(log[8:12], "big")
+
+
 def found_in(folder: Path) -> int | None:
     """The number of the commit that is read back, which is whole; None: that there is damage."""
     try:
@@ -119,10 +125,10 @@ def test_a_log_that_was_cut_off_anywhere_takes_whole_commits_away(killed: Path, 
     rng = Random(4)
     log = (killed / f"{JOURNAL}-wal").read_bytes()
     seen = set()
-    for number in range(FLIPS // 3):
-        folder = tmp_path / f"{number}"
+    for length in range(HEAD_BYTES, len(log), frame_bytes(log)):  # after each page, or a little later
+        folder = tmp_path / f"{length}"
         shutil.copytree(killed, folder)
-        (folder / f"{JOURNAL}-wal").write_bytes(log[: rng.randrange(len(log))])
+        (folder / f"{JOURNAL}-wal").write_bytes(log[: length + rng.choice((0, rng.randrange(frame_bytes(log))))])
         seen.add(found_in(folder))
         shutil.rmtree(folder)
     assert None not in seen, "a shorter log is no damage that could be seen: this is what the recorder is for"
@@ -133,15 +139,14 @@ def test_pages_of_the_log_that_lie_in_another_order_are_no_mixture(killed: Path,
     """As when a disk wrote the right bytes to the wrong place."""
     rng = Random(5)
     log = (killed / f"{JOURNAL}-wal").read_bytes()
-    head, frame = 32, 24 + int.from_bytes(log[8:12], "big")
-    frames = [log[at : at + frame] for at in range(head, len(log), frame)]
+    frames = [log[at : at + frame_bytes(log)] for at in range(HEAD_BYTES, len(log), frame_bytes(log))]
     for number in range(FLIPS // 3):
         one, other = rng.sample(range(len(frames)), 2)
         moved = frames.copy()
         moved[one], moved[other] = moved[other], moved[one]
         folder = tmp_path / f"{number}"
         shutil.copytree(killed, folder)
-        (folder / f"{JOURNAL}-wal").write_bytes(log[:head] + b"".join(moved))
+        (folder / f"{JOURNAL}-wal").write_bytes(log[:HEAD_BYTES] + b"".join(moved))
         found = found_in(folder)
         assert found is None or found < COMMITS
         shutil.rmtree(folder)
