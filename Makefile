@@ -3,6 +3,8 @@ PYTHON ?= python3
 SEED ?= 0
 MODE ?= buffered
 CHAOS ?=
+# Tests at once: most wait for processes and sockets rather than for a core.
+WORKERS ?= 3
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -18,7 +20,7 @@ demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffe
 	@$(RUN)/turnout demo --mode $(MODE) --seed $(SEED)
 
 test: $(STAMPS)/test  ## run all tests
-	@$(RUN)/pytest
+	@$(RUN)/pytest -n $(WORKERS)
 
 torch: $(STAMPS)/torch  ## install PyTorch too, of which make test then tests the trainer; large
 

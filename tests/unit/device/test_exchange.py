@@ -59,7 +59,9 @@ def test_http_200_that_cannot_be_read_is_no_answer(body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    ("request_", "kind"), [(JOB, JobResponse), (TASK, TaskResponse), (RESULT, ResultResponse)], ids=str
+    ("request_", "kind"),
+    [(JOB, JobResponse), (TASK, TaskResponse), (RESULT, ResultResponse)],
+    ids=lambda each: getattr(each, "__name__", type(each).__name__),
 )
 @pytest.mark.parametrize("status", [400, 404, 413, 415, 422])
 def test_4xx_in_the_words_of_the_protocol_means_that_we_are_not_understood(
