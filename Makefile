@@ -20,7 +20,7 @@ demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffe
 	@$(RUN)/turnout demo --mode $(MODE) --seed $(SEED)
 
 test: $(STAMPS)/test  ## run all tests
-	@$(RUN)/pytest -n $(WORKERS)
+	@$(RUN)/pytest -n $(WORKERS) --dist worksteal
 
 torch: $(STAMPS)/torch  ## install PyTorch too, of which make test then tests the trainer; large
 
