@@ -116,7 +116,7 @@ def test_a_job_folder_is_trained_and_its_model_saved(tmp_path: Path) -> None:
     ],
 )
 def test_a_run_survives_the_death_of_a_process_and_says_so_once(tmp_path: Path, command: str, name: str) -> None:
-    with run(tmp_path, versions=8) as running:
+    with run(tmp_path, versions=100) as running:
         pid = running.child(command)
         os.kill(pid, signal.SIGKILL)
         assert running.wait() == 0
