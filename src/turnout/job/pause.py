@@ -1,5 +1,6 @@
 """A person's pause, and the clock of a job's deadlines, which stands still meanwhile."""
 
+import math
 from dataclasses import dataclass
 
 
@@ -29,4 +30,9 @@ class Pause:
 
     def when(self, clock: float | None) -> float | None:
         """When the clock will say ``clock``; None while it stands still, or for None."""
-        return None if clock is None or self.on else clock + self.total_s
+        if clock is None or self.on:
+            return None
+        at = clock + self.total_s
+        while self.clock(at) < clock:  # sums of floats may fall short, and then that moment would come for ever
+            at = math.nextafter(at, math.inf)
+        return at

@@ -137,3 +137,10 @@ def test_the_status_says_who_paused_the_job_and_how_old_the_oldest_lease_is(job:
         "0 of 2 updates for version 1; 1 devices training; oldest lease 43 s"
     )
     assert (status.state, status.oldest_lease_s) == ("PAUSED", 43.0)
+
+
+def test_at_the_moment_that_is_told_the_clock_says_what_it_was_asked_for() -> None:
+    pause = Pause(total_s=56.339148029166054)
+    at = pause.when(62.6664261985)
+    assert at is not None
+    assert pause.clock(at) >= 62.6664261985
