@@ -13,6 +13,17 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
+def write(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
+    """Write a file that is whole, or not there, whenever somebody looks; durable when this returns."""
+    unfinished = path.with_name(f"{path.name}.unfinished")
+    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    unfinished.replace(path)
+    sync(path.parent)
+
+
 def sync_tree(folder: Path) -> None:
     """Put all that is in a folder on the disk: files first, then the folders that name them."""
     for place, _, names in os.walk(folder, topdown=False):

@@ -6,11 +6,11 @@ Its migrations are numbered in ``migrations/``.
 import sqlite3
 from contextlib import closing
 from enum import StrEnum
-from importlib import resources
 from pathlib import Path
 
 import msgspec
 
+from turnout import migrations
 from turnout.errors import TurnoutError
 from turnout.messages import Message, RunningJob
 
@@ -152,21 +152,12 @@ def has_tokens(path: Path) -> bool:
 
 
 def _migrate(db: sqlite3.Connection, path: str) -> None:
-    """Bring the schema up to date, one numbered file per transaction."""
-    files = sorted(
-        (
-            file
-            for file in resources.files("turnout.control").joinpath("migrations").iterdir()
-            if file.name.endswith("sql")
-        ),
-        key=lambda file: file.name,
-    )
-    (done,) = db.execute("PRAGMA user_version").fetchone()
-    if done > len(files):
+    """Bring the schema up to date. Raises TurnoutError for a file that a newer turnout has written."""
+    scripts = migrations.scripts("turnout.control")
+    done = migrations.done(db)
+    if done > len(scripts):
         raise TurnoutError(
-            f"{path} was written by a newer turnout (schema {done}, this one knows {len(files)}): update turnout, or "
+            f"{path} was written by a newer turnout (schema {done}, this one knows {len(scripts)}): update turnout, or "
             "choose another data folder with --data"
         )
-    for number, file in enumerate(files[done:], start=done + 1):
-        script = file.read_text("utf-8")
-        db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
+    migrations.migrate(db, scripts)

@@ -5,14 +5,13 @@ not matter how the process ends; sending it once more than needed does no harm, 
 """
 
 import logging
-import os
 import zlib
 from pathlib import Path
 
 import msgspec
 
+from turnout import durable
 from turnout.device.session import Saved
-from turnout.durable import sync
 from turnout.errors import TurnoutError
 from turnout.messages import Message, ModelSchema, Status
 from turnout.wire.tensors import num_parameters
@@ -67,14 +66,8 @@ class KeptFile:
     def write(self, saved: Saved, schema: ModelSchema) -> None:
         """Keep this one, durable when it returns. A disk that does not take it is no reason not to go on."""
         kept = KeptResult(saved, schema, zlib.crc32(saved.report.update))
-        unfinished = self._path.with_name(f"{self._path.name}.unfinished")
         try:
-            with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-                file.write(_encoder.encode(kept))
-                file.flush()
-                os.fsync(file.fileno())
-            unfinished.replace(self._path)
-            sync(self._path.parent)
+            durable.write(self._path, _encoder.encode(kept), mode=0o600)
         except OSError as error:
             log.warning("a result cannot be kept in %s, so it may be lost with this process: %s", self._path, error)
 

@@ -9,10 +9,12 @@ may also go on from the backup of another one, whose server is gone, if its mode
 import os
 import re
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from turnout import durable
 from turnout.errors import TurnoutError
 from turnout.job import sqlite_journal
 from turnout.job.blobs import SUFFIX
@@ -73,11 +75,11 @@ def contents(path: Path) -> tuple[Contents, Snapshot]:
     return Contents(row[0], snapshot.commit, snapshot.version, snapshot.buffered), snapshot
 
 
-def restore(path: Path, directory: Path) -> Contents:
+def restore(path: Path, directory: Path, sync: Callable[[Path], None] = durable.sync) -> Contents:
     """Put a backup in the place of the journal in ``directory``; no process may run the job, and none may begin to.
 
     The directory's name is the job's id. Raises JobLocked, JournalDamaged, JournalUnusable, or OSError; then nothing
-    has changed.
+    has changed. ``sync`` makes the names in a folder durable.
     """
     found, snapshot = contents(path)
     if found.job_id != directory.name:
@@ -89,18 +91,18 @@ def restore(path: Path, directory: Path) -> Contents:
         incarnation = max(_incarnation(journal) for journal in journals)
         goes_on = replace(snapshot, leases=(), blobs=())
         sqlite_journal.create(made, directory.name, incarnation, goes_on)
-        _put_aside(directory)
+        _put_aside(directory, sync)
         made.replace(directory / JOURNAL)
-        sqlite_journal.sync_folder(directory)
+        sync(directory)
         for name in (RECORDER, PUBLISHED, FINAL):  # they tell of the journal that was replaced
             (directory / name).unlink(missing_ok=True)
-        sqlite_journal.sync_folder(directory)
+        sync(directory)
     finally:
         os.close(lock)
     return found
 
 
-def _put_aside(directory: Path) -> None:
+def _put_aside(directory: Path, sync: Callable[[Path], None]) -> None:
     """Keep the journal with its log under a new name. Durable when it returns: SQLite must never find the old log
     beside another journal.
     """
@@ -110,7 +112,7 @@ def _put_aside(directory: Path) -> None:
         old = directory / f"{JOURNAL}{suffix}"
         if old.exists():
             old.replace(directory / f"{kept}{suffix}")
-    sqlite_journal.sync_folder(directory)
+    sync(directory)
 
 
 def _check_size(path: Path, owner: str, size: int, directory: Path) -> None:

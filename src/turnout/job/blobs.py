@@ -1,10 +1,10 @@
 """Models as immutable files named by their sha256, where the gateways of this machine find them."""
 
 import hashlib
-import os
 from collections.abc import Callable, Collection
 from pathlib import Path
 
+from turnout import durable
 from turnout.job.journal import BlobRef
 
 SUFFIX = ".safetensors"
@@ -30,13 +30,7 @@ class BlobStore:
         if target.exists() and target.stat().st_size == ref.num_bytes:
             return ref
         allow(ref.num_bytes)
-        unfinished = target.with_suffix(".unfinished")
-        with unfinished.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        unfinished.replace(target)
-        self._sync_folder()
+        durable.write(target, data)
         return ref
 
     def drop(self, ref: BlobRef) -> None:
@@ -47,11 +41,3 @@ class BlobStore:
         for file in self.folder.iterdir():
             if file.suffix == ".unfinished" or (file.suffix == SUFFIX and file.stem not in wanted):
                 file.unlink(missing_ok=True)
-
-    def _sync_folder(self) -> None:
-        """The file's name is durable only with its folder."""
-        folder = os.open(self.folder, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)

@@ -16,7 +16,6 @@ import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout import migrations
+from turnout.durable import sync
 from turnout.errors import TurnoutError
 from turnout.job import counted
 from turnout.job.counted import CountedVersion
@@ -36,6 +37,7 @@ from turnout.job.leases import Lease
 LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within their grace; until then they hold locks.
 LOCK_POLL_S = 0.05
 BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
+PACKAGE = "turnout.job"  #: Whose migrations make the schema.
 PAGE_BYTES = 8192  #: Half the overflow pages of SQLite's default, for little more in a small commit.
 #: The log is folded into the file at 16 MB, or an eighth of what the file may have: seldom for small models, at each
 #: commit for huge ones.
@@ -435,23 +437,14 @@ def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | N
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA synchronous = FULL")
         db.execute("PRAGMA fullfsync = ON")
-        _migrate(db)
+        migrations.migrate(db, migrations.scripts(PACKAGE))
         with _transaction(db):
             db.execute("INSERT INTO job VALUES (1, ?, ?, ?)", (job_id, secrets.token_bytes(KEY_BYTES), incarnation))
             if snapshot is not None:
                 _write(db, snapshot, _Saved({}, {}))
         db.execute("PRAGMA journal_mode = WAL")
     unfinished.replace(path)
-    sync_folder(path.parent)
-
-
-def sync_folder(path: Path) -> None:
-    """Make the names of the files in a folder durable."""
-    folder = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
+    sync(path.parent)
 
 
 def open_file(path: Path, read_only: bool = False) -> sqlite3.Connection:
@@ -472,22 +465,15 @@ def open_file(path: Path, read_only: bool = False) -> sqlite3.Connection:
             db.execute(f"PRAGMA journal_size_limit = {WAL_BYTES_KEPT}")
             _check_schema(db, path)
             if not read_only:
-                _migrate(db)
+                migrations.migrate(db, migrations.scripts(PACKAGE))
         except BaseException:
             db.close()
             raise
     return db
 
 
-def migrations() -> list[str]:
-    """The scripts that make the schema, in their order."""
-    folder = resources.files("turnout.job").joinpath("migrations")
-    return [file.read_text("utf-8") for file in sorted(folder.iterdir(), key=lambda f: f.name) if file.name[0] == "0"]
-
-
 def _check_schema(db: sqlite3.Connection, path: Path) -> None:
-    (done,) = db.execute("PRAGMA user_version").fetchone()
-    known = len(migrations())
+    done, known = migrations.done(db), len(migrations.scripts(PACKAGE))
     if done > known:
         then = f"start the job again with: turnout start {path.parent.name}" if path.name == JOURNAL else "try again"
         raise JournalUnusable(
@@ -496,13 +482,6 @@ def _check_schema(db: sqlite3.Connection, path: Path) -> None:
         )
     if done < 1:
         raise JournalDamaged(f"{path} is damaged: it holds no journal")
-
-
-def _migrate(db: sqlite3.Connection) -> None:
-    """Bring the schema up to date, one numbered file per transaction."""
-    (done,) = db.execute("PRAGMA user_version").fetchone()
-    for number, script in enumerate(migrations()[done:], start=done + 1):
-        db.executescript(f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 
 
 @contextmanager

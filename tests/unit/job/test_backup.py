@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from tests.unit.job.test_sqlite_journal import assert_same, opened, snapshot
-from turnout.job import sqlite_journal
 from turnout.job.backup import Contents, NothingToBackUp, backup, contents, restore
 from turnout.job.blobs import BlobStore
 from turnout.job.directory import BLOBS, FINAL, JOURNAL, RECORDER
@@ -91,9 +90,7 @@ def test_each_replaced_journal_is_kept_and_can_be_opened_by_its_name(directory: 
     assert_same(read_snapshot(directory / "journal.replaced-2.sqlite"), snapshot(2, version=7))
 
 
-def test_the_old_log_is_durably_away_before_the_new_journal_comes(
-    directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_old_log_is_durably_away_before_the_new_journal_comes(directory: Path, tmp_path: Path) -> None:
     crashed(directory, tmp_path / "kept")
     backup(directory, tmp_path / "copy")
     restored = (directory / JOURNAL).stat().st_ino
@@ -105,8 +102,7 @@ def test_the_old_log_is_durably_away_before_the_new_journal_comes(
         seen.append((f"{JOURNAL}-wal" in there, new, FINAL in there))
 
     (directory / FINAL).write_bytes(b"of the journal that is replaced")
-    monkeypatch.setattr(sqlite_journal, "sync_folder", sync_folder)
-    restore(tmp_path / "copy", directory)
+    restore(tmp_path / "copy", directory, sync_folder)
     steps = seen[seen.index((False, False, True)) :]
     assert steps == [(False, False, True), (False, True, True), (False, True, False)]
 

@@ -25,9 +25,9 @@ from turnout.job.sqlite_journal import (
     JournalUnusable,
     SqliteJournal,
     disk_errors,
-    migrations,
     read_snapshot,
 )
+from turnout.migrations import scripts
 
 COUNTED = ((3, 0, 50.0, b"\x05"), (4, 65_536, 9.5, b"\x00\x80"))  # tasks 0, 2 and 65536 + 15
 
@@ -285,7 +285,7 @@ def test_the_journal_of_every_earlier_schema_is_loaded(tmp_path: Path, written: 
 
 def test_there_is_an_example_of_every_schema() -> None:
     found = {path.stem for path in (Path(__file__).parent / "data").glob("journal-*.sql")}
-    assert found == {f"journal-{number}" for number in range(1, len(migrations()) + 1)}
+    assert found == {f"journal-{number}" for number in range(1, len(scripts("turnout.job")) + 1)}
 
 
 def test_an_earlier_release_refuses_what_it_does_not_know_instead_of_forgetting_it(tmp_path: Path) -> None:
