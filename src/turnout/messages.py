@@ -69,9 +69,13 @@ class TensorSpec(Message, frozen=True):
 
 
 class ModelSchema(Message, frozen=True):
-    """The tensors of a model in the order in which they lie in its flat float32 vector."""
+    """The tensors of a model in the order in which they lie in its flat float32 vector.
+
+    ``form`` is what the job's devices speak that take no safetensors: "weights", "number" or "executorch".
+    """
 
     tensors: tuple[TensorSpec, ...]
+    form: str = "weights"
 
 
 class ModelRef(Message, frozen=True):
@@ -136,12 +140,23 @@ class TaskResponse(Message, frozen=True):
     message: str | None = None
 
 
+class FleetRange(Message, frozen=True):
+    """The devices ``prefix#0`` to ``prefix#(devices - 1)``, for which one simulator speaks. Never expanded here."""
+
+    prefix: str
+    devices: int
+
+
 class SelectionRequest(Message, frozen=True):
-    """Asked by fleet simulators: who is selected now?"""
+    """Asked by fleet simulators: who is selected now?
+
+    ``fleet`` is there when the asker's id is ``prefix?N``; ``device.device_id`` is then that text, as it was sent.
+    """
 
     device: DeviceInfo
     job_id: str
     user: UserInfo = NOBODY
+    fleet: FleetRange | None = None
 
 
 class SelectionResponse(Message, frozen=True):
@@ -156,7 +171,10 @@ class SelectionResponse(Message, frozen=True):
 
 
 class ResultReport(Message, frozen=True):
-    """What a device learned. ``update`` is the flat little-endian float32 vector of the job's schema."""
+    """What a device learned. ``update`` is the flat little-endian float32 vector of the job's schema.
+
+    ``absolute``: it is the model after training, and not the difference; a device that speaks numbers tells no other.
+    """
 
     device: DeviceInfo
     job_id: str
@@ -168,6 +186,7 @@ class ResultReport(Message, frozen=True):
     status: str = "OK"
     cookie: dict[str, Any] | None = None
     user: UserInfo = NOBODY
+    absolute: bool = False
 
 
 class ResultResponse(Message, frozen=True):

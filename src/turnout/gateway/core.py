@@ -154,7 +154,9 @@ class GatewayCore:
                 return _wrong_type(route)
         if headers.get(b"content-encoding", b"").lower() not in _PLAIN_ENCODINGS:
             return refusal(415, "content_encoding", "Content-Encoding is not supported; send the body as it is")
-        device = self._devices.device(headers.get(b"x-flare-device-id"), headers.get(b"x-flare-device-info"))
+        device = self._devices.device(
+            headers.get(b"x-flare-device-id"), headers.get(b"x-flare-device-info"), fleets=route is Route.SELECTION
+        )
         user = self._devices.user(headers.get(b"x-flare-user-info"))
         if route is Route.RESULT:
             return self._result_head(device, user, query, binary, length)

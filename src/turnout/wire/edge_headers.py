@@ -2,7 +2,8 @@
 
 What a device says about itself comes in all the forms that existing clients send: a query string, percent-encoded
 (Python) or not (Android), a JSON object (iOS), nothing at all, and the text ``None`` for a value that is not there.
-Only the id header names the device; an id elsewhere is at most compared with it.
+Only the id header names the device; an id elsewhere is at most compared with it. FLARE's simulator speaks for a whole
+fleet in one selection request, under the id ``prefix?N``; each of its devices then asks as ``prefix#i``.
 """
 
 import functools
@@ -12,7 +13,7 @@ from urllib.parse import parse_qsl, urlencode
 import msgspec
 
 from turnout.errors import DeviceError
-from turnout.messages import NOBODY, DeviceInfo, UserInfo
+from turnout.messages import NOBODY, DeviceInfo, FleetRange, UserInfo
 
 DEVICE_ID = "X-Flare-Device-ID"
 DEVICE_INFO = "X-Flare-Device-Info"
@@ -20,12 +21,15 @@ USER_INFO = "X-Flare-User-Info"
 
 DEVICE_ID_CHARS_MAX = 128
 INFO_FIELDS_MAX = 64  #: Fields in one info header; existing clients send at most six.
+FLEET_DEVICES_MAX = 1_000_000  #: Devices that one selection request may speak for.
 TEXTS_KEPT_MAX = 1024  #: Info headers whose meaning is remembered: devices of one app version send the same text.
 
-_DEVICE_ID = re.compile(rb"[A-Za-z0-9._:@~+=/-]{1,%d}" % DEVICE_ID_CHARS_MAX)
+_DEVICE_ID = re.compile(rb"[A-Za-z0-9._:@~+=/#-]{1,%d}" % DEVICE_ID_CHARS_MAX)
+_FLEET_ID = re.compile(rb"(?=.*\?)[A-Za-z0-9._:@~+=/#?-]{1,%d}" % DEVICE_ID_CHARS_MAX)
 _NULL = "None"  #: What FLARE's Python client sends for a field that is null.
 _JSON_OBJECT: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dict[str, object])
-_FLEET_MARKS = b"?#"
+_FLEET_MARK = "?"
+_FLEET_DEVICES = re.compile(r"[0-9]{1,7}")  # no more digits than FLEET_DEVICES_MAX has
 
 Known = tuple[str, str, str, str, dict[str, str]]  #: The fields of a DeviceInfo after its id.
 
@@ -43,10 +47,10 @@ class DeviceReader:
         self._infos: dict[bytes, tuple[Known, str | None]] = {}
         self._users: dict[bytes, UserInfo] = {}
 
-    def device(self, device_id: bytes | None, info: bytes | None) -> DeviceInfo:
-        """The device that asks. Raises BadHeader."""
+    def device(self, device_id: bytes | None, info: bytes | None, *, fleets: bool = False) -> DeviceInfo:
+        """The device that asks; with ``fleets`` it may be ``prefix?N``. Raises BadHeader."""
         if device_id is None or not _DEVICE_ID.fullmatch(device_id):
-            device_id = _trimmed(device_id)
+            device_id = _trimmed(device_id, fleets)
         name = device_id.decode("ascii")
         if not info:
             return DeviceInfo(name)
@@ -75,6 +79,21 @@ class DeviceReader:
                 self._users.clear()
             self._users[text] = user
         return user
+
+
+def fleet_of(device_id: str) -> FleetRange | None:
+    """The fleet that ``prefix?N`` speaks for, None when the id is one device's. Raises BadHeader."""
+    if _FLEET_MARK not in device_id:
+        return None
+    prefix, *rest = device_id.split(_FLEET_MARK)
+    if prefix and len(rest) == 1 and _FLEET_DEVICES.fullmatch(rest[0]):
+        devices = int(rest[0])
+        if 1 <= devices <= FLEET_DEVICES_MAX:
+            return FleetRange(prefix, devices)
+    raise BadHeader(
+        f"{DEVICE_ID}: an id with ? speaks for a fleet, as prefix?N with N from 1 to {FLEET_DEVICES_MAX}; "
+        "send it so, or one device's id"
+    )
 
 
 def device_headers(device: DeviceInfo, user: UserInfo = NOBODY) -> tuple[tuple[str, str], ...]:
@@ -111,10 +130,10 @@ def _about(app_name: str, app_version: str, platform: str, platform_version: str
     return urlencode({key: value for key, value in fields.items() if value})
 
 
-def _trimmed(device_id: bytes | None) -> bytes:
+def _trimmed(device_id: bytes | None, fleets: bool) -> bytes:
     """The id without the spaces that the parser leaves around it."""
     trimmed = None if device_id is None else device_id.strip()
-    if trimmed is None or not _DEVICE_ID.fullmatch(trimmed):
+    if trimmed is None or not (_DEVICE_ID.fullmatch(trimmed) or (fleets and _FLEET_ID.fullmatch(trimmed))):
         raise _bad_device_id(trimmed)
     return trimmed
 
@@ -122,12 +141,12 @@ def _trimmed(device_id: bytes | None) -> bytes:
 def _bad_device_id(device_id: bytes | None) -> BadHeader:
     if not device_id:
         return BadHeader(f"Device ID missing: send the device's own id in the header {DEVICE_ID}")
-    if any(mark in device_id for mark in _FLEET_MARKS):
+    if _FLEET_ID.fullmatch(device_id):
         return BadHeader(
-            f"{DEVICE_ID}: ids with ? or # stand for whole fleets, which are not taken; send one device's id"
+            f"{DEVICE_ID}: an id with ? speaks for a whole fleet, which only /selection takes; send one device's id"
         )
     return BadHeader(
-        f"{DEVICE_ID} must be 1 to {DEVICE_ID_CHARS_MAX} letters, digits or any of . _ : @ ~ + = / -; "
+        f"{DEVICE_ID} must be 1 to {DEVICE_ID_CHARS_MAX} letters, digits or any of . _ : @ ~ + = / # -; "
         f"it has {len(device_id)} characters"
     )
 

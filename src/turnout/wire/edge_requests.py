@@ -13,7 +13,7 @@ import msgspec
 
 from turnout.errors import DeviceError
 from turnout.messages import DeviceInfo, JobRequest, SelectionRequest, TaskRequest, UserInfo
-from turnout.wire.edge_headers import device_headers
+from turnout.wire.edge_headers import device_headers, fleet_of
 
 JSON = "application/json"
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
@@ -96,7 +96,7 @@ def decode_task(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], bo
 
 
 def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], body: bytes) -> SelectionRequest:
-    """Raises BadBody or MissingField."""
+    """Raises BadBody, MissingField, or BadHeader for an id with ? that is not prefix?N."""
     try:
         found = _SELECTION_BODY.decode(body)
     except MALFORMED as error:
@@ -104,7 +104,7 @@ def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str
     job_id = found.job_id
     if job_id is None:
         job_id = required(query, "job_id", "/selection")
-    return SelectionRequest(device, job_id, user)
+    return SelectionRequest(device, job_id, user, fleet_of(device.device_id))
 
 
 def encode_request(request: JobRequest | TaskRequest | SelectionRequest) -> HttpRequest:

@@ -17,6 +17,7 @@ from turnout.dispatcher.pending import DispatcherLimits
 from turnout.messages import (
     DeviceInfo,
     Eligibility,
+    FleetRange,
     JobAborted,
     JobCancelled,
     JobCompleted,
@@ -229,6 +230,11 @@ def test_an_unknown_or_finished_job_is_no_job_in_the_requests_own_class(
     [
         (task_request(), Topic.TASK, TaskResponse(Status.DONE, "job-1", message="enough")),
         (SelectionRequest(DEVICE, "job-1"), Topic.SELECTION, SelectionResponse(Status.OK, selection={"*": 4})),
+        (
+            SelectionRequest(DeviceInfo("sim?3"), "job-1", fleet=FleetRange("sim", 3)),
+            Topic.SELECTION,
+            SelectionResponse(Status.OK, selection={"sim#1": 4}),
+        ),
         (result_report(), Topic.RESULT, ResultResponse(Status.OK, True, "lease-1", "train")),
         (ResultOffer(DEVICE, "job-1", "lease-1"), Topic.OFFER, ResultResponse(Status.NO_TASK, False, "lease-1")),
     ],

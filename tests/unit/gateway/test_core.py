@@ -12,6 +12,7 @@ from turnout.gateway.routes import BlobName, Route
 from turnout.messages import (
     DeviceInfo,
     EdgeRequest,
+    FleetRange,
     JobRequest,
     ResultOffer,
     ResultReport,
@@ -61,6 +62,30 @@ def test_each_path_makes_its_message() -> None:
     assert asked(b"/job", b'{"job_name": "n", "capabilities": {"methods": []}}') == JobRequest(
         DEVICE, "n", {"methods": []}
     )
+
+
+def fleet_asks(target: bytes, device_id: bytes) -> Reply | EdgeRequest | Decode:
+    gateway = core()
+    _, decision = gateway.head(b"POST", target, {**HEADERS, b"x-flare-device-id": device_id}, 2)
+    return gateway.body(decision, b"{}") if isinstance(decision, Expect) else decision  # type: ignore[return-value]
+
+
+def test_a_selection_request_may_speak_for_a_fleet() -> None:
+    asked = fleet_asks(b"/selection?job_id=j", b"sim?500")
+    assert asked == SelectionRequest(DeviceInfo("sim?500"), "j", fleet=FleetRange("sim", 500))
+
+
+@pytest.mark.parametrize("target", [b"/job", b"/task?job_id=j", b"/result?job_id=j&task_id=t&task_name=n"])
+def test_no_other_request_may_speak_for_a_fleet(target: bytes) -> None:
+    code, message = refused(fleet_asks(target, b"sim?500"))
+    assert code == 400
+    assert "only /selection" in message
+
+
+def test_a_malformed_fleet_is_refused_in_words() -> None:
+    code, message = refused(fleet_asks(b"/selection?job_id=j", b"sim?many"))
+    assert code == 400
+    assert "prefix?N" in message
 
 
 @pytest.mark.parametrize("kind", [b"application/json; charset=utf-8", b"Application/JSON", b"application/json;x"])

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.messages import DeviceInfo, UserInfo
+from turnout.messages import DeviceInfo, FleetRange, UserInfo
 from turnout.wire import edge_headers
-from turnout.wire.edge_headers import BadHeader, DeviceReader, device_headers
+from turnout.wire.edge_headers import BadHeader, DeviceReader, device_headers, fleet_of
 
 
 def device(device_id: bytes | None, info: bytes | None = None) -> DeviceInfo:
@@ -72,10 +72,32 @@ def test_a_missing_id_is_named(device_id: bytes | None) -> None:
         device(device_id)
 
 
-@pytest.mark.parametrize("device_id", [b"fleet?100", b"fleet#7"])
-def test_ids_of_whole_fleets_are_refused(device_id: bytes) -> None:
-    with pytest.raises(BadHeader, match="whole fleets"):
-        device(device_id)
+def test_a_device_of_a_simulated_fleet_is_an_ordinary_one() -> None:
+    assert device(b"fleet#7") == DeviceInfo("fleet#7")
+    assert fleet_of("fleet#7") is None
+
+
+def test_an_id_that_speaks_for_a_fleet_is_refused_where_one_device_must_ask() -> None:
+    with pytest.raises(BadHeader, match=r"only /selection takes; send one device's id"):
+        device(b"fleet?100")
+
+
+def test_an_id_that_speaks_for_a_fleet_is_taken_as_it_is_where_fleets_may_ask() -> None:
+    assert DeviceReader().device(b" fleet?100", None, fleets=True) == DeviceInfo("fleet?100")
+
+
+@pytest.mark.parametrize("devices", [1, 1_000_000])
+def test_a_fleet_is_a_prefix_and_a_number_of_devices(devices: int) -> None:
+    assert fleet_of(f"a-#7?{devices}") == FleetRange("a-#7", devices)
+
+
+@pytest.mark.parametrize(
+    "device_id", ["a?", "a?b", "?5", "a?5?6", "a?0", "a?-1", "a?+1", "a?1.0", "a?1000001", "a?" + "9" * 120]
+)
+def test_an_id_with_a_question_mark_that_is_no_fleet_is_refused_with_words(device_id: str) -> None:
+    DeviceReader().device(device_id.encode(), None, fleets=True)
+    with pytest.raises(BadHeader, match=r"prefix\?N with N from 1 to 1000000"):
+        fleet_of(device_id)
 
 
 @pytest.mark.parametrize("device_id", [b"x" * 129, b"a b", b'a"b', b"\xc3\xa4", b"a\tb", b"a\\b"])
