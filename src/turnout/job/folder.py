@@ -4,7 +4,7 @@
     model.safetensors    the model to start from; or
     model.py             with ``initial_model() -> dict[str, ndarray]``, float32
     device_config.json   sent to devices as it is; optional
-    server.py            with ``evaluate(model) -> dict[str, float]``; optional
+    server.py            with ``evaluate(model) -> dict[str, float]``, or ``export(model) -> bytes``; optional
     device.py            with ``trainer(index, devices, seed) -> Trainer``, for Python devices; optional
 
 The code in it is that of the person who runs the job, and is trusted. Every error is a JobFolderError of one line.
@@ -22,6 +22,7 @@ import msgspec
 import numpy as np
 
 from turnout.errors import DeviceError, JobFolderError
+from turnout.job.server_code import names_in, offers
 from turnout.job.spec import JobSpec
 from turnout.job.toml import decode_toml
 from turnout.messages import ModelSchema
@@ -33,6 +34,7 @@ MODEL_FILE = "model.safetensors"
 MODEL_CODE = "model.py"
 SERVER_CODE = "server.py"
 DEVICE_CODE = "device.py"
+EXPORT = "export"  #: The hook that makes what ExecuTorch devices load.
 RESERVED_TENSOR_NAME = "__metadata__"  #: The safetensors format uses it for notes.
 
 
@@ -47,6 +49,11 @@ class JobFolder:
     schema: ModelSchema
     server: Path | None  #: server.py, if there is one.
     device: Path | None  #: device.py, if there is one.
+    names: frozenset[str] = frozenset()  #: What server.py defines, and may be a hook.
+
+    def has_hook(self, name: str) -> bool:
+        """Whether server.py has, or may have, this function."""
+        return offers(self.names, name)
 
 
 def load_job_folder(path: Path) -> JobFolder:
@@ -59,15 +66,19 @@ def load_job_folder(path: Path) -> JobFolder:
             f"{JOB_TOML}: metric is what evaluate(model) in {SERVER_CODE} measures; there is no {SERVER_CODE} in {path}"
         )
     model, schema = _initial_model(path)
-    return JobFolder(
+    server = _optional(path / SERVER_CODE)
+    folder = JobFolder(
         path=path,
         spec=spec,
         device_config=_device_config(path),
         model=model,
-        schema=schema,
-        server=_optional(path / SERVER_CODE),
+        schema=msgspec.structs.replace(schema, form=spec.wire.form),
+        server=server,
         device=_optional(path / DEVICE_CODE),
+        names=names_in(server) if server is not None else frozenset(),
     )
+    _check_form(folder)
+    return folder
 
 
 def load_module(file: Path) -> ModuleType:
@@ -82,6 +93,21 @@ def load_module(file: Path) -> ModuleType:
     except Exception as error:  # the folder's own code may fail in any way
         raise JobFolderError(f"{file.name}: {_reason(error, file)}") from error
     return module
+
+
+def _check_form(folder: JobFolder) -> None:
+    """Whether devices can be told this model in the form of [wire]."""
+    form, numbers = folder.spec.wire.form, folder.model.size
+    if form == "number" and numbers != 1:
+        raise JobFolderError(
+            f'{JOB_TOML}: form = "number" under [wire] is for a model of exactly one parameter; this one has '
+            f'{numbers:,}; use form = "weights"'
+        )
+    if form == "executorch" and not folder.has_hook(EXPORT):
+        raise JobFolderError(
+            f'{JOB_TOML}: form = "executorch" under [wire] needs a function export(model) -> bytes in {SERVER_CODE}, '
+            "which gives the .pte file that devices train; there is none"
+        )
 
 
 def _optional(file: Path) -> Path | None:

@@ -243,6 +243,14 @@ class Evaluation(Section, frozen=True):
             raise ValueError("with every = 0 nothing is measured, so no metric can make a version the best")
 
 
+class WireRule(Section, frozen=True):
+    """What devices speak that take no safetensors."""
+
+    #: "weights": models and updates as nested lists of numbers. "number": a model of one parameter, as a bare number;
+    #: devices answer with the new value. "executorch": a .pte file, made by export(model) of server.py.
+    form: Literal["weights", "number", "executorch"] = "weights"
+
+
 class Disk(Section, frozen=True):
     """What the job may take of the disk."""
 
@@ -302,6 +310,8 @@ class JobSpec(Section, frozen=True):
     leases: Leases = Leases()
     #: [evaluation]
     evaluation: Evaluation = Evaluation()
+    #: [wire]
+    wire: WireRule = WireRule()
     #: [disk]
     disk: Disk = Disk()
 

@@ -113,3 +113,46 @@ def test_code_of_a_folder_may_use_dataclasses(tmp_path: Path) -> None:
         "from __future__ import annotations\nfrom dataclasses import dataclass\n@dataclass\nclass Point:\n    x: int\n"
     )
     assert load_module(file).Point(3).x == 3
+
+
+def test_devices_speak_weights_unless_the_job_says_otherwise(tmp_path: Path) -> None:
+    assert load_job_folder(folder(tmp_path, model__py=MODEL_PY)).schema.form == "weights"
+
+
+def wire(path: Path, form: str, model: str, server: str = "") -> Path:
+    made = folder(path, model__py=model, **({"server__py": server} if server else {}))
+    (made / "job.toml").write_text(f'{JOB_TOML}[wire]\nform = "{form}"\n')
+    return made
+
+
+ONE_NUMBER = "import numpy as np\n\ndef initial_model():\n    return {'w': np.zeros((), np.float32)}\n"
+
+
+def test_the_form_travels_with_the_schema(tmp_path: Path) -> None:
+    assert load_job_folder(wire(tmp_path, "number", ONE_NUMBER)).schema.form == "number"
+
+
+def test_a_number_is_a_model_of_one_parameter(tmp_path: Path) -> None:
+    said = complaint(wire(tmp_path, "number", MODEL_PY))
+    assert said == (
+        'job.toml: form = "number" under [wire] is for a model of exactly one parameter; this one has 5; '
+        'use form = "weights"'
+    )
+
+
+@pytest.mark.parametrize("server", ["", "def evaluate(model):\n    return {}\n"])
+def test_executorch_needs_a_hook_that_exports(tmp_path: Path, server: str) -> None:
+    said = complaint(wire(tmp_path, "executorch", MODEL_PY, server))
+    assert 'form = "executorch" under [wire] needs a function export(model) -> bytes in server.py' in said
+
+
+def test_with_its_hook_executorch_is_taken(tmp_path: Path) -> None:
+    found = load_job_folder(wire(tmp_path, "executorch", MODEL_PY, "def export(model):\n    return b''\n"))
+    assert found.schema.form == "executorch"
+    assert found.has_hook("export")
+    assert not found.has_hook("evaluate")
+
+
+def test_an_unknown_form_is_refused_with_the_known_ones(tmp_path: Path) -> None:
+    said = complaint(wire(tmp_path, "onnx", MODEL_PY))
+    assert said == 'job.toml: wire.form = "onnx": expected is "executorch" or "number" or "weights"'
