@@ -90,7 +90,7 @@ async def test_a_result_without_an_answer_is_counted_once_by_the_next_process(
             else:
                 disk.ready.set()
                 while core.staged:
-                    assert not core.disk_error
+                    assert not core.commits.error
                     await asyncio.sleep(0.005)
             async with asyncio.timeout(20):
                 second, other = await asyncio.gather(

@@ -293,8 +293,8 @@ class NeverTriesAgain(JobCore):
 
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
         effects = super()._commit_failed(event, now)
-        if self._inflight is None:
-            self._retry_at = math.inf
+        if self.commits.under_way is None:
+            self.commits._retry_at = math.inf
         return effects
 
 

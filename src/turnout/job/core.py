@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from turnout.job import answers, snapshots
 from turnout.job.answers import SOON_S, Refused
+from turnout.job.commits import Commits, InFlight
 from turnout.job.counted import CountedTasks
 from turnout.job.ending import Ending
 from turnout.job.events import (
@@ -63,26 +64,10 @@ from turnout.messages import (
     TaskResponse,
 )
 
-PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of its write, so that the disk is mostly free.
-PAUSE_MIN_S = 0.005
-PAUSE_MAX_S = 1.0
-RETRY_COMMIT_S = 1.0  #: After a failed commit.
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
 LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
-
-
-@dataclass(slots=True)
-class _InFlight:
-    """The commit under way."""
-
-    snapshot: Snapshot
-    closes: bool
-    retired: list[BlobRef]
-    ending: Ending | None
-    since: float  # job time
-    doubtful: bool = False  # it failed, and whether it happened all the same is being found out
 
 
 @dataclass(slots=True)
@@ -93,7 +78,7 @@ class JobCore:
     parts: Parts
     model: NDArray[np.float32]
     version: int = 0
-    commits: int = 0
+    commits: Commits = field(default_factory=Commits)
     counted: CountedTasks = field(default_factory=CountedTasks)
     tally: Tally = field(default_factory=Tally)
     groups: Groups = field(default_factory=Groups)
@@ -104,11 +89,6 @@ class JobCore:
     staged: Staged = field(default_factory=Staged)
     held: Held = field(default_factory=Held)
     _retired: list[BlobRef] = field(default_factory=list)
-    _inflight: _InFlight | None = None
-    _next_commit_at: float = 0.0
-    _retry_at: float = 0.0  # no commit before this: the last one failed
-    _save_at: float | None = None  # what changed since the last commit, beside results, is to be durable by then
-    _disk_error: str = ""  # why the last commit failed; empty when it did not
     _ending: Ending | None = None
 
     # --- life --------------------------------------------------------------------------------------------------
@@ -136,16 +116,11 @@ class JobCore:
 
     def next_tick(self, now: float) -> float | None:
         """When a Tick is due, unless another event comes first; None: not before one does."""
-        due = [self._live.next_expiry()]
-        if self._inflight is None and now < self._retry_at:
-            due.append(self._retry_at)
-        elif self._inflight is None and self._ending is None:  # else the next occasion is an event
+        due = [self._live.next_expiry(), self.commits.retry_at(now)]
+        if self.commits.possible(now) and self._ending is None:  # else the next occasion is an event
             due.append(self._deadline())
             due.append(self.pause.when(self.rules.time_max_s))
-            if self.staged.fresh or self._disk_error or self._must_reserve():
-                due.append(self._next_commit_at)
-            elif self._save_at is not None:
-                due.append(max(self._save_at, self._next_commit_at))
+            due.append(self.commits.when(now, self._must_commit()))
         return min((at for at in due if at is not None), default=None)
 
     @property
@@ -164,13 +139,13 @@ class JobCore:
     def state(self) -> str:
         if self._ending is not None:
             return "CLOSED" if self._ending.announced else "CLOSING"
-        if self._disk_error:
+        if self.commits.error:
             return "FULL"
         if self.models.newest() is None:
             return "RECOVER"
         if self.pause.on or self.parts.workflow.paused:
             return "PAUSED"
-        return "OPEN" if self._inflight is None else "COMMITTING"
+        return "OPEN" if self.commits.under_way is None else "COMMITTING"
 
     @property
     def lasting_state(self) -> str:
@@ -201,11 +176,11 @@ class JobCore:
                 return self._evaluated(event)
             case Paused():
                 self.pause.begin(now)
-                self._save_at = now
+                self.commits.save_by(now)
             case Resumed() if self.pause.on or self.parts.workflow.paused:
                 self.pause.end(now)
                 self.parts.workflow.resume(self.pause.clock(now))
-                self._save_at = now
+                self.commits.save_by(now)
             case Stop():
                 self._end(Ending(aborted=True, reason=event.reason, sure=True))  # control remembers it
             case Tick():
@@ -217,7 +192,7 @@ class JobCore:
     def _assign(self, event: TaskAsked, now: float) -> list[Effect]:
         if self._ending is not None:
             return [Answer(event.ticket, answers.no_more_tasks(self.rules.job_id, self._ending.reason))]
-        if self._disk_error:
+        if self.commits.error:
             return [self._come_back(event.ticket, "the job cannot save results now", now)]
         if self._holding():
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
@@ -228,8 +203,7 @@ class JobCore:
         lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
         if isinstance(lease, Lease):
             self.groups.granted(device, event.request.device, new=lease.granted_at == now)
-            if self._save_at is None:
-                self._save_at = now + SAVE_GRANTS_S
+            self.commits.save_by(now + SAVE_GRANTS_S)
             blob, task_id = self.models.of(lease.version), self.parts.seal.close(lease)
             given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now)
             return [Answer(event.ticket, given)]
@@ -264,7 +238,7 @@ class JobCore:
         if self._counted_already(lease):
             self.tally.duplicates += 1
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(report, duplicate=True)))
-        if self._inflight is not None and self._inflight.doubtful:
+        if self.commits.doubtful:
             return [Answer(event.ticket, answers.not_saved(report.task_id, SOON_S))]
         if self._holding():
             return self._hold(event, answers.not_saved(report.task_id, SOON_S))
@@ -299,8 +273,8 @@ class JobCore:
         """At once if its first copy is durable; else together with it, unless nobody knows when that will be."""
         if lease.task not in self.staged:
             return [answer]
-        doubtful = self._inflight is not None and self._inflight.doubtful
-        return [send_again(each) for each in ([answer] if doubtful else self.staged.wait_with(lease.task, answer))]
+        alone = self.commits.doubtful
+        return [send_again(each) for each in ([answer] if alone else self.staged.wait_with(lease.task, answer))]
 
     def _too_late(self, lease: Lease) -> Refused | None:
         if self._ending is not None:
@@ -342,7 +316,7 @@ class JobCore:
         if self._counted_already(lease):
             self.tally.duplicates += 1
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(event.offer, duplicate=True)))
-        if self._disk_error:
+        if self.commits.error:
             return [Answer(event.ticket, answers.not_saved(event.offer.task_id, SOON_S))]
         late = None if self._holding() else self._too_late(lease)  # while holding, our version may not come to be
         if late is not None:
@@ -374,9 +348,8 @@ class JobCore:
 
     def _advance(self, now: float) -> list[Effect]:
         """Close the version or commit what is staged, if it is time and no commit is under way."""
-        if self._inflight is not None or now < self._retry_at:
+        if not self.commits.possible(now):
             return []
-        self._retry_at = 0.0
         if self._ending is not None and self._ending.aborted and self._ending.failed_commits >= LAST_COMMITS_MAX:
             return self._give_up(now)
         if not self.models.has(self.version):  # the first commit of this process failed: try again
@@ -389,15 +362,11 @@ class JobCore:
                 return self._close(now)
             case Verdict.PAUSE:
                 self.warnings.add(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, clock))
-        save_due = self._save_at is not None and now >= self._save_at
-        wanted = self.staged.fresh or self._disk_error or self._must_reserve() or save_due
-        if wanted and now >= self._next_commit_at:
-            return [self._commit(now)]
-        return []
+        return [self._commit(now)] if self.commits.due(now, self._must_commit()) else []
 
-    def _must_reserve(self) -> bool:
+    def _must_commit(self) -> bool:
         places = self.parts.places
-        return places.reserved_until - places.next_task < TASK_BLOCK // 2
+        return bool(self.staged.fresh) or places.reserved_until - places.next_task < TASK_BLOCK // 2
 
     def _close(self, now: float) -> list[Effect]:
         """Make the next version of what is in the buffer. Nobody sees it before its commit."""
@@ -414,10 +383,8 @@ class JobCore:
         return [self._commit(now, closes=True)]
 
     def _commit(self, now: float, closes: bool = False) -> Effect:
-        assert self._inflight is None, "one commit at a time"
         snapshot = self._snapshot(now, closes)
-        self._save_at = None
-        self._inflight = _InFlight(snapshot, closes, self._retired, self._ending, now)
+        self.commits.begin(InFlight(snapshot, closes, self._retired, self._ending, now))
         self._retired = []
         self.staged.write()
         return Commit(snapshot)
@@ -426,16 +393,11 @@ class JobCore:
         return snapshots.taken(self, now, closes)
 
     def _committed(self, event: Committed, now: float) -> list[Effect]:
-        inflight = self._inflight
-        assert inflight is not None
+        inflight = self.commits.done(event.took_s, now)
         assert event.commit == inflight.snapshot.commit
-        self._inflight = None
-        self._disk_error = ""
-        self.commits = event.commit
         if inflight.ending is not None:
             inflight.ending.sure = True
         self.parts.places.reserved_until = inflight.snapshot.reserved_until
-        self._next_commit_at = now + min(max(PAUSE_MULTIPLE * event.took_s, PAUSE_MIN_S), PAUSE_MAX_S)
         effects: list[Effect] = []
         if inflight.closes:
             self.parts.places.new_version()
@@ -475,31 +437,28 @@ class JobCore:
 
     def _commit_doubtful(self, event: CommitDoubtful) -> list[Effect]:
         """A commit failed, and the journal cannot say yet whether it happened: RETRY is true in either case."""
-        assert self._inflight is not None
-        self._inflight.doubtful = True
+        assert self.commits.under_way is not None
+        self.commits.under_way.doubtful = True
         self._note_disk_error(event.reason)
         return [send_again(answer) for answer in self.staged.dismiss()]
 
     def _note_disk_error(self, reason: str) -> None:
-        if not self._disk_error:  # once for all the commits that fail in a row
+        if not self.commits.error:  # once for all the commits that fail in a row
             self.warnings.add(f"a commit failed; its results were not acknowledged, devices send them again: {reason}")
-        self._disk_error = reason
+        self.commits.error = reason
 
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
         """A failed commit may have happened: answer by what the journal holds, and go on from there."""
-        inflight = self._inflight
-        assert inflight is not None
-        if event.durable is not None and event.durable.commit >= inflight.snapshot.commit:
+        if event.durable is not None and event.durable.commit > self.commits.last:
             assert event.blob is not None
             return self._committed(Committed(event.commit, 0.0, event.blob), now)
-        self._inflight = None
+        inflight = self.commits.failed(now)
         self._note_disk_error(event.reason)
         if self._ending is not None:
             self._ending.failed_commits += 1
         self._retired += inflight.retired
         effects: list[Effect] = [send_again(answer) for answer in self.staged.dismiss()]
         self.staged.drop()
-        self._retry_at = now + RETRY_COMMIT_S
         if event.durable is not None:
             resumed = not self.parts.workflow.paused
             self._restore_sums(event.durable)  # leases granted since then stand: their seals are out there
@@ -529,7 +488,7 @@ class JobCore:
     def _rank(self, version: int, metrics: Mapping[str, float]) -> None:
         ranking = self.parts.ranking
         if ranking.take(version, metrics, self.version):
-            self._save_at = 0.0  # at once: its model is kept for it
+            self.commits.save_by(0.0)  # at once: its model is kept for it
         if complaint := ranking.complaint(metrics):
             self.warnings.add(complaint)
         if reason := ranking.over(version, metrics):
@@ -578,12 +537,7 @@ class JobCore:
 
     def committing_for(self, now: float) -> float:
         """How long the commit under way has taken so far, in seconds."""
-        return now - self._inflight.since if self._inflight is not None else 0.0
-
-    @property
-    def disk_error(self) -> str:
-        """Why nothing can be saved now; empty when it can."""
-        return self._disk_error
+        return now - self.commits.under_way.since if self.commits.under_way is not None else 0.0
 
     @property
     def remembered_ending(self) -> str:

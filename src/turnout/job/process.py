@@ -317,7 +317,7 @@ class JobProcess:
     def _note(self) -> None:
         """For whoever looks after our death. Called when the answers of a tick have left."""
         core, committing = self.core, self._phase in (Phase.COMMITTING, Phase.COMMITTED)
-        commit = self._writing if committing else core.commits  # which counts on before the last are answered
+        commit = self._writing if committing else core.commits.last  # which counts on before the last are answered
         self._recorder.note(self._phase, core.uncommitted(), commit, core.version, self._closing and committing)
 
     def _on_tick(self, due: float) -> None:

@@ -19,7 +19,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
     parts = core.parts
     total, total_weight, buffered = parts.aggregator.snapshot()
     return Snapshot(
-        commit=core.commits + 1,
+        commit=core.commits.last + 1,
         version=core.version,
         model=core.model,
         total=total,
@@ -62,7 +62,7 @@ def restore_sums(core: "JobCore", durable: Snapshot) -> None:
 
 def restore_rest(core: "JobCore", durable: Snapshot) -> None:
     """What the next process needs beside the sums."""
-    core.commits = durable.commit
+    core.commits.last = durable.commit
     core.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
     core.models.recover(durable.blobs, before=durable.version)
     core.parts.rng.setstate(durable.rng)

@@ -63,8 +63,8 @@ def _waiting_for(core: JobCore, now: float) -> str:
     committing_s = core.committing_for(now)
     if committing_s > SLOW_COMMIT_S:
         return f"the disk, so that no result is acknowledged: a commit has been under way for {committing_s:.0f} s"
-    if core.disk_error:
-        return f"the disk, so that no result is acknowledged: {core.disk_error}"
+    if core.commits.error:
+        return f"the disk, so that no result is acknowledged: {core.commits.error}"
     if core.ending:
         return core.ending
     workflow, live = core.parts.workflow, len(core.parts.places.live)

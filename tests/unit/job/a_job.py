@@ -91,7 +91,7 @@ class Job:
     def saves_grants_only(self, commit: Commit) -> bool:
         """Nobody waits for this commit; the tests that look at such commits say so."""
         published = self.core.models.has(commit.snapshot.version)
-        return self.keeps_grants and published and not self.core.uncommitted() and not self.core.disk_error
+        return self.keeps_grants and published and not self.core.uncommitted() and not self.core.commits.error
 
     def commit(self) -> list[Effect]:
         """The commit under way succeeds."""

@@ -4,7 +4,8 @@ import pytest
 
 from tests.unit.job.a_job import Job, new_job
 from turnout.job.buffered import Buffered
-from turnout.job.core import RETRY_COMMIT_S, TASK_BLOCK
+from turnout.job.commits import RETRY_COMMIT_S
+from turnout.job.core import TASK_BLOCK
 from turnout.job.events import CommitDoubtful, Resumed, Tick
 from turnout.job.rounds import Rounds
 from turnout.messages import Status

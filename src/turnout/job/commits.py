@@ -1,0 +1,90 @@
+"""When a job commits: which commit is under way, and when the next may be and must be."""
+
+from dataclasses import dataclass
+
+from turnout.job.ending import Ending
+from turnout.job.journal import BlobRef, Snapshot
+
+PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of its write, so that the disk is mostly free.
+PAUSE_MIN_S = 0.005
+PAUSE_MAX_S = 1.0
+RETRY_COMMIT_S = 1.0  #: After a failed commit.
+
+
+@dataclass(slots=True)
+class InFlight:
+    """The commit under way."""
+
+    snapshot: Snapshot
+    closes: bool  #: A version.
+    retired: list[BlobRef]  #: What no device needs once it is durable.
+    ending: Ending | None
+    since: float  #: Job time.
+    doubtful: bool = False  #: It failed, and whether it happened all the same is being found out.
+
+
+@dataclass(slots=True)
+class Commits:
+    """One at a time, with a pause between them. Times are job time, in seconds."""
+
+    last: int = 0  #: The number of the last durable one; they count from 1.
+    under_way: InFlight | None = None
+    error: str = ""  #: Why the last one failed; empty when it did not.
+    _next_at: float = 0.0
+    _retry_at: float = 0.0  # none before this: the last one failed
+    _save_at: float | None = None  # what changed since the last one, beside results, is to be durable by then
+
+    @property
+    def doubtful(self) -> bool:
+        return self.under_way is not None and self.under_way.doubtful
+
+    def save_by(self, at: float) -> None:
+        """Something is to be durable by ``at``, though no result may come."""
+        self._save_at = at if self._save_at is None else min(at, self._save_at)
+
+    def possible(self, now: float) -> bool:
+        """Whether one may begin at all; the pause is for those that can wait."""
+        return self.under_way is None and now >= self._retry_at
+
+    def due(self, now: float, wanted: bool) -> bool:
+        """Whether the next shall begin, if it is possible. ``wanted``: there is something to write at once."""
+        return (self._wanted(wanted) or self._save_due(now)) and now >= self._next_at
+
+    def when(self, now: float, wanted: bool) -> float | None:
+        """When ``due`` will say so; None while nothing is to be written."""
+        if self._wanted(wanted):
+            return self._next_at
+        return None if self._save_at is None else max(self._save_at, self._next_at)
+
+    def retry_at(self, now: float) -> float | None:
+        """When the next is possible, after one that failed; None if that is not what it waits for."""
+        return self._retry_at if self.under_way is None and now < self._retry_at else None
+
+    def _wanted(self, wanted: bool) -> bool:
+        return wanted or bool(self.error)
+
+    def _save_due(self, now: float) -> bool:
+        return self._save_at is not None and now >= self._save_at
+
+    def begin(self, inflight: InFlight) -> None:
+        assert self.under_way is None, "one commit at a time"
+        self._save_at = None
+        self.under_way = inflight
+
+    def done(self, took_s: float, now: float) -> InFlight:
+        """It is durable."""
+        inflight = self._end()
+        self.error = ""
+        self.last = inflight.snapshot.commit
+        self._next_at = now + min(max(PAUSE_MULTIPLE * took_s, PAUSE_MIN_S), PAUSE_MAX_S)
+        return inflight
+
+    def failed(self, now: float) -> InFlight:
+        """It did not happen."""
+        self._retry_at = now + RETRY_COMMIT_S
+        return self._end()
+
+    def _end(self) -> InFlight:
+        assert self.under_way is not None
+        inflight, self.under_way = self.under_way, None
+        return inflight
