@@ -10,10 +10,11 @@ from pathlib import Path
 import msgspec
 
 from turnout.cli.advice import advice, stop_rule, training
+from turnout.cli.device_config import findings, without_a_file
 from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
-from turnout.job.folder import load_job_folder
+from turnout.job.folder import JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
@@ -144,8 +145,18 @@ def read(folder: Path, *, trial: bool) -> Report:
         result_base64_bytes=round(BASE64_BYTES * parameters),
         job_memory_bytes=JOB_BYTES + JOB_BYTES_PER_PARAMETER * parameters,
         trial=tried,
-        warnings=tuple(advice(job.spec, has_server=job.server is not None, has_device=job.device is not None)),
+        warnings=(
+            *advice(job.spec, has_server=job.server is not None, has_device=job.device is not None),
+            *_device_config(job),
+        ),
     )
+
+
+def _device_config(job: JobFolder) -> Iterator[str]:
+    if job.device_config is not None:
+        yield from map(str, findings(job.device_config))
+    elif job.spec.wire.form == "executorch":
+        yield without_a_file()
 
 
 if __name__ == "__main__":

@@ -1,0 +1,261 @@
+"""What the device SDKs of FLARE make of a ``device_config.json``: what one would ignore, refuse or misread. Pure.
+
+The three parse the same file by different rules: Python resolves references between components, the mobile ones do not;
+iOS takes executors and filters as lists of objects, the others take names. Nothing here stops a job, for its devices
+may be none of these.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from turnout.job.answers import TASK_NAME
+
+PYTHON, ANDROID, IOS = "Python", "Android", "iOS"
+IGNORES, REFUSES, MISREADS = "ignores", "refuses", "misreads"
+
+COMPONENTS, EXECUTORS, TRAINER = "components", "executors", "trainer"
+LISTS = ("in_filters", "out_filters", "handlers")
+READ = {COMPONENTS, EXECUTORS, *LISTS}
+ANY_TASK = "*"
+DL_TRAINER = "Trainer.DLTrainer"
+#: Types that a mobile SDK knows by itself; an app can register more.
+BUILT_IN = {
+    ANDROID: {
+        DL_TRAINER,
+        "Executor.ETTrainerExecutor",
+        "Filter.NoOpFilter",
+        "EventHandler.NoOpEventHandler",
+        "Batch.SimpleBatch",
+    },
+    IOS: {DL_TRAINER, "ETTrainer"},
+}
+#: Arguments of ``Trainer.DLTrainer`` that Android's SDK does not hand to its training, and what it does instead.
+UNUSED_ON_ANDROID = {
+    "epoch": "it trains one epoch; set total_epochs under [device] in job.toml",
+    "batch_size": "set batch_size under [device] in job.toml",
+    "shuffle": "set dataset_shuffle under [device] in job.toml",
+    "method": 'a job whose name contains "cnn" or "cifar" trains cnn, any other xor; or set method under [device]',
+}
+ENDLESS = "it then asks for the task again and again, without a pause"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something in the file that one SDK does not take as it is meant."""
+
+    sdk: str
+    does: str  #: IGNORES, REFUSES or MISREADS
+    what: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"device_config.json: {self.sdk} {self.does} {self.what}: {self.why}"
+
+
+def findings(config: Any) -> list[Finding]:
+    """All that one SDK or another would not take as it is meant, in the order of the file's parts."""
+    if not isinstance(config, dict):
+        return list(_no_object(config))
+    components = config.get(COMPONENTS)
+    if not isinstance(components, list) or not all(isinstance(component, dict) for component in components):
+        return [Finding(sdk, REFUSES, "the job", "components must be a list of objects") for sdk in (PYTHON, *BUILT_IN)]
+    found = list(_components(components))
+    names = {component["name"] for component in components if isinstance(component.get("name"), str)}
+    for key in LISTS:
+        found += _references(key, config.get(key), names)
+    found += _executors(config.get(EXECUTORS), names)
+    for key in config:
+        if key not in READ:
+            meant = "; in_filters and out_filters are read" if key == "filters" else ""
+            found.append(Finding("no SDK", "reads", key, f"they read {', '.join(sorted(READ))}{meant}"))
+    return found
+
+
+def without_a_file() -> str:
+    """What mobile SDKs make of a job that has no such file."""
+    return (
+        f"there is no device_config.json: {ANDROID} and {IOS} refuse a job without one; "
+        f'write {{"components": [{{"type": "{DL_TRAINER}", "name": "{TRAINER}", "args": {{"lr": 0.01}}}}]}}'
+    )
+
+
+def _no_object(config: Any) -> Iterator[Finding]:
+    for sdk in (PYTHON, IOS) if isinstance(config, str) else (PYTHON, ANDROID, IOS):
+        yield Finding(sdk, REFUSES, "the job", "the file must hold an object with components")
+
+
+# --- components ---------------------------------------------------------------------------------------------------
+
+
+def _components(components: list[dict[str, Any]]) -> Iterator[Finding]:
+    if not components:
+        yield Finding(PYTHON, REFUSES, "the job", "components is empty")
+    seen: set[str] = set()
+    for number, component in enumerate(components):
+        name, kind = component.get("name"), component.get("type")
+        if not isinstance(name, str) or not isinstance(kind, str):
+            for sdk in (PYTHON, ANDROID, IOS):
+                yield Finding(sdk, REFUSES, "the job", f"components[{number}] must have name and type, both text")
+            continue
+        if name in seen:
+            for sdk in (PYTHON, ANDROID):
+                yield Finding(sdk, REFUSES, "the job", f'two components are named "{name}"')
+            yield Finding(IOS, MISREADS, f'component "{name}"', "of two with one name it keeps the last")
+        seen.add(name)
+        for sdk, known in BUILT_IN.items():
+            if kind not in known:
+                built_in = ", ".join(sorted(known))
+                yield Finding(
+                    sdk, REFUSES, "the job", f'type "{kind}" is not built in ({built_in}); the app must add it'
+                )
+        yield from _arguments(name, kind, component.get("args"))
+    yield from _unresolvable(components)
+
+
+def _arguments(name: str, kind: str, args: Any) -> Iterator[Finding]:
+    where = f'args of "{name}"'
+    if args is None:
+        return
+    if not isinstance(args, dict):
+        yield Finding(PYTHON, REFUSES, "the job", f"{where} must be an object")
+        for sdk in BUILT_IN:
+            yield Finding(sdk, IGNORES, where, "it must be an object")
+        return
+    if any(True for _ in _names_in(args)):
+        for sdk in BUILT_IN:
+            yield Finding(sdk, MISREADS, where, "it resolves no @name there, and takes it as text")
+    if kind == DL_TRAINER:
+        yield from _trainer_arguments(where, args)
+
+
+def _trainer_arguments(where: str, args: dict[str, Any]) -> Iterator[Finding]:
+    for key, instead in UNUSED_ON_ANDROID.items():
+        if key in args:
+            yield Finding(ANDROID, IGNORES, f"{key} in {where}", instead)
+    lr = args.get("lr")
+    if lr is not None and not _is_number(lr):
+        yield Finding(ANDROID, MISREADS, f"lr in {where}", "it is no number, and 0.0001 is used")
+    if lr is not None and (not _is_number(lr) or float(lr).is_integer()):
+        why = "a number without a fraction is an integer there" if _is_number(lr) else "it is no number"
+        yield Finding(IOS, MISREADS, f"lr in {where}", f"{why}, and 0.01 is used")
+    for key, default in (("epoch", 1), ("batch_size", 32)):
+        value = args.get(key)
+        if value is not None and not (_is_number(value) and float(value).is_integer()):
+            yield Finding(IOS, MISREADS, f"{key} in {where}", f"it is no whole number, and {default} is used")
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _unresolvable(components: list[dict[str, Any]]) -> Iterator[Finding]:
+    """What Python cannot resolve: names that are not there, and components that wait for each other."""
+    waiting = {
+        component["name"]: set(_names_in(component.get("args")))
+        for component in components
+        if isinstance(component.get("name"), str)
+    }
+    for name, needed in waiting.items():
+        for missing in sorted(needed - waiting.keys()):
+            yield Finding(PYTHON, REFUSES, "the job", f'args of "{name}" name @{missing}, which is no component')
+        needed &= waiting.keys()
+    while ready := [name for name, needed in waiting.items() if not needed & waiting.keys()]:
+        for name in ready:
+            del waiting[name]
+    if waiting:
+        yield Finding(PYTHON, REFUSES, "the job", f"components wait for each other: {', '.join(sorted(waiting))}")
+
+
+def _names_in(value: Any) -> Iterator[str]:
+    """The components that a value refers to, at any depth."""
+    if isinstance(value, str) and value.startswith("@"):
+        yield value[1:]
+    elif isinstance(value, dict | list):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _names_in(item)
+
+
+# --- what refers to components ------------------------------------------------------------------------------------
+
+
+def _references(key: str, value: Any, names: set[str]) -> Iterator[Finding]:
+    """A list of filters or handlers: ``["@name"]``, but for iOS ``[{"type": ..., "args": {...}}]``."""
+    if not value:
+        return
+    if not isinstance(value, list):
+        yield Finding(PYTHON, REFUSES, "the job", f"{key} must be a list of @name")
+        for sdk in BUILT_IN:
+            yield Finding(sdk, IGNORES, key, "it must be a list")
+        return
+    wrong = next((item for item in value if not _is_reference(item) or item[1:] not in names), None)
+    if wrong is not None:
+        why = "names no component" if _is_reference(wrong) else "is not of the form @name"
+        for sdk in (PYTHON, ANDROID):
+            yield Finding(sdk, REFUSES, "the job", f"{key}: {_shown(wrong)} {why}")
+    yield from _objects_for_ios(key, value, 'a list of {"type": ..., "args": {...}}')
+
+
+def _executors(value: Any, names: set[str]) -> Iterator[Finding]:
+    """What trains which task: ``{task: "@name"}``, but for iOS ``[{"type", "task_name", "args"}]``."""
+    if value and not isinstance(value, dict):
+        yield Finding(PYTHON, REFUSES, "the job", f'{EXECUTORS} must be an object: {{"{TASK_NAME}": "@name"}}')
+        yield Finding(ANDROID, IGNORES, EXECUTORS, "it must be an object")
+        yield from _without_executors(ANDROID, names)
+    elif value:
+        yield from _named_executors(value, names)
+    else:
+        yield from _without_executors(PYTHON, names)
+        yield from _without_executors(ANDROID, names)
+    yield from _executors_of_ios(value, names)
+
+
+def _named_executors(value: dict[str, Any], names: set[str]) -> Iterator[Finding]:
+    for task, item in value.items():
+        if not _is_reference(item):
+            for sdk in (PYTHON, ANDROID):
+                yield Finding(sdk, REFUSES, "the job", f'{EXECUTORS}: "{task}" must be of the form @name')
+        elif item[1:] not in names:
+            yield Finding(ANDROID, REFUSES, "the job", f'{EXECUTORS}: "{task}" names {item}, which is no component')
+            yield Finding(PYTHON, IGNORES, f'"{task}" in {EXECUTORS}', f"{item} is no component")
+    if TASK_NAME not in value and ANY_TASK not in value:
+        for sdk in (PYTHON, ANDROID):
+            yield Finding(sdk, REFUSES, "every task", f'{EXECUTORS} has neither "{TASK_NAME}" nor "{ANY_TASK}"')
+
+
+def _executors_of_ios(value: Any, names: set[str]) -> Iterator[Finding]:
+    objects = isinstance(value, list) and value and all(isinstance(item, dict) for item in value)
+    yield from _objects_for_ios(EXECUTORS, value, 'a list of {"type": ..., "task_name": ..., "args": {...}}')
+    if not objects:
+        yield from _without_executors(IOS, names)
+    elif not {TASK_NAME, ANY_TASK} & {str(item.get("task_name", ANY_TASK)) for item in value}:
+        yield Finding(IOS, REFUSES, "every task", f'no executor is for "{TASK_NAME}"; {ENDLESS}')
+
+
+def _without_executors(sdk: str, names: set[str]) -> Iterator[Finding]:
+    """Then the component named ``trainer`` trains every task."""
+    if TRAINER not in names:
+        endless = f"; {ENDLESS}" if sdk == IOS else ""
+        yield Finding(sdk, REFUSES, "every task", f'without executors it needs a component named "{TRAINER}"{endless}')
+
+
+def _objects_for_ios(key: str, value: Any, form: str) -> Iterator[Finding]:
+    if not value:
+        return
+    if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
+        yield Finding(IOS, IGNORES, key, f"it takes {form}")
+        return
+    for item in value:
+        kind = item.get("type")
+        if not isinstance(kind, str):
+            yield Finding(IOS, REFUSES, "the job", f"{key}: {_shown(item)} must have a type")
+        elif kind not in BUILT_IN[IOS]:
+            yield Finding(IOS, REFUSES, "the job", f'{key}: type "{kind}" is not built in; the app must add it')
+
+
+def _is_reference(item: Any) -> bool:
+    return isinstance(item, str) and item.startswith("@")
+
+
+def _shown(item: Any) -> str:
+    return repr(item) if len(repr(item)) <= 60 else f"{repr(item)[:57]}..."

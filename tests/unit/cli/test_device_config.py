@@ -1,0 +1,230 @@
+"""What each of FLARE's device SDKs makes of a device_config.json, rule by rule."""
+
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from turnout.cli import checking, scaffold
+from turnout.cli.device_config import findings
+
+TRAINER = {"type": "Trainer.DLTrainer", "name": "trainer", "args": {"lr": 0.1}}
+ENDLESS = "without a pause"
+
+
+def config(*components: Any, **other: Any) -> dict[str, Any]:
+    return {"components": list(components or (TRAINER,)), **other}
+
+
+def trainer(**args: Any) -> dict[str, Any]:
+    return config({**TRAINER, "args": args})
+
+
+def component(name: str, **args: Any) -> dict[str, Any]:
+    return {**TRAINER, "name": name, "args": args}
+
+
+def said(given: Any, sdk: str) -> str:
+    """All that is said of one SDK."""
+    return "\n".join(str(found) for found in findings(given) if found.sdk == sdk)
+
+
+def test_a_trainer_by_its_name_and_nothing_else_suits_all_three() -> None:
+    assert findings(config()) == []
+
+
+def test_what_is_found_is_said_in_one_line_that_names_the_sdk() -> None:
+    assert str(findings(trainer(epoch=5))[0]) == (
+        'device_config.json: Android ignores epoch in args of "trainer": '
+        "it trains one epoch; set total_epochs under [device] in job.toml"
+    )
+
+
+@pytest.mark.parametrize("given", [[], 7, True])
+def test_what_is_no_object_is_refused_by_all(given: Any) -> None:
+    assert [(found.sdk, found.does) for found in findings(given)] == [
+        ("Python", "refuses"),
+        ("Android", "refuses"),
+        ("iOS", "refuses"),
+    ]
+
+
+def test_json_in_text_is_read_by_android_alone() -> None:
+    assert {found.sdk for found in findings('{"components": []}')} == {"Python", "iOS"}
+
+
+@pytest.mark.parametrize("components", [None, {}, "x", ["trainer"]])
+def test_components_that_are_no_list_of_objects_are_refused_by_all(components: Any) -> None:
+    assert {(found.sdk, found.does) for found in findings({"components": components})} == {
+        ("Python", "refuses"),
+        ("Android", "refuses"),
+        ("iOS", "refuses"),
+    }
+
+
+def test_an_empty_list_of_components_leaves_nobody_to_train() -> None:
+    empty = {"components": []}
+    assert "components is empty" in said(empty, "Python")
+    assert 'a component named "trainer"' in said(empty, "Android")
+    assert ENDLESS in said(empty, "iOS")
+
+
+@pytest.mark.parametrize("broken", [{"type": "Trainer.DLTrainer"}, {"name": "trainer"}, {**TRAINER, "name": 1}])
+def test_a_component_needs_name_and_type_as_text(broken: dict[str, Any]) -> None:
+    for sdk in ("Python", "Android", "iOS"):
+        assert "components[0] must have name and type" in said(config(broken), sdk)
+
+
+def test_two_components_of_one_name_are_an_error_or_overwrite_each_other() -> None:
+    twice = config(TRAINER, TRAINER)
+    assert 'refuses the job: two components are named "trainer"' in said(twice, "Python")
+    assert 'refuses the job: two components are named "trainer"' in said(twice, "Android")
+    assert 'misreads component "trainer": of two with one name it keeps the last' in said(twice, "iOS")
+
+
+def test_a_type_that_is_not_built_in_must_come_from_the_app() -> None:
+    torch = config({"type": "Trainer.TorchTrainer", "name": "trainer"})
+    assert 'type "Trainer.TorchTrainer" is not built in' in said(torch, "Android")
+    assert 'type "Trainer.TorchTrainer" is not built in' in said(torch, "iOS")
+    assert said(torch, "Python") == "", "what it knows is its app's alone"
+
+
+def test_a_type_that_one_mobile_sdk_knows_is_foreign_to_the_other() -> None:
+    no_op = config(TRAINER, {"type": "Filter.NoOpFilter", "name": "f"})
+    assert said(no_op, "Android") == ""
+    assert 'type "Filter.NoOpFilter" is not built in' in said(no_op, "iOS")
+
+
+def test_names_in_arguments_are_resolved_by_python_alone() -> None:
+    given = config(component("trainer", loss={"of": ["@loss"]}), component("loss"))
+    assert said(given, "Python") == ""
+    for sdk in ("Android", "iOS"):
+        assert 'misreads args of "trainer": it resolves no @name there' in said(given, sdk)
+
+
+def test_python_refuses_a_name_that_is_not_there_and_components_that_wait_for_each_other() -> None:
+    assert "@loss, which is no component" in said(config(component("trainer", loss="@loss")), "Python")
+    ring = config(component("trainer", other="@b"), component("b", other="@trainer"), component("c"))
+    assert "components wait for each other: b, trainer" in said(ring, "Python")
+
+
+def test_arguments_must_be_an_object() -> None:
+    given = config({**TRAINER, "args": [1]})
+    assert 'refuses the job: args of "trainer" must be an object' in said(given, "Python")
+    assert 'ignores args of "trainer"' in said(given, "Android")
+    assert 'ignores args of "trainer"' in said(given, "iOS")
+
+
+@pytest.mark.parametrize("key", ["epoch", "batch_size", "shuffle", "method"])
+def test_android_hands_little_of_the_trainers_arguments_on(key: str) -> None:
+    value = {"epoch": 5, "batch_size": 4, "shuffle": True, "method": "cnn"}[key]
+    assert f"Android ignores {key} in args" in said(trainer(**{key: value}), "Android")
+    assert said(trainer(**{key: value}), "iOS") == ""
+
+
+@pytest.mark.parametrize("lr", [1, 1.0, 0])
+def test_ios_takes_a_learning_rate_without_a_fraction_for_an_integer_and_uses_its_own(lr: float) -> None:
+    assert "misreads lr" in said(trainer(lr=lr), "iOS")
+    assert "0.01 is used" in said(trainer(lr=lr), "iOS")
+    assert said(trainer(lr=lr), "Android") == ""
+
+
+def test_a_learning_rate_in_text_is_read_by_neither_mobile_sdk() -> None:
+    assert "0.01 is used" in said(trainer(lr="0.1"), "iOS")
+    assert "0.0001 is used" in said(trainer(lr="0.1"), "Android")
+
+
+@pytest.mark.parametrize(("key", "default"), [("epoch", 1), ("batch_size", 32)])
+@pytest.mark.parametrize("value", [1.5, "2", True])
+def test_ios_wants_whole_numbers(key: str, default: int, value: Any) -> None:
+    assert f"it is no whole number, and {default} is used" in said(trainer(**{key: value}), "iOS")
+
+
+def test_executors_by_name_are_read_by_python_and_android_and_not_by_ios() -> None:
+    given = config(executors={"*": "@trainer"})
+    assert said(given, "Python") == said(given, "Android") == ""
+    assert "iOS ignores executors" in said(given, "iOS")
+    assert ENDLESS not in said(given, "iOS"), "it finds the component named trainer"
+
+
+def test_executors_by_name_without_a_component_named_trainer_leave_ios_without_one() -> None:
+    assert ENDLESS in said(config(component("mine"), executors={"train": "@mine"}), "iOS")
+
+
+def test_executors_as_a_list_are_read_by_ios_alone() -> None:
+    given = config(executors=[{"type": "ETTrainer", "task_name": "train"}])
+    assert said(given, "iOS") == ""
+    assert "executors must be an object" in said(given, "Python")
+    assert "Android ignores executors" in said(given, "Android")
+
+
+def test_an_executor_in_a_list_serves_any_task_unless_it_names_one() -> None:
+    assert said(config(executors=[{"type": "ETTrainer"}]), "iOS") == ""
+    assert ENDLESS in said(config(executors=[{"type": "ETTrainer", "task_name": "infer"}]), "iOS")
+    assert "must have a type" in said(config(executors=[{"task_name": "train"}]), "iOS")
+
+
+def test_executors_that_name_no_component_are_refused_by_android_and_passed_over_by_python() -> None:
+    given = config(executors={"train": "@gone"})
+    assert '"train" names @gone, which is no component' in said(given, "Android")
+    assert "ignores" in said(given, "Python")
+    assert "must be of the form @name" in said(config(executors={"train": "trainer"}), "Python")
+
+
+def test_executors_for_other_tasks_only_serve_nobody() -> None:
+    given = config(executors={"infer": "@trainer"})
+    for sdk in ("Python", "Android"):
+        assert 'neither "train" nor "*"' in said(given, sdk)
+
+
+def test_without_executors_the_component_named_trainer_trains() -> None:
+    given = config(component("mine"))
+    for sdk in ("Python", "Android", "iOS"):
+        assert 'refuses every task: without executors it needs a component named "trainer"' in said(given, sdk)
+
+
+@pytest.mark.parametrize("key", ["in_filters", "out_filters", "handlers"])
+def test_filters_and_handlers_by_name_are_not_read_by_ios(key: str) -> None:
+    given = config(**{key: ["@trainer"]})
+    assert said(given, "Python") == said(given, "Android") == ""
+    assert f"iOS ignores {key}" in said(given, "iOS")
+
+
+@pytest.mark.parametrize("key", ["in_filters", "out_filters", "handlers"])
+def test_filters_and_handlers_as_objects_are_read_by_ios_alone(key: str) -> None:
+    given = config(**{key: [{"type": "ETTrainer"}]})
+    assert said(given, "iOS") == ""
+    for sdk in ("Python", "Android"):
+        assert "is not of the form @name" in said(given, sdk)
+
+
+def test_filters_that_name_no_component_or_are_no_list_are_refused() -> None:
+    for sdk in ("Python", "Android"):
+        assert "'@gone' names no component" in said(config(in_filters=["@gone"]), sdk)
+    assert "in_filters must be a list" in said(config(in_filters="@trainer"), "Python")
+    assert "Android ignores in_filters" in said(config(in_filters="@trainer"), "Android")
+
+
+def test_the_key_filters_of_the_sample_is_read_by_nobody() -> None:
+    (found,) = findings(config(filters=["@trainer"]))
+    assert str(found).startswith("device_config.json: no SDK reads filters")
+    assert "in_filters and out_filters are read" in str(found)
+
+
+def test_turnout_check_shows_them_as_warnings(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    (folder / "device_config.json").write_bytes(msgspec.json.encode(trainer(epoch=5)))
+    report = checking.examine(folder, trial=False)
+    assert [warning for warning in report.warnings if "Android ignores epoch" in warning]
+
+
+def test_a_job_for_mobile_sdks_without_the_file_is_warned_of(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    job_toml = folder / "job.toml"
+    job_toml.write_text('name = "lines"\n[wire]\nform = "executorch"\n[stop]\nversions = 1\n')
+    (folder / "server.py").write_text("def evaluate(model):\n    return {}\ndef export(model):\n    return b''\n")
+    warnings = checking.examine(folder, trial=False).warnings
+    assert [warning for warning in warnings if "there is no device_config.json" in warning]
