@@ -158,12 +158,25 @@ class GatewayCore:
             headers.get(b"x-flare-device-id"), headers.get(b"x-flare-device-info"), fleets=route is Route.SELECTION
         )
         user = self._devices.user(headers.get(b"x-flare-user-info"))
+        fields = parse_query(query) if route is Route.RESULT else self._fields(query)
+        return self.expect(route, device, user, fields, length, binary)
+
+    def expect(
+        self,
+        route: Route,
+        device: DeviceInfo,
+        user: UserInfo,
+        fields: dict[str, str],
+        length: int | None,
+        binary: bool = False,
+    ) -> Reply | Expect:
+        """What to do about a body, by what is known of its request without it. Raises DeviceError."""
         if route is Route.RESULT:
-            return self._result_head(device, user, query, binary, length)
+            return self._expect_result(device, user, fields, binary, length)
         limit = self._limits.body_bytes_max
         if length is not None and length > limit:
             return too_large(limit)
-        return Expect(route, device, user, self._fields(query), limit)
+        return Expect(route, device, user, fields, limit)
 
     def _fields(self, query: bytes) -> dict[str, str]:
         fields = self._queries.get(query)
@@ -174,10 +187,9 @@ class GatewayCore:
             self._queries[query] = fields
         return fields
 
-    def _result_head(
-        self, device: DeviceInfo, user: UserInfo, query: bytes, binary: bool, length: int | None
+    def _expect_result(
+        self, device: DeviceInfo, user: UserInfo, fields: dict[str, str], binary: bool, length: int | None
     ) -> Reply | Expect:
-        fields = parse_query(query)
         job_id = fields.get("job_id")
         expect = Expect(Route.RESULT, device, user, fields, self._result_limit(job_id, binary))
         if length is not None and length > expect.limit_bytes:

@@ -313,10 +313,7 @@ class Exchange:
             )
             self._put(response)
         else:
-            body = self._site.writer.encode_with_weights(response, self._platform, weights)
-            head = b"%b%d\r\n%b\r\n" % (self._site.ok_head, sum(map(len, body)), self._tail())
-            self.out = (head, *body)
-            self._count(response.status)
+            self._put_large(response.status, self._site.writer.encode_with_weights(response, self._platform, weights))
         self._line.answered(self)
 
     # --- answers without a job ---
@@ -379,6 +376,12 @@ class Exchange:
             self.out = b"%b%d\r\n%b\r\n%b" % (site.ok_head, size, tail, body)
         else:
             self.out = (b"%b%d\r\n%b\r\n" % (site.ok_head, size, tail), body)
+
+    def _put_large(self, status: Status, body: Buffers) -> None:
+        """The same, for a response whose JSON is in parts."""
+        self._count(status)
+        head = b"%b%d\r\n%b\r\n" % (self._site.ok_head, sum(map(len, body)), self._tail())
+        self.out = (head, *body)
 
     def _count(self, status: str) -> None:
         self._site.counters.answer(self._kind, status, self._asked_at)
