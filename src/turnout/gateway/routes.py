@@ -64,12 +64,15 @@ def find_blob(path: bytes) -> BlobName | None:
 
 
 def origin_form(target: bytes) -> bytes:
-    """A target as devices send it, ``/path?query``, from the absolute form that proxies use, and without a fragment."""
+    """A target as devices send it, ``/path?query``, from the absolute form that proxies use, and without a fragment.
+
+    One slash is enough: FLARE's iOS SDK asks for ``//job`` when its server's URL ends with one.
+    """
     target = target.partition(b"#")[0]
     match = _ABSOLUTE.match(target)
     if match is not None:
         target = target[match.end() :]
-    return target if target.startswith(b"/") else b"/" + target
+    return b"/" + target.lstrip(b"/")
 
 
 def parse_query(query: bytes) -> dict[str, str]:

@@ -20,6 +20,9 @@ DEVICE_INFO = "X-Flare-Device-Info"
 USER_INFO = "X-Flare-User-Info"
 
 DEVICE_ID_CHARS_MAX = 128
+#: How the ids begin that Android's SDK makes. An app may give it another info text, but no other id.
+ANDROID_ID_PREFIX = "NVFlare_Android-"
+ANDROID = "android"
 INFO_FIELDS_MAX = 64  #: Fields in one info header; existing clients send at most six.
 FLEET_DEVICES_MAX = 1_000_000  #: Devices that one selection request may speak for.
 TEXTS_KEPT_MAX = 1024  #: Info headers whose meaning is remembered: devices of one app version send the same text.
@@ -53,7 +56,7 @@ class DeviceReader:
             device_id = _trimmed(device_id, fleets)
         name = device_id.decode("ascii")
         if not info:
-            return DeviceInfo(name)
+            return DeviceInfo(name, platform=_platform(name))
         known = self._infos.get(info)
         if known is None:
             known = _info(info)
@@ -66,6 +69,8 @@ class DeviceReader:
                 f"Device ID mismatch: {DEVICE_INFO} names another device_id than {DEVICE_ID}; "
                 "leave it out there, or send the same once"
             )
+        if not fields[2]:
+            fields = (*fields[:2], _platform(name), *fields[3:])
         return DeviceInfo(name, *fields)
 
     def user(self, text: bytes | None) -> UserInfo:
@@ -128,6 +133,11 @@ def _about(app_name: str, app_version: str, platform: str, platform_version: str
         "platform_version": platform_version,
     }
     return urlencode({key: value for key, value in fields.items() if value})
+
+
+def _platform(device_id: str) -> str:
+    """What a device is that does not say it: Android must be known, for it sleeps in milliseconds."""
+    return ANDROID if device_id.startswith(ANDROID_ID_PREFIX) else ""
 
 
 def _trimmed(device_id: bytes | None, fleets: bool) -> bytes:

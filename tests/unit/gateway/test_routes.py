@@ -61,6 +61,11 @@ def test_the_absolute_form_means_its_path(target: bytes, relative: bytes) -> Non
     assert origin_form(relative) == relative
 
 
+@pytest.mark.parametrize("target", [b"//job", b"http://gateway//job", b"///job"])
+def test_slashes_that_a_base_url_leaves_over_do_not_matter(target: bytes) -> None:
+    assert origin_form(target) == b"/job"
+
+
 def test_a_blob_is_named_by_job_and_sha256() -> None:
     assert find_blob(f"/blob/job-1/{SHA}".encode()) == BlobName("job-1", SHA)
 

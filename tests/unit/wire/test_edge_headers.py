@@ -45,6 +45,16 @@ def test_json_info_that_says_nothing_is_accepted_and_ignored(info: bytes) -> Non
     assert device(b"d1", info) == DeviceInfo("d1")
 
 
+@pytest.mark.parametrize("info", [None, b"", b"app_name=x", b"{}", b"platform=None"])
+def test_android_is_known_by_the_id_that_its_sdk_makes(info: bytes | None) -> None:
+    assert device(b"NVFlare_Android-7", info).platform == "android"
+    assert device(b"d1", info).platform == ""
+
+
+def test_what_a_device_says_of_its_platform_goes_before_its_id() -> None:
+    assert device(b"NVFlare_Android-7", b"platform=chromeos").platform == "chromeos"
+
+
 def test_other_fields_are_kept_as_extra() -> None:
     assert device(b"d1", b"memory=8&app_name=x").extra == {"memory": "8"}
 
