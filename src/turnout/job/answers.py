@@ -11,6 +11,7 @@ from turnout.messages import (
     ResultOffer,
     ResultReport,
     ResultResponse,
+    SelectionResponse,
     Status,
     TaskResponse,
 )
@@ -47,18 +48,40 @@ def too_stale(version: int, current: int, staleness_max: int) -> Refused:
     )
 
 
-def task(job_id: str, lease: Lease, task_id: str, blob: BlobRef, settings: dict[str, Any], now: float) -> TaskResponse:
-    """Work: the lease, the model to start from, and how to train."""
+def task(
+    job_id: str,
+    lease: Lease,
+    task_id: str,
+    blob: BlobRef,
+    settings: dict[str, Any],
+    now: float,
+    selection_id: int | None = None,
+) -> TaskResponse:
+    """Work: the lease, the model to start from, and how to train. ``selection_id``, where there was a selection."""
+    if selection_id is None:
+        selection_id = lease.task + 1
     return TaskResponse(
         status=Status.OK,
         job_id=job_id,
         task_id=task_id,
         task_name=VALIDATE if lease.validate else TASK_NAME,
         task_data=ModelRef(blob.sha256, blob.num_bytes, {"model_version": lease.version, **settings}),
-        cookie={"model_version": lease.version, "device_selection_id": lease.task + 1},
+        cookie={"model_version": lease.version, "device_selection_id": selection_id},
         lease_s=round(max(lease.expires_at - now, 0.0), 3),
         retry_wait=0.0,
     )
+
+
+def selected(job_id: str, selection: dict[str, int], durable: bool) -> SelectionResponse:
+    """Who is selected. A simulator names its fleet until it hears OK, so that comes once the fleet is ``durable``."""
+    if durable:
+        return SelectionResponse(Status.OK, job_id, selection=selection)
+    return SelectionResponse(Status.RETRY, job_id, selection=selection, retry_wait=SOON_S)
+
+
+def no_fleets(job_id: str) -> SelectionResponse:
+    why = 'this job takes no fleets "prefix?N": set kind = "cohort" and allow_fleets = true under [selection]'
+    return SelectionResponse(Status.INVALID_REQUEST, job_id, message=why)
 
 
 def no_task_yet(job_id: str, wait_s: float, why: str) -> TaskResponse:

@@ -38,6 +38,11 @@ class Commits:
     def doubtful(self) -> bool:
         return self.under_way is not None and self.under_way.doubtful
 
+    @property
+    def next(self) -> int:
+        """The number of the first that holds what changes now."""
+        return self.last + (1 if self.under_way is None else 2)
+
     def save_by(self, at: float) -> None:
         """Something is to be durable by ``at``, though no result may come."""
         self._save_at = at if self._save_at is None else min(at, self._save_at)

@@ -5,18 +5,21 @@ from random import Random
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerOptimizer, ServerSGD, server_adagrad, server_adam, server_yogi
 from turnout.job.buffered import Buffered
+from turnout.job.cohort import Cohort
 from turnout.job.evaluation import Evaluation
+from turnout.job.known import KnownDevices
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
 from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
 from turnout.job.ranking import Ranking, Target
 from turnout.job.rounds import Rounds
-from turnout.job.selection import CheckIn
+from turnout.job.selection import CheckIn, Selection
 from turnout.job.spec import (
     AdagradOptimizer,
     AdamOptimizer,
     BufferedTraining,
+    CohortSelection,
     JobSpec,
     Optimizer,
     RoundsTraining,
@@ -41,7 +44,8 @@ def rules_of(spec: JobSpec, job_id: str) -> Rules:
 
 def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, evaluates: bool, rng: Random) -> Parts:
     """``evaluates``: whether the job has something that measures its model."""
-    training, leases, pacing = spec.training, spec.leases, spec.pacing
+    training, leases = spec.training, spec.leases
+    pacing = AppointmentBook(spec.pacing.check_ins_per_s, spec.pacing.wait_min_s, spec.pacing.wait_max_s)
     return Parts(
         workflow=workflow_of(training),
         seal=Seal(job_id, key),
@@ -49,18 +53,26 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
         optimizer=optimizer_of(spec.optimizer),
         discount=training.staleness.at if isinstance(training, BufferedTraining) else lambda staleness: 1.0,
         places=Places(
-            selection=CheckIn(spec.selection.thinning_window_s),
+            selection=selection_of(spec, pacing),
             lease_time=LeaseTime(leases.first_s, leases.min_s, leases.max_s),
             weight_max=training.weight_max,
             resend_window_s=leases.resend_window_s,
             participation_interval_s=spec.selection.participation_interval_s,
             validate_share=spec.evaluation.federated,
         ),
-        pacing=AppointmentBook(pacing.check_ins_per_s, pacing.wait_min_s, pacing.wait_max_s),
+        pacing=pacing,
         evaluation=Evaluation(spec.evaluation.every if evaluates else 0),
         rng=rng,
         ranking=ranking_of(spec.evaluation, spec.stop),
     )
+
+
+def selection_of(spec: JobSpec, pacing: AppointmentBook) -> Selection:
+    rule = spec.selection
+    if not isinstance(rule, CohortSelection):
+        return CheckIn(rule.thinning_window_s)
+    known = KnownDevices(rule.known_s)
+    return Cohort(known, rule.invite_s, rule.devices_min, rule.allow_fleets, latest=lambda: pacing.latest)
 
 
 def ranking_of(evaluation: EvaluationRule, stop: StopRule) -> Ranking:

@@ -59,7 +59,6 @@ from turnout.messages import (
     ResultOffer,
     ResultReport,
     ResultResponse,
-    SelectionResponse,
     Status,
     TaskResponse,
 )
@@ -171,7 +170,7 @@ class JobCore:
             case CommitFailed():
                 return self._commit_failed(event, now)
             case SelectionAsked():
-                return [self._select(event)]
+                return [self._select(event, now)]
             case Evaluated():
                 return self._evaluated(event)
             case Paused():
@@ -198,6 +197,7 @@ class JobCore:
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
         self.parts.pacing.arrived(now)
         device = device_hash(event.request.device.device_id)
+        self.parts.places.selection.asked(device, event.request.device.device_id, now)
         self.groups.asked(event.request.device)
         validates, rng = VALIDATE in event.request.accept, self.parts.rng
         lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
@@ -205,7 +205,8 @@ class JobCore:
             self.groups.granted(device, event.request.device, new=lease.granted_at == now)
             self.commits.save_by(now + SAVE_GRANTS_S)
             blob, task_id = self.models.of(lease.version), self.parts.seal.close(lease)
-            given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now)
+            chosen = self.parts.places.selection.id_of(device)
+            given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now, chosen)
             return [Answer(event.ticket, given)]
         return [self._come_back(event.ticket, "the job is paused" if self.pause.on else lease, now)]
 
@@ -221,12 +222,20 @@ class JobCore:
             self.groups.lost(lease.device)
         self._retire({lease.version for lease in expired})
 
-    def _select(self, event: SelectionAsked) -> Effect:
-        """Whoever asks may be selected while places are free: a job of check-ins names nobody."""
-        free = self._ending is None and self._places() > len(self._live)
-        newest = self.models.newest()
-        selection = {"*": newest[0] + 1} if free and newest else {}
-        return Answer(event.ticket, SelectionResponse(Status.OK, self.rules.job_id, selection=selection))
+    def _select(self, event: SelectionAsked, now: float) -> Effect:
+        places, fleet = self.parts.places, event.request.fleet
+        if fleet is not None:
+            if not places.selection.allow_fleets:
+                return Answer(event.ticket, answers.no_fleets(self.rules.job_id))
+            if places.selection.register(fleet, self.commits.next):
+                self.commits.save_by(now)
+        free = 0
+        if self._ending is None and not self.commits.error and not self._holding():
+            free = self._places() - len(self._live)
+            places.selection.fill(free, now, self.parts.rng, places.enlister(self.version, self.counted, now))
+        chosen = places.selection.shown(event.request, self.version, free, places.live)
+        durable = fleet is None or places.selection.is_durable(fleet, self.commits.last)
+        return Answer(event.ticket, answers.selected(self.rules.job_id, chosen, durable))
 
     # --- results -----------------------------------------------------------------------------------------------
 

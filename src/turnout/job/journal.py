@@ -17,6 +17,7 @@ from turnout.job.counted import CountedVersion
 from turnout.job.federated import Sums
 from turnout.job.groups import Counts, Key
 from turnout.job.leases import Lease
+from turnout.job.selection import Ranges
 
 KEY_BYTES = 32
 
@@ -59,6 +60,7 @@ class Snapshot:
     measured: dict[int, dict[str, float]] = field(default_factory=dict)  #: The metrics of each version that is kept.
     ending: str = ""  #: Why the job is over, where nothing else in here says so.
     federated: Sums = field(default_factory=dict)  #: What devices measured, as sums.
+    fleets: Ranges = ()  #: Those that a simulator registered.
 
 
 class Fenced(TurnoutError):

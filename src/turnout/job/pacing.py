@@ -21,6 +21,7 @@ class AppointmentBook:
         self.rate = rate
         self.next_free = next_free
         self.share = 1.0  #: Observed share of told devices that do return.
+        self.latest = 0.0  #: By then all who were told to wait will have come, if they do.
         self._min, self._max = wait_min_s, wait_max_s
         self._booked: dict[int, int] = {}  # appointments by bin; at most wait_max_s / BIN_S entries
         self._bin = 0
@@ -48,7 +49,13 @@ class AppointmentBook:
         wait = min(max(wait, self._min), self._max)
         due = int((now + wait) // BIN_S)
         self._booked[due] = self._booked.get(due, 0) + 1
+        self.latest = max(self.latest, now + wait)
         return wait
+
+    def waiting(self, now: float) -> int:
+        """About how many devices will still come, of those who were told to."""
+        current = int(now // BIN_S)
+        return round(self.share * sum(devices for due, devices in self._booked.items() if due >= current))
 
     def _compare(self, current: int) -> None:
         booked = self._booked.get(self._bin, 0)

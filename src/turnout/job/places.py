@@ -7,7 +7,7 @@ from random import Random
 
 from turnout.job.counted import CountedTasks
 from turnout.job.leases import Lease, LeaseTime, LiveLeases
-from turnout.job.selection import CheckIn
+from turnout.job.selection import Enlist, Selection
 
 RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; the oldest beyond it may come early.
 TAKEN_MAX = 1_000_000  #: Devices that may have a task of one version; beyond it nobody new gets one until the next.
@@ -19,7 +19,7 @@ MEASURED = -2  #: This device has measured the version; it may train it too, and
 class Places:
     """The places of a job and the task numbers given out with them. Times are job time, in seconds."""
 
-    selection: CheckIn
+    selection: Selection
     lease_time: LeaseTime
     weight_max: float  #: The cap put into each lease.
     resend_window_s: float
@@ -50,14 +50,13 @@ class Places:
         if lease is not None:
             return lease
         free = places - len(self.live)
-        drawn = self.selection.admits(free, now, rng)
-        task = self._taken.get(device)
-        if task is not None and (task == SPENT or counted.has(version, task)):
-            return "this device has done its task of this model version"
-        if self._recent and self._recent.get(device, now) > now:
-            return "this device took part only a short while ago"
+        drawn = self.selection.admits(device, free, now, rng, self.enlister(version, counted, now))
+        refusal = self._refusal(device, version, counted, now)
+        if refusal:
+            return refusal
         if not drawn:
             return "no place is free" if free <= 0 else "others were chosen this time"
+        task = self._taken.get(device)
         measured = task == MEASURED
         if task is None or measured:
             if len(self._taken) >= TAKEN_MAX:
@@ -68,6 +67,27 @@ class Places:
         if can_validate and not measured and self.validate_share > 0 and rng.random() < self.validate_share:
             return self._grant(device, version, task, counted, now, validate=True)
         return self._grant(device, version, task, counted, now)
+
+    def _refusal(self, device: bytes, version: int, counted: CountedTasks, now: float) -> str:
+        """Why this device may have no task now, however many places are free; empty when it may."""
+        task = self._taken.get(device)
+        if task is not None and (task == SPENT or counted.has(version, task)):
+            return "this device has done its task of this model version"
+        if self._recent and self._recent.get(device, now) > now:
+            return "this device took part only a short while ago"
+        return ""
+
+    def enlister(self, version: int, counted: CountedTasks, now: float) -> Enlist:
+        """Tells a selection which devices it may choose. The ids of selections come from the task numbers: they are
+        never used again either, not even after a crash.
+        """
+
+        def enlist(device: bytes) -> int | None:
+            if self.live.of(device) is not None or self._refusal(device, version, counted, now):
+                return None
+            return self._number() + 1 if self.next_task < self.reserved_until else None
+
+        return enlist
 
     def _number(self) -> int:
         """A task number that was never given out and never will be again."""
@@ -80,6 +100,7 @@ class Places:
         lease = Lease(version, task, device, self.weight_max, now, now + self.lease_time.lease_s, validate)
         self._taken[device] = task
         self.live.add(lease)
+        self.selection.granted(device)
         counted.keep(version, lease.expires_at + self.resend_window_s)
         if self.participation_interval_s > 0:
             self._remember(device, now)

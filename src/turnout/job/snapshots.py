@@ -45,6 +45,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         measured=parts.ranking.measured,
         ending=core.remembered_ending,
         federated=core.federated.snapshot(),
+        fleets=parts.places.selection.snapshot(),
     )
 
 
@@ -64,6 +65,7 @@ def restore_rest(core: "JobCore", durable: Snapshot) -> None:
     """What the next process needs beside the sums."""
     core.commits.last = durable.commit
     core.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
+    core.parts.places.selection.restore(durable.fleets)
     core.models.recover(durable.blobs, before=durable.version)
     core.parts.rng.setstate(durable.rng)
     core.parts.pacing.next_free = durable.next_appointment

@@ -172,6 +172,25 @@ class CheckInSelection(Section, frozen=True, tag_field="kind", tag="checkin"):
     thinning_window_s: Annotated[float, Meta(ge=0, le=3600)] = 0.5
 
 
+class CohortSelection(Section, frozen=True, tag_field="kind", tag="cohort"):
+    """Free places are drawn among all devices that asked lately: one that asks often is no likelier than any other."""
+
+    #: The least time between two tasks of one device. 0: none. Raise it to spread the work over the fleet.
+    participation_interval_s: SecondsOrNone = 0.0
+    #: How long a device is known after it asked. Longer than devices are told to wait.
+    known_s: Seconds = 1800.0
+    #: How long a device that was drawn has to ask, counted from when all who wait will have asked.
+    invite_s: Seconds = 60.0
+    #: No draw before so many devices are known. Higher makes the first draws fair too.
+    devices_min: Count = 1
+    #: Whether one request may register a whole fleet, "prefix?N", as FLARE's simulator does. For laboratories: who may
+    #: do that can be as many devices as it likes.
+    allow_fleets: bool = False
+
+
+Selection = CheckInSelection | CohortSelection
+
+
 class EligibilityRule(Eligibility, frozen=True, forbid_unknown_fields=True):
     """Which devices the job takes; what is left out admits everyone."""
 
@@ -301,7 +320,7 @@ class JobSpec(Section, frozen=True):
     #: [device]: handed to the trainer of each device as it is (epochs, batch_size, learning_rate, momentum, ...).
     device: dict[str, Any] = {}
     #: [selection]: ``kind`` chooses which.
-    selection: CheckInSelection = CheckInSelection()
+    selection: Selection = CheckInSelection()
     #: [eligibility]
     eligibility: EligibilityRule = EligibilityRule()
     #: [pacing]
@@ -317,6 +336,12 @@ class JobSpec(Section, frozen=True):
 
     def __post_init__(self) -> None:
         stop, ranked = self.stop, self.evaluation.metric is not None
+        selection, wait_max_s = self.selection, self.pacing.wait_max_s
+        if isinstance(selection, CohortSelection) and selection.known_s < wait_max_s:
+            raise ValueError(
+                f"known_s = {selection.known_s:g} under [selection] is below wait_max_s = {wait_max_s:g} under "
+                "[pacing]: devices would be forgotten while they wait as they were told"
+            )
         if stop.patience is not None and not ranked:
             raise ValueError(
                 "patience under [stop] counts versions without a better one: set metric under [evaluation]"

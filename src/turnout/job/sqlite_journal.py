@@ -33,6 +33,7 @@ from turnout.job.federated import Sums
 from turnout.job.groups import Counts, Key
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
+from turnout.job.selection import Ranges
 
 LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within their grace; until then they hold locks.
 LOCK_POLL_S = 0.05
@@ -92,6 +93,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     measured: dict[int, dict[str, float]] = {}
     ending: str = ""
     federated: Sums = {}
+    fleets: Ranges = ()
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -339,6 +341,7 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         measured=snapshot.measured,
         ending=snapshot.ending,
         federated=snapshot.federated,
+        fleets=snapshot.fleets,
     )
 
 
@@ -372,6 +375,7 @@ def _snapshot(
         measured=state.measured,
         ending=state.ending,
         federated=state.federated,
+        fleets=state.fleets,
     )
 
 

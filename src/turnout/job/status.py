@@ -23,6 +23,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
         goal=parts.workflow.goal,
         places=0 if core.pause.on else parts.workflow.places(buffered),
         training=live,
+        waiting=parts.pacing.waiting(now),
         lost=tally.lost,
         counted=tally.counted - core.uncommitted(),
         duplicates=tally.duplicates,

@@ -158,6 +158,13 @@ class Job:
 
 
 def new_job(make_workflow: Callable[[], Workflow], **changes: Any) -> Job:
+    """``changes``: of the rules and of the parts."""
+    rules = {key: changes.pop(key) for key in changes.keys() & Rules.__slots__}
+    return a_job_of(lambda: make_parts(make_workflow(), **changes), **rules)
+
+
+def a_job_of(remake: Callable[[], Parts], **changes: Any) -> Job:
+    """Like ``new_job``, of parts that ``remake`` makes anew for each process."""
     rules = {
         "job_id": "job-1",
         "name": "digits",
@@ -166,8 +173,6 @@ def new_job(make_workflow: Callable[[], Workflow], **changes: Any) -> Job:
         "time_max_s": None,
         "device_settings": {"epochs": 1},
     }
-    rules |= {key: changes.pop(key) for key in list(changes) if key in rules}
-    remake = lambda: make_parts(make_workflow(), **changes)  # noqa: E731
-    job = Job(JobCore(Rules(**rules), remake(), np.zeros(2, np.float32)))  # type: ignore[arg-type]
+    job = Job(JobCore(Rules(**{**rules, **changes}), remake(), np.zeros(2, np.float32)))  # type: ignore[arg-type]
     job.remake = remake
     return job.start()

@@ -48,23 +48,37 @@ def test_when_only_half_of_the_devices_return_twice_as_many_are_told() -> None:
     assert 14 < asks_late / 100 < 30
 
 
+def ask(selection: CheckIn, free: int, now: float, rng: Random) -> bool:
+    """Whether a device that nobody knows gets a place."""
+    selection.asked(b"d", "d", now)
+    return selection.admits(b"d", free, now, rng, lambda device: 0)
+
+
 def test_a_free_place_goes_to_the_device_that_asks() -> None:
-    assert CheckIn(window_s=0.2).admits(free=1, now=0.0, rng=Random(1))
+    assert ask(CheckIn(window_s=0.2), free=1, now=0.0, rng=Random(1))
 
 
 def test_nobody_gets_a_place_when_none_is_free() -> None:
-    assert not CheckIn(window_s=0.2).admits(free=0, now=0.0, rng=Random(1))
+    assert not ask(CheckIn(window_s=0.2), free=0, now=0.0, rng=Random(1))
 
 
 def test_when_many_ask_for_few_places_chance_decides() -> None:
     """1,000 asks a second and one free place at a time: an ask has one chance in 200."""
     selection, rng = CheckIn(window_s=0.2), Random(1)
     for tick in range(5000):
-        selection.admits(free=0, now=tick / 1000, rng=rng)
-    drawn = sum(selection.admits(free=1, now=5 + tick / 1000, rng=rng) for tick in range(10_000))
+        ask(selection, free=0, now=tick / 1000, rng=rng)
+    drawn = sum(ask(selection, free=1, now=5 + tick / 1000, rng=rng) for tick in range(10_000))
     assert 25 < drawn < 85
 
 
 def test_without_a_window_the_first_that_asks_wins() -> None:
     selection, rng = CheckIn(window_s=0.0), Random(1)
-    assert all(selection.admits(free=1, now=tick / 1000, rng=rng) for tick in range(1000))
+    assert all(ask(selection, free=1, now=tick / 1000, rng=rng) for tick in range(1000))
+
+
+def test_devices_told_to_wait_are_counted_until_their_appointment() -> None:
+    book, rng = AppointmentBook(rate=10.0, wait_min_s=20.0, wait_max_s=600.0), Random(1)
+    waits = [book.wait(0.0, rng) for _ in range(30)]
+    assert book.waiting(0.0) == 30
+    assert book.latest == max(waits)
+    assert book.waiting(max(waits) + 5.0) == 0

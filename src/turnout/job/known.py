@@ -1,0 +1,143 @@
+"""The devices that asked lately: any number, in 23 to 70 bytes each, and one of them drawn in constant time.
+
+A hash table of device hashes side by side. How long ago a device asked is one byte beside it. Forgetting those that
+were silent, and moving to a table of another size, are done a few slots at a time, so that no ask waits for it.
+"""
+
+from random import Random
+
+from turnout.job.leases import DEVICE_HASH_BYTES
+
+SLOTS_MIN = 8  #: A power of two, as all sizes are.
+FULL = 0.75  #: The share of slots in use at which the table doubles,
+SPARSE = 0.125  #: and that at which it is halved.
+SLOTS_PER_ASK = 8  #: Looked at with each ask, to forget or to move who is there: more than can be added.
+AGES = 255  #: Ages a byte can tell; 0 marks a free slot.
+STEPS = 2  #: Of age, within which a device must ask again.
+DRAWS_MAX = 200  #: Slots tried for one device. With one of nine in use, none is found once in 10^10 times.
+
+
+class KnownDevices:
+    """By hash. A device is known for ``known_s`` after its last ask, and for at most half as long again."""
+
+    def __init__(self, known_s: float) -> None:
+        self._step_s = known_s / STEPS
+        self._table = _Table(SLOTS_MIN)
+        self._leaving: _Table | None = None  # of another size, until all in it have moved
+        self._hand = 0  # the slot looked at next: of that which is left, or else of the table
+
+    def __len__(self) -> int:
+        """Those that are to be forgotten soon are among them."""
+        return self._table.count + (self._leaving.count if self._leaving is not None else 0)
+
+    def see(self, device: bytes, now: float) -> None:
+        """``device`` asks. Times are in seconds, and never go back."""
+        age = self._age(now)
+        if self._leaving is not None:
+            self._leaving.drop(device)
+        self._table.put(device, age)
+        for _ in range(SLOTS_PER_ASK):
+            self._look(age)
+        self._fit()
+
+    def draw(self, now: float, rng: Random) -> bytes | None:
+        """One of them, each as likely as any other; None when there is none, or luck is very bad."""
+        age, table, leaving = self._age(now), self._table, self._leaving
+        slots = len(table.ages) + (len(leaving.ages) if leaving is not None else 0)
+        for _ in range(DRAWS_MAX if len(self) else 0):
+            slot, of = rng.randrange(slots), table
+            if slot >= len(table.ages):
+                assert leaving is not None
+                slot, of = slot - len(table.ages), leaving
+            if of.ages[slot] and not _old(of.ages[slot], age):
+                return of.at(slot)
+        return None
+
+    @property
+    def num_bytes(self) -> int:
+        """What they take of the memory."""
+        tables = (self._table,) if self._leaving is None else (self._table, self._leaving)
+        return sum(len(table.keys) + len(table.ages) for table in tables)
+
+    def _age(self, now: float) -> int:
+        return int(now / self._step_s) % AGES + 1
+
+    def _look(self, age: int) -> None:
+        """At the next slot: whoever is there is forgotten, or moves, or stays."""
+        of = self._table if self._leaving is None else self._leaving
+        slot = self._hand % len(of.ages)
+        found = of.ages[slot]
+        gone = bool(found) and _old(found, age)
+        if found and (gone or of is self._leaving):
+            device = of.at(slot)
+            of.remove(slot)  # another may come to stand here: look again
+            if not gone:
+                self._table.put(device, found)
+        else:
+            self._hand = slot + 1
+        if self._leaving is not None and not self._leaving.count:
+            self._leaving, self._hand = None, 0
+
+    def _fit(self) -> None:
+        """Begin to move when the size is wrong. By the time that the next move is due, this one is done."""
+        slots, count = len(self._table.ages), self._table.count
+        if self._leaving is None and count >= FULL * slots:
+            self._leaving, self._table, self._hand = self._table, _Table(2 * slots), 0
+        elif self._leaving is None and count < SPARSE * slots and slots > SLOTS_MIN:
+            self._leaving, self._table, self._hand = self._table, _Table(slots // 2), 0
+
+
+def _old(age: int, current: int) -> bool:
+    return (current - age) % AGES > STEPS
+
+
+class _Table:
+    """Open addressing with linear probing; where one is removed, others move back (Knuth 6.4, algorithm R)."""
+
+    __slots__ = ("ages", "count", "keys")
+
+    def __init__(self, slots: int) -> None:
+        self.keys = bytearray(slots * DEVICE_HASH_BYTES)
+        self.ages = bytearray(slots)
+        self.count = 0
+
+    def at(self, slot: int) -> bytes:
+        return bytes(self.keys[slot * DEVICE_HASH_BYTES : (slot + 1) * DEVICE_HASH_BYTES])
+
+    def put(self, device: bytes, age: int) -> None:
+        slot = self._find(device)
+        if not self.ages[slot]:
+            self.count += 1
+        self._set(slot, device, age)
+
+    def drop(self, device: bytes) -> None:
+        slot = self._find(device)
+        if self.ages[slot]:
+            self.remove(slot)
+
+    def remove(self, slot: int) -> None:
+        free, size = slot, len(self.ages)
+        while True:
+            slot = (slot + 1) % size
+            if not self.ages[slot]:
+                break
+            device = self.at(slot)
+            if (slot - self._home(device)) % size >= (slot - free) % size:  # it may stand at the free slot
+                self._set(free, device, self.ages[slot])
+                free = slot
+        self.ages[free] = 0
+        self.count -= 1
+
+    def _find(self, device: bytes) -> int:
+        """Its slot, or the free one where it would stand."""
+        slot, size = self._home(device), len(self.ages)
+        while self.ages[slot] and self.at(slot) != device:
+            slot = (slot + 1) % size
+        return slot
+
+    def _home(self, device: bytes) -> int:
+        return int.from_bytes(device[:6]) % len(self.ages)
+
+    def _set(self, slot: int, device: bytes, age: int) -> None:
+        self.keys[slot * DEVICE_HASH_BYTES : (slot + 1) * DEVICE_HASH_BYTES] = device
+        self.ages[slot] = age
