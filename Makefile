@@ -11,10 +11,12 @@ RUN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test torch lint format bench sim chaos clean
+.PHONY: help install demo test torch lint format bench sim chaos clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+install: $(STAMPS)/base  ## install turnout into .venv, from where you may activate it
 
 demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffered, SEED=n)
 	@$(RUN)/turnout demo --mode $(MODE) --seed $(SEED)
