@@ -27,10 +27,14 @@ Done = Callable[[memoryview | Busy | None], None]
 
 
 class Blobs:
-    """Finds blobs by ``find`` (job id, sha256), which raises FileNotFoundError, and keeps them open."""
+    """Finds blobs by ``find`` (job id, sha256), which raises FileNotFoundError, and keeps them open.
 
-    def __init__(self, find: FindFile, limits: GatewayLimits) -> None:
+    Not ``named_by_content``: the sha256 is that of another file, from which this one was made.
+    """
+
+    def __init__(self, find: FindFile, limits: GatewayLimits, named_by_content: bool = True) -> None:
         self._find = find
+        self._named_by_content = named_by_content
         self._bytes_max = limits.blobs_bytes_max
         self._loads_max = limits.loads_max
         self._kept: dict[BlobName, memoryview] = {}
@@ -63,7 +67,7 @@ class Blobs:
         blob = None
         try:
             path = await self._find(name.job_id, name.sha256)
-            blob = await asyncio.to_thread(_open, path, name.sha256)
+            blob = await asyncio.to_thread(_open, path, name.sha256 if self._named_by_content else None)
         except OSError:
             pass  # the job is gone, or the file: whoever waits is told that there is none
         finally:
@@ -81,11 +85,11 @@ class Blobs:
             self._bytes -= len(self._kept.pop(oldest)) + ENTRY_BYTES
 
 
-def _open(path: Path, sha256: str) -> memoryview | None:
-    """The bytes of a file; None when they are not those of its name."""
+def _open(path: Path, sha256: str | None) -> memoryview | None:
+    """The bytes of a file; None when they do not have this hash, if one is given."""
     with path.open("rb") as file:
         size = file.seek(0, 2)
         file.seek(0)
         small = size < MAPPED_BYTES_MIN
         blob = memoryview(file.read() if small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return blob if hashlib.sha256(blob).hexdigest() == sha256 else None
+    return blob if sha256 is None or hashlib.sha256(blob).hexdigest() == sha256 else None

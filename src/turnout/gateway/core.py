@@ -34,12 +34,15 @@ from turnout.messages import (
 )
 from turnout.wire import edge_results, tensors
 from turnout.wire.edge_headers import DeviceReader
-from turnout.wire.edge_requests import JSON, decode_job, decode_selection, decode_task
+from turnout.wire.edge_requests import JSON, BadField, decode_job, decode_selection, decode_task
 from turnout.wire.edge_results import SAFETENSORS, DecodedResult, ResultQuery, result_from_json, result_from_safetensors
+from turnout.wire.forms import FORMS, WEIGHTS, Form
 
 QUERIES_KEPT_MAX = 1024  #: Queries whose fields are remembered: all devices of a job ask with the same one.
 #: Room in a result's body for all but the numbers: names, shapes, fields.
 RESULT_OVERHEAD_BYTES = 64 * 1024
+#: Room for what a tensor has beside its name and its numbers: lengths and strides.
+TENSOR_OVERHEAD_BYTES = 256
 #: The longest a float32 gets in JSON, with its comma, a space and a sign.
 JSON_BYTES_PER_NUMBER = 28
 
@@ -209,6 +212,11 @@ class GatewayCore:
             expect.offer = ResultOffer(device, result.job_id, result.task_id)
         return expect
 
+    def form_of(self, job_id: str) -> Form:
+        """What devices of this job speak that take no safetensors."""
+        schema = self._schema_of(job_id)
+        return WEIGHTS if schema is None else FORMS[schema.form]
+
     def _result_limit(self, job_id: str | None, binary: bool) -> int:
         """How large a result of this job can be in this form."""
         schema = self._schema_of(job_id) if job_id else None
@@ -218,7 +226,7 @@ class GatewayCore:
         if kept is None or kept[0] is not schema:
             if len(self._sizes) >= QUERIES_KEPT_MAX:
                 self._sizes.clear()
-            names = sum(len(tensor.name) * 4 + 64 for tensor in schema.tensors)
+            names = sum(len(tensor.name) * 4 + TENSOR_OVERHEAD_BYTES for tensor in schema.tensors)
             kept = schema, tensors.num_parameters(schema), names + RESULT_OVERHEAD_BYTES
             self._sizes[job_id] = kept
         _, numbers, overhead = kept
@@ -263,12 +271,10 @@ class GatewayCore:
         fields = result.fields
         offer = expect.offer
         if offer is not None and (offer.job_id, offer.task_id) != (fields.job_id, fields.task_id):
-            raise edge_results.BadField(
-                "job_id and task_id in the body are others than in the query; send them once, in the query"
-            )
+            raise BadField("job_id and task_id in the body are others than in the query; send them once, in the query")
         if result.update is None:
             return ResultOffer(expect.device, fields.job_id, fields.task_id)
-        return edge_results.report(expect.device, expect.user, fields, result.update)
+        return edge_results.report(expect.device, expect.user, fields, result.update, result.absolute)
 
 
 def takes_model_by_reference(accept: tuple[str, ...]) -> bool:

@@ -5,8 +5,8 @@ import struct
 import msgspec
 
 from turnout.messages import ModelSchema
-from turnout.wire import tensors
 from turnout.wire.edge_results import ResultQuery, result_from_json
+from turnout.wire.forms import FORMS, Form
 
 TARGET = "turnout.gateway.decode:decode"
 _LENGTH = struct.Struct("<I")
@@ -19,11 +19,13 @@ class ResultWork(msgspec.Struct, frozen=True, array_like=True, tag="result"):
     schema: ModelSchema
 
 
-class WeightsWork(msgspec.Struct, frozen=True, array_like=True, tag="weights"):
-    """A model whose safetensors follow: gives its JSON."""
+class ModelWork(msgspec.Struct, frozen=True, array_like=True, tag="model"):
+    """A model whose file follows: gives its JSON in this form."""
+
+    form: str
 
 
-_WORK: msgspec.msgpack.Decoder[ResultWork | WeightsWork] = msgspec.msgpack.Decoder(ResultWork | WeightsWork)
+_WORK: msgspec.msgpack.Decoder[ResultWork | ModelWork] = msgspec.msgpack.Decoder(ResultWork | ModelWork)
 
 
 def result_work(query: ResultQuery, schema: ModelSchema, body: bytes) -> bytes:
@@ -31,12 +33,12 @@ def result_work(query: ResultQuery, schema: ModelSchema, body: bytes) -> bytes:
     return _payload(ResultWork(query, schema), body)
 
 
-def weights_work(model: bytes | memoryview) -> bytes:
+def model_work(form: Form, file: bytes | memoryview) -> bytes:
     """The payload for ``decode`` to write a model as JSON."""
-    return _payload(WeightsWork(), model)
+    return _payload(ModelWork(form.name), file)
 
 
-def _payload(work: ResultWork | WeightsWork, body: bytes | memoryview) -> bytes:
+def _payload(work: ResultWork | ModelWork, body: bytes | memoryview) -> bytes:
     what = msgspec.msgpack.encode(work)
     return b"".join((_LENGTH.pack(len(what)), what, body))
 
@@ -46,12 +48,6 @@ def decode(payload: memoryview) -> bytes:
     (length,) = _LENGTH.unpack_from(payload)
     start = _LENGTH.size + length
     work, body = _WORK.decode(payload[_LENGTH.size : start]), payload[start:]
-    if isinstance(work, WeightsWork):
-        return weights_json(body)
+    if isinstance(work, ModelWork):
+        return FORMS[work.form].encode(body)
     return msgspec.msgpack.encode(result_from_json(work.query, body, lambda _: work.schema))
-
-
-def weights_json(model: bytes | memoryview) -> bytes:
-    """The JSON of ``{name: nested lists}`` of a safetensors file."""
-    vector, schema = tensors.read_safetensors(model)
-    return msgspec.json.encode(tensors.to_nested(vector, schema))

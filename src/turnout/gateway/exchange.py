@@ -25,6 +25,7 @@ from turnout.gateway.replies import Reply, head_bytes, refusal, unavailable
 from turnout.gateway.routes import BlobName
 from turnout.messages import EdgeRequest, EdgeResponse, ResultOffer, ResultResponse, Status, TaskRequest, TaskResponse
 from turnout.wire.edge_replies import ReplyWriter
+from turnout.wire.forms import Form
 
 CLOSE = b"Connection: close\r\n"
 KEEP_ALIVE = b"Connection: keep-alive\r\n"  #: Only said to HTTP/1.0, where it is not the default.
@@ -58,7 +59,7 @@ class BlobSource(Protocol):
 class WeightSource(Protocol):
     """Where the JSON of models comes from: ``weights.py``."""
 
-    def fetch(self, name: BlobName, done: Callable[[bytes | None], None]) -> None: ...
+    def fetch(self, name: BlobName, form: Form, done: Callable[[bytes | None], None]) -> None: ...
 
 
 class Site:
@@ -287,7 +288,8 @@ class Exchange:
             assert response.job_id is not None, "a task names its job"
             if response.task_data.bytes <= self._site.limits.weights_model_bytes_max:
                 name = BlobName(response.job_id, response.task_data.sha256)
-                self._site.weights.fetch(name, partial(self._with_weights, response))
+                form = self._site.core.form_of(response.job_id)
+                self._site.weights.fetch(name, form, partial(self._with_weights, response, form))
                 return
             response = TaskResponse(Status.ERROR, response.job_id, message=NOT_AS_JSON)
         if self._only_offered and send_it(response):
@@ -301,19 +303,22 @@ class Exchange:
         wait_s = float(self._site.limits.retry_after_s)
         return msgspec.structs.replace(response, status=Status.RETRY, retry_wait=wait_s, message=message)
 
-    def _with_weights(self, response: TaskResponse, weights: bytes | None) -> None:
+    def _with_weights(self, response: TaskResponse, form: Form, weights: bytes | None) -> None:
         if self._line.lost:
             return
         if weights is None:
+            assert response.task_data is not None, "only a task has a model"
             response = TaskResponse(
                 Status.RETRY,
                 response.job_id,
                 retry_wait=float(self._site.limits.retry_after_s),
-                message="the model is not ready",
+                message=form.not_ready.format(version=response.task_data.meta.get("model_version")),
             )
             self._put(response)
         else:
-            self._put_large(response.status, self._site.writer.encode_with_weights(response, self._platform, weights))
+            self._put_large(
+                response.status, self._site.writer.encode_with_weights(response, self._platform, weights, form)
+            )
         self._line.answered(self)
 
     # --- answers without a job ---

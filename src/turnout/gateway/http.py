@@ -17,7 +17,7 @@ from turnout.gateway.core import GatewayCore
 from turnout.gateway.counters import Counters
 from turnout.gateway.exchange import Dispatcher, Site
 from turnout.gateway.replies import Reply, refusal, unavailable
-from turnout.gateway.weights import Weights
+from turnout.gateway.weights import Weights, exports_of
 from turnout.messages import ModelSchema
 from turnout.workers import Failure, WorkerFailed, WorkerPool, WorkersBusy
 
@@ -56,7 +56,7 @@ class GatewayServer:
             GatewayCore(schema_of, self._limits, self._health),
             dispatcher,
             blobs,
-            Weights(blobs, self._workers, self._limits),
+            Weights(blobs, exports_of(find_blob, self._limits), self._workers, self._limits),
             self._decode,
             self.counters,
             self._limits,

@@ -1,70 +1,86 @@
-"""Models as FLARE's JSON, for devices that do not take safetensors: made once for each model, kept within a bound."""
+"""Models as JSON, for devices that do not take safetensors: made once for each model and form, kept within a bound."""
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
+from pathlib import Path
 
 from turnout.errors import TurnoutError
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import Blobs, Busy
+from turnout.gateway.blobs import Blobs, Busy, FindFile
 from turnout.gateway.routes import BlobName
+from turnout.wire.forms import EXECUTORCH, NUMBER, WEIGHTS, Form
 from turnout.workers import WorkerPool
 
 Done = Callable[[bytes | None], None]
+Key = tuple[BlobName, str]
 
 
 class Weights:
     """The JSON of models. Small ones are made on the loop, others in a worker."""
 
-    def __init__(self, blobs: Blobs, workers: WorkerPool, limits: GatewayLimits) -> None:
-        self._blobs = blobs
+    def __init__(self, blobs: Blobs, exports: Blobs, workers: WorkerPool, limits: GatewayLimits) -> None:
+        """``exports`` finds what a job has made of a model, under the model's own name."""
+        self._files = {WEIGHTS.suffix: blobs, NUMBER.suffix: blobs, EXECUTORCH.suffix: exports}
         self._workers = workers
         self._limits = limits
-        self._kept: dict[BlobName, bytes] = {}
+        self._kept: dict[Key, bytes] = {}
         self._bytes = 0
-        self._waiting: dict[BlobName, list[Done]] = {}
+        self._waiting: dict[Key, list[Done]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def fetch(self, name: BlobName, done: Done) -> None:
+    def fetch(self, name: BlobName, form: Form, done: Done) -> None:
         """Call ``done`` with the model's JSON; with None when it cannot be had now."""
-        text = self._kept.pop(name, None)
+        key = name, form.name
+        text = self._kept.pop(key, None)
         if text is not None:
-            self._kept[name] = text  # to the end: used last
+            self._kept[key] = text  # to the end: used last
             done(text)
-        elif name in self._waiting:
-            self._waiting[name].append(done)
+        elif key in self._waiting:
+            self._waiting[key].append(done)
         elif len(self._waiting) >= self._limits.loads_max:
             done(None)
         else:
-            self._waiting[name] = [done]
-            self._blobs.fetch(name, partial(self._found, name))
+            self._waiting[key] = [done]
+            self._files[form.suffix].fetch(name, partial(self._found, key, form))
 
-    def _found(self, name: BlobName, blob: memoryview | Busy | None) -> None:
-        if blob is None or isinstance(blob, Busy):
-            self._finish(name, None)
-        elif len(blob) <= self._limits.inline_decode_bytes:
-            self._finish(name, decode.weights_json(blob))
+    def _found(self, key: Key, form: Form, file: memoryview | Busy | None) -> None:
+        if file is None or isinstance(file, Busy):
+            self._finish(key, None)
+        elif len(file) <= self._limits.inline_decode_bytes:
+            self._finish(key, form.encode(file))
         else:
-            task = asyncio.get_running_loop().create_task(self._make(name, blob))
+            task = asyncio.get_running_loop().create_task(self._make(key, form, file))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def _make(self, name: BlobName, blob: memoryview) -> None:
+    async def _make(self, key: Key, form: Form, file: memoryview) -> None:
         text = None
         try:
-            text = await self._workers.run(decode.weights_work(blob))
+            text = await self._workers.run(decode.model_work(form, file))
         except TurnoutError:
             pass  # busy, or a crash that the pool has reported: the device asks again
         finally:
-            self._finish(name, text)
+            self._finish(key, text)
 
-    def _finish(self, name: BlobName, text: bytes | None) -> None:
-        waiting = self._waiting.pop(name)
+    def _finish(self, key: Key, text: bytes | None) -> None:
+        waiting = self._waiting.pop(key)
         if text is not None:
-            self._kept[name] = text
+            self._kept[key] = text
             self._bytes += len(text)
             while self._bytes > self._limits.weights_bytes_max and len(self._kept) > 1:
                 self._bytes -= len(self._kept.pop(next(iter(self._kept))))
         for done in waiting:
             done(text)
+
+
+def exports_of(find: FindFile, limits: GatewayLimits) -> Blobs:
+    """The files that jobs have made of their models for ExecuTorch; each lies beside its model."""
+
+    async def beside(job_id: str, sha256: str) -> Path:
+        return (await find(job_id, sha256)).with_suffix(EXECUTORCH.suffix)
+
+    none_kept = replace(limits, blobs_bytes_max=0)  # but the newest: what was made of them is
+    return Blobs(beside, none_kept, named_by_content=False)

@@ -25,6 +25,7 @@ from turnout.messages import (
     TaskRequest,
     TaskResponse,
 )
+from turnout.wire.forms import Form
 
 ANDROID = "android"
 IOS = "ios"
@@ -122,16 +123,18 @@ class ReplyWriter:
             )
         )
 
-    def encode_with_weights(self, response: TaskResponse, platform: str, weights: bytes) -> tuple[bytes, bytes, bytes]:
+    def encode_with_weights(
+        self, response: TaskResponse, platform: str, weights: bytes, form: Form
+    ) -> tuple[bytes, bytes, bytes]:
         """A task reply with the model in it, as FLARE sends it, in three parts so that ``weights`` is never copied.
 
-        ``weights`` is the JSON of ``{name: nested lists}``.
+        ``weights`` is what ``form`` made of the model.
         """
         assert response.task_data is not None
         rest = _task(response, platform)
         rest.task_data = None
-        opening = self._encode(rest)[:-1] + b',"task_data":{"kind":"WEIGHTS","meta":'
-        return opening + self._encode(response.task_data.meta) + b',"data":', weights, b"}}"
+        opening = self._encode(rest)[:-1] + b',"task_data":{"kind":"%b","meta":' % form.kind.encode()
+        return opening + self._encode({**response.task_data.meta, **form.meta}) + b',"data":', weights, b"}}"
 
     def _job(self, response: JobResponse, platform: str) -> _Job:
         data: object = response.job_data

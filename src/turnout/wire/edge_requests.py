@@ -32,6 +32,12 @@ class BadBody(DeviceError):
     reason = "bad_body"
 
 
+class BadField(DeviceError):
+    """A field has a value that it cannot have."""
+
+    reason = "bad_field"
+
+
 class MissingField(DeviceError):
     """A field is neither in the query nor in the body."""
 

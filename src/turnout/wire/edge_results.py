@@ -1,6 +1,6 @@
 """What a device learned: a posted result -> one finite float32 vector of the job's schema, and back.
 
-Two forms: ``application/vnd.safetensors`` with the fields in the query, and FLARE's JSON with a ``WEIGHT_DIFF``.
+``application/vnd.safetensors`` with the fields in the query, or FLARE's JSON in the job's form (``forms/``).
 """
 
 import math
@@ -10,16 +10,15 @@ from typing import Any, TypeVar
 import msgspec
 import numpy as np
 
-from turnout.errors import DeviceError
 from turnout.messages import VALIDATED, DeviceInfo, ModelSchema, ResultReport, UserInfo
 from turnout.wire import tensors
 from turnout.wire.edge_headers import device_headers
-from turnout.wire.edge_requests import MALFORMED, Cookie, HttpRequest, MissingField, bad_body, query_text
+from turnout.wire.edge_requests import MALFORMED, BadField, Cookie, HttpRequest, MissingField, bad_body, query_text
+from turnout.wire.forms import FORMS, WEIGHTS
 
 SAFETENSORS = "application/vnd.safetensors"
 OK = "OK"
 ERROR = "ERROR"
-WEIGHT_DIFF = "WEIGHT_DIFF"
 ERROR_KIND = "error"  #: What iOS sends when its training failed.
 TEXT_CHARS_MAX = 1024  #: Of an id, a name and the status.
 METRICS_MAX = 64
@@ -29,12 +28,6 @@ COOKIE_BYTES_MAX = 4 * 1024
 
 T = TypeVar("T")
 SchemaOf = Callable[[str], ModelSchema | None]
-
-
-class BadField(DeviceError):
-    """A field of a result has a value that no result can have."""
-
-    reason = "bad_field"
 
 
 class ResultFields(msgspec.Struct, frozen=True, array_like=True):
@@ -50,10 +43,14 @@ class ResultFields(msgspec.Struct, frozen=True, array_like=True):
 
 
 class DecodedResult(msgspec.Struct, frozen=True, array_like=True):
-    """``update`` is the flat vector, empty when the device reports a failure; None when the job's schema is unknown."""
+    """``update`` is the flat vector, empty when the device reports a failure; None when the job's schema is unknown.
+
+    ``absolute``: as in ResultReport.
+    """
 
     fields: ResultFields
     update: memoryview | None
+    absolute: bool = False
 
 
 class ResultQuery(msgspec.Struct, frozen=True, array_like=True):
@@ -71,13 +68,8 @@ class ResultQuery(msgspec.Struct, frozen=True, array_like=True):
 
 
 class _Dxo(msgspec.Struct):
-    kind: str = ""
+    kind: str | None = None
     data: msgspec.Raw = msgspec.Raw(b"null")
-
-
-class _WeightDiffData(msgspec.Struct):
-    dict: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
-    count: float | None = None
 
 
 class _ResultBody(msgspec.Struct):
@@ -92,10 +84,8 @@ class _ResultBody(msgspec.Struct):
 
 
 _RESULT_BODY = msgspec.json.Decoder(_ResultBody)
-_WEIGHT_DIFF_DATA = msgspec.json.Decoder(_WeightDiffData)
 _METRICS = msgspec.json.Decoder(dict[str, float] | None)
 _COOKIE = msgspec.json.Decoder(Cookie | None)
-_EXAMPLE = '{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {name: nested lists}, "count": n}, "meta": {}}}'
 
 
 def decode_result_query(query: dict[str, str]) -> ResultQuery:
@@ -141,22 +131,17 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
     try:
         found = _RESULT_BODY.decode(body)
     except MALFORMED as error:
-        raise bad_body("/result", error, _EXAMPLE) from None
+        raise bad_body("/result", error, WEIGHTS.example) from None
     status = found.status or query.status or OK
     if status == OK and found.result is not None and found.result.kind == ERROR_KIND:
         status = ERROR
-    if found.result is None and status == OK:
-        raise MissingField(f"body of /result: missing result; send {_EXAMPLE}")
-    update, count = _update(found.result) if status == OK else (b"", None)
-    metrics = _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX)
-    num_examples = next((n for n in (found.num_examples, count, query.num_examples) if n is not None), 1.0)
     fields = _checked(
         ResultFields(
             _either(found.job_id, query.job_id, "job_id"),
             _either(found.task_id, query.task_id, "task_id"),
             _either(found.task_name, query.task_name, "task_name"),
-            num_examples,
-            metrics or query.metrics or {},
+            next((n for n in (found.num_examples, query.num_examples) if n is not None), 1.0),
+            _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX) or query.metrics or {},
             status,
             _bounded(found.cookie, _COOKIE, "cookie", COOKIE_BYTES_MAX),
         )
@@ -166,10 +151,18 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
     schema = schema_of(fields.job_id)
     if schema is None:
         return DecodedResult(fields, None)
-    return DecodedResult(fields, _bytes_of(tensors.from_json(update, schema)))
+    form = FORMS[schema.form]
+    if found.result is None:
+        raise MissingField(f"body of /result: missing result; send {form.example}")
+    learned = form.decode(found.result.kind, found.result.data, schema)
+    if found.num_examples is None and learned.count is not None:
+        fields = msgspec.structs.replace(fields, num_examples=learned.count)
+    return DecodedResult(fields, _bytes_of(learned.vector), form.absolute)
 
 
-def report(device: DeviceInfo, user: UserInfo, fields: ResultFields, update: memoryview) -> ResultReport:
+def report(
+    device: DeviceInfo, user: UserInfo, fields: ResultFields, update: memoryview, absolute: bool = False
+) -> ResultReport:
     """The message for a job."""
     return ResultReport(
         device,
@@ -182,6 +175,7 @@ def report(device: DeviceInfo, user: UserInfo, fields: ResultFields, update: mem
         fields.status,
         fields.cookie,
         user,
+        absolute,
     )
 
 
@@ -202,20 +196,6 @@ def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
     return HttpRequest("POST", "/result?" + query_text(fields), headers, body)
 
 
-def _update(dxo: _Dxo | None) -> tuple[bytes, float | None]:
-    """The named lists of a WEIGHT_DIFF, as JSON, and its count."""
-    assert dxo is not None, "a result with status OK has been checked to be there"
-    if dxo.kind != WEIGHT_DIFF:
-        raise BadField(f'body of /result: result.kind must be "{WEIGHT_DIFF}" or "{ERROR_KIND}"; send {_EXAMPLE}')
-    try:
-        found = _WEIGHT_DIFF_DATA.decode(dxo.data)
-    except MALFORMED as error:
-        raise bad_body("/result, result.data", error, _EXAMPLE) from None
-    if isinstance(found.dict, msgspec.UnsetType):
-        raise MissingField(f"body of /result: missing result.data.dict; send {_EXAMPLE}")
-    return bytes(found.dict), found.count
-
-
 def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, bytes_max: int) -> T:
     """A field that devices could make as large as they like."""
     num_bytes = memoryview(text).nbytes
@@ -224,7 +204,7 @@ def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, byt
     try:
         return decoder.decode(text)
     except MALFORMED as error:
-        raise bad_body(f"/result, {name}", error, _EXAMPLE) from None
+        raise bad_body(f"/result, {name}", error, WEIGHTS.example) from None
 
 
 def _either(in_body: str | None, in_query: str | None, name: str) -> str:

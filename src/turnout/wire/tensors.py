@@ -11,7 +11,6 @@ of other writers go through the safetensors library.
 import functools
 import math
 from collections.abc import Collection, Iterator, Mapping
-from itertools import chain
 from typing import Any
 
 import msgspec
@@ -34,19 +33,6 @@ ELEMENTS_MAX = 2**40  #: Of one tensor, counting a dimension of zero as one: bey
 NAMES_SHOWN = 3
 NAME_SHOWN_CHARS = 80
 ERROR_SHOWN_CHARS = 200
-JSON_KINDS = {
-    dict: "an object",
-    list: "a list",
-    str: "text",
-    bool: "a boolean",
-    int: "a number",
-    float: "a number",
-    type(None): "null",
-}
-#: In a JSON text every value but the first of a list comes with one of these, and what takes more memory with more.
-VALUE_MARKS = b',[:{"'
-#: So many more marks than the model's own are still parsed, a few MB at most: to say which tensor is wrong.
-MARKS_SPARE = 64 * 1024
 HEADS_MAX = 256  #: Headers kept ready: one for each job that this process serves.
 
 
@@ -90,7 +76,7 @@ def num_parameters(schema: ModelSchema) -> int:
 
 def offsets(schema: ModelSchema) -> dict[str, slice]:
     """Where each tensor lies in the flat vector."""
-    return {tensor.name: slice(begin, begin + size) for tensor, begin, size in _layout(schema)}
+    return {tensor.name: slice(begin, begin + size) for tensor, begin, size in layout(schema)}
 
 
 def schema_of(arrays: Mapping[str, NDArray[Any]]) -> ModelSchema:
@@ -98,7 +84,7 @@ def schema_of(arrays: Mapping[str, NDArray[Any]]) -> ModelSchema:
     return ModelSchema(tuple(TensorSpec(name, tuple(array.shape)) for name, array in arrays.items()))
 
 
-def _layout(schema: ModelSchema) -> Iterator[tuple[TensorSpec, int, int]]:
+def layout(schema: ModelSchema) -> Iterator[tuple[TensorSpec, int, int]]:
     """Each tensor with its first index in the vector and its number of elements."""
     begin = 0
     for tensor in schema.tensors:
@@ -112,98 +98,22 @@ def _layout(schema: ModelSchema) -> Iterator[tuple[TensorSpec, int, int]]:
 
 def flatten(arrays: Mapping[str, NDArray[Any]], schema: ModelSchema) -> Vector:
     """One new contiguous vector of these tensors, which must be exactly those of ``schema``, float32 and finite."""
-    _check_names(arrays.keys(), schema)
+    check_names(arrays.keys(), schema)
     vector = np.empty(num_parameters(schema), dtype=np.float32)
-    for tensor, begin, size in _layout(schema):
+    for tensor, begin, size in layout(schema):
         array = np.asarray(arrays[tensor.name])
         if array.dtype != np.float32:
-            raise TensorDtypeError(f"tensor {_quote(tensor.name)} is {array.dtype}; float32 is expected")
-        _check_shape(tensor, array.shape)
+            raise TensorDtypeError(f"tensor {quote(tensor.name)} is {array.dtype}; float32 is expected")
+        check_shape(tensor, array.shape)
         vector[begin : begin + size] = array.reshape(-1)
-    _check_finite(vector, schema)
+    check_finite(vector, schema)
     return vector
 
 
 def unflatten(vector: Vector, schema: ModelSchema) -> dict[str, Vector]:
     """The tensors of a vector, as views of it. The vector's length must be that of the schema."""
     assert vector.shape == (num_parameters(schema),), "a vector that passed the wire has its schema's length"
-    return {tensor.name: vector[begin : begin + size].reshape(tensor.shape) for tensor, begin, size in _layout(schema)}
-
-
-# --- JSON ---------------------------------------------------------------------------------------------------------
-
-
-def from_nested(lists: object, schema: ModelSchema) -> Vector:
-    """The vector of ``{name: nested lists of numbers}``, as FLARE's WEIGHTS and WEIGHT_DIFF carry it."""
-    if not isinstance(lists, dict):
-        raise TensorFormatError(
-            f"an object of tensors by name is expected, found {JSON_KINDS.get(type(lists), type(lists).__name__)}"
-        )
-    _check_names(lists.keys(), schema)
-    vector = np.empty(num_parameters(schema), dtype=np.float32)
-    for tensor, begin, size in _layout(schema):
-        vector[begin : begin + size] = _numbers(lists[tensor.name], tensor)
-    _check_finite(vector, schema)
-    return vector
-
-
-def from_json(text: bytes, schema: ModelSchema) -> Vector:
-    """``from_nested`` of a JSON text.
-
-    How many values it holds is counted before it is parsed: two bytes of text, an empty list and its comma, can become
-    sixty of memory, while the tensors of the schema are known to fit.
-    """
-    marks_max = sum(_marks(tensor) for tensor in schema.tensors) + MARKS_SPARE
-    if sum(text.count(mark) for mark in VALUE_MARKS) > marks_max:
-        numbers = num_parameters(schema)
-        raise TensorShapeError(f"there are far more values than in the model; its {numbers} numbers alone are expected")
-    try:
-        lists = msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise TensorFormatError(f"the tensors cannot be read: {_clip(str(error), ERROR_SHOWN_CHARS)}") from None
-    return from_nested(lists, schema)
-
-
-def _marks(tensor: TensorSpec) -> int:
-    """How many of ``VALUE_MARKS`` a tensor of this shape and name has at most, with the brace before it."""
-    numbers, lists = 1, 0
-    for length in tensor.shape:
-        lists += numbers
-        numbers *= length
-    return numbers + 2 * lists + len(tensor.name) + len('{"":,')
-
-
-def to_nested(vector: Vector, schema: ModelSchema) -> dict[str, Any]:
-    """``{name: nested lists of floats}``; a tensor of shape () is a bare number."""
-    return {name: array.tolist() for name, array in unflatten(vector, schema).items()}
-
-
-def _numbers(value: object, tensor: TensorSpec) -> Vector:
-    """The numbers of a nested list of the tensor's shape, in one row; those beyond float32 become infinite.
-
-    Goes down level by level, so that nothing is built that is larger than the tensor. Left to itself, numpy takes
-    "1.5" and true for numbers, and one long text among many short ones for an array of long texts.
-    """
-    level: list[Any] = [value]
-    for depth, length in enumerate(tensor.shape):
-        if not all(type(item) is list and len(item) == length for item in level):
-            raise TensorShapeError(
-                f"tensor {_quote(tensor.name)} is not nested lists of shape {list(tensor.shape)}: "
-                f"at depth {depth + 1}, lists of length {length} are expected"
-            )
-        level = list(chain.from_iterable(level))
-    wrong = set(map(type, level)) - {float, int}
-    if wrong:
-        kinds = " and ".join(sorted(JSON_KINDS.get(kind, kind.__name__) for kind in wrong))
-        deeper = TensorShapeError if list in wrong else TensorDtypeError
-        raise deeper(f"tensor {_quote(tensor.name)} holds {kinds}; numbers in shape {list(tensor.shape)} are expected")
-    try:
-        with np.errstate(over="ignore"):
-            return np.array(level, dtype=np.float32)
-    except OverflowError:
-        raise TensorNotFiniteError(
-            f"tensor {_quote(tensor.name)} holds an integer beyond all floats; finite float32 numbers are expected"
-        ) from None
+    return {tensor.name: vector[begin : begin + size].reshape(tensor.shape) for tensor, begin, size in layout(schema)}
 
 
 # --- safetensors --------------------------------------------------------------------------------------------------
@@ -231,7 +141,7 @@ def from_safetensors(data: bytes | memoryview, schema: ModelSchema) -> Vector:
         return flatten(_load(data), schema)
     vector = np.frombuffer(data, dtype="<f4", offset=len(head))
     vector = vector.astype(np.float32, copy=not vector.flags.aligned)
-    _check_finite(vector, schema)
+    check_finite(vector, schema)
     return vector
 
 
@@ -246,7 +156,7 @@ def read_safetensors(data: bytes | memoryview) -> tuple[Vector, ModelSchema]:
 def _head(schema: ModelSchema) -> tuple[bytes, int]:
     """All of a file that comes before the numbers, and the size of the whole file."""
     header: dict[str, object] = {}
-    for tensor, begin, size in _layout(schema):
+    for tensor, begin, size in layout(schema):
         data_offsets = (begin * ELEMENT_BYTES, (begin + size) * ELEMENT_BYTES)
         header[tensor.name] = {"dtype": "F32", "shape": tensor.shape, "data_offsets": data_offsets}
     text = msgspec.json.encode(header)
@@ -260,14 +170,14 @@ def _load(data: bytes | memoryview) -> dict[str, Vector]:
     try:
         tensors = safetensors.deserialize(bytes(data))  # type: ignore[no-untyped-call]
     except safetensors.SafetensorError as error:
-        raise TensorFormatError(f"the body is not a safetensors file: {_clip(str(error), ERROR_SHOWN_CHARS)}") from None
+        raise TensorFormatError(f"the body is not a safetensors file: {clip(str(error), ERROR_SHOWN_CHARS)}") from None
     arrays = {}
     for name, found in tensors:
         shape = found["shape"]
         if found["dtype"] != "F32":
-            raise TensorDtypeError(f"tensor {_quote(name)} is {found['dtype']}; F32 (float32) is expected")
+            raise TensorDtypeError(f"tensor {quote(name)} is {found['dtype']}; F32 (float32) is expected")
         if len(shape) > DIMENSIONS_MAX or math.prod(max(size, 1) for size in shape) > ELEMENTS_MAX:
-            raise TensorShapeError(f"tensor {_quote(name)} has more dimensions or elements than a tensor can have")
+            raise TensorShapeError(f"tensor {quote(name)} has more dimensions or elements than a tensor can have")
         arrays[name] = np.frombuffer(found["data"], dtype="<f4").reshape(shape)
     return arrays
 
@@ -275,7 +185,7 @@ def _load(data: bytes | memoryview) -> dict[str, Vector]:
 # --- checks and words ---------------------------------------------------------------------------------------------
 
 
-def _check_names(names: Collection[str], schema: ModelSchema) -> None:
+def check_names(names: Collection[str], schema: ModelSchema) -> None:
     expected = {tensor.name for tensor in schema.tensors}
     if expected == set(names):
         return
@@ -286,36 +196,36 @@ def _check_names(names: Collection[str], schema: ModelSchema) -> None:
     raise TensorNamesError(f"tensors: {'; '.join(found)}; expected are exactly the {len(expected)} of the model")
 
 
-def _check_shape(tensor: TensorSpec, shape: tuple[int, ...]) -> None:
+def check_shape(tensor: TensorSpec, shape: tuple[int, ...]) -> None:
     if shape != tensor.shape:
         raise TensorShapeError(
-            f"tensor {_quote(tensor.name)} has shape {_clip(str(list(shape)))}; {list(tensor.shape)} is expected"
+            f"tensor {quote(tensor.name)} has shape {clip(str(list(shape)))}; {list(tensor.shape)} is expected"
         )
 
 
-def _check_finite(vector: Vector, schema: ModelSchema) -> None:
+def check_finite(vector: Vector, schema: ModelSchema) -> None:
     finite = np.isfinite(vector)
     if finite.all():
         return
     index = int(finite.argmin())
-    for tensor, begin, size in _layout(schema):
+    for tensor, begin, size in layout(schema):
         if begin <= index < begin + size:
             raise TensorNotFiniteError(
-                f"tensor {_quote(tensor.name)} is {vector[index]} at position {index - begin}; "
+                f"tensor {quote(tensor.name)} is {vector[index]} at position {index - begin}; "
                 "finite float32 numbers are expected"
             )
 
 
-def _quote(name: str) -> str:
+def quote(name: str) -> str:
     """A name that a device chose, fit to be shown: clipped, and without control characters."""
-    return f'"{_clip(name)}"'
+    return f'"{clip(name)}"'
 
 
 def _quote_some(names: Collection[str]) -> str:
-    shown = ", ".join(_quote(name) for name in list(names)[:NAMES_SHOWN])
+    shown = ", ".join(quote(name) for name in list(names)[:NAMES_SHOWN])
     return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
 
 
-def _clip(text: str, chars_max: int = NAME_SHOWN_CHARS) -> str:
+def clip(text: str, chars_max: int = NAME_SHOWN_CHARS) -> str:
     text = text if len(text) <= chars_max else text[:chars_max] + "…"
     return text if text.isprintable() else ascii(text)[1:-1]

@@ -36,9 +36,12 @@ from turnout.messages import (
     TensorSpec,
 )
 from turnout.wire import tensors
+from turnout.wire.forms import Form
 
 SCHEMA = ModelSchema((TensorSpec("w", (8,)),))
 BIG_SCHEMA = ModelSchema((TensorSpec("w", (20_000,)),))
+NUMBER_SCHEMA = ModelSchema((TensorSpec("w", ()),), "number")
+EXECUTORCH_SCHEMA = ModelSchema((TensorSpec("w", (2,)),), "executorch")
 MODEL = tensors.to_safetensors(np.arange(8, dtype=np.float32), SCHEMA)
 SHA = "ab" * 32
 
@@ -46,7 +49,8 @@ Answer = Callable[[EdgeResponse], None]
 
 
 def schema_of(job_id: str) -> ModelSchema | None:
-    return {"small": SCHEMA, "big": BIG_SCHEMA}.get(job_id)
+    by_job = {"small": SCHEMA, "big": BIG_SCHEMA, "number": NUMBER_SCHEMA, "executorch": EXECUTORCH_SCHEMA}
+    return by_job.get(job_id)
 
 
 def answer_to(request: EdgeRequest) -> EdgeResponse:
@@ -173,7 +177,7 @@ class FakeWeights:
     def __init__(self, text: bytes | None) -> None:
         self._text = text
 
-    def fetch(self, name: BlobName, done: Callable[[bytes | None], None]) -> None:
+    def fetch(self, name: BlobName, form: Form, done: Callable[[bytes | None], None]) -> None:
         done(self._text)
 
 

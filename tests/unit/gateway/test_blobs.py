@@ -12,9 +12,10 @@ from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.blobs import BUSY, MAPPED_BYTES_MIN, Blobs, Busy
 from turnout.gateway.routes import BlobName
-from turnout.gateway.weights import Weights
+from turnout.gateway.weights import Weights, exports_of
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire import tensors
+from turnout.wire.forms import EXECUTORCH, NUMBER, WEIGHTS, Form
 from turnout.workers import WorkerPool
 
 pytestmark = pytest.mark.anyio
@@ -108,9 +109,14 @@ VECTOR = np.array([1, 2, 3, 4, 0.5, -0.5], np.float32)
 NESTED = {"w": [[1.0, 2.0], [3.0, 4.0]], "b": [0.5, -0.5]}
 
 
-async def weights_of(weights: Weights, name: BlobName) -> bytes | None:
+def weights_in(folder: Folder, limits: GatewayLimits, workers: WorkerPool | None = None) -> Weights:
+    pool = workers or WorkerPool(decode.TARGET, 1, 1)
+    return Weights(Blobs(folder.find, limits), exports_of(folder.find, limits), pool, limits)
+
+
+async def weights_of(weights: Weights, name: BlobName, form: Form = WEIGHTS) -> bytes | None:
     found: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
-    weights.fetch(name, found.set_result)
+    weights.fetch(name, form, found.set_result)
     return await found
 
 
@@ -120,7 +126,7 @@ async def test_a_models_json_is_made_once_here_or_in_a_worker(tmp_path: Path, in
     name = folder.put(tensors.to_safetensors(VECTOR, SCHEMA))
     limits = GatewayLimits(inline_decode_bytes=inline_bytes)
     workers = WorkerPool(decode.TARGET, 1, 1)
-    weights = Weights(Blobs(folder.find, limits), workers, limits)
+    weights = weights_in(folder, limits, workers)
     try:
         found = await asyncio.gather(*(weights_of(weights, name) for _ in range(3)))
         assert [msgspec.json.decode(text or b"") for text in found] == [NESTED] * 3
@@ -130,18 +136,39 @@ async def test_a_models_json_is_made_once_here_or_in_a_worker(tmp_path: Path, in
 
 
 async def test_the_json_of_a_model_that_is_not_there_is_none(tmp_path: Path) -> None:
-    limits = GatewayLimits()
-    weights = Weights(Blobs(Folder(tmp_path).find, limits), WorkerPool(decode.TARGET, 1, 1), limits)
+    weights = weights_in(Folder(tmp_path), GatewayLimits())
     assert await weights_of(weights, BlobName("j", "0" * 64)) is None
 
 
 async def test_the_json_of_models_is_bounded_in_bytes(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    limits = GatewayLimits(weights_bytes_max=50)
-    weights = Weights(Blobs(folder.find, limits), WorkerPool(decode.TARGET, 1, 1), limits)
+    weights = weights_in(folder, GatewayLimits(weights_bytes_max=50))
     names = [folder.put(tensors.to_safetensors(VECTOR + i, SCHEMA)) for i in range(3)]
     first = await weights_of(weights, names[0])
     await weights_of(weights, names[1])
     again = await weights_of(weights, names[0])
     assert first == again
     assert first is not again
+
+
+@pytest.mark.parametrize("inline_bytes", [10_000, 1])
+async def test_what_was_exported_of_a_model_is_told_as_base64_once_it_is_there(
+    tmp_path: Path, inline_bytes: int
+) -> None:
+    folder = Folder(tmp_path)
+    name = folder.put(tensors.to_safetensors(VECTOR, SCHEMA))
+    workers = WorkerPool(decode.TARGET, 1, 1)
+    weights = weights_in(folder, GatewayLimits(inline_decode_bytes=inline_bytes), workers)
+    try:
+        assert await weights_of(weights, name, EXECUTORCH) is None
+        (await folder.find(name.job_id, name.sha256)).with_suffix(".pte").write_bytes(b"\x00\xffpte")
+        assert await weights_of(weights, name, EXECUTORCH) == b'"AP9wdGU="'
+        assert msgspec.json.decode(await weights_of(weights, name) or b"") == NESTED
+    finally:
+        await workers.close()
+
+
+async def test_a_model_of_one_number_is_told_as_such(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    name = folder.put(tensors.to_safetensors(np.array([1.5], np.float32), ModelSchema((TensorSpec("w", ()),))))
+    assert await weights_of(weights_in(folder, GatewayLimits()), name, NUMBER) == b'{"value":1.5}'

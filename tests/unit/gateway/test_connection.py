@@ -702,6 +702,21 @@ def test_a_device_that_does_not_take_safetensors_gets_the_model_inside() -> None
     }
 
 
+def test_a_device_of_executorch_is_told_which_version_is_being_exported() -> None:
+    wire = Gateway(weights=FakeWeights(None)).connect().send(http("/task?job_id=executorch", b"{}"))
+    reply = wire.only_reply().json
+    assert (reply["status"], reply["message"]) == ("RETRY", "version 1 of the model is being exported")
+
+
+def test_a_device_that_speaks_numbers_gets_one() -> None:
+    wire = Gateway(weights=FakeWeights(b'{"value":1.5}')).connect().send(http("/task?job_id=number", b"{}"))
+    assert wire.only_reply().json["task_data"] == {
+        "kind": "number",
+        "meta": {"model_version": 1},
+        "data": {"value": 1.5},
+    }
+
+
 def test_a_model_too_large_for_json_is_an_error_that_says_what_to_do() -> None:
     gateway = Gateway(limits=GatewayLimits(weights_model_bytes_max=10), weights=FakeWeights(b"{}"))
     reply = gateway.connect().send(http("/task?job_id=small", b"{}")).only_reply().json

@@ -8,6 +8,7 @@ from tests.unit.gateway.fakes import MODEL, SCHEMA
 from turnout.errors import DeviceError
 from turnout.gateway import decode
 from turnout.wire.edge_results import DecodedResult, ResultQuery
+from turnout.wire.forms import WEIGHTS
 
 QUERY = ResultQuery("j", "t", "train")
 
@@ -27,5 +28,5 @@ def test_a_bad_result_is_the_devices_mistake() -> None:
 
 
 def test_a_model_comes_back_as_json() -> None:
-    answer = decode.decode(memoryview(decode.weights_work(MODEL)))
+    answer = decode.decode(memoryview(decode.model_work(WEIGHTS, MODEL)))
     assert msgspec.json.decode(answer) == {"w": [0, 1, 2, 3, 4, 5, 6, 7]}

@@ -19,6 +19,7 @@ from turnout.messages import (
     TaskResponse,
 )
 from turnout.wire.edge_replies import ReplyWriter, blob_path, decode_response
+from turnout.wire.forms import EXECUTORCH, WEIGHTS
 
 SHA = "ab" * 32
 TASK = TaskResponse(
@@ -77,8 +78,23 @@ def test_a_task_names_its_model() -> None:
     }
 
 
+def test_a_task_for_executorch_has_its_file_as_text_and_says_so() -> None:
+    parts = ReplyWriter().encode_with_weights(TASK, "", b'"AP9wdGU="', EXECUTORCH)
+    assert msgspec.json.decode(b"".join(parts))["task_data"] == {
+        "kind": "APP_DEFINED",
+        "data": "AP9wdGU=",
+        "meta": {
+            "model_version": 3,
+            "lr": 0.5,
+            "model_buffer_type": "executorch",
+            "model_buffer_native_format": "binary",
+            "model_buffer_encoding": "base64",
+        },
+    }
+
+
 def test_a_task_with_its_model_inside_is_flares_dxo() -> None:
-    parts = ReplyWriter().encode_with_weights(TASK, "", b'{"w":[1.0,2.0]}')
+    parts = ReplyWriter().encode_with_weights(TASK, "", b'{"w":[1.0,2.0]}', WEIGHTS)
     reply = msgspec.json.decode(b"".join(parts))
     assert reply.pop("task_data") == {
         "kind": "WEIGHTS",

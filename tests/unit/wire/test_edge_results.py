@@ -12,9 +12,8 @@ from tests.unit.wire.memory import refused_within
 from turnout.errors import DeviceError
 from turnout.messages import NOBODY, DeviceInfo, ModelSchema, ResultReport, TensorSpec
 from turnout.wire import tensors
-from turnout.wire.edge_requests import MissingField
+from turnout.wire.edge_requests import BadField, MissingField
 from turnout.wire.edge_results import (
-    BadField,
     DecodedResult,
     ResultQuery,
     decode_result_query,
@@ -30,13 +29,19 @@ QUERY = ResultQuery("j", "t", "train")
 DXO = b'{"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1, 2.5], "b": -1}, "count": 7}, "meta": {}}'
 
 
+OTHERS = {
+    "number": ModelSchema((TensorSpec("w", ()),), "number"),
+    "executorch": ModelSchema(SCHEMA.tensors, "executorch"),
+}
+
+
 def schema_of(job_id: str) -> ModelSchema | None:
-    return SCHEMA if job_id == "j" else None
+    return {"j": SCHEMA, **OTHERS}.get(job_id)
 
 
 def numbers(result: DecodedResult) -> list[float]:
     assert result.update is not None
-    return np.frombuffer(result.update, "<f4").tolist()
+    return [float(number) for number in np.frombuffer(result.update, "<f4")]
 
 
 def from_json(body: bytes, query: ResultQuery = QUERY) -> DecodedResult:
@@ -49,6 +54,33 @@ def test_a_weight_diff_becomes_the_vector_and_its_count_the_number_of_examples()
     assert result.fields.num_examples == 7.0
     assert result.fields.cookie == {"model_version": 2}
     assert (result.fields.job_id, result.fields.task_id, result.fields.task_name) == ("j", "t", "train")
+
+
+def test_a_result_is_read_in_the_form_of_its_job() -> None:
+    number = from_json(b'{"job_id": "number", "result": {"kind": "number", "data": {"value": 2.5, "count": 4}}}')
+    assert (numbers(number), number.fields.num_examples, number.absolute) == ([2.5], 4.0, True)
+    tensor = b'"net.w": {"data": [1, 2.5], "sizes": [2], "strides": [1]}, "net.b": {"data": [-1], "sizes": []}'
+    exported = from_json(b'{"job_id": "executorch", "result": {"kind": "number", "data": {%b}}}' % tensor)
+    assert (numbers(exported), exported.fields.num_examples, exported.absolute) == ([1.0, 2.5, -1.0], 1.0, False)
+
+
+@pytest.mark.parametrize("job_id", ["j", *OTHERS])
+def test_a_missing_result_is_asked_for_in_the_form_of_its_job(job_id: str) -> None:
+    kinds = {"j": "WEIGHT_DIFF", "number": "number", "executorch": "et_tensor_diff"}
+    with pytest.raises(MissingField, match=f'missing result; send .*"kind": "{kinds[job_id]}"'):
+        from_json(b"{}", ResultQuery(job_id, "t", "train"))
+
+
+@pytest.mark.parametrize("job_id", ["j", *OTHERS])
+def test_a_failed_training_is_the_same_in_every_form(job_id: str) -> None:
+    result = from_json(b'{"result": {"kind": "error", "data": {"error": "no"}}}', ResultQuery(job_id, "t", "train"))
+    assert (result.fields.status, numbers(result)) == ("ERROR", [])
+
+
+def test_what_the_query_counts_goes_before_nothing_but_not_before_the_update_itself() -> None:
+    query = msgspec.structs.replace(QUERY, num_examples=3.0)
+    assert from_json(b'{"result": %b}' % DXO, query).fields.num_examples == 7.0
+    assert from_json(b'{"num_examples": 5, "result": %b}' % DXO, query).fields.num_examples == 5.0
 
 
 def test_a_result_without_status_is_ok_because_the_mobile_clients_send_none() -> None:

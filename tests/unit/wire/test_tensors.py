@@ -1,4 +1,4 @@
-"""Named tensors, the flat vector, safetensors and nested JSON lists: each way there and back, and each way wrong."""
+"""Named tensors, the flat vector and safetensors: each way there and back, and each way wrong."""
 
 import msgspec
 import numpy as np
@@ -16,7 +16,6 @@ from turnout.wire import tensors
 SCHEMA = ModelSchema((TensorSpec("w", (2, 3)), TensorSpec("b", (2,))))
 ARRAYS = {"w": np.array([[1, 2, 3], [4, 5, 6]], dtype=np.float32), "b": np.array([7, 8], dtype=np.float32)}
 VECTOR = np.array([1, 2, 3, 4, 5, 6, 7, 8], dtype=np.float32)
-NESTED = {"w": [[1, 2, 3], [4, 5, 6]], "b": [7.0, 8.0]}
 
 FINITE = st.floats(width=32, allow_nan=False, allow_infinity=False)
 MODELS = st.dictionaries(
@@ -221,98 +220,3 @@ def test_a_header_of_far_more_tensors_than_the_models_is_refused_before_it_is_pa
     error = refused_within(lambda: tensors.from_safetensors(data, SCHEMA), 100_000)
     assert isinstance(error, tensors.TensorFormatError)
     assert "the model's 2 tensors need" in str(error)
-
-
-# --- nested JSON lists --------------------------------------------------------------------------------------------
-
-
-def test_nested_lists_of_integers_and_floats_are_taken() -> None:
-    assert tensors.from_nested(NESTED, SCHEMA).tolist() == VECTOR.tolist()
-
-
-@given(MODELS)
-def test_nested_lists_there_and_back_change_nothing(model: dict[str, np.ndarray]) -> None:
-    schema = tensors.schema_of(model)
-    vector = tensors.flatten(model, schema)
-    through_json = msgspec.json.decode(msgspec.json.encode(tensors.to_nested(vector, schema)))
-    assert tensors.from_nested(through_json, schema).tobytes() == vector.tobytes()
-
-
-@pytest.mark.parametrize(
-    ("b", "kind", "words"),
-    [
-        ([7.0], tensors.TensorShapeError, r'"b" is not nested lists of shape \[2\]: at depth 1, lists of length 2'),
-        (7.0, tensors.TensorShapeError, "at depth 1"),
-        ([[7.0], [8.0]], tensors.TensorShapeError, '"b" holds a list'),
-        ("ab", tensors.TensorShapeError, "at depth 1"),
-        (["7", "8"], tensors.TensorDtypeError, '"b" holds text; numbers in shape'),
-        ([True, 8], tensors.TensorDtypeError, '"b" holds a boolean'),
-        ([None, {}], tensors.TensorDtypeError, '"b" holds an object and null'),
-        ([float("nan"), 1], tensors.TensorNotFiniteError, '"b" is nan at position 0'),
-        ([1, 1e39], tensors.TensorNotFiniteError, '"b" is inf at position 1'),
-        ([10**39, 1], tensors.TensorNotFiniteError, '"b" is inf at position 0'),
-        ([10**400, 1], tensors.TensorNotFiniteError, "integer beyond all floats"),
-    ],
-)
-def test_lists_that_are_no_tensor_of_the_model_are_refused(b: object, kind: type[DeviceError], words: str) -> None:
-    with pytest.raises(kind, match=words):
-        tensors.from_nested({**NESTED, "b": b}, SCHEMA)
-
-
-@given(MODELS)
-def test_a_json_text_there_and_back_changes_nothing(model: dict[str, np.ndarray]) -> None:
-    schema = tensors.schema_of(model)
-    vector = tensors.flatten(model, schema)
-    text = msgspec.json.encode(tensors.to_nested(vector, schema))
-    assert tensors.from_json(text, schema).tobytes() == vector.tobytes()
-    marks = sum(text.count(mark) for mark in tensors.VALUE_MARKS)
-    assert marks <= sum(map(tensors._marks, schema.tensors)) + 1, "the spare is not for models, but for mistakes"
-
-
-MANY = 200_000  #: Three times what is parsed to say which tensor is wrong.
-
-
-@pytest.mark.parametrize(
-    "values",
-    [b"[],", b"{},", b"1.5,", b'"",', b'{"":1},', b"[1],", b"null,", b"99999999999,"],
-)
-@pytest.mark.parametrize("form", [b'{"w": [%b0], "b": [7, 8]}', b"[%b0]"])
-def test_a_text_of_far_more_values_than_the_models_is_refused_before_it_is_parsed(values: bytes, form: bytes) -> None:
-    text = form % (values * MANY)
-    error = refused_within(lambda: tensors.from_json(text, SCHEMA), 100_000)
-    assert isinstance(error, tensors.TensorShapeError)
-    assert "far more values" in str(error)
-
-
-@pytest.mark.parametrize("form", [b'{"w": %b0%b}', b"%b0%b"])
-def test_a_text_nested_far_too_deeply_is_refused(form: bytes) -> None:
-    for depth in (10_000, MANY):
-        with pytest.raises(DeviceError):
-            tensors.from_json(form % (b"[" * depth, b"]" * depth), SCHEMA)
-
-
-def test_names_without_end_are_refused_before_they_are_parsed() -> None:
-    text = b"{" + b",".join(b'"%d":1' % number for number in range(MANY)) + b"}"
-    error = refused_within(lambda: tensors.from_json(text, SCHEMA), 100_000)
-    assert isinstance(error, tensors.TensorShapeError)
-    assert "far more values" in str(error)
-
-
-@pytest.mark.parametrize("text", [b"", b"{", b'{"w": \xff}', b'{"w": "\xff"}'])
-def test_what_is_no_json_is_refused(text: bytes) -> None:
-    with pytest.raises(tensors.TensorFormatError, match="cannot be read"):
-        tensors.from_json(text, SCHEMA)
-
-
-def test_what_is_no_object_of_tensors_is_refused() -> None:
-    with pytest.raises(tensors.TensorFormatError, match="found a list"):
-        tensors.from_nested([], SCHEMA)
-
-
-@given(JSON)
-def test_any_json_raises_nothing_but_device_errors(value: object) -> None:
-    for lists in (value, {**NESTED, "b": value}, {**NESTED, "w": [value, value]}):
-        try:
-            tensors.from_nested(lists, SCHEMA)
-        except DeviceError:
-            pass
