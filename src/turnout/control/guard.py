@@ -1,7 +1,8 @@
 """Keeps web pages away from the API: a browser on this machine, where no token is needed, could be made to use it.
 
 A page whose name was pointed at 127.0.0.1 (DNS rebinding) sends that name as ``Host``. A page of another origin may
-send a POST unasked only with the content types of a form; any other makes its browser ask first, and nobody answers.
+send a POST unasked only with the content types of a form; any other, and any DELETE, makes its browser ask first, and
+nobody answers.
 Once tokens are needed any name will do, as behind a proxy: no page of others has a token, and no browser adds one.
 """
 
@@ -45,7 +46,7 @@ def objection(method: str, headers: Headers, any_name: bool = False) -> tuple[HT
     if origin is not None and _host(origin) not in own:
         return HTTPStatus.FORBIDDEN, "requests of web pages of other origins are refused"
     content_type = headers.get("content-type", "").partition(";")[0].strip().lower()
-    if method not in ("GET", "HEAD", "OPTIONS") and content_type in FORM_TYPES:
+    if method == "POST" and content_type in FORM_TYPES:
         return (
             HTTPStatus.UNSUPPORTED_MEDIA_TYPE,
             "give a Content-Type: application/zip for a job folder, else application/json",

@@ -18,7 +18,7 @@ ABOUT = """What people's tools and the dashboard use. JSON in and out; errors ar
 On this machine no token is needed until one is created. From then on, and anywhere else, send
 `Authorization: Bearer turnout_...`. Scopes: `read`, `write` (and read), `admin` (and both).
 
-A request other than GET needs a Content-Type that no web form has, such as `application/json`, also without a body."""
+A POST needs a Content-Type that no web form has, such as `application/json`, also without a body."""
 REF = "#/components/schemas/{name}"
 
 
@@ -86,7 +86,7 @@ def _usual(op: Operation) -> frozenset[HTTPStatus]:
         usual.add(HTTPStatus.BAD_REQUEST)
     if "{" in op.path:
         usual.add(HTTPStatus.NOT_FOUND)
-    if op.method != "GET":
+    if op.method == "POST":
         usual |= {HTTPStatus.BAD_REQUEST, HTTPStatus.UNSUPPORTED_MEDIA_TYPE}
     return frozenset(usual)
 

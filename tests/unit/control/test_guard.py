@@ -40,3 +40,8 @@ def test_a_post_that_a_form_could_send_is_refused(kind: str) -> None:
 
 def test_a_post_with_any_other_content_type_may_pass() -> None:
     assert refused("POST", JSON) is None
+
+
+def test_a_delete_needs_no_content_type_because_no_browser_sends_one_of_another_origin_unasked() -> None:
+    assert refused("DELETE", {"host": "localhost"}) is None
+    assert refused("DELETE", {"host": "localhost", "origin": "https://evil.example"}) == 403

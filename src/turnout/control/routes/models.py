@@ -32,7 +32,7 @@ class ModelRoutes:
         self._incoming = incoming
 
     def operations(self) -> list[Operation]:
-        version = {"type": "string", "pattern": "^(newest|best|[0-9]+)$", "default": "newest"}
+        version = {"type": "string", "pattern": "^(newest|best|[0-9]{1,15})$", "default": "newest"}
         return [
             Operation(
                 "GET", "/api/jobs/{job_id}/model", self._model, "A model of a job",

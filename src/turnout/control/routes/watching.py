@@ -48,7 +48,8 @@ class WatchingRoutes:
 
     def operations(self) -> list[Operation]:
         last = Parameter("Last-Event-ID", "The `id` of the last event that was seen.", {"type": "string"}, "header")
-        since = Parameter("since", "Only what came after: seconds since 1970.", {"type": "number", "default": 0})
+        seconds = {"type": "number", "minimum": 0, "maximum": FOREVER_S, "default": 0}
+        since = Parameter("since", "Only what came after: seconds since 1970.", seconds)
         lines = {"type": "integer", "minimum": 1, "maximum": logs.LINES_MAX, "default": logs.LINES_SHOWN}
         return [
             Operation(
