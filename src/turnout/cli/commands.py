@@ -5,12 +5,12 @@ from collections.abc import Sequence
 
 from cyclopts import CycloptsError
 
-from turnout.cli import jobs, local, models, server, tokens, tracking
+from turnout.cli import fleet, jobs, local, models, server, tokens, tracking
 from turnout.cli.base import TOKEN_VARIABLE, app
 from turnout.errors import JobFolderError, NotAllowedError, TurnoutError, UsageError
 from turnout.exits import EXIT_FAILED, EXIT_USAGE
 
-__all__ = ["app", "jobs", "local", "models", "run", "server", "tokens", "tracking"]
+__all__ = ["app", "fleet", "jobs", "local", "models", "run", "server", "tokens", "tracking"]
 
 TOKEN_ADVICE = f"give another in {TOKEN_VARIABLE}, or with --token"
 

@@ -64,10 +64,13 @@ class HttpClient:
     protocol may come twice, so that is always safe. Belongs to one event loop.
     """
 
-    def __init__(self, url: str, limits: HttpLimits = DEFAULT_LIMITS, tls: ssl.SSLContext | None = None) -> None:
-        self.server = Server.of(url)
+    def __init__(
+        self, server: str | Server, limits: HttpLimits = DEFAULT_LIMITS, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """``server`` may be its URL."""
+        self.server = Server.of(server) if isinstance(server, str) else server
         self.limits = limits
-        self._tls = (tls or ssl.create_default_context()) if self.server.tls else None
+        self.tls = (tls or ssl.create_default_context()) if self.server.tls else None
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
         self._open: set[Connection] = set()
@@ -115,6 +118,11 @@ class HttpClient:
         if isinstance(outcome, HttpFailure):
             raise outcome
         return outcome
+
+    def hang_up(self) -> None:
+        """Close the connections that carry nothing, at once."""
+        while self._idle:
+            self._idle.pop().hang_up()
 
     async def close(self) -> None:
         """Close all connections; what waits for a reply fails."""
@@ -173,7 +181,7 @@ class HttpClient:
         try:
             async with asyncio.timeout(self.limits.connect_timeout_s):
                 _, connection = await self._loop.create_connection(
-                    lambda: Connection(self), server.host, server.port, ssl=self._tls
+                    lambda: Connection(self), server.host, server.port, ssl=self.tls
                 )
         except (OSError, TimeoutError) as error:
             return HttpFailure("connect", f"cannot connect to {server.authority}: {error or 'no answer'}")

@@ -139,6 +139,11 @@ class Connection(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    def hang_up(self) -> None:
+        """Close it in the ordinary way; nothing is on it."""
+        if self._transport is not None:
+            self._transport.close()
+
     def fail(self, reason: str, text: str) -> None:
         """Give the exchange up, and the connection with it."""
         exchange, self.exchange = self.exchange, None

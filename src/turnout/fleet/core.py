@@ -1,6 +1,7 @@
 """Many devices at once: which of them does what, when. Pure; ``process.py`` is its shell.
 
-One heap holds what is due; a device costs a session and a few numbers, and no task of any event loop.
+One heap holds what is due; a device costs a session and a few numbers, and no task of any event loop. It is made when
+it arrives and forgotten when it ends, so that a fleet may be as large as its server, and not its memory, allows.
 """
 
 import heapq
@@ -106,17 +107,12 @@ class Fleet:
         self._train = train
         self._heap: list[tuple[float, int, SimDevice, EdgeRequest | Outcome | None]] = []
         self._sequence = 0
-        self._start(job_name, policy, now)
-
-    def _start(self, job_name: str, policy: SessionPolicy, now: float) -> None:
-        spec = self.spec
-        rng = Random(spec.seed)  # of all sessions: their waits depend on the server anyway
-        for index in range(spec.devices):
-            info = DeviceInfo(
-                spec.device_id(index), app_name="turnout-fleet", app_version=__version__, platform=spec.platform
-            )
-            session = Session(info, job_name, rng, policy, self.counters, accept=ACCEPT_ALL)
-            self._at(now + spec.starts_at(index), SimDevice(index, session, spec, now))
+        self._job_name = job_name
+        self._policy = policy
+        self._rng = Random(spec.seed)  # of all sessions: their waits depend on the server anyway
+        self._began = now
+        self._arrived = 0  # devices are made in the order of their numbers
+        self._next_arrival = now + spec.starts_at(0)
         self.doing[Doing.WAITING] = spec.devices
 
     @property
@@ -127,10 +123,12 @@ class Fleet:
     @property
     def next_due(self) -> float:
         """When ``tick`` has something to do; infinity when all is under way."""
-        return self._heap[0][0] if self._heap else math.inf
+        arrival = self._next_arrival if self._has_room() else math.inf
+        return min(arrival, self._heap[0][0]) if self._heap else arrival
 
     def tick(self, now: float) -> None:
         """Do all that is due."""
+        self._arrivals(now)
         while self._heap and self._heap[0][0] <= now:
             _, _, device, what = heapq.heappop(self._heap)
             match what:
@@ -168,6 +166,26 @@ class Fleet:
 
     # --- inside ---
 
+    def _has_room(self) -> bool:
+        """May one more device take part?"""
+        at_once = self.spec.at_once
+        return at_once is None or self._arrived - self.doing[Doing.ENDED] < at_once
+
+    def _arrivals(self, now: float) -> None:
+        """Devices whose time has come begin."""
+        while self._next_arrival <= now and self._has_room():
+            self._arrive(now)
+
+    def _arrive(self, now: float) -> None:
+        spec, index = self.spec, self._arrived
+        info = DeviceInfo(
+            spec.device_id(index), app_name="turnout-fleet", app_version=__version__, platform=spec.platform
+        )
+        session = Session(info, self._job_name, self._rng, self._policy, self.counters, accept=ACCEPT_ALL)
+        self._arrived = index + 1
+        self._next_arrival = self._began + spec.starts_at(index + 1) if index + 1 < spec.devices else math.inf
+        self._wake(SimDevice(index, session, spec, self._began), now)
+
     def _at(self, due: float, device: SimDevice, what: "EdgeRequest | Outcome | None" = None) -> None:
         self._sequence += 1
         heapq.heappush(self._heap, (due, self._sequence, device, what))
@@ -201,6 +219,7 @@ class Fleet:
                 self._at(until, device)
             case Ended():
                 self._now_doing(device, Doing.ENDED)
+                self._arrivals(now)
 
     def _begin(self, device: SimDevice, task: TaskResponse, now: float) -> None:
         device.tasks += 1

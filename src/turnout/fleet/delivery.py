@@ -1,4 +1,4 @@
-"""How a fleet's requests travel: over shared connections, and with the mischief that its spec asks for.
+"""How a fleet's requests travel, with the mischief that its spec asks for.
 
 A result may be sent twice at once, a connection may break with the answer on its way or just read. Every sending
 of a result and every answer to one goes to the ledger; the device hears the first.
@@ -11,10 +11,10 @@ from functools import partial
 from random import Random
 
 from turnout.device.exchange import NoAnswer, from_http, to_http
-from turnout.device.http import HttpClient
 from turnout.device.http_connection import HttpFailure, HttpReply
-from turnout.fleet.core import SimDevice
+from turnout.fleet.core import Doing, SimDevice
 from turnout.fleet.ledger import Ledger
+from turnout.fleet.lines import Lines
 from turnout.fleet.spec import Break, FleetSpec
 from turnout.fleet.tally import Latencies
 from turnout.messages import EdgeRequest, EdgeResponse, ResultReport, ResultResponse
@@ -41,7 +41,7 @@ class Delivery:
 
     def __init__(
         self,
-        http: HttpClient,
+        lines: Lines,
         spec: FleetSpec,
         heard: Callable[[SimDevice, EdgeResponse | NoAnswer], None],
         ledger: Ledger | None = None,
@@ -49,7 +49,7 @@ class Delivery:
         self.latencies = Latencies(Random(spec.seed))
         self.replies = 0  #: Since whoever reads it last set it to 0.
         self.mischief = {"duplicates": 0, "drops_before_answer": 0, "drops_after_answer": 0}
-        self._http = http
+        self._lines = lines
         self._spec = spec
         self._heard = heard
         self._ledger = ledger
@@ -68,18 +68,19 @@ class Delivery:
 
     def _post(self, sending: _Sending, message: HttpRequest, number: int) -> None:
         index = sending.device.index
+        http = self._lines.of(sending.device)
         if self._ledger is not None and isinstance(sending.request, ResultReport):
             self._ledger.sends(index, sending.request)
         match self._spec.breaks(index, number):
             case None:
-                self._http.submit(message, partial(self._came, sending))
+                http.submit(message, partial(self._came, sending))
             case Break.AFTER_ANSWER:
                 self.mischief["drops_after_answer"] += 1
-                self._http.submit(message, partial(self._came, sending), keep=False)
+                http.submit(message, partial(self._came, sending), keep=False)
             case Break.BEFORE_ANSWER:
                 self.mischief["drops_before_answer"] += 1
-                exchange = self._http.submit(message, partial(self._came_unread, sending), keep=False)
-                self._loop.call_later(self._spec.breaks_after_s(index, number), self._http.abandon, exchange)
+                exchange = http.submit(message, partial(self._came_unread, sending), keep=False)
+                self._loop.call_later(self._spec.breaks_after_s(index, number), http.abandon, exchange)
 
     def _came_unread(self, sending: _Sending, outcome: HttpReply | HttpFailure) -> None:
         """The connection broke, with the answer on it or without: nobody knows."""
@@ -104,3 +105,5 @@ class Delivery:
         if not sending.answered and (last_hope or not isinstance(answer, NoAnswer)):
             sending.answered = True
             self._heard(sending.device, answer)
+            if sending.device.doing is Doing.ENDED:
+                self._lines.ended(sending.device)

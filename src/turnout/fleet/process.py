@@ -24,7 +24,9 @@ from turnout.fleet.classroom import Classroom
 from turnout.fleet.core import Fleet, SimDevice
 from turnout.fleet.delivery import Delivery
 from turnout.fleet.ledger import Ledger
+from turnout.fleet.lines import Lines, OwnLines, SharedLines
 from turnout.fleet.spec import BadFleet, FleetSpec
+from turnout.fleet.untrained import Untrained
 from turnout.messages import EdgeResponse
 
 TICK_S = 0.01
@@ -33,6 +35,8 @@ OTHER_FILES = 100  #: Open files beside connections: workers' pipes, models, lib
 REASON_SHOWN_CHARS = 60
 BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
+#: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
+GC_THRESHOLDS = (50_000, 50, 50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +44,7 @@ class FleetOptions:
     """How the fleet's process works, as opposed to what the fleet is like."""
 
     connections_max: int = 512  #: Devices share them when they are more.
+    own_connections: bool = False  #: Instead each device has one of its own, from its arrival until it ends.
     workers: int | None = None  #: Training processes; by default one per core.
     patience_s: float = 60.0  #: How long to go on where nobody answers, or no job has the name.
     job_over_s: float = 3.0  #: When devices had a job and hear for so long only that it is gone, the fleet ends.
@@ -54,17 +59,22 @@ def run_fleet(
     url: str,
     job_name: str,
     spec: FleetSpec,
-    trainers: str,
+    trainers: str | None,
     options: FleetOptions = DEFAULT_OPTIONS,
     write: Callable[[str], object] = print,
 ) -> FleetCounters:
     """Play a fleet until all its devices have ended, the job is over, or SIGINT or SIGTERM; returns its last counters.
 
-    ``trainers`` is a job folder, its device.py, or the name of a module. Raises TurnoutError when these cannot be
-    loaded, when ``url`` is none, and when for ``patience_s`` nobody answers there or no job has the name.
+    ``trainers`` is a job folder, its device.py, or the name of a module; None: nobody trains, all send zeros. Raises
+    TurnoutError when these cannot be loaded, when ``url`` is none, and when for ``patience_s`` nobody answers there or
+    no job has the name.
     """
-    _allow_connections(options.connections_max)
+    _allow_connections(_devices_at_once(spec) if options.own_connections else options.connections_max)
     return loops.run(_run(url, job_name, spec, trainers, options, write))
+
+
+def _devices_at_once(spec: FleetSpec) -> int:
+    return spec.devices if spec.at_once is None else min(spec.at_once, spec.devices)
 
 
 def _allow_connections(count: int) -> None:
@@ -80,17 +90,27 @@ def _allow_connections(count: int) -> None:
 
 
 async def _run(
-    url: str, job_name: str, spec: FleetSpec, trainers: str, options: FleetOptions, write: Callable[[str], object]
+    url: str,
+    job_name: str,
+    spec: FleetSpec,
+    trainers: str | None,
+    options: FleetOptions,
+    write: Callable[[str], object],
 ) -> FleetCounters:
     ledger = _ledger(spec)
     http = HttpClient(url, HttpLimits(connections_max=min(spec.devices, options.connections_max)))
+    own = OwnLines(http.server, http.tls) if options.own_connections else None
     with tempfile.TemporaryDirectory(prefix="turnout-fleet-") as models:
-        classroom = Classroom(http, trainers, spec, options.workers or os.cpu_count() or 1, Path(models))
+        workers = options.workers or os.cpu_count() or 1
+        training = Classroom(http, trainers, spec, workers, Path(models)) if trainers else Untrained(http)
         try:
-            await classroom.check()
-            return await FleetProcess(http, classroom, job_name, spec, options, write, ledger).run()
+            await training.check()
+            lines = own or SharedLines(http)
+            return await FleetProcess(lines, training, job_name, spec, options, write, ledger).run()
         finally:
-            await classroom.close()
+            await training.close()
+            if own is not None:
+                await own.close()
             await http.close()
             if ledger is not None:
                 ledger.close()
@@ -108,24 +128,24 @@ class FleetProcess:
 
     def __init__(
         self,
-        http: HttpClient,
-        classroom: Classroom,
+        lines: Lines,
+        training: Classroom | Untrained,
         job_name: str,
         spec: FleetSpec,
         options: FleetOptions,
         write: Callable[[str], object],
         ledger: Ledger | None = None,
     ) -> None:
-        self._http = http
+        self._lines = lines
         self._job_name = job_name
         self._options = options
         self._write = write
         self._now = asyncio.get_running_loop().time
         self._began = self._now()
         policy = SessionPolicy(BACKOFF_BASE_S, BACKOFF_MAX_S, counted_max=1 if spec.each_once else None)
-        self._delivery = Delivery(http, spec, self._heard, ledger)
-        self._fleet = Fleet(spec, job_name, policy, self._delivery.send, classroom.train, self._began)
-        classroom.trained = self._fleet.trained
+        self._delivery = Delivery(lines, spec, self._heard, ledger)
+        self._fleet = Fleet(spec, job_name, policy, self._delivery.send, training.train, self._began)
+        training.trained = self._fleet.trained
         self._reported_at = self._began
         self._stopped = ""
         self._mistake: BaseException | None = None
@@ -139,7 +159,7 @@ class FleetProcess:
         if self._options.lifeline_fd is not None:
             orphaned = partial(loop.call_soon_threadsafe, self._stop, "the process that started it has ended")
             lifeline.watch(self._options.lifeline_fd, orphaned)
-        gc.freeze()  # devices live as long as the fleet: they need not be looked through again and again
+        gc.set_threshold(*GC_THRESHOLDS)
         while not (finished := self._finished(self._now())):
             now = self._now()
             self._fleet.tick(now)
@@ -179,7 +199,7 @@ class FleetProcess:
             requests_per_s=round(replies / interval, 1) if interval > 0 else 0.0,
             latency_p50_ms=round(p50 * 1e3, 2),
             latency_p99_ms=round(p99 * 1e3, 2),
-            connections=self._http.connections,
+            connections=self._lines.connections,
             elapsed_s=round(now - self._began, 2),
             finished=finished,
         )
@@ -207,7 +227,7 @@ class FleetProcess:
             if not fleet.had_job and over_s >= patience_s:
                 raise TurnoutError(f"no job named {self._job_name!r} has run for {patience_s:g} s")
         if fleet.silent_since is not None and now - fleet.silent_since >= patience_s:
-            raise TurnoutError(f"{self._http.server.authority} has not answered for {patience_s:g} s")
+            raise TurnoutError(f"{self._lines.server.authority} has not answered for {patience_s:g} s")
         return ""
 
     def _stop(self, why: str) -> None:

@@ -48,6 +48,7 @@ class FleetSpec:
     dropout: float = 0.0  #: Probability that a device vanishes from a task without a word, from 0 to below 1.
     recovery_s: float = 10.0  #: Mean time until it is back.
     start_s: float | None = None  #: Devices arrive spread over this time; by default 5,000 a second.
+    at_once: int | None = None  #: At most so many take part at a time: the next arrives when one has ended.
     duplicates: float = 0.0  #: Share of results that are sent twice at once, over two connections.
     drops_before_answer: float = 0.0  #: Share of requests whose connection breaks before the answer is read.
     drops_after_answer: float = 0.0  #: Share of requests whose connection breaks once the answer was read.
@@ -62,6 +63,8 @@ class FleetSpec:
             f"availability is {self.availability}; above 0 and up to 1 is allowed": 0 < self.availability <= 1,
             f"dropout is {self.dropout}; 0 to below 1 is allowed": 0 <= self.dropout < 1,
             f"online_s is {self.online_s}; above 0 is allowed": 0 < self.online_s < math.inf,
+            f"at_once is {self.at_once}; a number from 1 is allowed": self.at_once is None or self.at_once >= 1,
+            "at_once is for a fleet with each_once, whose devices end": self.at_once is None or self.each_once,
         }
         for name in ("training_s", "training_sigma", "delay_s", "delay_sigma", "recovery_s", "start_s"):
             value = getattr(self, name)
@@ -78,9 +81,12 @@ class FleetSpec:
         return f"{self.id_prefix}{index:06d}"
 
     def starts_at(self, index: int) -> float:
-        """When a device first asks, counted from the fleet's start."""
+        """When a device first asks, counted from the fleet's start: in the order of their numbers.
+
+        Each comes at a random moment of its own share of the time, so nobody must know when the others do.
+        """
         spread = self.devices / STARTS_PER_S if self.start_s is None else self.start_s
-        return spread * self._draw(index, _What.START)
+        return spread * (index + self._draw(index, _What.START)) / self.devices if spread else 0.0
 
     def training_time_s(self, index: int) -> float:
         """How long a device takes for each task."""

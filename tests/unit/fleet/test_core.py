@@ -68,9 +68,23 @@ def test_every_device_asks_for_the_job_as_itself() -> None:
 def test_devices_arrive_one_after_the_other() -> None:
     played = Played(devices=100, start_s=10.0)
     played.fleet.tick(5.0)
-    assert 20 < len(played.sent) < 80
+    assert [device.index for device, _ in played.sent] == list(range(50))
     played.fleet.tick(10.0)
     assert len(played.sent) == 100
+
+
+def test_where_two_may_take_part_at_once_the_third_arrives_when_one_has_ended() -> None:
+    played = Played(devices=3, at_once=2, each_once=True)
+    played.fleet.tick(0.0)
+    assert [device.index for device, _ in played.sent] == [0, 1]
+    assert played.fleet.next_due == math.inf
+    first = played.sent[0][0]
+    played.fleet.answered(first, JOB, 0.0)
+    played.fleet.answered(first, TASK, 0.0)
+    played.fleet.trained(first, UPDATE, 9.0)
+    played.fleet.answered(first, COUNTED, 9.5)
+    assert played.last(JobRequest).index == 2
+    assert played.doing() == {"WAITING": 2, "ENDED": 1}
 
 
 def test_a_result_is_sent_when_the_simulated_training_ends() -> None:

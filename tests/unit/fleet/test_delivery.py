@@ -15,6 +15,7 @@ from turnout.device.session import Session
 from turnout.fleet.core import SimDevice
 from turnout.fleet.delivery import DROPPED, Delivery
 from turnout.fleet.ledger import Ledger, Sent, Told, decode, read
+from turnout.fleet.lines import SharedLines
 from turnout.fleet.spec import FleetSpec
 from turnout.messages import (
     DeviceInfo,
@@ -53,7 +54,7 @@ async def deliver(
         heard.append(answer)
         came.set()
 
-    delivery = Delivery(http, spec, hear, ledger)
+    delivery = Delivery(SharedLines(http), spec, hear, ledger)
     for request in requests:
         came.clear()
         delivery.send(device, request)

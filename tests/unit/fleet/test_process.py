@@ -46,8 +46,9 @@ import json, sys
 from turnout.errors import TurnoutError
 from turnout.fleet import FleetOptions, FleetSpec, run_fleet
 url, trainers, spec, options = sys.argv[1:]
+spec, options = FleetSpec(**json.loads(spec)), FleetOptions(workers=1, **json.loads(options))
 try:
-    run_fleet(url, "digits", FleetSpec(**json.loads(spec)), trainers, FleetOptions(workers=1, **json.loads(options)))
+    run_fleet(url, "digits", spec, trainers or None, options)
 except TurnoutError as error:
     sys.exit(f"turnout: {error}")
 """
@@ -101,7 +102,7 @@ class Process:
 
 
 async def start(
-    url: str, folder: Path, spec: dict[str, object], pass_fds: tuple[int, ...] = (), **options: object
+    url: str, folder: Path | str, spec: dict[str, object], pass_fds: tuple[int, ...] = (), **options: object
 ) -> Process:
     spec = {"start_s": 0.0, "training_s": 0.0, **spec}
     return Process(
@@ -138,6 +139,25 @@ async def test_every_device_trains_on_its_own_and_reports_as_itself(gateway: Gat
     assert (last.ended, last.counted, last.tasks, last.connections) == (40, 40, 40, 7)
     assert last.requests == {"job": 40, "task": 40, "result": 40}
     assert last.finished == "all devices have ended"
+
+
+async def test_without_trainers_every_device_reports_zeros_of_one_model_that_was_fetched(
+    gateway: Gateway, url: str
+) -> None:
+    code, last, err = await (await start(url, "", {"devices": 40, "each_once": True})).end()
+    assert (code, err) == (0, "")
+    assert gateway.results == {f"sim-{index:06d}": 0.0 for index in range(40)}
+    assert gateway.asked == {"job": 40, "task": 40, "result": 40, "blob": 1}
+    assert last.counted == 40
+
+
+async def test_devices_with_connections_of_their_own_share_none(gateway: Gateway) -> None:
+    async with ScriptedServer(gateway) as server:
+        spec = {"devices": 9, "each_once": True, "at_once": 2}
+        code, last, err = await (await start(server.url, "", spec, own_connections=True)).end()
+        assert (code, err) == (0, "")
+        assert (last.counted, last.connections) == (9, 0)
+        assert server.connections == 9 + len(("the model's",))
 
 
 async def test_a_fleet_up_to_mischief_says_what_it_did(
