@@ -1,7 +1,8 @@
 """What a device asks: bodies and queries of HTTP requests -> messages, and back on the device's side.
 
 Fields may stand in the query or in the JSON body, as with FLARE; the body wins. Who asks is never read from a body.
-Results are in ``edge_results.py``.
+A name or id that is there but empty or null is not malformed: the dispatcher answers it, with INVALID_REQUEST. Results
+are in ``edge_results.py``.
 """
 
 import re
@@ -54,18 +55,18 @@ class HttpRequest(msgspec.Struct, frozen=True):
 
 
 class _JobBody(msgspec.Struct):
-    job_name: str
+    job_name: str | None
     capabilities: dict[str, Any]
 
 
 class _TaskBody(msgspec.Struct):
-    job_id: str | None = None
+    job_id: str | msgspec.UnsetType | None = msgspec.UNSET
     cookie: Cookie | None = None
     accept: tuple[str, ...] | None = None
 
 
 class _SelectionBody(msgspec.Struct):
-    job_id: str | None = None
+    job_id: str | msgspec.UnsetType | None = msgspec.UNSET
 
 
 _JOB_BODY = msgspec.json.Decoder(_JobBody)
@@ -86,7 +87,7 @@ def decode_job(device: DeviceInfo, user: UserInfo, body: bytes) -> JobRequest:
         raise MissingField(
             f"body of /job: capabilities must have a list methods (it may be empty); send {_JOB_EXAMPLE}"
         )
-    return JobRequest(device, found.job_name, found.capabilities, user)
+    return JobRequest(device, found.job_name or "", found.capabilities, user)
 
 
 def decode_task(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], body: bytes) -> TaskRequest:
@@ -95,10 +96,7 @@ def decode_task(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], bo
         found = _TASK_BODY.decode(body)
     except MALFORMED as error:
         raise bad_body("/task", error, _TASK_EXAMPLE) from None
-    job_id = found.job_id
-    if job_id is None:
-        job_id = required(query, "job_id", "/task")
-    return TaskRequest(device, job_id, found.cookie, found.accept or (), user)
+    return TaskRequest(device, _job_id(found.job_id, query, "/task"), found.cookie, found.accept or (), user)
 
 
 def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], body: bytes) -> SelectionRequest:
@@ -107,10 +105,7 @@ def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str
         found = _SELECTION_BODY.decode(body)
     except MALFORMED as error:
         raise bad_body("/selection", error, "{}") from None
-    job_id = found.job_id
-    if job_id is None:
-        job_id = required(query, "job_id", "/selection")
-    return SelectionRequest(device, job_id, user, fleet_of(device.device_id))
+    return SelectionRequest(device, _job_id(found.job_id, query, "/selection"), user, fleet_of(device.device_id))
 
 
 def encode_request(request: JobRequest | TaskRequest | SelectionRequest) -> HttpRequest:
@@ -135,6 +130,13 @@ def encode_request(request: JobRequest | TaskRequest | SelectionRequest) -> Http
 def query_text(fields: Mapping[str, str]) -> str:
     """The query of a target. Most values are ids, which need no encoding."""
     return "&".join(f"{name}={text if _PLAIN.fullmatch(text) else quote_plus(text)}" for name, text in fields.items())
+
+
+def _job_id(in_body: str | msgspec.UnsetType | None, query: Mapping[str, str], path: str) -> str:
+    """The one in the body, or else in the query; null is as empty."""
+    if isinstance(in_body, str):
+        return in_body
+    return query.get("job_id", "") if in_body is None else required(query, "job_id", path)
 
 
 def required(query: Mapping[str, str], field: str, path: str) -> str:

@@ -90,6 +90,16 @@ def test_an_empty_job_id_is_left_to_the_dispatcher() -> None:
     assert decode_task(DEVICE, NOBODY, {"job_id": ""}, b"{}").job_id == ""
 
 
+def test_a_job_name_that_is_null_is_left_to_the_dispatcher() -> None:
+    assert decode_job(DEVICE, NOBODY, b'{"job_name": null, "capabilities": {"methods": []}}').job_name == ""
+
+
+@pytest.mark.parametrize("decode", [decode_task, decode_selection])
+def test_a_job_id_that_is_null_leaves_that_of_the_query_or_else_is_empty(decode: Callable[..., TaskRequest]) -> None:
+    assert decode(DEVICE, NOBODY, {"job_id": "j"}, b'{"job_id": null}').job_id == "j"
+    assert decode(DEVICE, NOBODY, {}, b'{"job_id": null}').job_id == ""
+
+
 @pytest.mark.parametrize("decode", [decode_task, decode_selection])
 def test_a_missing_job_id_is_named_with_where_to_put_it(decode: Callable[..., object]) -> None:
     with pytest.raises(MissingField, match=r"missing job_id.*\?job_id="):
