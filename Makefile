@@ -9,12 +9,14 @@ WORKERS ?= 3
 VENV := .venv
 RUN := $(VENV)/bin
 STAMPS := $(VENV)/.stamps
+# NVIDIA FLARE pins what it needs: it has an environment of its own, so that turnout is not tested with that only.
+FLARE := .venv-flare
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test torch lint format bench sim chaos clean
+.PHONY: help install demo test test-flare torch lint format bench sim chaos clean
 
 help:  ## say what each target does
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 install: $(STAMPS)/base  ## install turnout into .venv, from where you may activate it
 
@@ -23,6 +25,9 @@ demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffe
 
 test: $(STAMPS)/test  ## run all tests
 	@$(RUN)/pytest -n $(WORKERS) --dist worksteal
+
+test-flare: $(FLARE)/.installed  ## run NVIDIA FLARE's own classes and device simulator against turnout
+	@$(FLARE)/bin/pytest tests/flare
 
 torch: $(STAMPS)/torch  ## install PyTorch too, of which make test then tests the trainer; large
 
@@ -46,7 +51,7 @@ chaos: $(STAMPS)/base  ## kill a server's processes 200 times and check that no 
 	@$(RUN)/python -m tests.chaos --workflow rounds --kills-min 60 --each-min 5 --acknowledged-min 8000 $(CHAOS)
 
 clean:  ## remove the environment and all that was made here
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info turnout-demo
+	rm -rf $(VENV) $(FLARE) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info turnout-demo
 	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of dependencies: installed again when pyproject.toml changes.
@@ -70,11 +75,16 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/base
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lint]"
 	@mkdir -p $(@D) && touch $@
 
-$(RUN)/python:
+$(FLARE)/.installed: pyproject.toml | $(FLARE)/bin/python
+	@echo "installing turnout and NVIDIA FLARE into $(FLARE)"
+	@$(FLARE)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test-flare]"
+	@touch $@
+
+$(RUN)/python $(FLARE)/bin/python:
 	@command -v $(PYTHON) >/dev/null || { \
 		echo 'no "$(PYTHON)" here: install Python 3.11 or newer, or name it: make PYTHON=python3.12' >&2; exit 1; }
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 		echo "turnout needs Python 3.11 or newer, this is $$($(PYTHON) --version 2>&1);" \
 			"name a newer one: make PYTHON=python3.12" >&2; exit 1; }
-	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
-		echo 'cannot make an environment in $(VENV); on Debian or Ubuntu: apt install python3-venv' >&2; exit 1; }
+	@$(PYTHON) -m venv $(@:/bin/python=) || { rm -rf $(@:/bin/python=); \
+		echo 'cannot make an environment in $(@:/bin/python=); on Debian or Ubuntu: apt install python3-venv' >&2; exit 1; }

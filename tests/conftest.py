@@ -1,6 +1,11 @@
 """What all tests share."""
 
+import importlib.util
+
 import pytest
+
+#: They need NVIDIA FLARE, which has an environment of its own: ``make test-flare`` runs them.
+collect_ignore = [] if importlib.util.find_spec("nvflare") else ["flare"]
 
 
 @pytest.fixture

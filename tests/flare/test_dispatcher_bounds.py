@@ -1,0 +1,262 @@
+"""What our widget for FLARE clients does better than the one it replaces."""
+
+import json
+import os
+import sys
+import threading
+from argparse import Namespace
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+from nvflare.apis.event_type import EventType
+from nvflare.apis.fl_constant import WorkspaceConstants
+from nvflare.apis.workspace import Workspace
+from nvflare.edge.constants import EdgeApiStatus
+from nvflare.edge.web.models.task_response import TaskResponse
+from nvflare.private.fed.app.fl_conf import FLClientStarterConfiger
+
+from tests.flare.flare_client import (
+    FlareClient,
+    job_request,
+    reply,
+    result_report,
+    selection_request,
+    task_request,
+)
+from tests.flare.test_dispatcher import ENDS, held_by
+from turnout.integrations.nvflare import EdgeTaskDispatcher
+
+PATIENCE_S = 20.0  #: Ends a test that would hang; no test needs it.
+FORWARDED = [task_request, selection_request, result_report]
+
+
+@pytest.fixture
+def client(tmp_path: Path) -> FlareClient:
+    return FlareClient(tmp_path, EdgeTaskDispatcher())
+
+
+class HungJobs:
+    """Jobs' processes of which those in ``hung`` do not answer before ``let_go``; ``waiting`` counts who waits."""
+
+    def __init__(self, *hung: str) -> None:
+        self._hung = hung
+        self._go = threading.Event()
+        self.waiting = threading.Semaphore(0)
+
+    def __call__(self, sent: dict[str, Any]) -> Any:
+        if sent["job_id"] in self._hung:
+            self.waiting.release()
+            assert self._go.wait(PATIENCE_S)
+        return reply(TaskResponse(EdgeApiStatus.DONE))
+
+    def let_go(self) -> None:
+        self._go.set()
+
+
+@pytest.mark.parametrize("event", ENDS)
+def test_the_end_of_an_unknown_job_is_logged_as_an_error_and_changes_nothing(
+    client: FlareClient, caplog: pytest.LogCaptureFixture, event: str
+) -> None:
+    """7."""
+    client.launch()
+
+    client.end("unknown", event)
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert '"unknown"' in caplog.text
+    assert client.offered() == {"job-1"}
+
+
+def test_the_end_of_a_job_that_is_no_edge_job_is_no_error(
+    client: FlareClient, caplog: pytest.LogCaptureFixture
+) -> None:
+    """7: FLARE fires these events for every job of the site."""
+    client.launch(edge_method="")
+    client.end("job-1")
+    assert caplog.records == []
+
+    client.end("job-1")
+    assert len(caplog.records) == 1
+
+
+def test_a_job_that_becomes_an_edge_job_ends_as_one(client: FlareClient) -> None:
+    """3 and 6."""
+    client.launch(edge_method="")
+    client.launch()
+    client.end("job-1")
+
+    assert client.ask(job_request()).status == EdgeApiStatus.NO_JOB
+
+
+@pytest.mark.parametrize("request_of", FORWARDED)
+@pytest.mark.parametrize(("job_id", "status"), [("", "INVALID_REQUEST"), ("unknown", "NO_JOB"), ("job-1", "RETRY")])
+def test_every_refusal_is_a_new_object(client: FlareClient, request_of: Any, job_id: str, status: str) -> None:
+    """20: what a consumer writes into one answer is in no other."""
+    client.launch()
+
+    first = client.ask(request_of(job_id))
+    first.status = "changed"
+    second = client.ask(request_of(job_id))
+
+    assert second.status == status
+    assert second is not first
+
+
+@pytest.mark.parametrize("text", ["{", "", "\xff", '{"epochs": 1} x', "[" * 100_000])
+def test_a_device_config_that_cannot_be_read_is_one_error_and_the_job_is_offered_with_none(
+    client: FlareClient, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """FLARE's own widget raises, and then offers the job half registered."""
+    client.launch(config=text)
+
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert '"job-1"' in caplog.text
+    assert "device_config.json" in caplog.text
+    assert client.ask(job_request()).job_data == {"config": None}
+    client.end("job-1")
+    assert client.ask(job_request()).status == EdgeApiStatus.NO_JOB
+
+
+def test_a_slow_disk_at_a_launch_holds_up_no_request(client: FlareClient) -> None:
+    """The config of job-2 comes through a pipe, which is empty until a device of job-1 was answered."""
+    client.launch("job-1")
+    folder = Path(client.workspace.get_app_config_dir("job-2"))
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / "device_config.json")
+    with ThreadPoolExecutor(1) as site:
+        launched = site.submit(client.launch, "job-2")
+        with open(folder / "device_config.json", "w") as pipe:  # opens once the widget reads
+            assert client.ask(job_request()).job_id == "job-1"
+            assert client.ask(task_request("job-1")).status == EdgeApiStatus.RETRY
+            pipe.write('{"epochs": 3}')
+        launched.result(PATIENCE_S)
+
+    client.end("job-1")
+    assert client.ask(job_request()).job_data == {"config": {"epochs": 3}}
+
+
+def test_a_job_that_hangs_takes_no_more_than_its_share_of_requests(tmp_path: Path) -> None:
+    """Beyond ``inflight_max`` task and selection requests together it is RETRY at once, and other jobs go on."""
+    jobs = HungJobs("hung")
+    client = FlareClient(tmp_path, EdgeTaskDispatcher(inflight_max=2), answer=jobs)
+    client.launch("hung")
+    client.launch("lively")
+    with ThreadPoolExecutor(2) as devices:
+        held = [devices.submit(client.ask, request_of("hung")) for request_of in (task_request, selection_request)]
+        for _ in held:
+            assert jobs.waiting.acquire(timeout=PATIENCE_S)
+
+        assert client.ask(task_request("hung")).status == EdgeApiStatus.RETRY
+        assert client.ask(selection_request("hung")).status == EdgeApiStatus.RETRY
+        assert client.ask(task_request("lively")).status == EdgeApiStatus.DONE
+        assert len(client.sent) == 3, "what is refused is not sent"
+        jobs.let_go()
+        assert [future.result(PATIENCE_S).status for future in held] == [EdgeApiStatus.DONE] * 2
+
+    assert client.ask(task_request("hung")).status == EdgeApiStatus.DONE
+
+
+def test_requests_cost_no_result_and_results_have_a_bound_of_their_own(tmp_path: Path) -> None:
+    jobs = HungJobs("hung")
+    client = FlareClient(tmp_path, EdgeTaskDispatcher(inflight_max=1, results_inflight_max=1), answer=jobs)
+    client.launch("hung")
+    with ThreadPoolExecutor(2) as devices:
+        held = [devices.submit(client.ask, request_of("hung")) for request_of in (task_request, result_report)]
+        for _ in held:
+            assert jobs.waiting.acquire(timeout=PATIENCE_S)
+
+        assert client.ask(result_report("hung")).status == EdgeApiStatus.RETRY
+        jobs.let_go()
+        assert [future.result(PATIENCE_S).status for future in held] == [EdgeApiStatus.DONE] * 2
+
+
+def raises(_: Any) -> Any:
+    raise RuntimeError("no cell")
+
+
+@pytest.mark.parametrize("request_of", FORWARDED)
+@pytest.mark.parametrize("answer", [raises, lambda _: None], ids=["raises", "nothing"])
+def test_an_engine_that_fails_is_a_retry_and_takes_no_place(
+    tmp_path: Path, request_of: Any, answer: Callable[[Any], Any]
+) -> None:
+    """16 and 19: never an exception."""
+    dispatcher = EdgeTaskDispatcher(inflight_max=1, results_inflight_max=1)
+    client = FlareClient(tmp_path, dispatcher, answer=answer)
+    client.launch()
+
+    answers = [client.ask(request_of()) for _ in range(3)]
+
+    assert [answer.status for answer in answers] == [EdgeApiStatus.RETRY] * 3
+    assert len(client.sent) == 3
+
+
+@pytest.mark.parametrize("request_of", [*FORWARDED, job_request])
+@pytest.mark.parametrize("name", [["job-1"], {"a": 1}, 7, True])
+def test_a_device_may_send_anything_as_a_jobs_name_or_id(client: FlareClient, request_of: Any, name: Any) -> None:
+    """10 and 14: JSON has lists, too, and they are no key of a table."""
+    client.launch()
+
+    assert client.ask(request_of(name)).status == EdgeApiStatus.NO_JOB
+    assert client.sent == []
+
+
+def test_requests_from_many_threads_while_jobs_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
+    dispatcher = EdgeTaskDispatcher(inflight_max=4)
+    client = FlareClient(tmp_path, dispatcher, answer=lambda _: reply(TaskResponse(EdgeApiStatus.OK)))
+    client.launch("stays")
+    before = held_by(dispatcher)
+
+    def device(number: int) -> set[str]:
+        job_id = f"job-{number}"
+        seen = set()
+        for _ in range(50):
+            client.launch(job_id)
+            seen |= {client.ask(request_of(job_id)).status for request_of in FORWARDED}
+            client.end(job_id)
+            seen.add(client.ask(job_request()).status)
+        return seen
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        with ThreadPoolExecutor(8) as devices:
+            assert list(devices.map(device, range(8))) == [{EdgeApiStatus.OK}] * 8
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert client.offered() == {"stays"}
+    assert held_by(dispatcher) == before
+
+
+@pytest.mark.parametrize(
+    "settings", [{"request_timeout": 0.0}, {"request_timeout": -1.0}, {"inflight_max": 0}, {"results_inflight_max": 0}]
+)
+def test_a_setting_out_of_range_is_refused_when_the_site_starts(settings: dict[str, Any]) -> None:
+    (name,) = settings
+    with pytest.raises(ValueError, match=name):
+        EdgeTaskDispatcher(**settings)
+
+
+def test_flare_builds_the_widget_from_the_component_in_the_docs(tmp_path: Path) -> None:
+    """As a FLARE client does at its start: from the ``resources.json`` of its site."""
+    page = (Path(__file__).parents[2] / "docs" / "FLARE.md").read_text()
+    (component,) = (
+        json.loads(block.split("```")[0]) for block in page.split("```json\n")[1:] if "task_dispatcher" in block
+    )
+    for folder in ("startup", "local"):
+        (tmp_path / folder).mkdir()
+    (tmp_path / "startup" / WorkspaceConstants.CLIENT_STARTUP_CONFIG).write_text('{"format_version": 2, "client": {}}')
+    resources = {"format_version": 2, "components": [component]}
+    (tmp_path / "local" / WorkspaceConstants.RESOURCES_CONFIG).write_text(json.dumps(resources))
+
+    arguments = Namespace(job_id=None, workspace=str(tmp_path))
+    configer = FLClientStarterConfiger(Workspace(str(tmp_path), "site-1"), arguments, ["uid=site-1"])
+    configer.configure()
+
+    widget = configer.components["task_dispatcher"]
+    assert type(widget) is EdgeTaskDispatcher
+    assert widget.request_timeout == component["args"]["request_timeout"]
+    assert EventType.AFTER_JOB_LAUNCH in widget.get_event_handlers()
