@@ -12,7 +12,7 @@ from starlette.routing import Route
 
 from turnout.control import dashboard
 from turnout.control.guard import Guard
-from turnout.control.incoming import Incoming
+from turnout.control.incoming import Incoming, free_bytes
 from turnout.control.jobs import Jobs
 from turnout.control.known import KnownJobs
 from turnout.control.operations import Operation
@@ -37,7 +37,8 @@ class Api:
     """All operations, and what they need.
 
     ``gateways`` gives the counters of those heard of lately, ``connected`` tells whether the supervisor listens, and
-    ``closing`` whether control ends. ``loopback``: only this machine can connect.
+    ``closing`` whether control ends. ``loopback``: only this machine can connect. ``free`` says how many bytes the disk
+    of a folder has left.
     """
 
     def __init__(
@@ -51,9 +52,11 @@ class Api:
         connected: Callable[[], bool] = lambda: True,
         closing: Callable[[], bool] = lambda: False,
         loopback: bool = True,
+        free: Callable[[Path], int] = free_bytes,
         wall_clock: Callable[[], float],
     ) -> None:
-        known, samples, incoming = KnownJobs(store, jobs, questions), Samples(), Incoming(data)
+        known, samples = KnownJobs(store, jobs, questions), Samples()
+        self.incoming = incoming = Incoming(data, free)
         self._tokens = Tokens(store, loopback, wall_clock)
         self.stopping = Stopping(known)
         self.sampler = Sampler(known, gateways, samples, wall_clock)

@@ -80,7 +80,7 @@ class KnownJobs:
         return self._questions.generation(job_id)
 
     def forget(self, job_id: str) -> None:
-        """The job was deleted."""
+        """What a job said last is no longer so: it was deleted, or goes on from a backup."""
         self._last_known.pop(job_id, None)
 
 

@@ -68,6 +68,7 @@ class World:
         self.data = data
         self.now = 5.0
         self.closing = False
+        self.free_bytes = 1 << 40
         self.gateways = [GatewayCounters(0, {"task": 7})]
         self.orders: list[Order] = []
         self.processes = InProcessJobs()
@@ -82,6 +83,7 @@ class World:
             data,
             closing=lambda: self.closing,
             loopback=loopback,
+            free=lambda _: self.free_bytes,
             wall_clock=lambda: self.now,
         )
         self.app = self.api.app()

@@ -16,6 +16,7 @@ from turnout.errors import TurnoutError
 from turnout.job import backup
 
 BACKUP_BYTES_MAX = 64 << 30
+RESTORED_COPIES = 2  #: What was sent, and the journal that is made of it.
 SQLITE = "application/vnd.sqlite3"
 
 
@@ -62,7 +63,7 @@ class BackupRoutes:
             copy = place / "backup.sqlite"
             try:
                 with copy.open("w+b") as upload:  # first: who is still sending does not read a refusal
-                    await files.receive(request, upload, BACKUP_BYTES_MAX, "a backup")
+                    await self._incoming.receive(request, upload, BACKUP_BYTES_MAX, "a backup", RESTORED_COPIES)
                 job = self._known.ended(request)
                 await asyncio.to_thread(backup.restore, copy, self._known.jobs.folder(job.job_id))
             except ClientDisconnect:
@@ -71,5 +72,6 @@ class BackupRoutes:
                 raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was restored: {error}") from error
             except TurnoutError as error:
                 raise Problem(HTTPStatus.CONFLICT, f"nothing was restored: {error}") from error
+        self._known.forget(job.job_id)  # what it said last is of the journal that was replaced
         self._known.jobs.revive(job)
         return json_response(view(self._known.of(request)), HTTPStatus.ACCEPTED)

@@ -11,7 +11,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from turnout.control import files, package
+from turnout.control import package
 from turnout.control.check import check
 from turnout.control.incoming import Incoming
 from turnout.control.jobs import new_job_id
@@ -103,11 +103,13 @@ class JobRoutes:
                 raise Problem(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
             except ClientDisconnect:
                 raise Problem(HTTPStatus.BAD_REQUEST, "the upload ended early") from None
+            except OSError as error:
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was submitted: {error}") from error
 
     async def _take(self, request: Request, place: Path) -> Response:
         folder = place / "folder"
         with (place / "upload.zip").open("w+b") as upload:
-            num_bytes = await files.receive(request, upload, package.PACKED_BYTES_MAX, "a zipped job folder")
+            num_bytes = await self._incoming.receive(request, upload, package.PACKED_BYTES_MAX, "a zipped job folder")
             await asyncio.to_thread(package.unpack, upload, num_bytes, folder)
         announcement = await check(folder)
         job_id = new_job_id(announcement.name, secrets.token_hex(4))
