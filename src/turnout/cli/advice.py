@@ -32,7 +32,7 @@ def stop_rule(spec: JobSpec) -> str:
     )
 
 
-def advice(spec: JobSpec, *, has_server: bool, has_device: bool) -> Iterator[str]:
+def advice(spec: JobSpec, *, evaluates: bool, has_device: bool) -> Iterator[str]:
     """Warnings, each with what to change."""
     match spec.training:
         case BufferedTraining():
@@ -40,7 +40,7 @@ def advice(spec: JobSpec, *, has_server: bool, has_device: bool) -> Iterator[str
         case RoundsTraining():
             yield from _rounds(spec.training, spec)
     yield from _end(spec)
-    yield from _measured(spec, has_server)
+    yield from _measured(spec, evaluates)
     if not has_device:
         yield "there is no device.py, so turnout run and turnout fleet cannot train it; devices of your own can"
     reached = spec.pacing.check_ins_per_s * spec.pacing.wait_max_s
@@ -93,11 +93,11 @@ def _end(spec: JobSpec) -> Iterator[str]:
         yield f"participation_interval_s = {interval_s:g} is no shorter than time_s: each device trains only once"
 
 
-def _measured(spec: JobSpec, has_server: bool) -> Iterator[str]:
+def _measured(spec: JobSpec, evaluates: bool) -> Iterator[str]:
     """Whether there is anything that says how good a version is."""
     stop = spec.stop
-    if not has_server:
-        yield "there is no server.py, so no version is measured; write evaluate(model) -> dict[str, float] in it"
+    if not evaluates:
+        yield "no version is measured; write evaluate(model) -> dict[str, float] in server.py"
         if spec.evaluation.metric is not None or stop.at_least is not None or stop.at_most is not None:
             yield "without server.py no version is ever the best, or good enough to end the job by its metric"
     elif spec.evaluation.every == 0:

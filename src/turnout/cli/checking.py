@@ -14,7 +14,7 @@ from turnout.cli.device_config import findings, without_a_file
 from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
-from turnout.job.folder import JobFolder, load_job_folder
+from turnout.job.folder import EVALUATE, JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
@@ -146,7 +146,7 @@ def read(folder: Path, *, trial: bool) -> Report:
         job_memory_bytes=JOB_BYTES + JOB_BYTES_PER_PARAMETER * parameters,
         trial=tried,
         warnings=(
-            *advice(job.spec, has_server=job.server is not None, has_device=job.device is not None),
+            *advice(job.spec, evaluates=job.has_hook(EVALUATE), has_device=job.device is not None),
             *_device_config(job),
         ),
     )

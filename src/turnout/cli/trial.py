@@ -12,9 +12,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from turnout.errors import JobFolderError, TurnoutError
-from turnout.job.folder import JobFolder, load_module
+from turnout.job.export_hook import checked_export
+from turnout.job.folder import EVALUATE, EXPORT, JobFolder, load_module
 from turnout.job.hooks import checked_metrics
 from turnout.messages import Message
+from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import flatten, unflatten
 from turnout.worker_main import one_line
 
@@ -34,16 +36,30 @@ class Trial(Message, frozen=True):
 
 def try_once(job: JobFolder) -> Trial:
     """Run server.py and device.py as the job and a fleet would. Raises JobFolderError."""
-    metrics: dict[str, float] = {}
-    if job.server is not None:
-        evaluate = _function(job.server, "evaluate", "evaluate(model)")
-        arrays = unflatten(job.model.copy(), job.schema)
-        metrics = _guarded(job.server, "evaluate", lambda: checked_metrics(evaluate(arrays)))
-        ranked = job.spec.evaluation.metric
-        if ranked is not None and ranked not in metrics:
-            found = ", ".join(metrics) or "nothing"
-            raise JobFolderError(f'{job.server.name}: evaluate returned {found}; [evaluation] metric is "{ranked}"')
-    return _with_device(job, Trial(metrics)) if job.device is not None else Trial(metrics)
+    trial = Trial(_with_server(job, job.server) if job.server is not None else {})
+    return _with_device(job, trial) if job.device is not None else trial
+
+
+def _with_server(job: JobFolder, server: Path) -> dict[str, float]:
+    """What its hooks say of the initial model."""
+    if not job.has_hook(EVALUATE) and not job.has_hook(EXPORT):
+        raise JobFolderError(
+            f"{server.name} has neither a function evaluate(model) nor export(model); add one, or remove the file"
+        )
+    if job.spec.wire.form == EXECUTORCH.name:
+        export = _function(server, EXPORT, "export(model)")
+        exported = unflatten(job.model.copy(), job.schema)
+        _guarded(server, EXPORT, lambda: checked_export(export(exported)))
+    if not job.has_hook(EVALUATE):
+        return {}
+    evaluate = _function(server, EVALUATE, "evaluate(model)")
+    arrays = unflatten(job.model.copy(), job.schema)
+    metrics = _guarded(server, EVALUATE, lambda: checked_metrics(evaluate(arrays)))
+    ranked = job.spec.evaluation.metric
+    if ranked is not None and ranked not in metrics:
+        found = ", ".join(metrics) or "nothing"
+        raise JobFolderError(f'{server.name}: evaluate returned {found}; [evaluation] metric is "{ranked}"')
+    return metrics
 
 
 def _with_device(job: JobFolder, trial: Trial) -> Trial:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 from turnout import durable
 from turnout.job.journal import BlobRef
+from turnout.wire.forms import EXECUTORCH
 
 SUFFIX = ".safetensors"
+EXPORT_SUFFIX = EXECUTORCH.suffix  #: Of what was made of a model, beside it and under its name.
 
 
 class BlobStore:
@@ -34,10 +36,27 @@ class BlobStore:
         return ref
 
     def drop(self, ref: BlobRef) -> None:
+        """Remove a model, and what was made of it."""
         self.path(ref.sha256).unlink(missing_ok=True)
+        self.drop_export(ref.sha256)
+
+    def has_export(self, sha256: str) -> bool:
+        """Whether there is the file that was made of this model."""
+        return self._export(sha256).is_file()
+
+    def put_export(self, sha256: str, data: bytes, allow: Callable[[int], None]) -> None:
+        """Store what was made of a model, as ``put`` does a model."""
+        allow(len(data))
+        durable.write(self._export(sha256), data)
+
+    def drop_export(self, sha256: str) -> None:
+        self._export(sha256).unlink(missing_ok=True)
+
+    def _export(self, sha256: str) -> Path:
+        return self.folder / f"{sha256}{EXPORT_SUFFIX}"
 
     def keep_only(self, wanted: Collection[str]) -> None:
-        """Remove what an earlier process left behind, but for the blobs named in ``wanted``."""
+        """Remove what an earlier process left, but for the blobs named in ``wanted`` and what was made of them."""
         for file in self.folder.iterdir():
-            if file.suffix == ".unfinished" or (file.suffix == SUFFIX and file.stem not in wanted):
+            if file.suffix == ".unfinished" or (file.suffix in (SUFFIX, EXPORT_SUFFIX) and file.stem not in wanted):
                 file.unlink(missing_ok=True)

@@ -34,6 +34,7 @@ MODEL_FILE = "model.safetensors"
 MODEL_CODE = "model.py"
 SERVER_CODE = "server.py"
 DEVICE_CODE = "device.py"
+EVALUATE = "evaluate"  #: The hook that measures a model.
 EXPORT = "export"  #: The hook that makes what ExecuTorch devices load.
 RESERVED_TENSOR_NAME = "__metadata__"  #: The safetensors format uses it for notes.
 
@@ -65,8 +66,9 @@ def load_job_folder(path: Path) -> JobFolder:
         raise JobFolderError(
             f"{JOB_TOML}: metric is what evaluate(model) in {SERVER_CODE} measures; there is no {SERVER_CODE} in {path}"
         )
-    model, schema = _initial_model(path)
     server = _optional(path / SERVER_CODE)
+    names = names_in(server) if server is not None else frozenset()
+    model, schema = _initial_model(path)
     folder = JobFolder(
         path=path,
         spec=spec,
@@ -75,8 +77,9 @@ def load_job_folder(path: Path) -> JobFolder:
         schema=msgspec.structs.replace(schema, form=spec.wire.form),
         server=server,
         device=_optional(path / DEVICE_CODE),
-        names=names_in(server) if server is not None else frozenset(),
+        names=names,
     )
+    _check_hooks(folder)
     _check_form(folder)
     return folder
 
@@ -93,6 +96,14 @@ def load_module(file: Path) -> ModuleType:
     except Exception as error:  # the folder's own code may fail in any way
         raise JobFolderError(f"{file.name}: {_reason(error, file)}") from error
     return module
+
+
+def _check_hooks(folder: JobFolder) -> None:
+    """Whether what the settings count on is there."""
+    if folder.spec.needs_evaluation and not folder.has_hook(EVALUATE):
+        raise JobFolderError(
+            f"{JOB_TOML}: metric is what evaluate(model) in {SERVER_CODE} measures; {SERVER_CODE} has no such function"
+        )
 
 
 def _check_form(folder: JobFolder) -> None:

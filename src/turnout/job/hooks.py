@@ -17,17 +17,25 @@ from turnout.wire.tensors import read_safetensors, unflatten
 METRICS_MAX = 64
 METRIC_NAME_CHARS = 64
 
-_evaluate: Callable[..., Any]
+Hook = Callable[..., Any]
+
+_evaluate: Hook
 
 
 def setup(path: memoryview) -> None:
     """Load ``evaluate`` from the file named by ``path``. Raises JobFolderError when it has none."""
     global _evaluate
+    _evaluate = loaded(path, "evaluate")
+
+
+def loaded(path: memoryview, name: str) -> Hook:
+    """The function of this name in the file named by ``path``. Raises JobFolderError when it has none."""
     file = Path(bytes(path).decode())
-    found = getattr(load_module(file), "evaluate", None)
+    found = getattr(load_module(file), name, None)
     if not callable(found):
-        raise JobFolderError(f"{file.name} has no function evaluate(model); add one, or remove the file")
-    _evaluate = found
+        raise JobFolderError(f"{file.name} has no function {name}(model); add one, or remove the file")
+    hook: Hook = found
+    return hook
 
 
 def evaluate(model: memoryview) -> bytes:

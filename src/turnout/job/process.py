@@ -53,7 +53,8 @@ from turnout.job.events import (
     TaskAsked,
     Tick,
 )
-from turnout.job.folder import JobFolder, load_job_folder
+from turnout.job.exports import Exports
+from turnout.job.folder import EVALUATE, JobFolder, load_job_folder
 from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
 from turnout.job.latency import Latency
 from turnout.job.notes import Notes
@@ -73,6 +74,7 @@ from turnout.messages import (
 from turnout.pulse import Pulse
 from turnout.transport.base import Reply
 from turnout.transport.unix import UnixJobServer
+from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import num_parameters, to_safetensors
 from turnout.workers import WorkerFailed, WorkerPool
 
@@ -130,7 +132,8 @@ class JobProcess:
         self._recorder = Recorder(self.directory)
         self._recovered = self._read_journal()
         self._epoch = self._loop.time() - (self._recovered.job_time if self._recovered else 0.0)
-        self._hooks = self._hook_pool(folder.server)
+        self._hooks = self._hook_pool(folder)
+        self._exports = self._exports_of(folder)
         parts = parts_of(
             folder.spec,
             job_id,
@@ -173,10 +176,19 @@ class JobProcess:
         return snapshot
 
     @staticmethod
-    def _hook_pool(server: Path | None) -> WorkerPool | None:
-        if server is None:
+    def _hook_pool(folder: JobFolder) -> WorkerPool | None:
+        if folder.server is None or not folder.has_hook(EVALUATE):
             return None
-        return WorkerPool("turnout.job.hooks:evaluate", size=1, queue_max=1, init=str(server).encode())
+        return WorkerPool("turnout.job.hooks:evaluate", size=1, queue_max=1, init=str(folder.server).encode())
+
+    def _exports_of(self, folder: JobFolder) -> Exports | None:
+        if folder.server is None or folder.spec.wire.form != EXECUTORCH.name:
+            return None
+        return Exports(folder.server, self._blobs, self.budget.check, self._warn)
+
+    def _warn(self, text: str) -> None:
+        self.core.warnings.add(text)
+        self._tell_people()
 
     def start(self) -> None:
         """Recover and make the first commit; devices are answered once that is done."""
@@ -268,6 +280,8 @@ class JobProcess:
                     self._published(effect)
                 case Retract():
                     self._drops.append(effect.blob)
+                    if self._exports is not None:
+                        self._exports.forget(effect.blob)
                 case Finish():
                     self._finish(effect)
         if not self._scheduling:  # once for all requests that came together
@@ -287,6 +301,8 @@ class JobProcess:
             text = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
             self._notes.event("measured", version=effect.version - 1, metrics=measured, text=text)
         self._notes.published(effect.version, effect.blob.sha256)
+        if self._exports is not None:
+            self._exports.want(self.core.models.all())
 
     def _tell_people(self) -> None:
         """Of what the core has noted since the last tick."""
@@ -452,6 +468,8 @@ class JobProcess:
             self._tick.cancel()
         if self._hooks is not None:
             await self._hooks.close()
+        if self._exports is not None:
+            await self._exports.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._notes.close)
         self._recorder.close()

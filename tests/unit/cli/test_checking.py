@@ -15,8 +15,8 @@ def spec(stop: object = None, **tables: object) -> JobSpec:
     return msgspec.convert({"name": "x", "stop": stop or {"versions": 5, "time_s": 60.0}, **tables}, JobSpec)
 
 
-def warnings(given: JobSpec, *, has_server: bool = True, has_device: bool = True) -> list[str]:
-    return list(advice(given, has_server=has_server, has_device=has_device))
+def warnings(given: JobSpec, *, evaluates: bool = True, has_device: bool = True) -> list[str]:
+    return list(advice(given, evaluates=evaluates, has_device=has_device))
 
 
 def test_the_defaults_need_no_warning() -> None:
@@ -43,8 +43,8 @@ def test_settings_that_may_not_be_meant_are_warned_of(given: JobSpec, words: str
 
 
 def test_missing_code_is_warned_of() -> None:
-    no_server, no_device = warnings(spec(), has_server=False, has_device=False)
-    assert "no server.py" in no_server
+    no_server, no_device = warnings(spec(), evaluates=False, has_device=False)
+    assert "write evaluate(model)" in no_server
     assert "no device.py" in no_device
 
 
@@ -105,6 +105,7 @@ def test_a_folder_that_cannot_be_run_is_one_line(tmp_path: Path, code: str, word
             'returned loss; .evaluation. metric is "accuracy"',
         ),
         ("server.py", "def evaluate(model):\n    return 1\n", "evaluate must return a dict"),
+        ("server.py", "x = 1\n", r"metric is what evaluate\(model\) in server.py measures"),
         ("device.py", "x = 1\n", r"device.py has no function trainer\(index, devices, seed\)"),
         ("device.py", "def trainer(index, devices, seed):\n    pass\n", "device.py: train: AttributeError"),
     ],
@@ -121,3 +122,38 @@ def test_code_that_does_not_run_is_one_line(tmp_path: Path, file: str, code: str
 )
 def test_sizes_are_told_in_a_unit_that_suits_them(num_bytes: float, words: str) -> None:
     assert checking.size(num_bytes) == words
+
+
+def executorch(folder: Path, server: str) -> None:
+    scaffold.write(folder, "lines")
+    (folder / "job.toml").write_text('name = "lines"\n[wire]\nform = "executorch"\n[stop]\nversions = 1\n')
+    (folder / "device.py").unlink()
+    (folder / "server.py").write_text(server)
+
+
+def test_an_export_is_tried_once(tmp_path: Path) -> None:
+    executorch(tmp_path / "job", "def export(model):\n    return model['weights'].tobytes()\n")
+    assert not checking.examine(tmp_path / "job").error
+
+
+@pytest.mark.parametrize(
+    ("server", "words"),
+    [
+        ("def export(model):\n    return None\n", "server.py: export: export returned NoneType"),
+        ("def export(model):\n    return model['v']\n", r"server.py: export: KeyError: 'v' \(line 2\)"),
+        ("def evaluate(model):\n    return {}\n", r"needs a function export\(model\) -> bytes"),
+        ("export = 1\n", r"server.py has no function export\(model\)"),
+    ],
+)
+def test_an_export_that_does_not_run_is_one_line(tmp_path: Path, server: str, words: str) -> None:
+    executorch(tmp_path / "job", server)
+    with pytest.raises(JobFolderError, match=words):
+        checking.examine(tmp_path / "job")
+
+
+def test_a_server_py_without_any_hook_is_a_mistake(tmp_path: Path) -> None:
+    scaffold.write(tmp_path / "job", "lines")
+    (tmp_path / "job" / "job.toml").write_text('name = "lines"\n[stop]\nversions = 1\n')
+    (tmp_path / "job" / "server.py").write_text("def evaluat(model):\n    return {}\n")
+    with pytest.raises(JobFolderError, match=r"has neither a function evaluate\(model\) nor export\(model\)"):
+        checking.examine(tmp_path / "job")

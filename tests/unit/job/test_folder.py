@@ -156,3 +156,12 @@ def test_with_its_hook_executorch_is_taken(tmp_path: Path) -> None:
 def test_an_unknown_form_is_refused_with_the_known_ones(tmp_path: Path) -> None:
     said = complaint(wire(tmp_path, "onnx", MODEL_PY))
     assert said == 'job.toml: wire.form = "onnx": expected is "executorch" or "number" or "weights"'
+
+
+def test_a_metric_needs_the_function_that_measures_it(tmp_path: Path) -> None:
+    made = folder(tmp_path, model__py=MODEL_PY, server__py="def export(model):\n    return b''\n")
+    (made / "job.toml").write_text(f'{JOB_TOML}[evaluation]\nmetric = "loss"\n')
+    assert (
+        complaint(made)
+        == "job.toml: metric is what evaluate(model) in server.py measures; server.py has no such function"
+    )
