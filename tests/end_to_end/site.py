@@ -42,8 +42,15 @@ class Site:
 
     async def start(self) -> None:
         self.job.start()
-        name = self.job.folder.spec.name
-        job = RunningJob(JOB_ID, name, {"edge_method": "any"}, address=JOB_ID, blobs=str(self._blobs.folder))
+        folder = self.job.folder
+        job = RunningJob(
+            JOB_ID,
+            folder.spec.name,
+            {"edge_method": "any"},
+            folder.device_config,
+            address=JOB_ID,
+            blobs=str(self._blobs.folder),
+        )
         self.dispatcher.apply(JobLaunched(job))
         self._ticking = asyncio.create_task(self._tick())
         await self._gateway.start([self._listening])
