@@ -38,7 +38,10 @@ def _facts(view: JobView, now: float) -> Iterator[tuple[str, str]]:
         yield "waits for", status.waiting_for
     yield from _learned(status)
     if view.state in UNFINISHED:
-        yield "devices", f"{status.training} training of {status.places} places, {status.lost} lost"
+        yield (
+            "devices",
+            f"{status.training} training of {status.places} places, about {status.waiting} waiting, {status.lost} lost",
+        )
         yield "buffer", f"{status.buffered} of {status.goal} results for version {status.version + 1}"
     yield from _work(status)
     for warning in status.warnings:

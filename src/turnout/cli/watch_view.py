@@ -49,7 +49,7 @@ def line(picture: Picture) -> str:
     parts = [
         f"version {status.version}",
         _metrics(status),
-        f"{status.training} training",
+        f"{status.training} training, about {status.waiting} waiting",
         f"{status.counted} counted, {sum(status.refused.values())} refused",
         view.reason or status.waiting_for,
     ]
@@ -86,7 +86,10 @@ def _rows(picture: Picture, roomy: bool) -> Iterable[tuple[str, RenderableType]]
     yield "", Text(_metrics(status) or "not evaluated yet", style="bold green")
     if len(picture.by_version) > 1:
         yield "", Text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")
-    yield "devices", f"{status.training} training of {status.places} places · {status.lost} lost"
+    yield (
+        "devices",
+        f"{status.training} training of {status.places} places · about {status.waiting} waiting · {status.lost} lost",
+    )
     yield "results", f"{status.counted} counted · {status.duplicates} sent again · {refused(status.refused)}"
     yield "buffer", bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
     if status.staleness:

@@ -36,6 +36,7 @@ BUFFERED = Metric("turnout_buffered_results", "gauge", "Results counted towards 
 GOAL = Metric("turnout_buffer_goal", "gauge", "Results that make the next version.")
 PLACES = Metric("turnout_places", "gauge", "Most devices that may train at once.")
 TRAINING = Metric("turnout_devices_training", "gauge", "Devices that hold a lease.")
+WAITING = Metric("turnout_devices_waiting", "gauge", "Devices that were told to ask again later and will, about.")
 LEASE = Metric("turnout_oldest_lease_seconds", "gauge", "Age of the oldest lease.")
 STATE = Metric("turnout_job_state", "gauge", "1 for the state that the job is in.")
 UPTIME = Metric("turnout_job_seconds_total", "counter", "Time for which the job has run, over all its processes.")
@@ -81,6 +82,7 @@ def _of_jobs(jobs: list[JobStatus]) -> Iterator[tuple[Metric, Iterable[Line]]]:
         (GOAL, "goal"),
         (PLACES, "places"),
         (TRAINING, "training"),
+        (WAITING, "waiting"),
         (LEASE, "oldest_lease_s"),
         (UPTIME, "uptime_s"),
     )

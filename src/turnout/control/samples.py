@@ -16,7 +16,7 @@ class Sample(msgspec.Struct, frozen=True):
 
     ``at`` is seconds since 1970. Counts are since the job's first start, as in its status. ``requests_per_s``,
     ``latency_ms`` and bytes are of all gateways, whichever job they served; bytes since control was started.
-    ``waiting`` estimates the devices that were told to come back later; null when nobody knows.
+    ``waiting`` is about how many devices were told to come back later, and will.
     """
 
     at: float
@@ -26,7 +26,7 @@ class Sample(msgspec.Struct, frozen=True):
     goal: int
     places: int
     training: int
-    waiting: int | None
+    waiting: int
     lost: int
     counted: int
     duplicates: int
@@ -50,7 +50,7 @@ def sample_of(status: JobStatus, traffic: Traffic, at: float) -> Sample:
         goal=status.goal,
         places=status.places,
         training=status.training,
-        waiting=None,
+        waiting=status.waiting,
         lost=status.lost,
         counted=status.counted,
         duplicates=status.duplicates,

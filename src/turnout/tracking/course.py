@@ -46,6 +46,7 @@ class Course:
         self._sampled_at = sample.at
         numbers: dict[str, float] = {
             "fleet/training": sample.training,
+            "fleet/waiting": sample.waiting,
             "fleet/lost": sample.lost,
             "fleet/counted": sample.counted,
             "fleet/refused": sum(sample.refused.values()),

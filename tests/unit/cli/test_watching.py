@@ -44,7 +44,7 @@ def test_the_exit_code_says_how_the_job_ended(last: object, code: int, capsys: p
     client = FakeClient(views=(last,), events=(SAMPLE,))
     assert watching.follow(client, RUNNING, as_json=False) == code
     first, ended, advice = capsys.readouterr().out.splitlines()
-    assert first.endswith("version 1  0 training  0 counted, 0 refused")
+    assert first.endswith("version 1  0 training, about 0 waiting  0 counted, 0 refused")
     assert ended.endswith(last.reason)
     assert advice == "get its model: turnout model digits-1"
 

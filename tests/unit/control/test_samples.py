@@ -14,6 +14,11 @@ def times(samples: Samples, job_id: str) -> list[float]:
     return [sample.at for sample in samples.since(job_id, 0.0)]
 
 
+def test_a_sample_says_how_many_devices_train_and_how_many_wait() -> None:
+    sample = sample_of(JobStatus("a", "digits", "OPEN", "buffered", training=4, waiting=7), Traffic(), 1.0)
+    assert (sample.training, sample.waiting) == (4, 7)
+
+
 def test_of_each_job_the_newest_are_kept() -> None:
     samples = Samples(each_max=2)
     add(samples, "a", 1.0, 2.0, 3.0)
