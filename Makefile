@@ -3,6 +3,7 @@ PYTHON ?= python3
 SEED ?= 0
 MODE ?= buffered
 CHAOS ?=
+BENCH ?=
 # Tests at once: most wait for processes and sockets rather than for a core.
 WORKERS ?= 3
 
@@ -40,8 +41,8 @@ format: $(STAMPS)/lint  ## put imports in order and format
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
 
-bench: $(STAMPS)/base  ## measure requests per second and CPU per request; writes docs/BENCHMARKS.md
-	@$(RUN)/python -m bench
+bench: $(STAMPS)/base  ## measure all that docs/BENCHMARKS.md shows, in half an hour (BENCH="million --quick", BENCH=--check)
+	@$(RUN)/python -m bench $(BENCH)
 
 sim: $(STAMPS)/base  ## run one seed of the simulation (SEED=n)
 	@$(RUN)/python -m turnout.sim --seed $(SEED)

@@ -1,11 +1,13 @@
-"""Measure a server of turnout beside nginx and a bare echo server, in one run.
+"""Measure a server of turnout beside nginx and a bare echo server, in sections that run one by one.
 
-    python -m bench [--quick] [--repeats 5] [--seconds 2] [--connections 1 64 512] [--parts journals]
+    python -m bench [SECTION ...] [--quick] [--check] [--repeats 5] [--seconds 2] [--connections 1 64 512]
 
-``make bench`` does this and writes docs/BENCHMARKS.md. ``--quick`` takes half a minute, prints the tables and writes
-nothing. The part ``requests`` is of all requests to one server, ``journals`` of results to a server with journals on
-disk and to one without; the files are where ``TMPDIR`` says, which must be on a disk for it to mean anything. nginx
-and wrk are used where they are installed.
+``make bench`` runs all of them and writes docs/BENCHMARKS.md, which takes about half an hour. Each section is kept in
+bench/tables when it has ended, so one that failed or was disturbed is run again alone; the page is made of what is
+there. ``--quick`` takes a minute or two, prints the tables and keeps nothing. ``--check`` keeps nothing either, and
+names what is worse by a fifth than the tables that are kept: it compares ratios within a run, which another machine has
+too, and ends with 1 when there are any. Files are where ``TMPDIR`` says, which must be on a disk. nginx and wrk are
+used where they are installed.
 """
 
 import argparse
@@ -13,33 +15,33 @@ import os
 import signal
 import sys
 import tempfile
-import time
 from collections.abc import Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import msgspec
 
-from bench import durability, rows, servers, traffic
+from bench import check, durability, rows, section, servers, traffic
 from bench.clients import OwnClient, own_client, run_wrk
 from bench.durability import DURABLE, MEMORY, REPEATS_MAX, SIZES, journaled
 from bench.load import Order, Outcome
-from bench.machine import Disturbance, Watch, describe, file_system
-from bench.page import page
+from bench.machine import file_system
+from bench.page import commit, page, shown
 from bench.rows import Row, Table
+from bench.section import Bench, Report
+from bench.sections import SECTIONS
 from bench.servers import OPEN, ROOT, Server, Turnout, find
-from bench.table import Cell, Results
+from bench.table import Cell
 
 PAGE = ROOT / "docs" / "BENCHMARKS.md"
-RESULTS = ROOT / "bench" / "results"
 WARM_UP_S = 0.3
-PARTS = ("requests", "journals")
+REQUESTS, JOURNALS = "requests", "journals"
+NAMES = (REQUESTS, JOURNALS, *(each.name for each in SECTIONS))
 INSTALL = {"nginx": "nginx was not found: apt install nginx", "wrk": "wrk was not found: apt install wrk"}
 
 
-class Bench:
-    """The servers and clients of a run."""
+class Requests:
+    """The servers and clients of the section of that name."""
 
     def __init__(
         self, running: dict[str, Server], client: OwnClient, folder: Path, options: argparse.Namespace
@@ -121,47 +123,52 @@ def say(text: str) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """The whole run; 1 when a reply was wrong."""
-    measured = Measured()
+    """All sections that were asked for; 1 when a reply was wrong, or something is worse."""
+    reports = []
     with tempfile.TemporaryDirectory(prefix="turnout-bench-") as name, own_client() as client:
         folder = Path(name)
         folder.chmod(0o755)  # nginx's workers may be another user
-        if "requests" in options.parts:
-            _requests(measured, folder, client, options)
-        if "journals" in options.parts:
-            _journals(measured, folder, client, options)
-        settings = {
-            **vars(options),
-            "body_bytes": len(msgspec.json.encode(traffic.STATIC_REPLY)),
-            "file_system": file_system(folder),
-        }
-    results = Results(measured.cells)
-    text = page(results, measured.tables, options.connections, measured.disturbances, measured.missing, settings)
-    print(text)
-    if options.page is not None:
-        options.page.write_text(text)
-        saved = _save(measured, settings)
-        say(f"written: {options.page}, {saved}")
-    return 1 if results.errors else 0
+        for name in options.sections:
+            say(f"--- {name}")
+            report = _report(name, folder, options)
+            _measure(Bench(folder, client, options, report, say))
+            reports.append(report)
+            print(shown(report), flush=True)
+            if not (options.quick or options.check):
+                section.save(report)
+                PAGE.write_text(page())
+                say(f"written: {PAGE}")
+    worse = [text for report in reports if options.check for text in _worse(report)]
+    for text in worse:
+        print(f"worse: {text}")
+    return 1 if worse or any(report.errors for report in reports) else 0
 
 
-@dataclass(slots=True)
-class Measured:
-    """What a run has found. ``missing`` says of servers why they are not in the tables."""
-
-    cells: list[Cell] = field(default_factory=list)
-    tables: list[Table] = field(default_factory=list)
-    disturbances: dict[str, Disturbance] = field(default_factory=dict)
-    missing: dict[str, str] = field(default_factory=dict)
-
-    def disturbed(self, what: str, watch: Watch) -> None:
-        """A part of the run is over."""
-        self.disturbances[what] = watch.end()
-        say(f"{what}: {self.disturbances[what]}")
+def _report(name: str, folder: Path, options: argparse.Namespace) -> Report:
+    settings = {key: getattr(options, key) for key in ("repeats", "seconds", "connections", "devices", "gateways")}
+    settings["body_bytes"] = len(msgspec.json.encode(traffic.STATIC_REPLY))
+    settings["file_system"] = file_system(folder)
+    return section.new(name, commit(), settings)
 
 
-def _requests(measured: Measured, folder: Path, client: OwnClient, options: argparse.Namespace) -> None:
+def _measure(bench: Bench) -> None:
+    match bench.report.section:
+        case "requests":
+            _requests(bench)
+        case "journals":
+            _journals(bench)
+        case name:
+            next(each for each in SECTIONS if each.name == name).measure(bench)
+
+
+def _worse(report: Report) -> list[str]:
+    before = section.load(report.section)
+    return check.worse(before, report) if before else [f"{report.section} has no table yet to compare with"]
+
+
+def _requests(bench: Bench) -> None:
     """All kinds of requests, beside the references."""
+    options, folder = bench.options, bench.folder
     with ExitStack() as stack:
         running: dict[str, Server] = {
             "turnout": stack.enter_context(servers.turnout(folder / "turnout", options.gateways, options.devices))
@@ -170,26 +177,25 @@ def _requests(measured: Measured, folder: Path, client: OwnClient, options: argp
             running["echo"] = stack.enter_context(servers.echo())
             nginx = stack.enter_context(servers.nginx(folder / "nginx", options.gateways))
             if nginx is None:
-                measured.missing["nginx"] = INSTALL["nginx"]
+                bench.report.missing["nginx"] = INSTALL["nginx"]
                 say(INSTALL["nginx"])
             else:
                 running["nginx"] = nginx
-        measured.tables += [rows.SMALL, rows.RESULTS]
+        tables = [rows.SMALL, rows.RESULTS]
         if options.wrk and find("wrk"):
-            measured.tables.append(rows.BY_WRK)
+            tables.append(rows.BY_WRK)
         elif options.wrk:
             say(INSTALL["wrk"])
-        bench = Bench(running, client, folder, options)
-        bench.warm_up(measured.tables)
-        for number in range(1, options.repeats + 1):
-            watch = Watch()
-            bench.repeat(number, measured.tables)
-            measured.disturbed(f"repeat {number}", watch)
-        measured.cells += bench.cells
+        requests = Requests(running, bench.client, folder, options)
+        requests.warm_up(tables)
+        for number in bench.repeats(options.repeats):
+            requests.repeat(number, tables)
+        bench.report.cells += requests.cells
 
 
-def _journals(measured: Measured, folder: Path, client: OwnClient, options: argparse.Namespace) -> None:
+def _journals(bench: Bench) -> None:
     """Results alone, to one server for each kind of journal."""
+    options, folder = bench.options, bench.folder
     sizes = [size.shorter() if options.quick else size for size in SIZES if size.parameters in options.parameters]
     with ExitStack() as stack:
         running = [
@@ -197,54 +203,36 @@ def _journals(measured: Measured, folder: Path, client: OwnClient, options: argp
             for kind in (DURABLE, MEMORY)
         ]
         if not options.quick:
-            durability.warm_up(running, sizes, client)
-        for number in range(1, min(options.repeats, REPEATS_MAX) + 1):
-            watch = Watch()
-            for cell in durability.repeat(number, running, sizes, client, folder):
-                measured.cells.append(cell)
+            durability.warm_up(running, sizes, bench.client)
+        for number in bench.repeats(REPEATS_MAX):
+            for cell in durability.repeat(number, running, sizes, bench.client, folder):
+                bench.report.journal_cells.append(cell)
                 say(f"repeat {number}: {cell.table.rpartition(': ')[2]:18} {_line(cell)}")
-            measured.disturbed(f"journals, repeat {number}", watch)
-
-
-def _save(measured: Measured, settings: dict[str, object]) -> Path:
-    """Keep all that was measured, as JSON; where."""
-    RESULTS.mkdir(exist_ok=True)
-    target = RESULTS / time.strftime("%Y-%m-%dT%H%M%SZ.json", time.gmtime())
-    shown = {
-        key: value if isinstance(value, int | float | str | bool | list) else str(value)
-        for key, value in settings.items()
-    }
-    everything = {
-        "machine": describe(),
-        "settings": shown,
-        "disturbances": {what: asdict(disturbance) for what, disturbance in measured.disturbances.items()},
-        "cells": measured.cells,
-    }
-    target.write_bytes(msgspec.json.format(msgspec.json.encode(everything)))
-    return target
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
+    parser.add_argument("sections", nargs="*", metavar="SECTION", help=f"of {', '.join(NAMES)}; all unless given")
     parser.add_argument("--repeats", type=int, default=5, help="the medians are over these")
     parser.add_argument("--seconds", type=float, default=2.0, help="of each measurement")
     parser.add_argument("--connections", type=int, nargs="+", default=[1, 64, 512])
-    parser.add_argument("--parts", nargs="+", choices=PARTS, default=list(PARTS), help="all are needed for the page")
     sizes = [size.parameters for size in SIZES]
-    parser.add_argument("--parameters", type=int, nargs="+", choices=sizes, default=sizes, help="of part journals")
+    parser.add_argument("--parameters", type=int, nargs="+", choices=sizes, default=sizes, help="of section journals")
     parser.add_argument("--devices", type=int, default=10_000)
     parser.add_argument("--gateways", type=int, default=max(1, (os.cpu_count() or 1) - 1), help="as turnout up has")
     parser.add_argument("--no-references", dest="references", action="store_false", help="turnout alone")
     parser.add_argument("--no-wrk", dest="wrk", action="store_false", help="our own client alone")
-    parser.add_argument("--page", type=Path, help="write it to this file, and JSON to bench/results")
-    parser.add_argument("--quick", action="store_true", help="one short repeat by our own client; writes nothing")
+    parser.add_argument("--fleet-devices", type=int, default=1_000_000, help="of section million")
+    parser.add_argument("--quick", action="store_true", help="one short repeat by our own client; keeps nothing")
+    parser.add_argument("--check", action="store_true", help="compare with the tables that are kept; keeps nothing")
     options = parser.parse_args()
+    if unknown := set(options.sections) - set(NAMES):
+        parser.error(f"no such section: {', '.join(sorted(unknown))}; there are {', '.join(NAMES)}")
+    options.sections = options.sections or list(NAMES)
     if options.quick:
         options.repeats, options.seconds, options.wrk = 1, min(options.seconds, 0.3), False
-    elif options.page is None and set(options.parts) == set(PARTS):
-        options.page = PAGE
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))  # servers are ended on the way out
     try:

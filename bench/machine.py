@@ -6,6 +6,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 STEAL_MAX = 0.01  #: More of the machine than this taken by its host disturbs a run.
 OTHERS_MAX = 0.05  #: More of the machine than this used by other programs disturbs a run.
@@ -69,6 +71,12 @@ def written_bytes(pid: int) -> int:
     return int(fields["write_bytes"])
 
 
+def memory_bytes(pid: int, peak: bool = False) -> int:
+    """What a process has in memory, or had at most."""
+    fields = dict(line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["VmHWM" if peak else "VmRSS"].split()[0]) * 1024
+
+
 def file_system(path: Path) -> str:
     """The kind of the one that ``path`` is on."""
     device = os.stat(path).st_dev
@@ -85,8 +93,7 @@ def command_line(pid: int) -> str:
     return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
 
 
-@dataclass(frozen=True, slots=True)
-class Disturbance:
+class Disturbance(msgspec.Struct, frozen=True):
     """What else happened on the machine during a repeat; shares are of all its cores."""
 
     load_before: float

@@ -4,20 +4,52 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench.check import worse
+from bench.durability import JournalCell
+from bench.load import Outcome
+from bench.section import Line, Report, load, save
+from bench.table import Cell
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["--connections", "1", "--devices", "50", "--seconds", "0.2", "--no-references"]
 
 
 def test_the_benchmark_measures_every_kind_of_request_and_finds_no_wrong_reply() -> None:
-    printed = bench("--parts", "requests", *SMALL)
+    printed = bench("requests", *SMALL)
     for row in ("| 1 | job |", "| 1 | task (granted again) |", "| 1 | task (refused) |", "| 1 | result, "):
         assert row in printed
 
 
 def test_the_benchmark_measures_results_with_a_journal_on_disk_and_without() -> None:
-    printed = bench("--parts", "journals", "--parameters", "1000")
+    printed = bench("journals", "--parameters", "1000")
     for row in ("| 1 000 | 512 | durable |", "| 1 000 | 512 | in memory |", "| 1 000 | 1 | write and fsync alone |"):
         assert row in printed
+
+
+def test_the_benchmark_plays_a_fleet_of_which_the_journal_counts_every_device() -> None:
+    printed = bench("million", "--fleet-devices", "200")
+    for row in (
+        "| 1024 kept-alive connections, shared | 200 | 200 | 0 |",
+        "| a TCP connection for each device | 200 | 200 | 0 |",
+    ):
+        assert row in printed
+
+
+def test_a_ratio_that_fell_by_more_than_a_fifth_is_named() -> None:
+    before, now = ([Line("saxpy", {}, {"of memcpy": ratio, "of itself": 1.0})] for ratio in (0.5, 0.3))
+    reports = (Report("sums", "2026-11-23", "abc", "here", {}, lines=lines) for lines in (before, now))
+    assert worse(*reports) == ["sums: saxpy: of memcpy is 0.3, and was 0.5 (2026-11-23, commit abc)"]
+
+
+def test_a_report_that_was_kept_is_read_as_it_was(tmp_path: Path) -> None:
+    outcome = Outcome(10, 1.0, 2.0, 3.0, 0, "", {7: 0.5})
+    cells = [Cell("Results", "result", 64, 1, outcome, {"job": 0.5})]
+    waves = [JournalCell("Results", "durable", 64, 1, outcome, {"job": 0.5}, 4096, 2)]
+    report = Report(
+        "sums", "2026-11-23", "abc", "here", {}, cells=cells, journal_cells=waves, lines=[Line("a", {"b": 1.0})]
+    )
+    save(report, tmp_path)
+    assert load("sums", tmp_path) == report
 
 
 def bench(*options: str) -> str:
