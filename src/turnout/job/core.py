@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from turnout.job import answers, snapshots
 from turnout.job.answers import SOON_S, Refused
+from turnout.job.bases import Bases
 from turnout.job.commits import Commits, InFlight
 from turnout.job.counted import CountedTasks
 from turnout.job.ending import Ending
@@ -81,6 +82,7 @@ class JobCore:
     counted: CountedTasks = field(default_factory=CountedTasks)
     tally: Tally = field(default_factory=Tally)
     groups: Groups = field(default_factory=Groups)
+    bases: Bases = field(default_factory=Bases)
     federated: Federated = field(default_factory=Federated)
     models: Models = field(default_factory=Models)
     pause: Pause = field(default_factory=Pause)
@@ -296,7 +298,7 @@ class JobCore:
     def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
         """Add what the device learned or measured to the running sums, or say why not; that changes nothing."""
         report = event.report
-        sound = judged(report, lease, self.rules.by_examples, self.parts.aggregator)
+        sound = judged(report, lease, self.rules.by_examples, self.parts.aggregator, self.bases)
         if isinstance(sound, Refused):
             return sound
         staleness = self.version - lease.version
@@ -422,6 +424,7 @@ class JobCore:
         self.parts.ranking.published(self.version)
         effects: list[Effect] = [Publish(self.version, self.model, blob)]
         oldest = self.version - self.parts.workflow.staleness_max
+        self.bases.publish(self.version, self.model, oldest)
         if self._live.end_older(oldest):
             self.groups.forget_all_but(self._live)
         self.counted.forget(oldest, now)

@@ -61,6 +61,7 @@ class Snapshot:
     ending: str = ""  #: Why the job is over, where nothing else in here says so.
     federated: Sums = field(default_factory=dict)  #: What devices measured, as sums.
     fleets: Ranges = ()  #: Those that a simulator registered.
+    bases: dict[int, float] = field(default_factory=dict)  #: The one number of the model, by version.
 
 
 class Fenced(TurnoutError):

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from turnout.aggregator.mean import MeanAggregator
 from turnout.job import answers
 from turnout.job.answers import Refused
+from turnout.job.bases import Bases
 from turnout.job.leases import Lease
 from turnout.messages import VALIDATED, ResultReport, Status
 
@@ -22,7 +23,9 @@ class Sound:
     weight: float
 
 
-def judged(report: ResultReport, lease: Lease, by_examples: bool, aggregator: MeanAggregator) -> Sound | Refused:
+def judged(
+    report: ResultReport, lease: Lease, by_examples: bool, aggregator: MeanAggregator, bases: Bases
+) -> Sound | Refused:
     """Why a result is refused, or what is to be added. Changes nothing."""
     expected = VALIDATED if lease.validate else Status.OK
     if report.status != expected:
@@ -36,6 +39,11 @@ def judged(report: ResultReport, lease: Lease, by_examples: bool, aggregator: Me
     if report.update.nbytes % FLOAT_BYTES:
         return Refused("length", f"the update has {report.update.nbytes} bytes; whole floats are", Status.ERROR)
     update = np.frombuffer(report.update, dtype="<f4")
+    if report.absolute:
+        difference = bases.difference(lease.version, update)
+        if difference is None:
+            return Refused("absolute", "this job takes what changed, not the model after training", Status.ERROR)
+        update = difference
     refusal = aggregator.check(update, weight)
     if refusal is not None:
         return Refused(refusal.reason, refusal.message, Status.ERROR)

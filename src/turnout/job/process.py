@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from turnout import loops
 from turnout.errors import TurnoutError
 from turnout.job import damage
+from turnout.job.bases import Bases
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
 from turnout.job.compose import parts_of, rules_of
@@ -142,7 +143,8 @@ class JobProcess:
             evaluates=self._hooks is not None,
             rng=Random(),
         )
-        self.core = JobCore(rules_of(folder.spec, job_id), parts, folder.model)
+        bases = Bases(on=folder.spec.wire.form == "number")
+        self.core = JobCore(rules_of(folder.spec, job_id), parts, folder.model, bases=bases)
         self._waiting: dict[int, tuple[Reply, float]] = {}  # and since when, by the loop's clock
         self._acks, self._commits = Latency(), Latency()
         self._tickets = 0

@@ -46,6 +46,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         ending=core.remembered_ending,
         federated=core.federated.snapshot(),
         fleets=parts.places.selection.snapshot(),
+        bases=core.bases.snapshot(),
     )
 
 
@@ -66,6 +67,7 @@ def restore_rest(core: "JobCore", durable: Snapshot) -> None:
     core.commits.last = durable.commit
     core.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
     core.parts.places.selection.restore(durable.fleets)
+    core.bases.restore(durable.bases)
     core.models.recover(durable.blobs, before=durable.version)
     core.parts.rng.setstate(durable.rng)
     core.parts.pacing.next_free = durable.next_appointment

@@ -94,6 +94,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ending: str = ""
     federated: Sums = {}
     fleets: Ranges = ()
+    bases: dict[int, float] = {}
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -342,6 +343,7 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         ending=snapshot.ending,
         federated=snapshot.federated,
         fleets=snapshot.fleets,
+        bases=snapshot.bases,
     )
 
 
@@ -376,6 +378,7 @@ def _snapshot(
         ending=state.ending,
         federated=state.federated,
         fleets=state.fleets,
+        bases=state.bases,
     )
 
 

@@ -61,13 +61,11 @@ class Checker:
 
     # --- tasks and results -------------------------------------------------------------------------------------
 
-    def task_given(self, device: int, response: TaskResponse, now: float) -> None:
-        """The job gives ``device`` a task; its number is in the cookie, counted from 1. ``now`` is job time."""
+    def task_given(self, device: int, number: int, response: TaskResponse, now: float) -> None:
+        """The job gives ``device`` the task of this number. ``now`` is job time."""
         assert response.task_id is not None
         assert response.task_data is not None
-        assert response.cookie is not None
         assert response.lease_s is not None
-        number = response.cookie["device_selection_id"] - 1
         version = response.task_data.meta["model_version"]
         if self.durable is None or version > self.durable.version:
             raise Violation(f"device {device} was given version {version}, which is not durable")

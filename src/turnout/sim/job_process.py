@@ -31,6 +31,7 @@ from turnout.job.events import (
     Tick,
 )
 from turnout.job.journal import BlobRef, Fenced, Snapshot
+from turnout.job.leases import Seal
 from turnout.messages import (
     ModelSchema,
     ResultOffer,
@@ -236,7 +237,9 @@ class SimProcess:
             self.checker.answered(request, response, self._now())
             self._unanswered -= bool(self._unanswered and response.counted)
         elif isinstance(response, TaskResponse) and response.task_id is not None:
-            self.checker.task_given(index_of(request.device.device_id), response, self._now())
+            lease = Seal(self.core.rules.job_id, self.journal.key).open(response.task_id)
+            assert lease is not None, "what a job gives out is sealed with its key"
+            self.checker.task_given(index_of(request.device.device_id), lease.task, response, self._now())
         reply(msgspec.msgpack.encode(response))
 
     def _schedule_tick(self) -> None:

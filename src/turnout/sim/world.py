@@ -15,16 +15,18 @@ from turnout.device.session import Session, SessionPolicy
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.job.buffered import Buffered
+from turnout.job.cohort import Cohort
 from turnout.job.core import JobCore
 from turnout.job.evaluation import Evaluation
 from turnout.job.journal import MemoryJournal
+from turnout.job.known import KnownDevices
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
 from turnout.job.parts import Parts, Rules
 from turnout.job.places import Places
 from turnout.job.ranking import Ranking
 from turnout.job.rounds import Rounds
-from turnout.job.selection import CheckIn
+from turnout.job.selection import CheckIn, Selection
 from turnout.job.workflow import Workflow
 from turnout.messages import DeviceInfo
 from turnout.sim.checker import Checker, Violation, WatchedJournal
@@ -60,6 +62,7 @@ class Plan:
     resend_window_s: float  #: Of the job; devices give up after half of it.
     lease_max_s: float
     weather: Weather
+    cohort: bool = False  #: Devices are drawn by lot, and do not get places as they come.
 
     @classmethod
     def drawn(cls, rng: Random) -> "Plan":
@@ -76,6 +79,7 @@ class Plan:
             resend_window_s=rng.choice([2.0, 20.0, 120.0]),
             lease_max_s=rng.choice([5.0, 60.0]),
             weather=Weather.drawn(rng),
+            cohort=rng.random() < 0.35,
         )
 
     def workflow(self) -> Workflow:
@@ -237,6 +241,7 @@ class World:
     # --- parts -------------------------------------------------------------------------------------------------
 
     def _make_core(self, key: bytes) -> JobCore:
+        pacing = AppointmentBook(rate=10.0, wait_min_s=1.0, wait_max_s=10.0)
         parts = Parts(
             workflow=self.plan.workflow(),
             seal=self.builders.seal(JOB.job_id, key),
@@ -244,13 +249,13 @@ class World:
             optimizer=ServerSGD(learning_rate=1.0),
             discount=constant,
             places=self.builders.places(
-                selection=CheckIn(window_s=0.2),
+                selection=self._make_selection(pacing),
                 lease_time=LeaseTime(first_s=min(20.0, self.plan.lease_max_s), min_s=1.0, max_s=self.plan.lease_max_s),
                 weight_max=1.0,
                 resend_window_s=self.plan.resend_window_s,
                 participation_interval_s=0.0,
             ),
-            pacing=AppointmentBook(rate=10.0, wait_min_s=1.0, wait_max_s=10.0),
+            pacing=pacing,
             evaluation=Evaluation(every=2),
             rng=Random(self.seed),
             ranking=Ranking("accuracy", keep=2),
@@ -264,6 +269,12 @@ class World:
             device_settings={},
         )
         return self.builders.core(rules, parts, np.zeros(MODEL_SIZE, np.float32))
+
+    def _make_selection(self, pacing: AppointmentBook) -> Selection:
+        if not self.plan.cohort:
+            return CheckIn(window_s=0.2)
+        known = KnownDevices(known_s=30.0)
+        return Cohort(known, invite_s=5.0, devices_min=2, allow_fleets=True, latest=lambda: pacing.latest)
 
     def _make_dispatcher(
         self, table: JobTable, transport: SimTransport, loop: VirtualLoop, rng: Random

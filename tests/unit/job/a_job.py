@@ -125,13 +125,19 @@ class Job:
         return answer
 
     def report(
-        self, device: str, task: TaskResponse, update: tuple[float, ...] = (1.0, 0.0), examples: float = 1.0
+        self,
+        device: str,
+        task: TaskResponse,
+        update: tuple[float, ...] = (1.0, 0.0),
+        examples: float = 1.0,
+        absolute: bool = False,
     ) -> Callable[[], ResultResponse | None]:
         """Send a result; the returned function tells the answer, None while it is held."""
         ticket = self.ticket()
         self.now += self.between_s
         data = memoryview(np.array(update, dtype="<f4").tobytes())
-        report = ResultReport(DeviceInfo(device), "job-1", task.task_id or "", "train", data, num_examples=examples)
+        who, task_id = DeviceInfo(device), task.task_id or ""
+        report = ResultReport(who, "job-1", task_id, "train", data, num_examples=examples, absolute=absolute)
         self.happens(Result(ticket, report))
 
         def answer() -> ResultResponse | None:

@@ -4,6 +4,7 @@ import numpy as np
 
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
+from turnout.job.bases import Bases
 from turnout.job.buffered import Buffered
 from turnout.job.core import LAST_COMMITS_MAX, SAVE_GRANTS_S, TASK_BLOCK
 from turnout.job.events import Answer, Commit, Evaluate, Evaluated, Finish, Publish, Retract, Stop, Tick
@@ -666,3 +667,32 @@ def test_a_job_that_has_reached_its_end_waits_for_the_disk_however_long() -> Non
     assert job.core.ended
     assert job.core.version == 1
     assert job.core.model.tolist() == [1.0, 0.0]
+
+
+# --- results that are the model after training ----------------------------------------------------------------------
+
+
+def test_of_a_result_that_is_the_model_after_training_what_changed_is_counted() -> None:
+    """Versions 0 and 1 are the numbers 0 and 3; a report of 5 from version 0 changes it by 5, from version 1 by 2."""
+    bases = Bases(on=True)
+    bases.publish(0, np.array([0.0], np.float32), oldest=0)
+    bases.publish(1, np.array([3.0], np.float32), oldest=0)
+    reported = np.array([5.0], np.float32)
+    assert bases.difference(0, reported) == np.array([5.0])
+    assert bases.difference(1, reported) == np.array([2.0])
+
+
+def test_what_a_model_was_is_known_for_as_long_as_results_of_it_are_taken_and_over_a_restart() -> None:
+    bases = Bases(on=True)
+    for version in range(10):
+        bases.publish(version, np.array([float(version)], np.float32), oldest=version - 2)
+    again = Bases(on=True)
+    again.restore(bases.snapshot())
+    assert again.snapshot() == {7: 7.0, 8: 8.0, 9: 9.0}
+    assert again.difference(6, np.array([1.0], np.float32)) is None
+
+
+def test_a_job_that_takes_differences_refuses_a_whole_model(job: Job) -> None:
+    told = job.report("a", job.ask("a"), absolute=True)()
+    assert told is not None
+    assert (told.status, told.counted) == (Status.ERROR, False)
