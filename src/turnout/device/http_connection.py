@@ -195,6 +195,7 @@ class Connection(asyncio.Protocol):
         else:
             self.fail("broken", f"the connection broke{f': {exc}' if exc else ' off before the reply was whole'}")
         self._owner.lost(self)
+        del self._parser  # it holds us as we hold it: thousands of these would wait for the collector of garbage
 
     # --- what the parser says ---
 

@@ -15,13 +15,14 @@ from turnout.gateway.sender import ADMISSION, STREAMING
 
 #: A head that came whole in a read of this size needs no measuring: limits below this are not kept to the byte.
 SMALL_READ_BYTES = 4 * 1024
+KNOWN_READ_BYTES = 64 * 1024  #: Of a larger read the head is not looked up: it is a small part of the work.
 
 
 class Connection(Receiver, asyncio.Protocol):
     """The shell around ``GatewayCore`` for one connection.
 
-    A small request that came in one read, with a head that differs from one before in the device's id alone, is not
-    parsed: see ``heads.py``.
+    A request that came in one read, with a head that differs from one before in who sends it alone, is not parsed: see
+    ``heads.py``.
     """
 
     __slots__ = ("_connections", "_lingered")
@@ -47,10 +48,10 @@ class Connection(Receiver, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self._site.counters.bytes_in += len(data)
-        if self._state is OVER or self._paused or len(data) > SMALL_READ_BYTES:
+        if self._state is OVER or self._paused or len(data) > KNOWN_READ_BYTES:
             self._received_unusual(data)
         elif self._begun:
-            self._feed(data)
+            self._received_more(data)
         else:
             heads = self._site.heads
             known = None if self._queue else heads.find(data)
@@ -58,7 +59,7 @@ class Connection(Receiver, asyncio.Protocol):
                 self._receive_known(*known)
                 return
             self._whole = None
-            self._feed(data)
+            self._received_more(data)
             if self._whole is not None:
                 heads.remember(data, *self._whole)
 
@@ -88,6 +89,7 @@ class Connection(Receiver, asyncio.Protocol):
             exchange.abandon()
         self._queue.clear()
         self._stream = self._current = None
+        del self._parser  # it holds us as we hold it: thousands of these would wait for the collector of garbage
 
     # --- the clock ---
 
@@ -125,6 +127,12 @@ class Connection(Receiver, asyncio.Protocol):
 
     # --- reading ---
 
+    def _received_more(self, data: bytes) -> None:
+        if len(data) > SMALL_READ_BYTES:
+            self._received_unusual(data)
+        else:
+            self._feed(data)
+
     def _received_unusual(self, data: bytes) -> None:
         if self._state is OVER:
             self._discard(len(data))
@@ -137,7 +145,10 @@ class Connection(Receiver, asyncio.Protocol):
         self._site.counters.requests[expect.route] += 1
         exchange = Exchange(self, self._site, expect.route)
         self._queue.append(exchange)
-        exchange.begin(expect, expect.limit_bytes)
+        exchange.begin(expect, len(body))
+        if exchange.held:
+            self._since = self._site.now
+            self._pause(ADMISSION)
         exchange.run(body)
 
     def _give_up_admission(self) -> None:

@@ -75,6 +75,11 @@ class Expect:
         self.query = query
         self.limit_bytes = limit_bytes
 
+    @property
+    def is_ordinary(self) -> bool:
+        """Whether others like it will come: its body is small, and of a size that many have."""
+        return self.result is None or (self.binary and self.offer is None)
+
 
 @dataclass(frozen=True, slots=True)
 class BlobWanted:

@@ -101,7 +101,7 @@ class Site:
         self.counters = counters
         self.limits = limits
         self.writer = ReplyWriter()
-        self.heads = KnownHeads()
+        self.heads = KnownHeads(core)
         self.uploads: dict[tuple[str, str], Exchange] = {}  #: Each large result that is let in, by job and task.
         self.draining = False
         self.emptied = asyncio.Event()  #: The last connection is gone.

@@ -1,13 +1,16 @@
 """Heads of requests that were understood once, and what they mean from any other device. Pure.
 
-Devices of one app send heads that differ in the device's id and in nothing else. A head is kept with its id cut out;
-one that is the same but for its id means the same, and is not parsed again.
+Devices of one app send heads that differ in the device's id and in nothing else, or where they report a result, in the
+query too. A head is kept without these; one that is the same but for them is not parsed again.
 """
 
+import re
 from typing import NamedTuple
 
 from turnout.errors import DeviceError
-from turnout.gateway.core import Expect
+from turnout.gateway.core import Expect, GatewayCore
+from turnout.gateway.routes import Route, parse_query
+from turnout.messages import DeviceInfo
 from turnout.wire.edge_headers import DEVICE_ID, DeviceReader
 
 HEADS_KEPT_MAX = 1024  #: One for each app version, job and kind of request that is about.
@@ -15,6 +18,8 @@ HEAD_END = b"\r\n\r\n"
 
 _ID_LINE = f"\r\n{DEVICE_ID}: ".encode()
 _ID_NAME = DEVICE_ID.lower().encode()
+_RESULT = b"POST /result?"
+_QUERY = re.compile(rb"[!-~]*")  #: What stands in other queries is the parser's to judge.
 
 
 class _Known(NamedTuple):
@@ -26,9 +31,10 @@ class _Known(NamedTuple):
 
 
 class KnownHeads:
-    """The heads of one gateway's small requests."""
+    """The heads of one gateway's requests."""
 
-    def __init__(self) -> None:
+    def __init__(self, core: GatewayCore) -> None:
+        self._core = core
         self._devices = DeviceReader()
         self._heads: dict[bytes, _Known] = {}
 
@@ -40,7 +46,8 @@ class KnownHeads:
         start = at + len(_ID_LINE)
         end = data.find(b"\r", start)
         head_bytes = data.find(HEAD_END, end) + len(HEAD_END)
-        known = self._heads.get(data[:start] + data[end:head_bytes])
+        query_end = _query_end(data)
+        known = self._heads.get(data[query_end:start] + data[end:head_bytes])
         if known is None or len(data) != head_bytes + known.body_bytes:
             return None
         try:
@@ -50,7 +57,21 @@ class KnownHeads:
         if len(device.device_id) != end - start:
             return None  # what stands around the id is the parser's to judge
         like = known.expect
+        if like.result is not None:
+            expect = self._result(like, device, data[len(_RESULT) : query_end], known.body_bytes)
+            return None if expect is None else (expect, data[head_bytes:])
         return Expect(like.route, device, like.user, like.query, like.limit_bytes), data[head_bytes:]
+
+    def _result(self, like: Expect, device: DeviceInfo, query: bytes, body_bytes: int) -> Expect | None:
+        """What is to become of a result, if that is nothing unusual."""
+        if not _QUERY.fullmatch(query):
+            return None
+        try:
+            fields = parse_query(query)
+            expect = self._core.expect(Route.RESULT, device, like.user, fields, body_bytes, like.binary)
+        except DeviceError:
+            return None
+        return expect if isinstance(expect, Expect) and expect.offer is None else None
 
     def remember(self, data: bytes, expect: Expect, body_bytes: int, info: bytes | None) -> None:
         """Keep the head of ``data``, if that is one whole request, which was parsed and means ``expect``."""
@@ -61,4 +82,9 @@ class KnownHeads:
             return
         if len(self._heads) >= HEADS_KEPT_MAX:
             self._heads.clear()
-        self._heads[head[:start] + head[head.find(b"\r", start) :]] = _Known(expect, body_bytes, info)
+        self._heads[head[_query_end(head) : start] + head[head.find(b"\r", start) :]] = _Known(expect, body_bytes, info)
+
+
+def _query_end(data: bytes) -> int:
+    """Where the query of a result ends; 0 for any other request."""
+    return max(data.find(b" ", len(_RESULT)), 0) if data.startswith(_RESULT) else 0

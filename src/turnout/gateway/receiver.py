@@ -332,7 +332,7 @@ class Receiver(Sender):
                 self._chunks = []
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             expect = current.expect
-            if expect is not None and expect.result is None and not current.close and not current.tail:
+            if expect is not None and expect.is_ordinary and not current.close and not current.tail:
                 self._whole = expect, len(body), info
             current.run(body)
 

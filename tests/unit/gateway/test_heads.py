@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.gateway.fakes import TASK, Gateway, http
+from tests.unit.gateway.fakes import BIG_SCHEMA, SCHEMA, TASK, Gateway, http, result, update_of
 from turnout.gateway.core import Expect
 from turnout.gateway.heads import HEADS_KEPT_MAX, KnownHeads
 from turnout.gateway.routes import Route
-from turnout.messages import NOBODY, DeviceInfo, TaskRequest
+from turnout.messages import NOBODY, DeviceInfo, ResultReport, TaskRequest
 
 BODY = b'{"accept": ["safetensors"]}'
 TARGET = "/task?job_id=small"
@@ -26,7 +26,7 @@ def seen(gateway: Gateway, *requests: bytes) -> list[tuple[int, bytes]]:
 
 
 def remembers(head: bytes) -> bool:
-    heads = KnownHeads()
+    heads = KnownHeads(Gateway().site.core)
     heads.remember(head, EXPECT, len(BODY), None)
     return heads.find(head) is not None
 
@@ -60,6 +60,66 @@ def test_a_known_head_means_what_a_parsed_one_does(device_id: str, about: dict[s
     first = len(knowing.dispatcher.requests)
     assert seen(knowing, request) == seen(parsing, request)
     assert knowing.dispatcher.requests[first:] == parsing.dispatcher.requests
+
+
+UPDATE = update_of(SCHEMA)
+
+
+def report(query: str, device_id: str = "d1", update: bytes = UPDATE, **headers: str) -> bytes:
+    about = {"X-Flare-Device-ID": device_id, "Content-Type": "application/vnd.safetensors", **headers}
+    return http(f"/result?{query}", update, **about)
+
+
+def test_results_of_other_devices_and_tasks_have_the_same_head() -> None:
+    gateway = Gateway()
+    wire = gateway.connect().send(
+        report("job_id=small&task_id=t1&task_name=train&num_examples=3", "one"),
+        report("job_id=small&task_id=t2&task_name=train&num_examples=4&metrics=%7B%22loss%22%3A1%7D", "two"),
+    )
+    assert [reply.status for reply in wire.replies()] == [200, 200]
+    found = [request for request in gateway.dispatcher.requests if isinstance(request, ResultReport)]
+    assert [(each.device.device_id, each.task_id, each.num_examples, dict(each.metrics)) for each in found] == [
+        ("one", "t1", 3.0, {}),
+        ("two", "t2", 4.0, {"loss": 1.0}),
+    ]
+    assert gateway.counters.requests["result"] == 2
+    assert not gateway.dispatcher.reserved
+
+
+@given(
+    query=st.one_of(
+        st.sampled_from(
+            [
+                "job_id=small&task_id=t1&task_name=train",
+                "job_id=small&task_id=t1&task_name=train&num_examples=nan",
+                "job_id=gone&task_id=t1&task_name=train",
+                "job_id=big&task_id=t1&task_name=train",
+                "job_id=small&job_id=small",
+                "job_id=small&x\r\nY: HTTP/1.1\r\nHost: gateway",
+                "job_id=small&task_id=t1&task_name=train HTTP/1.1\r\nHost: gateway\r\nX: ",
+            ]
+        ),
+        st.text("job_id=smltk&#%7B+?/ \t\r\n\x00é", max_size=60),
+    ),
+    update=st.sampled_from([UPDATE, UPDATE[:-4], b"", b"\xff" * len(UPDATE), update_of(BIG_SCHEMA)]),
+)
+def test_a_known_head_of_a_result_means_what_a_parsed_one_does(query: str, update: bytes) -> None:
+    request = report(query, "d2", update)
+    knowing, parsing = Gateway(), Gateway()
+    knowing.connect().send(result(update))
+    first = len(knowing.dispatcher.requests)
+    assert seen(knowing, request) == seen(parsing, request)
+    assert knowing.dispatcher.requests[first:] == parsing.dispatcher.requests
+
+
+def test_a_result_with_a_known_head_waits_until_there_is_room_for_it() -> None:
+    gateway = Gateway()
+    wire = gateway.connect().send(report("job_id=small&task_id=t1&task_name=train"))
+    gateway.dispatcher.room = 0
+    wire.send(report("job_id=small&task_id=t2&task_name=train"))
+    assert len(wire.replies()) == 1
+    gateway.dispatcher.make_room()
+    assert [reply.status for reply in wire.replies()] == [200, 200]
 
 
 def test_a_device_that_calls_itself_otherwise_in_its_info_is_refused_though_the_head_is_known() -> None:
@@ -98,7 +158,7 @@ def test_a_head_that_does_not_name_the_device_once_in_the_usual_way_is_not_kept(
 
 
 def test_the_heads_kept_are_bounded() -> None:
-    heads = KnownHeads()
+    heads = KnownHeads(Gateway().site.core)
     for number in range(HEADS_KEPT_MAX + 1):
         heads.remember(task("d1", f"/task?job_id={number}"), EXPECT, len(BODY), None)
     assert heads.find(task("d2", "/task?job_id=0")) is None
