@@ -14,7 +14,7 @@ STAMPS := $(VENV)/.stamps
 FLARE := .venv-flare
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-flare torch lint format bench sim chaos clean
+.PHONY: help install demo test test-flare torch lint format bench reference sim chaos clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +44,9 @@ format: $(STAMPS)/lint  ## put imports in order and format
 bench: $(STAMPS)/base  ## measure all that docs/BENCHMARKS.md shows, in half an hour (BENCH="million --quick", BENCH=--check)
 	@$(RUN)/python -m bench $(BENCH)
 
+reference: $(STAMPS)/base  ## write docs/REFERENCE.md from the code
+	@$(RUN)/python -m tools.reference
+
 sim: $(STAMPS)/base  ## run one seed of the simulation (SEED=n)
 	@$(RUN)/python -m turnout.sim --seed $(SEED)
 
@@ -53,7 +56,7 @@ chaos: $(STAMPS)/base  ## kill a server's processes 200 times and check that no 
 
 clean:  ## remove the environment and all that was made here
 	rm -rf $(VENV) $(FLARE) .mypy_cache .ruff_cache .pytest_cache .hypothesis build dist src/*.egg-info turnout-demo
-	find src tests bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench tools -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One stamp for each set of dependencies: installed again when pyproject.toml changes.
 $(STAMPS)/base: pyproject.toml | $(RUN)/python

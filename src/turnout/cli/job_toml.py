@@ -109,11 +109,11 @@ def structs(annotation: object) -> list[type[msgspec.Struct]]:
     return [struct for inner in get_args(annotation) for struct in structs(inner)]
 
 
-def comments(struct: type[msgspec.Struct]) -> dict[str, str]:
-    """What is written with ``#:`` above each field of the class, and of the classes that it extends."""
+def comments(kind: type) -> dict[str, str]:
+    """What is written with ``#:`` above each field of the class, and of our classes that it extends."""
     found: dict[str, str] = {}
-    for each in reversed(struct.__mro__):
-        if not issubclass(each, msgspec.Struct) or each is msgspec.Struct:
+    for each in reversed(kind.__mro__):
+        if not each.__module__.startswith("turnout."):
             continue
         text: list[str] = []
         for line in inspect.getsource(each).splitlines():

@@ -68,10 +68,10 @@ def _explain(message: str, document: dict[str, Any], kind: type) -> str:
         return _unknown_key(unknown["key"], path, _table(_walk(kind, document, path)))
     if missing := _MISSING.match(what):
         path = (*path, missing["key"])
-        return f"{_shown(path)} is missing; expected is {_allowed(_walk(kind, document, path))}"
+        return f"{_shown(path)} is missing; expected is {allowed(_walk(kind, document, path))}"
     if what.startswith(("Expected ", "Invalid ")):
         value = _clip(msgspec.json.encode(_value(document, path)).decode())
-        return f"{_shown(path)} = {value}: expected is {_allowed(_walk(kind, document, path))}"
+        return f"{_shown(path)} = {value}: expected is {allowed(_walk(kind, document, path))}"
     return f"[{_shown(path)}]: {what}" if path else what  # a rule between several keys, in the section's own words
 
 
@@ -137,13 +137,13 @@ def _table(node: inspect.Type) -> inspect.StructType:
 # --- words --------------------------------------------------------------------------------------------------------
 
 
-def _allowed(node: inspect.Type) -> str:
-    """What a value may be."""
+def allowed(node: inspect.Type) -> str:
+    """What a value may be, in words."""
     match node:
         case inspect.Metadata(extra_json_schema={"description": str(words)}):
             return words
         case inspect.Metadata():
-            return _allowed(node.type)
+            return allowed(node.type)
         case inspect.BoolType():
             return "true or false"
         case inspect.IntType():
@@ -155,7 +155,7 @@ def _allowed(node: inspect.Type) -> str:
         case inspect.LiteralType():
             return " or ".join(f'"{value}"' for value in node.values)
         case inspect.VarTupleType():
-            return f"a list, each item {_allowed(node.item_type)}"
+            return f"a list, each item {allowed(node.item_type)}"
         case inspect.StructType():
             return f"a table of {', '.join(_keys(node))}"
         case inspect.DictType() | inspect.UnionType():
