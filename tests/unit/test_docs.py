@@ -67,11 +67,45 @@ def test_every_status_is_in_the_protocol(status: str) -> None:
     assert f"`{status}`" in (ROOT / "docs" / "PROTOCOL.md").read_text()
 
 
+def anchors(page: Path) -> set[str]:
+    """What may stand after the # of a link to the page: its headings as GitHub spells them."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_links_lead_somewhere(page: Path) -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", page.read_text()):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text()):
         if not target.startswith("http"):
-            assert (page.parent / target).exists(), f"{page.name}: {target}"
+            path, _, anchor = target.partition("#")
+            file = page.parent / path if path else page
+            assert file.exists(), f"{page.name}: {target}"
+            assert not anchor or anchor in anchors(file), f"{page.name}: {target}"
+
+
+def test_every_page_is_linked_from_somewhere() -> None:
+    linked = {
+        (page.parent / target.partition("#")[0]).resolve()
+        for page in PAGES
+        for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+    }
+    assert [page.name for page in PAGES if page not in linked and page.parent not in linked] == ["README.md"]
+
+
+GLOSSARY = (ROOT / "docs" / "GLOSSARY.md").read_text()
+DEFINED = re.findall(r"^\| \*\*(.+?)\*\* \|", GLOSSARY, re.MULTILINE)
+
+
+@pytest.mark.parametrize("word", DEFINED)
+def test_every_word_of_the_glossary_is_used_elsewhere(word: str) -> None:
+    others = [page for page in PAGES if page.name not in ("GLOSSARY.md", "CHANGELOG.md")]
+    spelled = word.replace(" ", "[ _\\-]")
+    assert any(re.search(rf"\b{spelled}", page.read_text(), re.IGNORECASE) for page in others), word
+
+
+def test_the_glossary_is_in_order_and_has_no_word_twice() -> None:
+    assert sorted(set(DEFINED)) == DEFINED
+    assert len(DEFINED) > 30
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
