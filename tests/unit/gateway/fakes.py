@@ -42,6 +42,7 @@ SCHEMA = ModelSchema((TensorSpec("w", (8,)),))
 BIG_SCHEMA = ModelSchema((TensorSpec("w", (20_000,)),))
 NUMBER_SCHEMA = ModelSchema((TensorSpec("w", ()),), "number")
 EXECUTORCH_SCHEMA = ModelSchema((TensorSpec("w", (2,)),), "executorch")
+BIG_EXECUTORCH_SCHEMA = ModelSchema(BIG_SCHEMA.tensors, "executorch")
 MODEL = tensors.to_safetensors(np.arange(8, dtype=np.float32), SCHEMA)
 SHA = "ab" * 32
 
@@ -49,7 +50,13 @@ Answer = Callable[[EdgeResponse], None]
 
 
 def schema_of(job_id: str) -> ModelSchema | None:
-    by_job = {"small": SCHEMA, "big": BIG_SCHEMA, "number": NUMBER_SCHEMA, "executorch": EXECUTORCH_SCHEMA}
+    by_job = {
+        "small": SCHEMA,
+        "big": BIG_SCHEMA,
+        "number": NUMBER_SCHEMA,
+        "executorch": EXECUTORCH_SCHEMA,
+        "big-executorch": BIG_EXECUTORCH_SCHEMA,
+    }
     return by_job.get(job_id)
 
 

@@ -1,9 +1,10 @@
 """The two steps of the core, without sockets."""
 
 import msgspec
+import numpy as np
 import pytest
 
-from tests.unit.gateway.fakes import BIG_SCHEMA, SCHEMA, SHA, schema_of, update_of
+from tests.unit.gateway.fakes import BIG_SCHEMA, NUMBER_SCHEMA, SCHEMA, SHA, schema_of, update_of
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.core import BlobReply, BlobWanted, Decode, Expect, GatewayCore, select_blob, send_it
@@ -21,6 +22,7 @@ from turnout.messages import (
     Status,
     TaskRequest,
 )
+from turnout.wire import tensors
 
 HEADERS = {b"x-flare-device-id": b"d1", b"content-type": b"application/json"}
 BINARY = {**HEADERS, b"content-type": b"application/vnd.safetensors"}
@@ -201,6 +203,34 @@ def test_a_large_json_result_goes_to_a_worker_and_comes_back_as_a_report() -> No
     report = gateway.decoded(expect, decode.decode(memoryview(work.payload)))
     assert isinstance(report, ResultReport)
     assert report.update.nbytes == 4 * 20_000
+
+
+def test_a_large_result_of_executorch_goes_to_a_worker_too() -> None:
+    tensor = {"data": [0.5] * 20_000, "sizes": [20_000], "strides": [1]}
+    body = msgspec.json.encode({"result": {"kind": "number", "data": {"net.w": tensor}}})
+    gateway = core()
+    assert len(body) > GatewayLimits().inline_decode_bytes
+    _, expect = gateway.head(b"POST", b"/result" + QUERY % b"big-executorch", HEADERS, len(body))
+    assert isinstance(expect, Expect)
+    work = gateway.body(expect, body)
+    assert isinstance(work, Decode)
+    report = gateway.decoded(expect, decode.decode(memoryview(work.payload)))
+    assert isinstance(report, ResultReport)
+    assert np.frombuffer(report.update, "<f4").tolist() == [0.5] * 20_000
+    assert not report.absolute
+
+
+def test_a_number_is_reported_as_the_new_value_and_an_update_in_safetensors_as_the_difference() -> None:
+    said = asked(b"/result" + QUERY % b"number", b'{"result": {"kind": "number", "data": {"value": 2.5, "count": 3}}}')
+    assert isinstance(said, ResultReport)
+    assert (np.frombuffer(said.update, "<f4").tolist(), said.num_examples, said.absolute) == ([2.5], 3.0, True)
+    gateway = core()
+    update = tensors.to_safetensors(np.array([1.0], np.float32), NUMBER_SCHEMA)
+    _, expect = gateway.head(b"POST", b"/result" + QUERY % b"number", BINARY, len(update))
+    assert isinstance(expect, Expect)
+    changed = gateway.body(expect, update)
+    assert isinstance(changed, ResultReport)
+    assert not changed.absolute
 
 
 def test_a_body_that_names_another_task_than_was_offered_is_refused() -> None:

@@ -33,6 +33,11 @@ VALID = [
     get("/blob/small/" + "0" * 64),
     http("/task?job_id=small", b"{}"),
     http("/result?job_id=small&task_id=t&task_name=n", b'{"result": {"kind": "error"}}'),
+    http("/result?job_id=number&task_id=t&task_name=n", b'{"result": {"kind": "number", "data": {"value": 1}}}'),
+    http(
+        "/result?job_id=executorch&task_id=t&task_name=n",
+        b'{"result": {"data": {"w": {"data": [1, 2], "sizes": [2]}}}}',
+    ),
     result(update_of(SCHEMA)),
     result(update_of(BIG_SCHEMA), "big"),
     result(update_of(SCHEMA), "new"),
