@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 import pytest
@@ -42,9 +43,9 @@ def _no_browser(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """One for each module: while it lives, no other event loop may run in this thread."""
+@contextmanager
+def chromium() -> Iterator[Browser]:
+    """The browser of this machine, until the block ends."""
     path = next(filter(None, map(shutil.which, NAMES)), None)
     if path is None:
         _no_browser("no Chromium here; on Debian or Ubuntu: apt-get install chromium")
@@ -52,6 +53,13 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=path, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """One for each module: while it lives, no other event loop may run in this thread."""
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ from turnout.control import dashboard
 START_S_MAX = 10.0
 WITH_PLOTLY = dashboard.routes()
 WITHOUT_PLOTLY = dashboard.routes(Path("plotly-is-not-installed.js"))
+NO_ZIP = "the upload is not a zip file that can be read: File is not a zip file"
 FLEET = [
     {"platform": "android", "app_version": "2.4", "training": 121, "counted": 1604, "refused": 9, "lost": 31},
     {"platform": "ios", "app_version": "2.3", "training": 48, "counted": 702, "refused": 3, "lost": 8},
@@ -54,7 +55,7 @@ class FakeJob:
 
 
 class FakeControl:
-    """``jobs`` may be changed at any time; ``token`` is what requests must bear, if anything.
+    """``jobs`` and ``checks`` may be changed at any time; ``token`` is what requests must bear, if anything.
 
     Without plotly unless ``charts``: it is five MB, which every new page compiles again.
     """
@@ -62,6 +63,8 @@ class FakeControl:
     def __init__(self, charts: bool = False) -> None:
         self._files = WITH_PLOTLY if charts else WITHOUT_PLOTLY
         self.jobs: dict[str, FakeJob] = {}
+        self.checks = {"supervisor": True, "gateway": True, "jobs": True}
+        self.submitted: list[bytes] = []
         self.token = ""
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -98,7 +101,9 @@ class FakeControl:
         return Starlette(
             routes=[
                 *self._files,
+                Route("/readyz", self._ready),
                 Route("/api/jobs", self._list),
+                Route("/api/jobs", self._submit, methods=["POST"]),
                 Route("/api/gateways", self._gateways),
                 Route("/api/jobs/{job_id}", self._show),
                 Route("/api/jobs/{job_id}/history", self._history),
@@ -119,6 +124,20 @@ class FakeControl:
 
     async def _list(self, request: Request) -> Response:
         return self._refusal(request) or JSONResponse([job.view for job in self.jobs.values()])
+
+    async def _ready(self, _: Request) -> Response:
+        ready = all(self.checks.values())
+        return JSONResponse({"ready": ready, "checks": self.checks}, 200 if ready else 503)
+
+    async def _submit(self, request: Request) -> Response:
+        """Takes what begins as a zip does, as the job "submitted"."""
+        if refusal := self._refusal(request):
+            return refusal
+        body = await request.body()
+        if request.headers["content-type"] != "application/zip" or not body.startswith(b"PK"):
+            return JSONResponse({"title": "Unprocessable Entity", "detail": NO_ZIP}, 422)
+        self.submitted.append(body)
+        return JSONResponse(self.add(FakeJob("submitted", time.time(), 1)).view, 201)
 
     async def _gateways(self, request: Request) -> Response:
         return self._refusal(request) or JSONResponse([{"type": "GatewayCounters", "connections": 512}])

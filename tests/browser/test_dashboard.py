@@ -7,8 +7,15 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from tests.browser.conftest import Watched
-from tests.browser.fake import FakeControl, FakeJob
+from tests.browser.fake import NO_ZIP, FakeControl, FakeJob
 
+DROP = """() => {
+    const dataTransfer = new DataTransfer();
+    dataTransfer.items.add(new File(["PK!!"], "dropped.zip"));
+    for (const kind of ["dragover", "drop"]) {
+        document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
+    }
+}"""
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
@@ -282,3 +289,111 @@ def test_a_job_that_is_not_there_is_said_so(watched: Watched, control: FakeContr
     expect(watched.page.get_by_text("no job 'nope'")).to_be_visible()
     watched.page.get_by_role("link", name="All jobs").click()
     expect(watched.page.get_by_role("heading", name="Jobs")).to_be_visible()
+
+
+def test_a_job_folder_is_handed_in_by_keyboard(watched: Watched, control: FakeControl) -> None:
+    control.token = "turnout_secret"
+    page = watched.page
+    page.goto(control.url)
+    page.get_by_role("textbox", name="Token").fill("turnout_secret")
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Submit a job…").press("Enter")
+    expect(page.get_by_label("Zip of a job folder")).to_be_focused()
+    expect(page.get_by_role("button", name="Submit it")).to_be_disabled()
+    page.get_by_label("Zip of a job folder").set_input_files({"name": "job.zip", "mimeType": "", "buffer": b"PK..."})
+    expect(page.locator("#chosen")).to_have_text("job.zip, 5 B")
+    page.get_by_role("button", name="Submit it").press("Enter")
+    expect(page.get_by_role("heading", name="submitted", level=1)).to_be_focused()
+    assert control.submitted == [b"PK..."]
+    assert [error for error in watched.errors if "401" not in error] == []
+
+
+def test_what_is_wrong_with_a_job_folder_is_said_in_the_words_of_the_api(
+    watched: Watched, control: FakeControl
+) -> None:
+    page = watched.page
+    page.goto(control.url)
+    page.get_by_role("button", name="Submit a job…").click()
+    chosen = page.get_by_label("Zip of a job folder")
+    chosen.set_input_files({"name": "job.toml", "mimeType": "", "buffer": b"name = 'a'"})
+    page.get_by_role("button", name="Submit it").click()
+    expect(page.get_by_role("alert").filter(has_text=NO_ZIP)).to_be_visible()
+    chosen.set_input_files({"name": "job.zip", "mimeType": "", "buffer": b"PK..."})
+    expect(page.get_by_role("alert").filter(has_text=NO_ZIP)).to_have_count(0)
+    page.get_by_role("button", name="Submit it").click()
+    expect(page.get_by_role("heading", name="submitted", level=1)).to_be_visible()
+    assert [error for error in watched.errors if "422" not in error] == []
+
+
+def test_a_zip_dropped_on_the_page_is_sent_only_after_a_yes(watched: Watched, control: FakeControl) -> None:
+    page = watched.page
+    page.goto(control.url)
+    expect(page.get_by_text("No job yet")).to_be_visible()
+    page.evaluate(DROP)
+    expect(page.get_by_role("button", name="Submit it")).to_be_focused()
+    expect(page.locator("#chosen")).to_have_text("dropped.zip, 4 B")
+    assert control.submitted == []
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("heading", name="submitted", level=1)).to_be_visible()
+    assert control.submitted == [b"PK!!"]
+    assert watched.errors == []
+
+
+def test_jobs_that_need_a_person_come_first_and_are_in_the_title(watched: Watched, control: FakeControl) -> None:
+    for number, state in enumerate(("FULL", "PAUSED", "OPEN", "OPEN")):
+        control.add(FakeJob(f"digits-{number}", time.time() - 300 + number, 60)).state = state
+    page = watched.page
+    page.goto(control.url)
+    expect(page.locator("tbody th a")).to_have_text(["digits-0", "digits-1", "digits-3", "digits-2"])
+    expect(page.locator(".summary .badge")).to_have_text(["1 disk full", "1 paused", "2 training"])
+    expect(page).to_have_title("1 disk full, 1 paused · turnout")
+    assert watched.errors == []
+
+
+def test_the_title_tells_the_job_and_its_state(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    expect(page).to_have_title(f"digits-1: training, version {job.course.version} · turnout")
+
+
+def test_a_job_that_does_not_answer_is_told_apart_from_one_that_trains(
+    watched: Watched, control: FakeControl, job: FakeJob
+) -> None:
+    job.view["fresh"] = False
+    page = open_job(watched, control)
+    expect(page.locator(".title .badge")).to_have_text("does not answer")
+    expect(page.locator(".now")).to_contain_text("What is wrong")
+    expect(page.locator(".waiting")).to_contain_text("If it has died or hangs it is started again")
+    job.view["reason"] = "its disk is full; it is tried again in 10 s"
+    expect(page.locator(".waiting")).to_have_text("its disk is full; it is tried again in 10 s")
+    job.view |= {"fresh": True, "reason": ""}
+    expect(page.locator(".title .badge")).to_have_text("training")
+    assert watched.errors == []
+
+
+def test_a_server_without_gateways_is_said_so(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.checks["gateway"] = False
+    page = open_job(watched, control)
+    expect(page.get_by_role("alert")).to_contain_text("No gateway reports, so no device gets an answer")
+    control.checks["gateway"] = True
+    expect(page.locator("#banner")).to_be_hidden()
+    assert [error for error in watched.errors if "503" not in error] == []
+
+
+def test_the_log_of_an_aborted_job_ends_with_why(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.end(job, "aborted", "its process failed 5 times in a row without progress")
+    page = open_job(watched, control)
+    expect(page.locator(".events li").first).to_contain_text("Aborted: its process failed 5 times")
+
+
+def test_every_control_has_a_name(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    page = open_job(watched, control)
+    for button in (None, "Download…", "Abort…"):
+        if button:
+            page.get_by_role("button", name=button).click()
+        nameless = page.get_by_role("button").or_(page.get_by_role("combobox")).or_(page.get_by_role("link"))
+        names = [found.aria_snapshot() for found in nameless.all()]
+        assert names
+        assert not [
+            name for name in names if re.fullmatch(r"- (button|combobox|link)( \[.*\])?:?", name.splitlines()[0])
+        ]
+        page.keyboard.press("Escape")

@@ -3,6 +3,7 @@
 import gzip
 import re
 from html.parser import HTMLParser
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from turnout.control import dashboard
+from turnout.control.package import PACKED_BYTES_MAX
 
 pytestmark = pytest.mark.anyio
 
@@ -109,3 +111,9 @@ async def test_a_missing_plotly_is_a_comment_that_says_how_to_install_it(tmp_pat
 def test_modules_stay_small() -> None:
     for file in dashboard.HERE.glob("*.js"):
         assert file.read_text().count("\n") <= 300, file
+
+
+def test_the_page_says_the_size_that_the_api_takes() -> None:
+    said = re.search(r"BYTES_MAX = ([\d *]+);", (dashboard.HERE / "submit.js").read_text())
+    assert said is not None
+    assert prod(map(int, said[1].split("*"))) == PACKED_BYTES_MAX

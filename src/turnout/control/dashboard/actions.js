@@ -73,7 +73,7 @@ export class Actions {
   }
 
   row({ name, note, version }) {
-    const file = (format) => h("button", { type: "button", onclick: () => this.fetch(
+    const file = (format) => h("button", { type: "button", "aria-label": `${name} as ${format}`, onclick: () => this.fetch(
       `/model?version=${version}&format=${format}`, `${this.jobId}-${version}.${format}`) }, format);
     return h("li", {}, h("span", {}, name, h("span", { class: "note" }, note)), h("span", { class: "files" }, file("safetensors"), file("npz")));
   }
@@ -82,8 +82,8 @@ export class Actions {
     const history = { name: "History", note: "events and the last hour of samples", path: "/history", file: "history.json" };
     const backup = { name: "Backup", note: "the journal, for turnout restore", path: "/backup", file: "backup" };
     return [history, backup].map(({ name, note, path, file }) => h("li", {}, h("span", {}, name, h("span", { class: "note" }, note)),
-      h("span", { class: "files" }, h("button", { type: "button", onclick: () => this.fetch(path, `${this.jobId}.${file}`) },
-        file.split(".").at(-1)))));
+      h("span", { class: "files" }, h("button", { type: "button", "aria-label": name,
+        onclick: () => this.fetch(path, `${this.jobId}.${file}`) }, file.split(".").at(-1)))));
   }
 
   fetch(path, filename) {

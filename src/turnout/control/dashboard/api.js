@@ -33,6 +33,34 @@ export async function askText(path, signal) {
   return (await request(path, { signal: either(signal, AbortSignal.timeout(ANSWER_MS_MAX)) }, signal)).text();
 }
 
+/** Whether the server serves, check by check; null when nobody says so. Needs no token. */
+export async function checks(signal) {
+  try {
+    const response = await fetch("readyz", { cache: "no-store", signal: either(signal, AbortSignal.timeout(ANSWER_MS_MAX)) });
+    return (await response.json()).checks;
+  } catch {
+    return null;
+  }
+}
+
+/** Send a file; the JSON that comes back. `told` hears which share is sent, which fetch cannot say. */
+export function upload(path, file, type, told, signal) {
+  const sending = new XMLHttpRequest();
+  sending.open("POST", path);
+  sending.setRequestHeader("Content-Type", type);
+  if (token.get()) sending.setRequestHeader("Authorization", `Bearer ${token.get()}`);
+  sending.upload.addEventListener("progress", (event) => told(event.loaded / (event.total || 1)));
+  signal.addEventListener("abort", () => sending.abort(), { once: true });
+  return new Promise((resolve, reject) => {
+    sending.addEventListener("load", () => (sending.status < 400
+      ? resolve(JSON.parse(sending.responseText))
+      : reject(new Problem(sending.status, detail(sending.responseText, sending.statusText)))));
+    sending.addEventListener("error", () => reject(new Away("nobody answers; try again when control is back")));
+    sending.addEventListener("abort", () => reject(new Away("it was broken off")));
+    sending.send(file);
+  });
+}
+
 /** Save what `path` answers with. With a token the browser cannot fetch it by itself: a link sends no header. */
 export async function download(path, filename) {
   const link = document.createElement("a");
@@ -101,17 +129,16 @@ async function request(path, options, leaving) {
   } catch (error) {
     throw leaving?.aborted ? error : new Away("nobody answers");
   }
-  if (!response.ok) throw new Problem(response.status, await detail(response));
+  if (!response.ok) throw new Problem(response.status, detail(await response.text(), response.statusText));
   return response;
 }
 
-async function detail(response) {
-  const text = await response.text();
+function detail(text, status) {
   try {
     const problem = JSON.parse(text);
     return problem.detail ?? problem.title ?? text;
   } catch {
-    return text || response.statusText;
+    return text || status;
   }
 }
 

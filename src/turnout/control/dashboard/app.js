@@ -1,6 +1,6 @@
 // The page: which view the address names, whether control answers, and the theme.
 
-import { Away, Problem, token } from "./api.js";
+import { Away, Problem, checks, token } from "./api.js";
 import { jobPage } from "./job.js";
 import { listPage } from "./list.js";
 import { clock, h, setText, show } from "./page.js";
@@ -8,6 +8,11 @@ import { clock, h, setText, show } from "./page.js";
 const RETRY_MS = [1000, 2000, 4000, 8000];
 const TOO_MANY = 429;
 const SERVER_ERRORS = 500; // From here on: another time it may work.
+const CHECKED_MS = 4000;
+const TROUBLES = { // Of control's checks of what is around it, those that no job's page shows.
+  gateway: "No gateway reports, so no device gets an answer. The supervisor starts gateways again; what turnout up printed says why they fail.",
+  supervisor: "The supervisor does not answer, so no job is started, nor started again. Restart turnout up.",
+};
 const THEME = "turnout-theme";
 const main = document.getElementById("main");
 
@@ -16,6 +21,17 @@ class Link {
   constructor() {
     this.failures = 0;
     this.heardAt = 0;
+    this.trouble = "";
+  }
+
+  /** Ask now and then whether the server around control serves; what does not is said at the top. */
+  async watch() {
+    for (;;) {
+      const found = await checks();
+      this.trouble = Object.entries(TROUBLES).filter(([name]) => found?.[name] === false).map(([, text]) => text).join(" ");
+      if (found && !this.failures) this.heard();
+      await new Promise((resolve) => setTimeout(resolve, CHECKED_MS));
+    }
   }
 
   /** Do something that asks control; what it gives, or undefined when nobody answers. Other errors pass. */
@@ -27,7 +43,10 @@ class Link {
     } catch (error) {
       if (error instanceof Away) this.lost("Control does not answer; devices and jobs go on without it.");
       else if (error.status === TOO_MANY || error.status >= SERVER_ERRORS) this.lost(`Control says: ${error.message}.`);
-      else throw error;
+      else {
+        this.heard();
+        throw error;
+      }
       return undefined;
     }
   }
@@ -35,7 +54,7 @@ class Link {
   heard() {
     this.failures = 0;
     this.heardAt = Date.now() / 1000;
-    this.say("live", "live", "");
+    this.say("live", "live", this.trouble);
   }
 
   lost(why) {
@@ -86,6 +105,7 @@ async function go(first = false) {
 function explain(error) {
   if (error instanceof Problem && error.status === 401) return askToken(error.message);
   const title = error instanceof Problem && error.status === 404 ? "Not here" : "That did not work";
+  document.title = `${title} · turnout`;
   main.replaceChildren(h("div", { class: "card empty" }, h("h1", { tabindex: "-1" }, title), h("p", {}, error.message),
     h("p", {}, h("a", { href: "#/" }, "All jobs"))));
   if (!(error instanceof Problem)) console.error(error);
@@ -130,4 +150,5 @@ document.getElementById("skip").addEventListener("click", (event) => {
 });
 window.addEventListener("hashchange", () => go());
 theme();
+link.watch();
 go(true);

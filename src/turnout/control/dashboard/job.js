@@ -8,7 +8,7 @@ import { count, duration, h, metric, setChildren, setText, short } from "./page.
 import { Panels } from "./panels.js";
 import { Course } from "./series.js";
 import { FleetTable, RefusedTable, VersionTable } from "./tables.js";
-import { hasEnded, headline, stateOf, waitingFor } from "./words.js";
+import { hasEnded, headline, nobodyYet, stateOf, subject, waitingFor } from "./words.js";
 
 const ACCOUNT_MS = 3000; // How often the job's whole account is asked for; samples come every second.
 const SPOKEN_MS = 15_000; // A screen reader hears what the job waits for at most this often.
@@ -42,6 +42,9 @@ class JobPage {
     this.progress = h("progress", { max: "1", value: "0", "aria-label": "Updates of the next version" });
     this.spoken = h("p", { class: "hidden", "aria-live": "polite" });
     this.warnings = h("ul", { class: "warnings" });
+    this.nobody = h("p", { class: "note", hidden: true });
+    this.card = h("section", { class: "card now", "aria-label": "What the job waits for" },
+      this.about, this.waiting, this.progress, this.nobody, this.spoken, this.warnings);
     this.tiles = h("dl", { class: "tiles" });
     this.away = h("p", { class: "hint", hidden: true },
       "Charts need plotly, which is not installed here: ", h("code", {}, "pip install 'turnout[dashboard]'"),
@@ -49,8 +52,7 @@ class JobPage {
     this.main.replaceChildren(
       h("nav", { class: "crumbs", "aria-label": "Where you are" }, h("a", { href: "#/" }, "All jobs")),
       h("div", { class: "title" }, h("h1", { tabindex: "-1" }, this.jobId), this.badge, this.actions.element),
-      h("section", { class: "card now", "aria-label": "What the job waits for" },
-        this.about, this.waiting, this.progress, this.spoken, this.warnings),
+      this.card,
       this.tiles, this.away, ...this.panels.sections,
       h("div", { class: "columns" }, this.tables.map((table) => table.element), this.log.element), this.output());
     plotly().then((Plotly) => (this.away.hidden = Plotly !== null));
@@ -163,12 +165,16 @@ class JobPage {
     const { view, course } = this;
     const status = view.status ?? {};
     const now = hasEnded(view) ? {} : (course.newest ?? {});
-    const { text, tone } = stateOf({ ...view, status: view.status ? { ...status, state: now.state ?? status.state } : null });
+    const newest = { ...view, status: view.status ? { ...status, ...now } : null };
+    const { text, tone } = stateOf(newest);
     setText(this.badge, text);
     this.badge.className = `badge ${tone}`;
-    const words = (!hasEnded(view) && view.state === "running" && now.waiting_for) || waitingFor(view);
-    setText(this.about, hasEnded(view) ? "Why it ended" : "Waits for");
+    this.card.className = `card now ${tone}`;
+    const words = waitingFor(newest);
+    setText(this.about, subject(newest));
     setText(this.waiting, words);
+    this.nobody.hidden = !nobodyYet(newest);
+    setText(this.nobody, `No device has come yet. Devices ask for the job "${view.name}" at the address that turnout up has printed.`);
     this.speak(`${text}. ${words}`);
     this.progress.hidden = hasEnded(view) || !(status.goal > 0);
     this.progress.max = now.goal || status.goal || 1;
@@ -178,10 +184,11 @@ class JobPage {
     this.showTiles(status, now);
     this.actions.show(view, now.state ?? status.state ?? "");
     this.tables.forEach((table) => table.show(status, now, hasEnded(view)));
+    this.log.end(view);
     this.log.show();
     this.panels.show(hasEnded(view));
     const version = now.version ?? status.version ?? 0;
-    document.title = `${this.jobId} · version ${version} · turnout`;
+    document.title = `${this.jobId}: ${text}, version ${version} · turnout`;
   }
 
   speak(words) {
@@ -196,13 +203,15 @@ class JobPage {
     const newest = headline(course.newestMetrics() ?? status.metrics);
     const best = status.best_metric ?? null;
     const end = view.finished_at ?? now.at ?? Date.now() / 1000;
+    const waits = now.waiting ?? status.waiting ?? 0;
+    const waiting = waits ? `, ${count(waits)} waiting` : "";
     const tiles = [
       ["Version", count(now.version ?? status.version ?? 0), ""],
       [newest ? newest.name : "Measured", newest ? newest.value : "–",
         best === null ? "" : `best ${metric(best)}, version ${status.best_version}`],
       ["Updates counted", count(now.counted ?? status.counted ?? 0), ""],
       ["Devices training", hasEnded(view) ? "–" : count(now.training ?? status.training ?? 0),
-        hasEnded(view) || !(now.places ?? status.places) ? "" : `of ${count(now.places ?? status.places)} places`],
+        hasEnded(view) || !(now.places ?? status.places) ? "" : `of ${count(now.places ?? status.places)} places${waiting}`],
       ["Versions per hour", short(pace), ""],
       [hasEnded(view) ? "Took" : "Running for", duration(end - view.submitted_at), ""],
     ];

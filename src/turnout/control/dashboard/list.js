@@ -2,7 +2,8 @@
 
 import { ask, jobPath } from "./api.js";
 import { h, stamp, count, setChildren } from "./page.js";
-import { hasEnded, headline, stateOf, waitingFor } from "./words.js";
+import { submission } from "./submit.js";
+import { hasEnded, headline, stateOf, subject, waitingFor } from "./words.js";
 
 const POLL_MS = 2000;
 const ASKED_MAX = 20; // Jobs whose own account is asked for at once, where the list does not carry it.
@@ -10,9 +11,10 @@ const ASKED_MAX = 20; // Jobs whose own account is asked for at once, where the 
 /** Show the jobs until `signal` aborts. `link` tells whether control answers. */
 export async function listPage(main, link, signal) {
   document.title = "Jobs · turnout";
+  const summary = h("p", { class: "summary", role: "status" });
   const body = h("div", { class: "list" }, h("p", { class: "none" }, "Loading…"));
   const server = h("p", { class: "server" });
-  main.replaceChildren(h("div", { class: "title" }, h("h1", { tabindex: "-1" }, "Jobs"), server), body);
+  main.replaceChildren(h("div", { class: "title" }, h("h1", { tabindex: "-1" }, "Jobs"), summary, server, submission(signal)), body);
   const ended = new Map();
   while (!signal.aborted) {
     await link.attempt(async () => {
@@ -21,6 +23,7 @@ export async function listPage(main, link, signal) {
       if (signal.aborted) return;
       setChildren(server, JSON.stringify(gateways), () => [serverWords(gateways)]);
       setChildren(body, JSON.stringify(jobs), () => (jobs.length ? [table(jobs)] : [nothing()]));
+      summarize(summary, jobs);
     });
     await link.pause(POLL_MS, signal);
   }
@@ -35,11 +38,31 @@ async function withStatus(jobs, ended, signal) {
     known.set(jobId, view);
     if (hasEnded(view)) ended.set(jobId, view);
   }));
-  return byUrgency(jobs).map((job) => known.get(job.job_id) ?? job);
+  return byUrgency(jobs.map((job) => known.get(job.job_id) ?? job));
 }
 
-/** Running jobs first, newest first. */
-const byUrgency = (jobs) => [...jobs].sort((a, b) => hasEnded(a) - hasEnded(b) || b.submitted_at - a.submitted_at);
+const NEEDS_A_PERSON = ["bad", "warn"]; // Tones, the worst first.
+
+/** How urgent a job is: 0 is most. */
+function urgency(view) {
+  if (hasEnded(view)) return NEEDS_A_PERSON.length + 1;
+  const tone = NEEDS_A_PERSON.indexOf(stateOf(view).tone);
+  return tone < 0 ? NEEDS_A_PERSON.length : tone;
+}
+
+/** What needs a person first, then what runs, then what has ended; the newest first. */
+const byUrgency = (jobs) => [...jobs].sort((a, b) => urgency(a) - urgency(b)
+  || (b.finished_at ?? b.submitted_at) - (a.finished_at ?? a.submitted_at));
+
+/** How many jobs are in which state, at a glance; in the title of the page what needs a person. */
+function summarize(element, jobs) {
+  const states = new Map();
+  for (const { text, tone } of jobs.map(stateOf)) states.set(text, { tone, many: (states.get(text)?.many ?? 0) + 1 });
+  const found = [...states.entries()];
+  setChildren(element, JSON.stringify(found), () => found.map(([text, { tone, many }]) => h("span", { class: `badge ${tone}` }, `${many} ${text}`)));
+  const urgent = found.filter(([, { tone }]) => NEEDS_A_PERSON.includes(tone)).map(([text, { many }]) => `${many} ${text}`);
+  document.title = `${urgent.join(", ") || "Jobs"} · turnout`;
+}
 
 function serverWords(gateways) {
   const connections = gateways.reduce((sum, gateway) => sum + (gateway.connections ?? 0), 0);
@@ -50,7 +73,7 @@ function serverWords(gateways) {
 function nothing() {
   return h("div", { class: "card empty" },
     h("h2", {}, "No job yet"),
-    h("p", {}, "A job trains one model. Hand a job folder to this server, and let simulated devices work on it:"),
+    h("p", {}, "A job trains one model. Drop the zip of a job folder here, or hand the folder in by command; then let simulated devices work on it:"),
     h("pre", {}, h("code", {}, "turnout submit FOLDER\nturnout fleet URL --job NAME --trainer FOLDER --devices 100")),
     h("p", {}, "It appears here by itself."));
 }
@@ -60,7 +83,7 @@ function table(jobs) {
     ["Updates", "number wide"], ["Submitted", "wide"]];
   return h("div", { class: "card scroll" },
     h("table", { class: "jobs" },
-      h("caption", { class: "hidden" }, "All jobs, running ones first"),
+      h("caption", { class: "hidden" }, "All jobs, first those that need a person"),
       h("thead", {}, h("tr", {}, heads.map(([text, kind]) => h("th", { scope: "col", class: kind }, text)))),
       h("tbody", {}, jobs.map(row))));
 }
@@ -72,10 +95,10 @@ function row(view) {
   const known = (value) => (view.status ? count(value ?? 0) : "–");
   return h("tr", {},
     h("th", { scope: "row" }, h("a", { href: `#/jobs/${encodeURIComponent(view.job_id)}` }, view.job_id),
-      h("p", { class: "wait" }, waitingFor(view))),
+      h("p", { class: "wait" }, subject(view) === "Waits for" ? `Waits for: ${waitingFor(view)}` : waitingFor(view))),
     h("td", {}, h("span", { class: `badge ${tone}` }, text)),
     h("td", { class: "number version" }, known(status.version)),
-    h("td", { class: "number measured" }, best ? [best.value, h("span", { class: "unit" }, best.name)] : "–"),
+    h("td", { class: `number measured${best ? "" : " nothing"}` }, best ? [best.value, h("span", { class: "unit" }, best.name)] : "–"),
     h("td", { class: "number wide" }, hasEnded(view) ? "–" : known(status.training)),
     h("td", { class: "number wide" }, known(status.counted)),
     h("td", { class: "wide" }, stamp(view.submitted_at)));

@@ -10,6 +10,7 @@ export class EventLog {
   constructor(course) {
     this.course = course;
     this.shown = SHOWN;
+    this.aborted = [];
     this.list = h("ol", { class: "events" });
     this.more = h("button", { type: "button", onclick: () => this.grow() }, "Show more");
     this.select = h("select", { id: "events", onchange: () => this.show() }, GROUPS.map(([value, text]) => h("option", { value }, text)));
@@ -18,10 +19,15 @@ export class EventLog {
       this.list, this.more);
   }
 
+  /** A job that was aborted could not say so itself. */
+  end(view) {
+    this.aborted = view.state === "aborted" && view.finished_at ? [{ at: view.finished_at, kind: "aborted", text: view.reason ?? "" }] : [];
+  }
+
   /** Newest first; what was measured of a version stands with its publication. */
   events() {
     const { events, published, evaluated } = this.course;
-    return events.toReversed().filter((event) => event.kind !== "evaluated" || !published.has(event.version))
+    return [...this.aborted, ...events.toReversed()].filter((event) => event.kind !== "evaluated" || !published.has(event.version))
       .map((event) => [event, event.kind === "published" ? evaluated.get(event.version)?.metrics : undefined]);
   }
 
@@ -32,7 +38,7 @@ export class EventLog {
 
   show() {
     const group = this.select.value;
-    const key = `${group} ${this.shown} ${this.course.events.length} ${this.course.events.at(-1)?.at}`;
+    const key = `${group} ${this.shown} ${this.course.events.length} ${this.course.events.at(-1)?.at} ${this.aborted.length}`;
     setChildren(this.list, key, () => {
       const found = this.events().map(([event, metrics]) => ({ event, ...sentence(event, metrics) }))
         .filter((row) => group === "all" || row.group === group);

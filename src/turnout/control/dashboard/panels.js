@@ -2,7 +2,7 @@
 
 import { Chart } from "./charts.js";
 import { bytes, count, h, metric, milliseconds, short } from "./page.js";
-import { gauge, last, rate, reasons, sparse, within } from "./series.js";
+import { gauge, last, rate, reasons, sparse, unitOf, within } from "./series.js";
 import { reason } from "./words.js";
 
 const METRICS_MAX = 6; // Charts of metrics; more would hide the rest.
@@ -42,7 +42,7 @@ export class Panels {
       h("label", {}, h("input", { type: "radio", name: "axis", value, checked: value === this.axis,
         onchange: () => this.turn(value) }), h("span", {}, text));
     return h("fieldset", { class: "switch" }, h("legend", { class: "hidden" }, "Metrics are drawn"),
-      choice("version", "by version"), choice("minutes", "by time"));
+      choice("version", "by version"), choice("seconds", "by time"));
   }
 
   windowSelect() {
@@ -100,33 +100,31 @@ export class Panels {
     }
     this.unmeasured.hidden = this.metrics.size > 0;
     const byVersion = this.axis === "version";
-    const axes = { xTitle: byVersion ? "version" : "minutes since the start", whole: byVersion, fromZero: false,
-      hover: "%{y:.4~f}" };
     for (const [name, chart] of this.metrics) {
-      chart.show(this.both((course) => {
-        const points = sparse(course.metric(name));
-        return { x: points.map((point) => point[this.axis]), y: points.map((point) => point.value) };
-      }, metric), axes);
+      const [lines, unit] = this.both((course) => course.metric(name), this.axis, metric);
+      const axes = { xTitle: byVersion ? "version" : `${unit} since the start`, whole: byVersion, fromZero: false, hover: "%{y:.4~f}" };
+      chart.show(lines, axes);
     }
   }
 
   showPace() {
     const end = this.course.newest?.at ?? 0;
-    const lines = this.both((course) => {
-      const points = sparse(course.pace(course === this.course ? end : 0));
-      return { x: points.map((point) => point.minutes), y: points.map((point) => point.value) };
-    }, short);
-    this.pace.show(lines, { xTitle: "minutes since the start", hover: "%{y:,.3~g}" });
+    const [lines, unit] = this.both((course) => course.pace(course === this.course ? end : 0), "seconds", short);
+    this.pace.show(lines, { xTitle: `${unit} since the start`, hover: "%{y:,.3~g}" });
   }
 
-  /** This job's line, and the other's beside it. */
-  both(read, words) {
-    const line = (course, name, colour, dashed) => {
-      const points = read(course);
-      return { ...points, name, colour, dashed, value: words(last(points)) };
-    };
-    const own = line(this.course, this.other ? this.jobId : "newest", "blue", false);
-    return this.other ? [own, line(this.other, this.otherId, "orange", true)] : [own];
+  /** This job's line, and the other's beside it; and the unit of their times. */
+  both(read, axis, words) {
+    const courses = this.other ? [this.course, this.other] : [this.course];
+    const drawn = courses.map((course) => sparse(read(course)));
+    const [unit, size] = axis === "seconds" ? unitOf(Math.max(0, ...drawn.map((points) => points.at(-1)?.seconds ?? 0))) : ["", 1];
+    const looks = [{ name: this.other ? this.jobId : "newest", colour: "blue", dashed: false },
+      { name: this.otherId, colour: "orange", dashed: true }];
+    const lines = drawn.map((points, i) => {
+      const line = { x: points.map((point) => point[axis] / size), y: points.map((point) => point.value) };
+      return { ...line, ...looks[i], value: words(last(line)) };
+    });
+    return [lines, unit];
   }
 
   showFleet(kept, axes) {

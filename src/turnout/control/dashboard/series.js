@@ -6,6 +6,7 @@ const POINTS_MAX = 120; // Of one line: more is noise in a small chart.
 const WIDTHS_S = [1, 2, 5, 10, 15, 30]; // Of the stretches that a line's points stand for.
 const COURSE_POINTS_MAX = 600; // Of a line over all versions.
 const GAP_S = 5; // Without samples for longer, a line is interrupted.
+const UNITS = [["seconds", 1], ["minutes", 60], ["hours", 3600], ["days", 86_400]];
 const RATE_VERSIONS = 10; // Versions per hour are measured over so many.
 
 /** All that is known of one job's course. What comes twice is kept once. */
@@ -59,11 +60,11 @@ export class Course {
     return [...this.evaluated.values()].at(-1)?.metrics;
   }
 
-  /** One metric's course: points with the version, the minutes since the start, and the value. */
+  /** One metric's course: points with the version, the seconds since the start, and the value. */
   metric(name) {
     return [...this.evaluated.entries()]
       .filter(([, event]) => name in (event.metrics ?? {}))
-      .map(([version, event]) => ({ version, minutes: (event.at - this.startedAt) / 60, value: event.metrics[name] }))
+      .map(([version, event]) => ({ version, seconds: event.at - this.startedAt, value: event.metrics[name] }))
       .sort((a, b) => a.version - b.version);
   }
 
@@ -95,6 +96,11 @@ function keep(entries) {
   if (entries.size > EVENTS_MAX) entries.delete(entries.keys().next().value);
 }
 
+/** The unit in which so many seconds are best told, and how many seconds it has. */
+export function unitOf(seconds) {
+  return UNITS.find(([, size]) => seconds < 180 * size) ?? UNITS.at(-1);
+}
+
 /** Points enough to draw a long course: every so many, and the last. */
 export function sparse(points) {
   const step = Math.ceil(points.length / COURSE_POINTS_MAX);
@@ -103,7 +109,7 @@ export function sparse(points) {
 
 const pacePoint = (at, startedAt, versions, seconds) => ({
   at,
-  minutes: (at - startedAt) / 60,
+  seconds: at - startedAt,
   value: seconds > 0 ? (versions * 3600) / seconds : null,
 });
 

@@ -75,7 +75,7 @@ export class VersionTable extends Card {
 
   show() {
     const names = this.course.metricNames();
-    const heads = [["Version"], ["Published"], ["Took", "number"], ["Updates so far", "number"], ...names.map((name) => [name, "number"])];
+    const heads = [["Version"], ["Published"], ["Took", "number wide"], ["Updates so far", "number wide"], ...names.map((name) => [name, "number"])];
     const newest = [...this.course.published.entries()].sort((a, b) => b[0] - a[0]).slice(0, VERSIONS_SHOWN);
     const rows = newest.map(([version, event]) => [count(version), clock(event.at),
       event.took_s ? duration(event.took_s) : "–", event.counted ? count(event.counted) : "–",

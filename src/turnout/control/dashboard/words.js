@@ -12,11 +12,25 @@ export function stateOf(view) {
   if (view.state === "cancelled") return { text: "ended by a person", tone: "quiet" };
   if (view.state === "aborted") return { text: "aborted", tone: "bad" };
   if (view.state === "cancelling") return { text: "ending", tone: "warn" };
-  const own = view.status?.state ?? "";
-  if (!view.status || (own && !view.fresh)) return { text: "does not answer", tone: "warn" };
-  return { OPEN: { text: "training", tone: "live" }, PAUSED: { text: "paused", tone: "warn" },
-    FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
-    CLOSED: { text: "ending", tone: "quiet" } }[own] ?? { text: own.toLowerCase(), tone: "quiet" };
+  if (view.status && view.fresh) return nobodyYet(view) ? { text: "waits for devices", tone: "quiet" } : ownState(view.status.state);
+  return view.status || view.reason ? { text: "does not answer", tone: "bad" } : { text: "starting", tone: "quiet" };
+}
+
+const ownState = (state) => ({ OPEN: { text: "training", tone: "live" }, COMMITTING: { text: "training", tone: "live" },
+  PAUSED: { text: "paused", tone: "warn" }, FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
+  CLOSING: { text: "ending", tone: "quiet" }, CLOSED: { text: "ending", tone: "quiet" } })[state] ?? { text: state.toLowerCase(), tone: "quiet" };
+
+/** Whether a job could give out tasks and no device has ever asked for one. */
+export function nobodyYet(view) {
+  const status = view.status;
+  return !hasEnded(view) && status?.state === "OPEN" && !status.training && !status.counted && !(status.fleet ?? []).length;
+}
+
+/** What the words of `waitingFor` are about. */
+export function subject(view) {
+  if (hasEnded(view)) return "Why it ended";
+  if (view.reason || (view.status && !view.fresh)) return "What is wrong";
+  return view.status?.state === "PAUSED" ? "Paused" : "Waits for";
 }
 
 /** What it waits for, or why it waits no more. */
@@ -24,8 +38,10 @@ export function waitingFor(view) {
   const status = view.status;
   if (hasEnded(view)) return view.reason || status?.finished || "It has ended.";
   if (view.state === "cancelling") return "It is ending: results that are under way are still counted.";
-  if (!status) return "Its process has not answered yet.";
-  return status.waiting_for || "It has not said yet.";
+  if (view.reason) return view.reason;
+  if (!status) return "Its process to answer, which has just been started.";
+  const words = status.waiting_for || "It has not said yet.";
+  return view.fresh ? words : `Its process does not answer. If it has died or hangs it is started again. It said last: ${words}`;
 }
 
 /** The first metric that was measured, as "accuracy 0.9512". */
@@ -37,7 +53,8 @@ export function headline(metrics) {
 const measured = (metrics) =>
   Object.entries(metrics ?? {}).map(([name, value]) => `${name} ${metric(value)}`).join(", ");
 
-const STATES = { OPEN: "Training.", PAUSED: "Paused.", FULL: "The disk is full: no result is acknowledged." };
+const STATES = { OPEN: "Training.", PAUSED: "Paused.", FULL: "The disk is full: no result is acknowledged.", RECOVER: "Starting.",
+  CLOSING: "Ending: what was counted goes into a last version.", CLOSED: "It has ended." };
 
 /** One event as a sentence, and the group that it is shown in. `metrics` is what was measured of a published version. */
 export function sentence(event, metrics) {
@@ -58,6 +75,8 @@ export function sentence(event, metrics) {
       return { group: "other", text: STATES[event.text] ?? `State: ${event.text}` };
     case "finished":
       return { group: "other", text: `Finished: ${event.text}` };
+    case "aborted":
+      return { group: "warnings", text: `Aborted: ${event.text}` };
     default:
       return { group: "other", text: `${event.kind} ${event.text ?? ""}` };
   }
