@@ -5,13 +5,16 @@ Runs in the process of ``checking.py`` only: it is the folder's own code.
 
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 
 from turnout.errors import JobFolderError, TurnoutError
+from turnout.job.choice_hook import checked_number
+from turnout.job.choices import SELECT, WEIGH
 from turnout.job.export_hook import checked_export
 from turnout.job.folder import EVALUATE, EXPORT, JobFolder, load_module
 from turnout.job.hooks import checked_metrics
@@ -20,6 +23,13 @@ from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import flatten, unflatten
 from turnout.worker_main import one_line
 
+HOOKS = (EVALUATE, EXPORT, SELECT, WEIGH)
+DEVICE_FACTS = {"platform": "android", "platform_version": "15", "app_name": "an app", "app_version": "1.0"}
+#: What the functions that judge are tried with.
+FACTS: Mapping[str, dict[str, Any]] = {
+    SELECT: DEVICE_FACTS,
+    WEIGH: {**DEVICE_FACTS, "num_examples": 32.0, "metrics": {}, "staleness": 0},
+}
 DEVICES = 10  #: Of so many, the first trains.
 
 T = TypeVar("T")
@@ -42,10 +52,12 @@ def try_once(job: JobFolder) -> Trial:
 
 def _with_server(job: JobFolder, server: Path) -> dict[str, float]:
     """What its hooks say of the initial model."""
-    if not job.has_hook(EVALUATE) and not job.has_hook(EXPORT):
-        raise JobFolderError(
-            f"{server.name} has neither a function evaluate(model) nor export(model); add one, or remove the file"
-        )
+    if not any(job.has_hook(hook) for hook in HOOKS):
+        raise JobFolderError(f"{server.name} has none of the functions {', '.join(HOOKS)}; add one, or remove the file")
+    for name, facts in FACTS.items():
+        if job.has_hook(name):
+            judge = _function(server, name, f"{name}(facts)")
+            _guarded(server, name, partial(_judged, judge, name, facts))
     if job.spec.wire.form == EXECUTORCH.name:
         export = _function(server, EXPORT, "export(model)")
         exported = unflatten(job.model.copy(), job.schema)
@@ -60,6 +72,10 @@ def _with_server(job: JobFolder, server: Path) -> dict[str, float]:
         found = ", ".join(metrics) or "nothing"
         raise JobFolderError(f'{server.name}: evaluate returned {found}; [evaluation] metric is "{ranked}"')
     return metrics
+
+
+def _judged(judge: Callable[..., Any], name: str, facts: dict[str, Any]) -> float:
+    return checked_number(name, judge(facts))
 
 
 def _with_device(job: JobFolder, trial: Trial) -> Trial:

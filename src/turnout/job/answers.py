@@ -37,6 +37,7 @@ OTHER_DEVICE = Refused("other_device", "this task was given to another device")
 TOO_OLD = Refused("too_old", "this task is so old that nobody knows any more whether it was counted")
 REPLACED = Refused("replaced", "this process of the job was replaced by another; send the result again", Status.RETRY)
 FINISHED = Refused("finished", "the job has ended; this result came too late")
+WEIGHED_NOTHING = Refused("weighed_nothing", "the job's own rule gives this result no weight")
 DEVICE_FAILED = "device_failed"
 
 

@@ -199,8 +199,10 @@ class JobCore:
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
         self.parts.pacing.arrived(now)
         device = device_hash(event.request.device.device_id)
-        self.parts.places.selection.asked(device, event.request.device.device_id, now)
         self.groups.asked(event.request.device)
+        if event.chance < 1 and self._live.of(device) is None and self.parts.rng.random() >= event.chance:
+            return [self._come_back(event.ticket, "others were chosen this time", now)]
+        self.parts.places.selection.asked(device, event.request.device.device_id, now)
         validates, rng = VALIDATE in event.request.accept, self.parts.rng
         lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
         if isinstance(lease, Lease):
@@ -298,7 +300,7 @@ class JobCore:
     def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
         """Add what the device learned or measured to the running sums, or say why not; that changes nothing."""
         report = event.report
-        sound = judged(report, lease, self.rules.by_examples, self.parts.aggregator, self.bases)
+        sound = judged(report, lease, self.rules.by_examples, self.parts.aggregator, self.bases, event.factor)
         if isinstance(sound, Refused):
             return sound
         staleness = self.version - lease.version

@@ -22,8 +22,11 @@ from turnout.messages import (
 
 
 class TaskAsked(msgspec.Struct, frozen=True):
+    """``chance``: 0 to 1, that this kind of device is selected; the job's own code gives it."""
+
     ticket: int
     request: TaskRequest
+    chance: float = 1.0
 
 
 class SelectionAsked(msgspec.Struct, frozen=True):
@@ -39,8 +42,11 @@ class ResultOffered(msgspec.Struct, frozen=True):
 
 
 class Result(msgspec.Struct, frozen=True):
+    """``factor``: by how much it counts more or less than it would; the job's own code gives it."""
+
     ticket: int
     report: ResultReport
+    factor: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

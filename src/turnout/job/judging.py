@@ -24,9 +24,14 @@ class Sound:
 
 
 def judged(
-    report: ResultReport, lease: Lease, by_examples: bool, aggregator: MeanAggregator, bases: Bases
+    report: ResultReport,
+    lease: Lease,
+    by_examples: bool,
+    aggregator: MeanAggregator,
+    bases: Bases,
+    factor: float = 1.0,
 ) -> Sound | Refused:
-    """Why a result is refused, or what is to be added. Changes nothing."""
+    """Why a result is refused, or what is to be added: with ``factor`` times its weight. Changes nothing."""
     expected = VALIDATED if lease.validate else Status.OK
     if report.status != expected:
         reason = f"the device reports {report.status[:40]!r}, and not {str(expected)!r}"
@@ -36,6 +41,9 @@ def judged(
         if not weight > 0:
             return Refused("weight", f"weight {weight:g} is not above 0", Status.ERROR)
         return Sound(np.empty(0, np.float32), weight)
+    if factor == 0:
+        return answers.WEIGHED_NOTHING
+    weight = min(weight * factor, lease.weight_max)
     if report.update.nbytes % FLOAT_BYTES:
         return Refused("length", f"the update has {report.update.nbytes} bytes; whole floats are", Status.ERROR)
     update = np.frombuffer(report.update, dtype="<f4")

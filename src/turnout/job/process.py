@@ -29,6 +29,7 @@ from turnout.job import damage
 from turnout.job.bases import Bases
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
+from turnout.job.choices import chances_of, weights_of
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
 from turnout.job.directory import FINAL
@@ -69,6 +70,7 @@ from turnout.messages import (
     ResultReport,
     ResultResponse,
     SelectionRequest,
+    Status,
     TaskRequest,
     Topic,
 )
@@ -135,6 +137,8 @@ class JobProcess:
         self._epoch = self._loop.time() - (self._recovered.job_time if self._recovered else 0.0)
         self._hooks = self._hook_pool(folder)
         self._exports = self._exports_of(folder)
+        self._chances = chances_of(folder, self._warn, self._now)
+        self._weights = weights_of(folder, self._warn)
         parts = parts_of(
             folder.spec,
             job_id,
@@ -213,9 +217,9 @@ class JobProcess:
             return
         match topic:
             case Topic.TASK:
-                self._feed(TaskAsked(self._ticket(reply), _task_request.decode(payload)))
+                self._task(_task_request.decode(payload), reply)
             case Topic.RESULT:
-                self._result(payload, reply)
+                self._weigh(payload, reply)
             case Topic.OFFER:
                 self._feed(ResultOffered(self._ticket(reply), _result_offer.decode(payload)))
             case Topic.SELECTION:
@@ -241,14 +245,32 @@ class JobProcess:
             commit_ms=self._commits.quantiles(),
         )
 
-    def _result(self, payload: memoryview, reply: Reply) -> None:
+    def _task(self, request: TaskRequest, reply: Reply) -> None:
+        chance = self._chances.of(request.device) if self._chances is not None else 1.0
+        self._feed(TaskAsked(self._ticket(reply), request, chance))
+
+    def _weigh(self, payload: memoryview, reply: Reply) -> None:
+        """Have the job's own code weigh a result, if it does, and if it is one of ours; all else the core decides."""
+        report, ticket = _result_report.decode(payload), self._ticket(reply)
+        lease = None
+        if self._weights is not None and report.status == Status.OK:
+            lease = self.core.parts.seal.open(report.task_id)
+        if self._weights is None or lease is None:
+            self._result(Result(ticket, report))
+        else:
+            self._weights.ask(
+                report, lease, self.core.version, lambda factor: self._result(Result(ticket, report, factor))
+            )
+
+    def _result(self, result: Result) -> None:
         """What cannot be read is refused by the transport, what cannot be added by the core; the job lives on."""
-        result = Result(self._ticket(reply), _result_report.decode(payload))
+        if self._deaf:
+            return
         try:
             effects = self.core.handle(result, self._now())
         except Exception as error:  # half of it may be in the sum: only the journal is right now
-            digest = sha256(payload).hexdigest()
-            raise AssertionError(f"a result could not be handled; its sha256 is {digest}") from error
+            digest = sha256(result.report.update).hexdigest()
+            raise AssertionError(f"a result could not be handled; the sha256 of its update is {digest}") from error
         self._carry_out(effects)
 
     def _ticket(self, reply: Reply) -> int:
@@ -468,10 +490,9 @@ class JobProcess:
         self._deaf = True
         if self._tick is not None:
             self._tick.cancel()
-        if self._hooks is not None:
-            await self._hooks.close()
-        if self._exports is not None:
-            await self._exports.close()
+        for own_code in (self._hooks, self._exports, self._chances, self._weights):
+            if own_code is not None:
+                await own_code.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._notes.close)
         self._recorder.close()

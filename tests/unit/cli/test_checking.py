@@ -155,5 +155,5 @@ def test_a_server_py_without_any_hook_is_a_mistake(tmp_path: Path) -> None:
     scaffold.write(tmp_path / "job", "lines")
     (tmp_path / "job" / "job.toml").write_text('name = "lines"\n[stop]\nversions = 1\n')
     (tmp_path / "job" / "server.py").write_text("def evaluat(model):\n    return {}\n")
-    with pytest.raises(JobFolderError, match=r"has neither a function evaluate\(model\) nor export\(model\)"):
+    with pytest.raises(JobFolderError, match="has none of the functions evaluate, export, select, weigh"):
         checking.examine(tmp_path / "job")

@@ -7,9 +7,21 @@ from turnout.aggregator.mean import MeanAggregator
 from turnout.job.bases import Bases
 from turnout.job.buffered import Buffered
 from turnout.job.core import LAST_COMMITS_MAX, SAVE_GRANTS_S, TASK_BLOCK
-from turnout.job.events import Answer, Commit, Evaluate, Evaluated, Finish, Publish, Retract, Stop, Tick
+from turnout.job.events import (
+    Answer,
+    Commit,
+    Evaluate,
+    Evaluated,
+    Finish,
+    Publish,
+    Result,
+    Retract,
+    Stop,
+    TaskAsked,
+    Tick,
+)
 from turnout.job.rounds import Rounds
-from turnout.messages import Status, TaskResponse
+from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status, TaskRequest, TaskResponse
 
 
 def buffered(goal: int = 2, concurrency: int = 4, staleness_max: int = 3) -> Buffered:
@@ -696,3 +708,54 @@ def test_a_job_that_takes_differences_refuses_a_whole_model(job: Job) -> None:
     told = job.report("a", job.ask("a"), absolute=True)()
     assert told is not None
     assert (told.status, told.counted) == (Status.ERROR, False)
+
+
+# --- what the job's own code says -----------------------------------------------------------------------------------
+
+
+def report_weighed(job: Job, device: str, examples: float, factor: float) -> ResultResponse:
+    """Send a result of (1, 0) that counts ``factor`` times what it would."""
+    ticket, task = job.ticket(), job.ask(device)
+    update = memoryview(np.array([1.0, 0.0], "<f4").tobytes())
+    result = ResultReport(DeviceInfo(device), "job-1", str(task.task_id), "train", update, num_examples=examples)
+    job.now += 0.02
+    job.happens(Result(ticket, result, factor))
+    job.settle()
+    answer = job.answers[ticket]
+    assert isinstance(answer, ResultResponse)
+    return answer
+
+
+def test_a_result_counts_as_much_more_as_the_jobs_own_code_says_up_to_the_cap_of_its_lease(job: Job) -> None:
+    """Weights 3 * 2 = 6 and 4 * 100, capped at 10."""
+    assert report_weighed(job, "a", 3.0, 2.0).counted
+    assert job.core.parts.aggregator.snapshot()[1] == 6.0
+    job = new_job(lambda: buffered(goal=2))
+    assert report_weighed(job, "b", 4.0, 100.0).counted
+    assert job.core.parts.aggregator.snapshot()[1] == 10.0
+
+
+def test_a_result_to_which_the_jobs_own_code_gives_no_weight_is_refused_for_good(job: Job) -> None:
+    answer = report_weighed(job, "a", 3.0, 0.0)
+    assert (answer.counted, answer.status) == (False, Status.NO_TASK)
+    assert "no weight" in str(answer.message)
+    assert job.core.tally.refused == {"weighed_nothing": 1}
+
+
+def ask_with_chance(job: Job, device: str, chance: float) -> TaskResponse:
+    ticket = job.ticket()
+    job.happens(TaskAsked(ticket, TaskRequest(DeviceInfo(device), "job-1"), chance))
+    answer = job.answers[ticket]
+    assert isinstance(answer, TaskResponse)
+    return answer
+
+
+def test_a_kind_of_device_is_selected_as_often_as_the_jobs_own_code_says() -> None:
+    job = new_job(lambda: buffered(goal=1000, concurrency=1000))
+    given = sum(ask_with_chance(job, f"d{number}", 0.25).status is Status.OK for number in range(1000))
+    assert 200 < given < 300
+    assert ask_with_chance(job, "never", 0.0).message == "others were chosen this time"
+
+
+def test_who_has_a_task_gets_it_again_whatever_its_chance_is_now(job: Job) -> None:
+    assert ask_with_chance(job, "a", 1.0).task_id == ask_with_chance(job, "a", 0.0).task_id

@@ -291,7 +291,7 @@ async def test_a_result_that_breaks_the_core_ends_the_process_and_not_the_sum(fo
     async with started(folder, directory) as process:
         task = await ask_task(process, "a")
         process.core.counted.add = None  # type: ignore[method-assign, assignment]  # fails after the sum has changed
-        with pytest.raises(AssertionError, match="could not be handled; its sha256 is"):
+        with pytest.raises(AssertionError, match="could not be handled; the sha256 of its update is"):
             await report(process, "a", task, 1.0)
     async with started(folder, directory) as again:
         assert again.core.parts.aggregator.count == 0
