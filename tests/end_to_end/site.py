@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -11,6 +11,7 @@ from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.exchange import Dispatcher
 from turnout.gateway.http import GatewayServer
 from turnout.job.blobs import BlobStore
 from turnout.job.folder import load_job_folder
@@ -22,12 +23,23 @@ from turnout.transport.inprocess import InProcessJobs, InProcessTransport
 JOB_ID = "job-1"
 TICK_S = 0.05
 
+Between = Callable[[EdgeTaskDispatcher], Dispatcher]  #: Puts something between the gateway and the dispatcher.
+
+
+def nothing(dispatcher: EdgeTaskDispatcher) -> Dispatcher:
+    return dispatcher
+
 
 class Site:
     """Serves the job of a folder at ``url``."""
 
     def __init__(
-        self, folder: Path, journal: Journal, gateway_limits: GatewayLimits, dispatcher_limits: DispatcherLimits
+        self,
+        folder: Path,
+        journal: Journal,
+        gateway_limits: GatewayLimits,
+        dispatcher_limits: DispatcherLimits,
+        between: Between,
     ) -> None:
         self._blobs = BlobStore(folder.parent / "data" / "blobs")
         self.job = JobProcess(load_job_folder(folder), JOB_ID, self._blobs, journal)
@@ -35,7 +47,8 @@ class Site:
         transport = InProcessTransport(jobs)
         loop = asyncio.get_running_loop()
         self.dispatcher = EdgeTaskDispatcher(JobTable(), transport, loop.time, Random(1), dispatcher_limits)
-        self._gateway = GatewayServer(self.dispatcher, self.dispatcher.schema, transport.blob, limits=gateway_limits)
+        asked = between(self.dispatcher)
+        self._gateway = GatewayServer(asked, self.dispatcher.schema, transport.blob, limits=gateway_limits)
         jobs.serve(JOB_ID, JOB_ID, 1, self.job.schema, self.job)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
@@ -73,11 +86,18 @@ async def site(
     journal: Journal | None = None,
     gateway_limits: GatewayLimits | None = None,
     dispatcher_limits: DispatcherLimits | None = None,
+    between: Between = nothing,
 ) -> AsyncIterator[Site]:
     """Serve until the block ends."""
     made = Site(
-        folder, journal or MemoryJournal(), gateway_limits or GatewayLimits(), dispatcher_limits or DispatcherLimits()
+        folder,
+        journal or MemoryJournal(),
+        gateway_limits or GatewayLimits(),
+        dispatcher_limits or DispatcherLimits(),
+        between,
     )
     await made.start()
-    yield made
-    await made.close()
+    try:
+        yield made
+    finally:
+        await made.close()

@@ -1,5 +1,6 @@
 """A real job behind a real gateway, for players; and what a player learns: every number of the model grows by one."""
 
+import asyncio
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from tests.contract.flare.players.python import PythonDevice, Sleep
 NAME = "cnn"
 SHAPES = {"conv": (2, 3), "bias": (1,)}
 CONFIG = {"components": [{"type": "Trainer.DLTrainer", "name": "trainer", "args": {"lr": 0.1}}]}
+MOMENT_S = 0.02
 PTE = b"ET12 a model of version "
 
 JOB_TOML = """
@@ -35,10 +37,10 @@ form = "{form}"
 [stop]
 versions = {versions}
 """
-MODEL_PY = f"""
+MODEL_PY = """
 import numpy as np
 def initial_model():
-    return {{name: np.zeros(shape, np.float32) for name, shape in {SHAPES!r}.items()}}
+    return {{name: np.zeros(shape, np.float32) for name, shape in {shapes!r}.items()}}
 """
 NUMBER_PY = """
 import numpy as np
@@ -54,13 +56,21 @@ def export(model):
 
 
 def folder(
-    path: Path, form: str, *, versions: int = 3, concurrency: int = 1, goal: int = 1, config: Any = CONFIG
+    path: Path,
+    form: str,
+    *,
+    versions: int = 3,
+    concurrency: int = 1,
+    goal: int = 1,
+    config: Any = CONFIG,
+    more: str = "",
+    shapes: Mapping[str, tuple[int, ...]] = SHAPES,
 ) -> Path:
-    """A job whose version closes with each result, unless it is told otherwise."""
+    """A job whose version closes with each result, unless it is told otherwise; ``more`` goes into its job.toml."""
     path.mkdir()
     settings = {"name": NAME, "form": form, "versions": versions, "concurrency": concurrency, "goal": goal}
-    (path / "job.toml").write_text(JOB_TOML.format(**settings))
-    (path / "model.py").write_text(NUMBER_PY if form == "number" else MODEL_PY)
+    (path / "job.toml").write_text(JOB_TOML.format(**settings) + more)
+    (path / "model.py").write_text(NUMBER_PY if form == "number" else MODEL_PY.format(shapes=dict(shapes)))
     (path / "server.py").write_text(SERVER_PY if form == "executorch" else "def evaluate(model):\n    return {}\n")
     if config is not None:
         (path / "device_config.json").write_bytes(msgspec.json.encode(config))
@@ -68,7 +78,8 @@ def folder(
 
 
 async def no_time(wait: float) -> None:
-    """Sleep, in a world where nothing takes time."""
+    """A moment in place of any wait, for the process that exports models to get on with it."""
+    await asyncio.sleep(MOMENT_S)
 
 
 def python_device(url: str, sleep: Sleep = no_time, **changes: Any) -> PythonDevice:

@@ -21,7 +21,7 @@ DEFAULT_WAIT_S = 5
 QUERY_SAFE = "-._~!$'()*+,/:;?@"
 HAS_JOB = ("OK", "RUNNING", "SUBMITTED", "APPROVED", "DISPATCHED")
 BUILT_IN = ("ETTrainer", "Trainer.DLTrainer")
-TURNS_MAX = 1000  #: A task that finds no executor is asked for without a pause: a test must end.
+TURNS_MAX = 20  #: A task that finds no executor is asked for without a pause: a test must end.
 
 
 class SdkError(Exception):

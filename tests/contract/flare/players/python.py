@@ -47,7 +47,7 @@ class PythonDevice:
         if isinstance(job, str):
             return job
         while True:
-            task = await self._ask("task", {"job_id": job["job_id"]}, {"cookie": self.cookie} if self.cookie else {})
+            task = await self.ask("task", {"job_id": job["job_id"]}, {"cookie": self.cookie} if self.cookie else {})
             match task["status"]:
                 case "OK":
                     self.cookie = task["cookie"]
@@ -65,7 +65,7 @@ class PythonDevice:
     async def _find_job(self) -> Reply | str:
         while True:
             body = {"job_name": self.job_name, "capabilities": {"methods": ["edge"]}}
-            job = await self._ask("job", {}, body)
+            job = await self.ask("job", {}, body)
             if job["status"] == "OK":
                 return job
             if job["status"] not in ("RETRY", "NO_JOB"):
@@ -84,13 +84,13 @@ class PythonDevice:
         if self.cookie:
             body["cookie"] = self.cookie
         target = {"job_id": task["job_id"], "task_id": task["task_id"]}
-        self.results.append(await self._ask("result", target, body))
+        self.results.append(await self.ask("result", target, body))
 
     async def _wait(self, seconds: float) -> None:
         self.slept_s += seconds
         await self.sleep(seconds)
 
-    async def _ask(self, path: str, query: Mapping[str, str], body: Reply) -> Reply:
+    async def ask(self, path: str, query: Mapping[str, str], body: Reply) -> Reply:
         """A request; one that fails in any way is as RETRY."""
         try:
             return await self.post(path, query, body)
