@@ -11,6 +11,8 @@ DEADLINE_SPREAD = 0.5  #: Share of the time to a deadline over which all are spr
 BIN_S = 5.0  #: Returns are compared with appointments in bins this long.
 SHARE_MIN = 0.1  #: However few return, at most ten devices are told each moment.
 SHARE_WEIGHT = 0.3  #: How much the latest bin says about the share that returns.
+SLOTS_MAX = 2000  #: Who waits is counted in slots shorter than a wait, of which the longest wait has at most so many.
+SLOT_MIN_S = 0.1
 MEASURABLE = 10  #: A bin with fewer appointments than this says nothing.
 
 
@@ -26,6 +28,8 @@ class AppointmentBook:
         self._booked: dict[int, int] = {}  # appointments by bin; at most wait_max_s / BIN_S entries
         self._bin = 0
         self._arrived = 0
+        self._slot_s = min(BIN_S, max(wait_min_s / 2, wait_max_s / SLOTS_MAX, SLOT_MIN_S))
+        self._due: dict[int, int] = {}  # appointments by slot
 
     def arrived(self, now: float) -> None:
         """A device asked."""
@@ -49,13 +53,15 @@ class AppointmentBook:
         wait = min(max(wait, self._min), self._max)
         due = int((now + wait) // BIN_S)
         self._booked[due] = self._booked.get(due, 0) + 1
+        slot = int((now + wait) // self._slot_s)
+        self._due[slot] = self._due.get(slot, 0) + 1
         self.latest = max(self.latest, now + wait)
         return wait
 
     def waiting(self, now: float) -> int:
         """About how many devices will still come, of those who were told to."""
-        current = int(now // BIN_S)
-        return round(self.share * sum(devices for due, devices in self._booked.items() if due >= current))
+        current = int(now // self._slot_s)
+        return round(self.share * sum(devices for slot, devices in self._due.items() if slot >= current))
 
     def _compare(self, current: int) -> None:
         booked = self._booked.get(self._bin, 0)
@@ -63,4 +69,6 @@ class AppointmentBook:
             seen = min(max(self._arrived / booked, SHARE_MIN), 1.0)
             self.share += SHARE_WEIGHT * (seen - self.share)
         self._booked = {due: n for due, n in self._booked.items() if due >= current}
+        begin = int(current * BIN_S // self._slot_s)
+        self._due = {slot: n for slot, n in self._due.items() if slot >= begin}
         self._bin, self._arrived = current, 0

@@ -82,3 +82,19 @@ def test_devices_told_to_wait_are_counted_until_their_appointment() -> None:
     assert book.waiting(0.0) == 30
     assert book.latest == max(waits)
     assert book.waiting(max(waits) + 5.0) == 0
+
+
+def test_devices_that_come_again_within_seconds_are_counted_once() -> None:
+    """A hundred devices that come when they were told to, some ten times within one bin."""
+    book, rng = AppointmentBook(rate=200.0, wait_min_s=0.2, wait_max_s=30.0), Random(1)
+    due = [0.0] * 100
+    counted = []
+    for step in range(1, 1000):
+        now = step / 100
+        for device, at in enumerate(due):
+            if at <= now:
+                book.arrived(now)
+                due[device] = now + book.wait(now, rng)
+        counted.append(book.waiting(now))
+    assert min(counted[100:]) >= 90
+    assert max(counted[100:]) <= 150
