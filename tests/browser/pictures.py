@@ -68,6 +68,20 @@ def press(*names: str) -> Callable[[Page], None]:
     return act
 
 
+def submit_nonsense(page: Page) -> None:
+    """What the server says of a file that is no job folder."""
+    page.get_by_role("button", name="Submit a job…").click()
+    page.get_by_label("Zip of a job folder").set_input_files({"name": "job.zip", "mimeType": "", "buffer": b"nonsense"})
+    page.get_by_role("button", name="Submit it").click()
+    expect(page.locator(".wrong")).not_to_be_empty()
+
+
+def go_offline(page: Page) -> None:
+    """Control is away while the page is open."""
+    page.context.set_offline(True)
+    expect(page.locator("#banner")).to_contain_text("Control does not answer")
+
+
 def pages(camera: Camera, shown: Scene) -> None:
     """Everything that is there while the server runs as it should."""
     camera.take("list", "")
@@ -86,6 +100,9 @@ def pages(camera: Camera, shown: Scene) -> None:
         f"#/jobs/{shown.jobs['aborted']}",
         lambda page: page.get_by_text("What its process printed").click(),
     )
+    camera.take("dialog-submit", "", press("Submit a job…"), whole=False)
+    camera.take("dialog-submit-refused", "", submit_nonsense, whole=False)
+    camera.take("away", training, go_offline, whole=False)
     camera.take("not-here", "#/jobs/nope")
     camera.take("reference", "api/docs")
 
@@ -97,6 +114,8 @@ def main() -> None:
         camera.take("list-empty", "")
         shown.set()
         pages(camera, shown)
+        shown.running.client.create_token("pictures", "admin")
+        camera.take("token", "", whole=False)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,7 @@ class Scene:
         self._plain("waiting", LONG_NAME)
         self._plain("paused", "wake-word", devices=6)
         self._plain("short of devices", "small-talk", workflow="rounds", devices=3)
-        self._plain("full", "heart-rate", numbers=NUMBERS_LARGE, disk=3_000_000, devices=4)
+        self._plain("full", "heart-rate", numbers=NUMBERS_LARGE, disk=1_900_000, devices=4)
         self._plain("aborted", "gestures", devices=4)
         self._plain("cancelled", "first-try", devices=4)
         self._wait("finished", lambda view: view.state == "completed")

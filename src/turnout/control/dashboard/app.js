@@ -24,11 +24,13 @@ class Link {
     this.trouble = "";
   }
 
-  /** Ask now and then whether the server around control serves; what does not is said at the top. */
+  /** Ask now and then whether the server around control serves; what twice did not is said at the top. */
   async watch() {
-    for (;;) {
+    for (let before = null; ;) {
       const found = await checks();
-      this.trouble = Object.entries(TROUBLES).filter(([name]) => found?.[name] === false).map(([, text]) => text).join(" ");
+      const troubled = Object.entries(TROUBLES).filter(([name]) => found?.[name] === false && before?.[name] === false);
+      this.trouble = troubled.map(([, text]) => text).join(" ");
+      before = found; // a control that has just been started has not heard from gateways yet
       if (found && !this.failures) this.heard();
       await new Promise((resolve) => setTimeout(resolve, CHECKED_MS));
     }

@@ -179,7 +179,7 @@ class JobPage {
     this.progress.hidden = hasEnded(view) || !(status.goal > 0);
     this.progress.max = now.goal || status.goal || 1;
     this.progress.value = now.buffered ?? status.buffered ?? 0;
-    const warnings = status.warnings ?? [];
+    const warnings = (status.warnings ?? []).filter((warning) => warning !== words);
     setChildren(this.warnings, JSON.stringify(warnings), () => warnings.map((warning) => h("li", {}, warning)));
     this.showTiles(status, now);
     this.actions.show(view, now.state ?? status.state ?? "");
