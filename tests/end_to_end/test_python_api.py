@@ -1,7 +1,9 @@
 """The Python API with real processes: in a script, in a notebook, in an event loop; stopped, broken, forgotten."""
 
 import importlib.util
+import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,6 +103,52 @@ def test_a_script_that_ends_ends_its_runs(tmp_path: Path) -> None:
     )
     assert (lines, errors) == (["started"], "")
     assert (tmp_path / "scripts" / "kept" / "jobs").is_dir()
+
+
+SHOW = """
+def show():
+    for event in run:
+        print(event.kind, flush=True)
+
+def show_until_the_end():
+    try:
+        show()
+    except turnout.TurnoutError:
+        pass
+"""
+WAITS = {
+    "for": "show()",
+    "wait": "import threading\nthreading.Thread(target=show_until_the_end, daemon=True).start()\nrun.wait()",
+    "with": "with run:\n    show()",
+}
+
+
+@pytest.mark.parametrize("moment", ["described", "published"])
+@pytest.mark.parametrize("waiting", WAITS)
+def test_ctrl_c_ends_a_script_and_its_run_and_leaves_nothing(tmp_path: Path, waiting: str, moment: str) -> None:
+    """Pressed while the server is being started, and while devices train; the terminal tells the script's group."""
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    file = tmp_path / "script.py"
+    run = 'run = turnout.run(job(), devices=8, training_s=0.05)\nprint("described", flush=True)\n'
+    file.write_text(f"{JOB}{SHOW}{run}{WAITS[waiting]}\n")
+    started = subprocess.Popen(
+        [sys.executable, str(file)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(temporary)},
+        process_group=0,
+    )
+    assert started.stdout is not None
+    while started.stdout.readline().strip() != moment:
+        assert started.poll() is None
+    os.killpg(started.pid, signal.SIGINT)
+    _, errors = started.communicate(timeout=8 * PATIENCE_S)
+    assert started.returncode == -signal.SIGINT
+    assert errors.splitlines()[-1] == "KeyboardInterrupt", "Python's own last words, and no others after them"
+    assert not list(temporary.iterdir())
+    eventually("all has ended", lambda: not [line for _, line in processes().values() if str(temporary) in line])
 
 
 def test_devices_that_fail_to_train_are_said_once(tmp_path: Path) -> None:

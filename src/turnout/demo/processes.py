@@ -105,6 +105,9 @@ class Children:
                 urls = [line async for line in _lines(ready)]
         except TimeoutError:
             urls = []
+        except asyncio.CancelledError:
+            await child.stop(SERVER_GRACE_S)  # nobody else knows of it yet
+            raise
         if len(urls) != 2:
             raise TurnoutError(f"the server did not start; {child.ended_as(await child.wait())}")
         return child, urls[0], urls[1]

@@ -70,7 +70,10 @@ def run_fleet(
     no job has the name.
     """
     _allow_connections(_devices_at_once(spec) if options.own_connections else options.connections_max)
-    return loops.run(_run(url, job_name, spec, trainers, options, write))
+    try:
+        return loops.run(_run(url, job_name, spec, trainers, options, write))
+    except asyncio.CancelledError:
+        raise TurnoutError("the fleet was stopped by SIGTERM before its devices began") from None
 
 
 def _devices_at_once(spec: FleetSpec) -> int:
@@ -100,6 +103,9 @@ async def _run(
     ledger = _ledger(spec)
     http = HttpClient(url, HttpLimits(connections_max=min(spec.devices, options.connections_max)))
     own = OwnLines(http.server, http.tls) if options.own_connections else None
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that the folder is removed
     with tempfile.TemporaryDirectory(prefix="turnout-fleet-") as models:
         workers = options.workers or os.cpu_count() or 1
         training = Classroom(http, trainers, spec, workers, Path(models)) if trainers else Untrained(http)
