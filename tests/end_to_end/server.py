@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -20,9 +20,9 @@ T = TypeVar("T")
 TURNOUT = [sys.executable, "-P", "-m", "turnout"]
 
 
-def eventually(what: str, holds: Callable[[], T]) -> T:
+def eventually(what: str, holds: Callable[[], T], patience_s: float = PATIENCE_S) -> T:
     """Wait until ``holds()`` is true, and return it. It happens in other processes: there is nothing to be told by."""
-    give_up_at = time.monotonic() + PATIENCE_S
+    give_up_at = time.monotonic() + patience_s
     while not (held := holds()):
         assert time.monotonic() < give_up_at, f"never happened: {what}"
         time.sleep(0.02)
@@ -104,11 +104,13 @@ class Server:
 
 
 @contextmanager
-def server(data: Path, port: int = 0, gateways: int = 1, hang_s: float = HANG_S) -> Iterator[Server]:
+def server(
+    data: Path, port: int = 0, gateways: int = 1, hang_s: float = HANG_S, options: Sequence[str] = ()
+) -> Iterator[Server]:
     """Run ``turnout up`` until the block ends; then, unless the block killed it, none of its processes may be left."""
     ports = ["--port", str(port), "--control-port", "0"]
-    options = ["--gateways", str(gateways), "--data", str(data), "--hang-s", str(hang_s)]
-    process = subprocess.Popen([*TURNOUT, "up", *ports, *options], stderr=subprocess.PIPE, text=True)
+    settings = ["--gateways", str(gateways), "--data", str(data), "--hang-s", str(hang_s)]
+    process = subprocess.Popen([*TURNOUT, "up", *ports, *settings, *options], stderr=subprocess.PIPE, text=True)
     running = None
     try:
         running = Server(process)

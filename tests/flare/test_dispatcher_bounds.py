@@ -26,6 +26,7 @@ from tests.flare.flare_client import (
     selection_request,
     task_request,
 )
+from tests.flare.page import block
 from tests.flare.test_dispatcher import ENDS, held_by
 from turnout.integrations.nvflare import EdgeTaskDispatcher
 
@@ -242,10 +243,7 @@ def test_a_setting_out_of_range_is_refused_when_the_site_starts(settings: dict[s
 
 def test_flare_builds_the_widget_from_the_component_in_the_docs(tmp_path: Path) -> None:
     """As a FLARE client does at its start: from the ``resources.json`` of its site."""
-    page = (Path(__file__).parents[2] / "docs" / "FLARE.md").read_text()
-    (component,) = (
-        json.loads(block.split("```")[0]) for block in page.split("```json\n")[1:] if "task_dispatcher" in block
-    )
+    component = json.loads(block("json", "task_dispatcher"))
     for folder in ("startup", "local"):
         (tmp_path / folder).mkdir()
     (tmp_path / "startup" / WorkspaceConstants.CLIENT_STARTUP_CONFIG).write_text('{"format_version": 2, "client": {}}')

@@ -1,0 +1,151 @@
+"""A whole FLARE, as its own tools provision it: a server and one leaf client, with our widget in it or FLARE's own."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from nvflare.edge.aggregators.num_dxo_factory import NumDXOAggrFactory
+from nvflare.edge.assessors.num import NumAssessor
+from nvflare.edge.tools.edge_job import EdgeJob
+from nvflare.fuel.flare_api.flare_api import Session, new_secure_session
+
+from tests.end_to_end.server import eventually
+
+ADMIN = "admin@nvidia.com"
+PATIENCE_S = 60.0  #: Until FLARE's processes answer, and a job's; on a busy machine it takes half of that.
+ENDING_S = 20.0  #: How long FLARE's processes may take to end.
+PROJECT = """
+api_version: 3
+name: project
+participants:
+  - {{name: localhost, type: server, org: nvidia, fed_learn_port: {server}, admin_port: {admin}}}
+  - {{name: site-1, type: client, org: nvidia, listening_host: localhost, edge_service_port: {devices}}}
+  - {{name: {ADMIN}, type: admin, org: nvidia, role: project_admin}}
+builders:
+  - path: nvflare.lighter.impl.workspace.WorkspaceBuilder
+    args: {{template_file: [master_template.yml]}}
+  - path: nvflare.lighter.impl.static_file.StaticFileBuilder
+    args: {{config_folder: config, scheme: grpc}}
+  - path: nvflare.lighter.impl.cert.CertBuilder
+  - path: nvflare.lighter.impl.signature.SignatureBuilder
+  - path: nvflare.lighter.impl.edge.EdgeBuilder
+"""
+
+
+class Deployment:
+    """Its folders, and where its leaf client listens for devices; ``pids`` are its two parent processes."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root / "workspace" / "project" / "prod_00"
+        ports = dict(zip(("server", "admin", "devices"), free_ports(3), strict=True))
+        self.port = ports["devices"]
+        (root / "project.yml").write_text(PROJECT.format(ADMIN=ADMIN, **ports))
+        provision = [sys.executable, "-m", "nvflare.lighter.provision", "-p", "project.yml", "-w", "workspace"]
+        subprocess.run(provision, cwd=root, check=True, capture_output=True)
+        for site in ("localhost", "site-1"):
+            self._allow_edge_components(self._root / site / "local")
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    @property
+    def root_ca(self) -> Path:
+        """The certificate that devices check the leaf client's by."""
+        return self._root / "site-1" / "startup" / "rootCA.pem"
+
+    @property
+    def pids(self) -> list[int]:
+        return [process.pid for process in self._running]
+
+    @property
+    def log(self) -> str:
+        """What the leaf client has logged."""
+        return (self._root / "site-1" / "output").read_text()
+
+    def install(self, component: dict[str, object]) -> None:
+        """Put the component in the place of the one of its id, as docs/FLARE.md says."""
+        path = self._root / "site-1" / "local" / "edge__p_resources.json"
+        resources = json.loads(path.read_text())
+        places = [place for place, old in enumerate(resources["components"]) if old["id"] == component["id"]]
+        (place,) = places
+        resources["components"][place] = component
+        path.write_text(json.dumps(resources))
+
+    @contextmanager
+    def running(self) -> Iterator[Session]:
+        """Run server and client; a session of its administrator, who ends them."""
+        try:
+            self._start("localhost", "server")
+            self._start("site-1", "client", "uid=site-1")
+            session = eventually("FLARE's server answers and has its client", self._connected, PATIENCE_S)
+            try:
+                yield session
+            finally:
+                session.close()  # it has threads that would outlive us
+        finally:
+            for process in self._running:
+                process.terminate()
+            for process in self._running:
+                self._end(process)
+
+    def _start(self, site: str, role: str, *more: str) -> None:
+        folder = self._root / site
+        settings = ["--set", "secure_train=true", "org=nvidia", "config_folder=config", *more]
+        program = ["-u", "-m", f"nvflare.private.fed.app.{role}.{role}_train", "-m", str(folder), "-s"]
+        with open(folder / "output", "wb") as output:
+            command = [sys.executable, *program, f"fed_{role}.json", *settings]
+            process = subprocess.Popen(
+                command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+            )
+        self._running.append(process)
+
+    def _end(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait for it, and see that nothing that it started is left."""
+        try:
+            process.wait(ENDING_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        try:
+            os.killpg(process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+
+    def _connected(self) -> Session | None:
+        try:
+            session = new_secure_session(ADMIN, str(self._root / ADMIN), timeout=1.0)
+        except Exception as error:  # FLARE raises many kinds while its server comes up
+            print(f"not yet: {error}")
+            return None
+        if session.get_system_info().client_info:
+            return session
+        session.close()
+        return None
+
+    def _allow_edge_components(self, local: Path) -> None:
+        """FLARE 2.9 builds no component of its edge in a job unless the site's list has it."""
+        resources = json.loads((local / "resources.json.default").read_text())
+        resources["class_allow_list"].append("nvflare.edge.")
+        (local / "resources.json").write_text(json.dumps(resources))
+
+
+def job_of_numbers(folder: Path, versions: int, cohort: int) -> Path:
+    """FLARE's job "numbers", which ends at this version; ``cohort`` devices must be known before it begins."""
+    job = EdgeJob("numbers", "number")
+    job.configure_server(NumAssessor(cohort, versions, max_model_history=3, device_selection_size=cohort))
+    job.configure_client(NumDXOAggrFactory())
+    job.export_job(str(folder))
+    (folder / "numbers" / "app" / "config" / "device_config.json").write_text('{"rate": 0.5}')
+    return folder / "numbers"
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [sock.getsockname()[1] for sock in sockets]
+    for sock in sockets:
+        sock.close()
+    return ports

@@ -1,0 +1,110 @@
+"""FLARE's own device simulator trains with ``turnout up`` to the end of a job, over HTTP and over gRPC.
+
+The job of numbers and the simulator's configuration are those of docs/FLARE.md, but for the ports.
+"""
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from tests.end_to_end.server import Server, eventually, server
+from tests.flare.page import block
+from turnout.control.store import JobState
+
+SIMULATOR = [sys.executable, "-m", "nvflare.edge.simulation.run_device_simulator"]
+SIMULATION_S = 60.0  #: Ends a simulator that would go on for ever; it takes about seven seconds.
+NUMBERS_TOML = block("toml", "numbers")
+VERSIONS = 4
+COHORT = 2
+
+WEIGHTS_PY = """
+import numpy as np
+
+def initial_model():
+    return {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "conv.bias": np.ones(2, np.float32)}
+"""
+
+
+def test_flares_numbers_are_counted_to_the_end_of_a_job(tmp_path: Path, over: str) -> None:
+    """FLARE's NumProcessor answers with the new number, one more: after V versions it is V."""
+    folder = job_folder(tmp_path, NUMBERS_TOML, block("python", "initial_model"))
+
+    model = simulated(tmp_path, folder, over, json.loads(block("json", "NumProcessor"))["processor"])
+
+    assert {name: value.tolist() for name, value in model.items()} == {"value": [4.0]}
+
+
+def test_a_model_of_numpy_arrays_is_trained_to_the_end_of_a_job(tmp_path: Path, over: str) -> None:
+    """Each device adds one half to every number, so each version is one half more: two after four versions."""
+    folder = job_folder(tmp_path, NUMBERS_TOML.replace('form = "number"', 'form = "weights"'), WEIGHTS_PY)
+    (folder / "device_config.json").write_text('{"rate": 0.5}')
+    processor = {"path": "adds_half.AddsHalf", "python_path": str(Path(__file__).parent)}
+
+    model = simulated(tmp_path, folder, over, processor)
+
+    assert {name: value.tolist() for name, value in model.items()} == {
+        "conv.weight": [[2.0, 3.0, 4.0], [5.0, 6.0, 7.0]],
+        "conv.bias": [3.0, 3.0],
+    }
+
+
+@pytest.fixture(params=["http"])
+def over(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+def job_folder(path: Path, toml: str, model: str) -> Path:
+    assert f"cohort = {COHORT} " in toml
+    assert f"versions = {VERSIONS}\n" in toml
+    folder = path / "job"
+    folder.mkdir()
+    (folder / "job.toml").write_text(toml)
+    (folder / "model.py").write_text(model)
+    return folder
+
+
+def simulated(path: Path, folder: Path, over: str, processor: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
+    """Run FLARE's simulator until it ends by itself, and see that the job has ended well; its last model."""
+    with server(path / "data", options=["--grpc-port", "0"] if over == "grpc" else []) as running:
+        job = running.client.submit(folder)
+        play(path, running, over, processor)
+        eventually("it has ended", lambda: running.client.job(job.job_id).state is not JobState.RUNNING)
+        ended = running.client.job(job.job_id)
+        assert ended.state is JobState.COMPLETED
+        assert ended.status is not None
+        assert (ended.status.version, ended.status.counted) == (VERSIONS, VERSIONS * COHORT)
+        assert ended.status.refused == {}
+        assert running.client.model(job.job_id, path / "model.safetensors") == VERSIONS
+    return load_file(path / "model.safetensors")
+
+
+def play(path: Path, running: Server, over: str, processor: dict[str, Any]) -> None:
+    simulator = json.loads(block("json", "NumProcessor"))
+    simulator.update(endpoint=running.devices_url if over == "http" else "http://nowhere.invalid", processor=processor)
+    (path / "simulator.json").write_text(json.dumps(simulator))
+    arguments = [str(path / "simulator.json")]
+    if over == "grpc":
+        leaf_clients = json.loads(block("json", '"turnout": {'))
+        leaf_clients["turnout"]["port"] = grpc_port(running)
+        (path / "lcp.json").write_text(json.dumps(leaf_clients))
+        arguments += ["-m", str(path / "lcp.json")]
+    ran = subprocess.run(
+        [*SIMULATOR, *arguments], timeout=SIMULATION_S, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    print(ran.stdout)
+    assert ran.returncode == 0
+    assert "is gone - exiting" in ran.stdout, "it ends with the job, not for a failure"
+    assert not re.search("exception|ERROR|WARNING", ran.stdout)
+
+
+def grpc_port(running: Server) -> int:
+    line = eventually("the port for gRPC", lambda: next((line for line in running.lines if "gRPC" in line), ""))
+    return int(re.findall(r":(\d+)", line)[-1])
