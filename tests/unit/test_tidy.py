@@ -12,7 +12,7 @@ PURE = [
     "messages.py",
     "errors.py",
     *("wire/edge_headers.py", "wire/edge_replies.py", "wire/edge_requests.py", "wire/edge_results.py"),
-    *("wire/tensors.py", "wire/nested.py", "wire/frames.py"),
+    *("wire/tensors.py", "wire/nested.py", "wire/frames.py", "wire/edge_grpc.py", "gateway/queries.py"),
     *("wire/forms/base.py", "wire/forms/weights.py", "wire/forms/number.py", "wire/forms/executorch.py"),
     *("gateway/core.py", "gateway/routes.py", "gateway/admission.py", "gateway/framing.py", "gateway/ranges.py"),
     *("dispatcher/table.py", "dispatcher/pending.py", "dispatcher/room.py", "dispatcher/returns.py"),

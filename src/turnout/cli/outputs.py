@@ -42,12 +42,13 @@ class Written(Message, frozen=True):
 
 
 class Up(Message, frozen=True):
-    """A server that has started."""
+    """A server that has started; ``grpc_address`` is empty when it does not take gRPC."""
 
     devices_url: str
     api_url: str
     pid: int
     data: str
+    grpc_address: str = ""
 
 
 class RunEnded(Message, frozen=True):

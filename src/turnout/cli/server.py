@@ -3,7 +3,7 @@
 import os
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -22,12 +22,19 @@ from turnout.cli.base import (
 )
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
+from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
 from turnout.supervisor.policy import HANG_S, HANG_S_MIN
 
+if TYPE_CHECKING:
+    from turnout.supervisor.entrance import Tls
+
 PORT_MAX = 65535
+LOOPBACK = "127.0.0.1"
 
 Port = Annotated[int, Parameter(help="Where devices connect; 0 takes a free port.")]
 ControlPort = Annotated[int, Parameter(help="Where people's tools connect; 0 takes a free port.")]
+TlsCert = Annotated[Path | None, Parameter(help="Certificate for devices, and its chain: a PEM file.")]
+TlsKey = Annotated[Path | None, Parameter(help="The certificate's private key: a PEM file.")]
 Data = Annotated[Path, Parameter(help="Where jobs and models are kept.")]
 
 
@@ -35,32 +42,46 @@ Data = Annotated[Path, Parameter(help="Where jobs and models are kept.")]
     group=SERVERS,
     help_epilogue=examples(
         "turnout up",
-        "turnout up --data /var/lib/turnout --gateways 4",
         "turnout up --port 0 --control-port 0 --json",
+        "turnout up --host 0.0.0.0 --tls-cert fullchain.pem --tls-key privkey.pem --grpc-port 8712",
     ),
 )
 def up(
     *,
-    host: Annotated[str, Parameter(help="Where devices connect; this machine only, so far.")] = "127.0.0.1",
+    host: Annotated[
+        str, Parameter(help="Address where devices connect; 0.0.0.0 for all of this machine's.")
+    ] = LOOPBACK,
     port: Port = PORT,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    grpc_port: Annotated[
+        int | None, Parameter(help="Where FLARE's gRPC clients connect, if any; 0: a free port.")
+    ] = None,
+    grpc_message_bytes_max: Annotated[
+        int, Parameter(help="Largest message by gRPC, either way.")
+    ] = GRPC_MESSAGE_BYTES_MAX,
     control_port: ControlPort = CONTROL_PORT,
     control_host: Annotated[
         str, Parameter(help="Where people's tools connect; elsewhere than here once there is a token.")
-    ] = "127.0.0.1",
+    ] = LOOPBACK,
     gateways: Annotated[int | None, Parameter(help="Gateway processes; one per core but one unless given.")] = None,
     data: Data = DATA,
     hang_s: Annotated[float, Parameter(help="A process silent for so long is killed and started again.")] = HANG_S,
     json: Json = False,
 ) -> int:
     """Run a server: gateways for devices, an API for people, and a process for each job."""
+    from turnout.supervisor.entrance import EntranceSettings, Grpc
     from turnout.supervisor.process import Settings, run
 
-    _check_ports(port, control_port)
+    _check_ports({"--port": port, "--control-port": control_port, "--grpc-port": grpc_port})
     if gateways is None:
         gateways = max(1, (os.cpu_count() or 1) - 1)
     if not hang_s >= HANG_S_MIN:
         raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
-    settings = Settings(host, port, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
+    at_least_one("--grpc-message-bytes-max", grpc_message_bytes_max)
+    grpc = None if grpc_port is None else Grpc(grpc_port, grpc_message_bytes_max)
+    devices = EntranceSettings(host, port, _tls(tls_cert, tls_key), grpc)
+    settings = Settings(devices, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
     run(settings, told=partial(_tell_urls, data) if json else None)
     return EXIT_DONE
 
@@ -72,19 +93,29 @@ def doctor(
     """Look whether this machine can run a server: ports, limits, disk, clock, versions; and say how to mend it."""
     from turnout.cli import doctor as checks
 
-    _check_ports(port, control_port)
+    _check_ports({"--port": port, "--control-port": control_port})
     findings = checks.examine(port, control_port, data)
     answer(findings, [checks.line(finding) for finding in findings], json)
     return EXIT_DONE if all(finding.ok for finding in findings) else EXIT_FAILED
 
 
-def _tell_urls(data: Path, devices_url: str, api_url: str) -> None:
+def _tell_urls(data: Path, devices_url: str, api_url: str, grpc_address: str) -> None:
     from turnout.cli.outputs import Up
 
-    print_json(Up(devices_url, api_url, os.getpid(), str(data.absolute())))
+    print_json(Up(devices_url, api_url, os.getpid(), str(data.absolute()), grpc_address))
 
 
-def _check_ports(port: int, control_port: int) -> None:
-    for option, value in (("--port", port), ("--control-port", control_port)):
-        if not 0 <= value <= PORT_MAX:
+def _tls(cert: Path | None, key: Path | None) -> "Tls | None":
+    from turnout.supervisor.entrance import Tls
+
+    if cert is not None and key is not None:
+        return Tls(cert, key)
+    if cert is not None or key is not None:
+        raise UsageError("--tls-cert and --tls-key belong together; give both, or none")
+    return None
+
+
+def _check_ports(ports: dict[str, int | None]) -> None:
+    for option, value in ports.items():
+        if value is not None and not 0 <= value <= PORT_MAX:
             raise UsageError(f"{option} {value} is no port; choose one from 1 to {PORT_MAX}, or 0 for a free one")

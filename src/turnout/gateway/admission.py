@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass
 
+GRPC_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+
 
 @dataclass(frozen=True, slots=True)
 class GatewayLimits:
@@ -83,6 +85,34 @@ class GatewayLimits:
     weights_bytes_max: int = 256 * 1024 * 1024
     #: Model files that are being opened or turned into JSON at once; beyond it, 503.
     loads_max: int = 64
+
+
+@dataclass(frozen=True, slots=True)
+class GrpcLimits:
+    """The bounds of one gateway's gRPC server, beside those that it shares with HTTP.
+
+    gRPC hands over whole messages, so one is in memory before anything is known of it: at most ``calls_max`` times
+    ``message_bytes_max`` bytes are.
+    """
+
+    #: The largest message, either way. Above the JSON of the largest model, and of its results, which have more digits.
+    #: Clients as they come, FLARE's among them, take 4 MiB; a larger model needs another setting there too.
+    message_bytes_max: int = GRPC_MESSAGE_BYTES_MAX
+    #: Requests that are read or answered at once; one more is told RESOURCE_EXHAUSTED before its message is read. A
+    #: result is held until its commit, so a gateway counts at most so many results a commit.
+    calls_max: int = 256
+    #: Connections open at once. FLARE's proxy makes one for each request.
+    connections_max: int = 8192
+    #: A silent connection is asked so often whether it lives ...
+    keepalive_s: float = 60.0
+    #: ... and given up when it does not say so within this.
+    keepalive_timeout_s: float = 20.0
+    #: The longest that a reply may take to be sent, however steadily.
+    reply_time_max_s: float = 120.0
+    #: A connection is asked to end after this, and ends after the grace: only so does what a client never took of a
+    #: reply go. Clients connect again by themselves.
+    connection_age_max_s: float = 600.0
+    connection_age_grace_s: float = 140.0
 
 
 def body_overdue(started: float, received_bytes: int, now: float, limits: GatewayLimits) -> bool:

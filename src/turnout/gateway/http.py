@@ -2,9 +2,11 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -62,11 +64,24 @@ class GatewayServer:
             self._limits,
         )
 
-    async def start(self, sockets: list[socket.socket]) -> None:
+    @property
+    def site(self) -> Site:
+        """What all connections share; for other protocols of this gateway."""
+        return self._site
+
+    async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on these listening sockets, from now on."""
         self._sweep()
+        secure: dict[str, Any] = {}
+        if tls is not None:
+            secure = {
+                "ssl": tls,
+                "ssl_handshake_timeout": self._limits.head_timeout_s,
+                "ssl_shutdown_timeout": self._limits.linger_s,
+            }
         for listening in sockets:
-            self._servers.append(await self._loop.create_server(self.connect, sock=listening, backlog=BACKLOG))
+            server = await self._loop.create_server(self.connect, sock=listening, backlog=BACKLOG, **secure)
+            self._servers.append(server)
 
     def connect(self) -> Connection:
         """The protocol of a new connection."""

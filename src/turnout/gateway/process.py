@@ -12,15 +12,22 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
+from typing import TYPE_CHECKING
 
 from turnout import lifeline, loops
+from turnout.certificate import LOOK_S, Certificate
 from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
+from turnout.errors import TurnoutError
+from turnout.gateway.admission import GrpcLimits
 from turnout.gateway.http import GatewayServer
 from turnout.messages import FeedEvent, GatewayCounters
 from turnout.pulse import Pulse
 from turnout.transport.unix import UnixTransport
+
+if TYPE_CHECKING:
+    from turnout.gateway.grpc import GrpcServer
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--number", type=int, default=0, help="of this gateway among those of the machine")
     parser.add_argument("--listen-fd", type=int, action="append", required=True, help="an inherited listening socket")
     parser.add_argument("--feed", type=Path, required=True, help="control's socket that tells which jobs run")
+    parser.add_argument("--tls-cert", type=Path, help="the certificate to show to devices, and its chain; PEM")
+    parser.add_argument("--tls-key", type=Path, help="its private key; PEM")
+    parser.add_argument("--grpc-address", help="host:port of FLARE's gRPC service, shared with the other gateways")
+    parser.add_argument("--grpc-message-bytes-max", type=int, help="of one message, either way")
     parser.add_argument("--lifeline-fd", type=int, help="the inherited pipe that closes when the supervisor ends")
     parser.add_argument("--pulse-fd", type=int, help="the inherited pipe that shows the supervisor that we live")
     options = parser.parse_args(arguments)
@@ -44,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _raise_file_limit()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
-    loops.run(serve(options))
+    try:
+        loops.run(serve(options))
+    except TurnoutError as error:
+        logger.error("%s", error)
+        return 1
     return 0
 
 
@@ -63,6 +78,8 @@ async def serve(options: argparse.Namespace) -> None:
     transport = UnixTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
     server = GatewayServer(dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__)
+    certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert is not None else None
+    calls = _grpc_server(options, server, certificate)
 
     def apply(event: FeedEvent) -> None:
         dispatcher.apply(event)
@@ -74,26 +91,51 @@ async def serve(options: argparse.Namespace) -> None:
     async def live() -> None:
         await told.wait()
         await _wait_connected(dispatcher, table)
-        await server.start([socket.socket(fileno=fd) for fd in options.listen_fd])
+        if calls is not None:
+            await calls.start()
+        tls = certificate.context if certificate is not None else None
+        await server.start([socket.socket(fileno=fd) for fd in options.listen_fd], tls)
         pulse.progress()
         await retiring.wait()
-        await server.retire()
+        await asyncio.gather(server.retire(), *(() if calls is None else (calls.retire(),)))
 
     following = asyncio.create_task(feed.follow(options.feed, apply, counters, logger.warning))
     ticking = asyncio.create_task(_tick(dispatcher))
     living = asyncio.create_task(live())
     ended = asyncio.create_task(stopping.wait())
-    others = (following, ticking, living, ended)
+    renewing = asyncio.create_task(_renew(certificate))
+    others = (following, ticking, living, renewing, ended)
     try:
         done, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()  # an error in any of them ends this process, and the supervisor starts another
     finally:
-        await server.close()
+        await asyncio.gather(server.close(), *(() if calls is None else (calls.close(),)))
         for task in others:
             task.cancel()
         await asyncio.gather(*others, return_exceptions=True)
         transport.close_all()
+
+
+def _grpc_server(
+    options: argparse.Namespace, server: GatewayServer, certificate: Certificate | None
+) -> "GrpcServer | None":
+    if options.grpc_address is None:
+        return None
+    from turnout.gateway import grpc  # takes a moment and some memory, and is an extra
+
+    secrets = grpc.credentials(certificate) if certificate is not None else None
+    limits = GrpcLimits(message_bytes_max=options.grpc_message_bytes_max)
+    return grpc.GrpcServer(server.site, options.grpc_address, limits, secrets)
+
+
+async def _renew(certificate: Certificate | None) -> None:
+    """Notice a new certificate in the files of the old one, for as long as we live."""
+    while True:
+        await asyncio.sleep(LOOK_S)
+        line = certificate.look() if certificate is not None else ""
+        if line:
+            logger.warning("%s", line)
 
 
 async def _wait_connected(dispatcher: EdgeTaskDispatcher, table: JobTable) -> None:

@@ -6,7 +6,7 @@ the current folder off the import path, so that no file of a user's can stand in
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from turnout.supervisor.messages import JobProcess
@@ -16,13 +16,16 @@ PYTHON = (sys.executable, "-P", "-m")
 _ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
-def gateway(number: int, listen_fd: int, feed: Path, lifeline_fd: int, pulse_fd: int) -> list[str]:
+def gateway(
+    number: int, listen_fd: int, feed: Path, lifeline_fd: int, pulse_fd: int, options: Sequence[str] = ()
+) -> list[str]:
     """A gateway on an inherited listening socket, which it shares with the other gateways."""
     return [
         *(*PYTHON, "turnout.gateway.process"),
         *("--number", str(number)),
         *("--listen-fd", str(listen_fd)),
         *("--feed", str(feed)),
+        *options,
         *("--lifeline-fd", str(lifeline_fd)),
         *("--pulse-fd", str(pulse_fd)),
     ]

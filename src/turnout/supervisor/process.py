@@ -7,7 +7,6 @@ import argparse
 import asyncio
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +21,7 @@ from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
 from turnout.supervisor.children import Children
 from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
+from turnout.supervisor.entrance import Entrance, EntranceSettings, address, check
 from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
 
@@ -33,8 +33,7 @@ LOGS_PATIENCE_S = 2.0  #: How long the end waits for a disk to take the last lin
 class Settings:
     """What ``turnout up`` runs."""
 
-    host: str  #: Where devices connect; loopback only until there is authentication.
-    port: int  #: The gateways' port; 0 takes a free one.
+    devices: EntranceSettings  #: Where devices connect, and how.
     control_port: int  #: The API's port; 0 takes a free one.
     data: Path  #: Folder of jobs and models; made when absent.
     gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
@@ -54,15 +53,15 @@ class Supervisor:
     """Runs the children of one server until told to end."""
 
     def __init__(self, settings: Settings) -> None:
-        """Take the port, its lock and both sockets. Raises TurnoutError when that cannot be."""
-        runtime.check_loopback(settings.host, "the gateway")
+        """Take the port, its lock and the sockets. Raises TurnoutError when that cannot be."""
         _check_control_host(settings.control_host, settings.data)
-        if settings.port:
-            self._runtime = runtime.take(settings.port)
-            self._devices = runtime.listen(settings.host, settings.port, "--port")
+        if port := settings.devices.port:
+            check(settings.devices)
+            self._runtime = runtime.take(port)
+            self.devices = Entrance(settings.devices)
         else:
-            self._devices = runtime.listen(settings.host, 0, "--port")
-            self._runtime = runtime.take(self._devices.getsockname()[1])
+            self.devices = Entrance(settings.devices)
+            self._runtime = runtime.take(self.devices.listening.getsockname()[1])
         self._api = runtime.listen(settings.control_host, settings.control_port, "--control-port")
         self._data = settings.data.absolute()
         self._data_lock = runtime.take_data(self._data)
@@ -75,14 +74,9 @@ class Supervisor:
         self._lifeline, self._our_end = os.pipe()
 
     @property
-    def devices_url(self) -> str:
-        """Where devices connect."""
-        return _url(self._devices)
-
-    @property
     def api_url(self) -> str:
         """Where people's tools connect."""
-        return _url(self._api)
+        return f"http://{address(self._api)}"
 
     async def run(self) -> None:
         """Keep the children until ``stop`` is called and all have ended."""
@@ -200,9 +194,10 @@ class Supervisor:
             return lambda pulse_fd: commands.job(job, lifeline_fd, pulse_fd), ()
         folder = self._runtime.folder
         if kind == "gateway":
-            fd = self._devices.fileno()
+            fd = self.devices.listening.fileno()
             feed = runtime.feed_path(folder)
-            return lambda pulse_fd: commands.gateway(int(which), fd, feed, lifeline_fd, pulse_fd), (fd,)
+            options = self.devices.options
+            return lambda pulse_fd: commands.gateway(int(which), fd, feed, lifeline_fd, pulse_fd, options), (fd,)
         fd = self._api.fileno()
         return lambda pulse_fd: commands.control(fd, folder, self._data, lifeline_fd, pulse_fd), (fd,)
 
@@ -218,30 +213,29 @@ def _check_control_host(host: str, data: Path) -> None:
         )
 
 
-def _url(listening: socket.socket) -> str:
-    host, port = listening.getsockname()[:2]
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
 def run(
     settings: Settings,
     lifeline_fd: int | None = None,
     ready_fd: int | None = None,
-    told: Callable[[str, str], None] | None = None,
+    told: Callable[[str, str, str], None] | None = None,
 ) -> None:
     """Run a server until SIGINT, SIGTERM or the end of the lifeline. Raises TurnoutError when it cannot start.
 
-    ``ready_fd`` is told both URLs, a line each, once devices and people can connect; so is ``told``.
+    ``ready_fd`` is told both URLs, a line each, once devices and people can connect; so is ``told``, and after them
+    the address for gRPC, which may be empty.
     """
     supervisor = Supervisor(settings)
-    say(f"turnout is up (pid {os.getpid()}): devices at {supervisor.devices_url}, API at {supervisor.api_url}")
+    devices = supervisor.devices
+    say(f"turnout is up (pid {os.getpid()}): devices at {devices.url}, API at {supervisor.api_url}")
+    for line in devices.lines():
+        say(line)
     if ready_fd is None:
         say(f"jobs and models are kept in {settings.data}; Ctrl-C ends it")
     else:
         with os.fdopen(ready_fd, "w") as ready:
-            ready.write(f"{supervisor.devices_url}\n{supervisor.api_url}\n")
+            ready.write(f"{devices.url}\n{supervisor.api_url}\n")
     if told is not None:
-        told(supervisor.devices_url, supervisor.api_url)
+        told(devices.url, supervisor.api_url, devices.grpc_address)
     asyncio.run(_run(supervisor, lifeline_fd))
     say("turnout has ended; no process is left")
 
@@ -255,7 +249,8 @@ def main() -> int:
     parser.add_argument("--ready-fd", type=int, required=True)
     given = parser.parse_args()
     try:
-        run(Settings("127.0.0.1", 0, 0, given.data, given.gateways), given.lifeline_fd, given.ready_fd)
+        settings = Settings(EntranceSettings("127.0.0.1", 0), 0, given.data, given.gateways)
+        run(settings, given.lifeline_fd, given.ready_fd)
     except TurnoutError as error:
         say(str(error))
         return 1

@@ -62,28 +62,40 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def check_loopback(host: str, what: str) -> None:
-    """Raise TurnoutError unless ``host`` can only be reached from this machine."""
-    if not is_loopback(host):
-        raise TurnoutError(
-            f'{what} cannot listen on "{host}": there is no authentication yet, so only this machine may connect; '
-            "use 127.0.0.1"
-        )
-
-
 def listen(host: str, port: int, option: str, patience_s: float = BIND_PATIENCE_S) -> socket.socket:
     """A listening TCP socket; port 0 takes a free one. Raises PortInUse, which names the ``option`` to change."""
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     give_up_at = time.monotonic() + patience_s
     while True:
         try:
-            return socket.create_server((host, port), family=family, backlog=BACKLOG)
+            return socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise TurnoutError(f"cannot listen on {host} port {port}: {error.strerror}") from error
             if time.monotonic() >= give_up_at:
                 raise PortInUse(f"port {port} is in use by another program; choose another with {option}") from error
         time.sleep(0.05)
+
+
+def reserve(host: str, port: int, option: str) -> socket.socket:
+    """A TCP socket that is bound but does not listen, so that sockets of our other processes may listen there.
+
+    For servers that open their sockets themselves. Port 0 takes a free one. Raises PortInUse, as ``listen``.
+    """
+    if port:
+        listen(host, port, option).close()  # shared ports tell nobody that another program has them
+    reserved = socket.socket(_family(host))
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    try:
+        reserved.bind((host, port))
+    except OSError as error:
+        reserved.close()
+        raise TurnoutError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    return reserved
+
+
+def _family(host: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in host else socket.AF_INET
 
 
 def take(port: int, within: Path | None = None) -> Runtime:

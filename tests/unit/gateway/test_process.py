@@ -18,7 +18,13 @@ async def served(tmp_path: Path) -> None:
     """Serve, with nobody at the other end of the feed."""
     listen = socket.create_server(("127.0.0.1", 0))
     options = argparse.Namespace(
-        number=0, listen_fd=[listen.detach()], feed=tmp_path / "feed", lifeline_fd=None, pulse_fd=None
+        number=0,
+        listen_fd=[listen.detach()],
+        feed=tmp_path / "feed",
+        tls_cert=None,
+        grpc_address=None,
+        lifeline_fd=None,
+        pulse_fd=None,
     )
     await asyncio.wait_for(serve(options), 10)
 

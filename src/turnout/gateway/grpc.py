@@ -1,0 +1,261 @@
+"""The gateway's gRPC server, FLARE's ``edgeapi.EdgeApi/Query``: messages in, messages out, on the gateway's own loop.
+
+What is decided, and what a result waits for, is as by HTTP: each request is an ``Exchange``. Needs ``turnout[grpc]``.
+"""
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from typing import Any, TypeAlias
+
+os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # read on import; with it, starting a worker process may hang
+import grpc
+from grpc import aio
+
+from turnout.certificate import Certificate
+from turnout.errors import DeviceError, TurnoutError
+from turnout.gateway.admission import GatewayLimits, GrpcLimits
+from turnout.gateway.core import Expect, refused
+from turnout.gateway.counters import OTHER
+from turnout.gateway.exchange import Buffers, Exchange, Site
+from turnout.gateway.queries import OUTER_REASONS, Queries, answer_of
+from turnout.gateway.replies import Reply, unavailable
+from turnout.gateway.routes import Route
+from turnout.messages import EdgeRequest, EdgeResponse, Status, TaskRequest, TaskResponse
+from turnout.wire.edge_grpc import METHOD, SERVICE, decode_query, encode_reply
+from turnout.wire.edge_replies import SAFETENSORS_FORMAT
+
+Context: TypeAlias = Any  #: grpc's; it has no types.
+Credentials: TypeAlias = Any
+
+
+class GrpcExchange(Exchange):
+    """An exchange whose reply is a message of gRPC."""
+
+    def __init__(self, call: "Call", site: Site, route: Route | None, message_bytes_max: int) -> None:
+        super().__init__(call, site, OTHER if route is None else route)
+        self._route = route
+        self._message_bytes_max = message_bytes_max
+
+    def set_reply(self, reply: Reply) -> None:
+        self.drop()
+        self._body = None
+        site = self._site
+        if reply.reason:
+            site.counters.refuse(reply.reason)
+        self._count(str(reply.status))
+        body = reply.body
+        if self._route is not None:
+            answer = answer_of(self._route, reply, site.limits.retry_after_s)
+            body = site.writer.encode(answer, self._platform)
+        outer = Status.INVALID_REQUEST if reply.reason in OUTER_REASONS else Status.OK
+        self.out = encode_reply(outer, (body,))
+
+    def _submit(self, request: EdgeRequest) -> None:
+        """A model goes into the message: whoever asks by gRPC may reach nothing else of ours."""
+        if type(request) is TaskRequest and request.accept:
+            accept = tuple(word for word in request.accept if word != SAFETENSORS_FORMAT)
+            request = TaskRequest(request.device, request.job_id, request.cookie, accept, request.user)
+        super()._submit(request)
+
+    def _put(self, response: EdgeResponse) -> None:
+        self._count(response.status)
+        self.out = encode_reply(Status.OK, (self._site.writer.encode(response, self._platform),))
+
+    def _put_large(self, status: Status, body: Buffers) -> None:
+        size = sum(map(len, body))
+        if size > self._message_bytes_max:
+            message = (
+                f"the task with its model has {size} bytes as JSON, and a message may have {self._message_bytes_max}: "
+                "raise --grpc-message-bytes-max, or ask by HTTP"
+            )
+            self._put(TaskResponse(Status.ERROR, message=message))
+        else:
+            self._count(status)
+            self.out = encode_reply(Status.OK, body)
+
+
+class Call:
+    """One request, as its exchange sees it. Its body is here before it begins, and nobody else can send the rest."""
+
+    def __init__(self, site: Site, queries: Queries, limits: GrpcLimits) -> None:
+        self.lost = False
+        self._site = site
+        self._queries = queries
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._answered: asyncio.Future[None] = self._loop.create_future()
+        self._exchange: GrpcExchange | None = None
+        self._patience: asyncio.TimerHandle | None = None
+
+    async def answer(self, message: bytes) -> bytes:
+        """The reply to a request's message."""
+        exchange = self._begin(message)
+        await self._answered
+        assert isinstance(exchange.out, bytes), "a call's reply is one message"
+        return exchange.out
+
+    def end(self) -> None:
+        """The reply has been sent, or nobody waits for it any more."""
+        self.lost = True
+        if self._patience is not None:
+            self._patience.cancel()
+        if self._exchange is not None and self._exchange.out is None:
+            self._exchange.abandon()
+
+    def _begin(self, message: bytes) -> GrpcExchange:
+        route: Route | None = None
+        decision: Reply | Expect
+        payload = b""
+        try:
+            query = decode_query(message)
+            route, decision = self._queries.head(query)
+            payload = query.payload
+        except DeviceError as error:
+            decision = refused(error)
+        self._site.counters.requests[OTHER if route is None else route] += 1
+        self._exchange = exchange = GrpcExchange(self, self._site, route, self._limits.message_bytes_max)
+        if isinstance(decision, Reply):
+            exchange.reply(decision)
+            return exchange
+        exchange.begin(decision, len(payload))
+        if exchange.held:
+            self._patience = self._loop.call_later(self._site.limits.admission_timeout_s, self._give_up, exchange)
+        if exchange.out is None:
+            exchange.run(payload)
+        return exchange
+
+    def _give_up(self, exchange: GrpcExchange) -> None:
+        if exchange.held and exchange.out is None:
+            wait_s = self._site.limits.retry_after_s
+            exchange.reply(unavailable("no_room", "the server holds too many results; send it again later", wait_s))
+
+    # --- what an exchange says ---
+
+    def answered(self, exchange: Exchange) -> None:
+        if not self._answered.done():
+            self._answered.set_result(None)
+
+    def admitted(self, exchange: Exchange) -> None:
+        """Its body has been read already."""
+
+    def turned_away(self, exchange: Exchange) -> bool:
+        return False
+
+    def gives_way(self, exchange: Exchange) -> bool:
+        return False
+
+
+def _options(limits: GrpcLimits, shared: GatewayLimits) -> list[tuple[str, int]]:
+    """The limits in grpc's words."""
+    return [
+        ("grpc.so_reuseport", 1),
+        ("grpc.max_receive_message_length", limits.message_bytes_max),
+        ("grpc.max_send_message_length", -1),  # what is too large is said in words instead
+        ("grpc.max_concurrent_streams", limits.calls_max),
+        ("grpc.max_allowed_incoming_connections", limits.connections_max),
+        ("grpc.max_metadata_size", shared.head_bytes_max),
+        ("grpc.absolute_max_metadata_size", shared.head_bytes_max),
+        ("grpc.max_connection_idle_ms", _ms(shared.idle_timeout_s)),
+        ("grpc.max_connection_age_ms", _ms(limits.connection_age_max_s)),
+        ("grpc.max_connection_age_grace_ms", _ms(limits.connection_age_grace_s)),
+        ("grpc.keepalive_time_ms", _ms(limits.keepalive_s)),
+        ("grpc.keepalive_timeout_ms", _ms(limits.keepalive_timeout_s)),
+        ("grpc.server_handshake_timeout_ms", _ms(shared.head_timeout_s)),
+    ]
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
+
+
+def credentials(certificate: Certificate) -> Credentials:
+    """For a port with TLS: each connection sees the certificate of its moment."""
+
+    def found() -> Any:
+        loaded = certificate.loaded
+        return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.chain)])
+
+    return grpc.dynamic_ssl_server_credentials(found(), found, False)
+
+
+class GrpcServer:
+    """Serves ``edgeapi.EdgeApi/Query`` for one gateway, whose ``site`` it shares.
+
+    Its port is shared with the other gateways, each with a socket of its own: grpc takes none that is open already.
+    """
+
+    def __init__(self, site: Site, address: str, limits: GrpcLimits, credentials: Credentials | None = None) -> None:
+        self._site = site
+        self._address = address
+        self._limits = limits
+        self._credentials = credentials
+        self._queries = Queries(site.core)
+        self._calls: set[Call] = set()
+        self._server: Any = None
+
+    async def start(self) -> int:
+        """Accept connections from now on; the port. Raises TurnoutError."""
+        server = aio.server(options=_options(self._limits, self._site.limits))
+        # Both ways as a stream, which is the same to a client: so that we decide when a message is read, and for how
+        # long. A request that grpc reads by itself may take for ever.
+        handler = grpc.stream_stream_rpc_method_handler(self._query)
+        server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
+        try:
+            if self._credentials is None:
+                port = server.add_insecure_port(self._address)
+            else:
+                port = server.add_secure_port(self._address, self._credentials)
+        except RuntimeError as error:
+            raise TurnoutError(f"cannot listen on {self._address} for gRPC: {error}") from None
+        await server.start()
+        self._server = server
+        return int(port)
+
+    async def retire(self) -> None:
+        """Accept no more, and answer what has been asked within ``retire_timeout_s``."""
+        await self._stop(self._site.limits.retire_timeout_s)
+
+    async def close(self) -> None:
+        """Accept no more, answer what has been asked within ``drain_timeout_s``, and close."""
+        await self._stop(self._site.limits.drain_timeout_s)
+
+    async def _stop(self, grace_s: float) -> None:
+        if self._server is not None:
+            await self._server.stop(grace_s)
+
+    async def _query(self, _: AsyncIterator[bytes], context: Context) -> None:
+        if len(self._calls) >= self._limits.calls_max:
+            self._site.counters.refuse("calls")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests at once; try again later")
+        call = Call(self._site, self._queries, self._limits)
+        self._calls.add(call)
+        try:
+            message = await self._read(context)
+            self._site.counters.bytes_in += len(message)
+            reply = await call.answer(message)
+            await self._write(context, reply)
+        finally:
+            self._calls.discard(call)
+            call.end()
+
+    async def _read(self, context: Context) -> bytes:
+        message: Any = aio.EOF
+        try:
+            async with asyncio.timeout(self._site.limits.body_time_max_s):
+                message = await context.read()
+        except TimeoutError:
+            self._site.counters.refuse("long_body")
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the request came too slowly")
+        if message is aio.EOF:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "there is no message in the request")
+        return bytes(message)
+
+    async def _write(self, context: Context, reply: bytes) -> None:
+        try:
+            async with asyncio.timeout(self._limits.reply_time_max_s):
+                await context.write(reply)
+        except TimeoutError:
+            self._site.counters.refuse("write_stalled")
+            await context.abort(grpc.StatusCode.DEADLINE_EXCEEDED, "the reply was taken too slowly")
+        self._site.counters.bytes_out += len(reply)

@@ -1,0 +1,97 @@
+"""Where devices come in: the sockets that gateways share, and what each gateway is told of them."""
+
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+from turnout.certificate import Loaded
+from turnout.errors import TurnoutError
+from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
+from turnout.supervisor import runtime
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """PEM files; gateways look now and then whether they have changed."""
+
+    cert: Path
+    key: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Grpc:
+    """FLARE's gRPC service."""
+
+    port: int  #: 0 takes a free one.
+    message_bytes_max: int = GRPC_MESSAGE_BYTES_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class EntranceSettings:
+    """What devices find."""
+
+    host: str
+    port: int  #: 0 takes a free one.
+    tls: Tls | None = None
+    grpc: Grpc | None = None
+
+
+class Entrance:
+    """The open sockets. ``listening`` is inherited by gateways; for gRPC each opens one of its own beside ours."""
+
+    def __init__(self, settings: EntranceSettings) -> None:
+        """Check, then open. Raises TurnoutError."""
+        self._settings = settings
+        check(settings)
+        self.listening = runtime.listen(settings.host, settings.port, "--port")
+        self._calls = None
+        if settings.grpc is not None:
+            self._calls = runtime.reserve(settings.host, settings.grpc.port, "--grpc-port")
+
+    @property
+    def url(self) -> str:
+        """Where devices connect."""
+        return f"http{'s' if self._settings.tls else ''}://{address(self.listening)}"
+
+    @property
+    def grpc_address(self) -> str:
+        """Where FLARE's gRPC clients connect; empty when they do not."""
+        return "" if self._calls is None else address(self._calls)
+
+    @property
+    def options(self) -> list[str]:
+        """What each gateway is told."""
+        options = []
+        if (tls := self._settings.tls) is not None:
+            options += ["--tls-cert", str(tls.cert.absolute()), "--tls-key", str(tls.key.absolute())]
+        if (grpc := self._settings.grpc) is not None:
+            options += ["--grpc-address", self.grpc_address]
+            options += ["--grpc-message-bytes-max", str(grpc.message_bytes_max)]
+        return options
+
+    def lines(self) -> Iterator[str]:
+        """What people should know of it."""
+        if self._calls is not None:
+            tls = "with TLS" if self._settings.tls else "without TLS"
+            yield f"FLARE's gRPC clients and routing proxies connect to {self.grpc_address}, {tls}"
+        if self._settings.tls is None and not runtime.is_loopback(self._settings.host):
+            yield (
+                f"warning: on {self._settings.host} all that devices send and get crosses the network in the clear; "
+                "give --tls-cert and --tls-key, or listen on 127.0.0.1 behind a proxy that has TLS"
+            )
+
+
+def check(settings: EntranceSettings) -> None:
+    """Raise TurnoutError for what cannot work, before anything is opened."""
+    if settings.grpc is not None and find_spec("grpc") is None:
+        raise TurnoutError('--grpc-port needs grpcio, which is not installed: pip install "turnout[grpc]"')
+    if settings.tls is not None:
+        Loaded(settings.tls.cert, settings.tls.key)
+
+
+def address(sock: socket.socket) -> str:
+    """Host and port of a socket, as in a URL."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
