@@ -8,10 +8,11 @@ What people use from Python is named here, and loaded when it is first used: the
 server import this module, and shall not pay for it.
 """
 
-import importlib
-from typing import TYPE_CHECKING, Any
-
+# As light as can be: typing and importlib are read from the disk while Ctrl-C would still show a traceback.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from turnout.api import Job, RemoteJob, Run, Server, connect, run
     from turnout.device import Trainer, Update, run_device
     from turnout.errors import TurnoutError
@@ -40,9 +41,11 @@ _HOMES = {
 }
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _HOMES:
         raise AttributeError(f"module 'turnout' has no attribute {name!r}")
+    import importlib
+
     value = getattr(importlib.import_module(_HOMES[name]), name)
     globals()[name] = value
     return value

@@ -31,3 +31,10 @@ def test_every_public_name_is_there_and_explained(name: str) -> None:
 def test_other_names_are_refused_as_usual() -> None:
     with pytest.raises(AttributeError, match="module 'turnout' has no attribute 'jobs'"):
         turnout.jobs  # noqa: B018
+
+
+def test_the_command_imports_next_to_nothing_before_it_can_answer_ctrl_c() -> None:
+    """Whatever is imported sooner shows a traceback when it is interrupted."""
+    code = "import sys; before = set(sys.modules); import turnout.cli; print(*sorted(set(sys.modules) - before))"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == ["turnout", "turnout.cli", "turnout.exits"]
