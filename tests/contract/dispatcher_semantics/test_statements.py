@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.contract.flare.quirks import covers
 from tests.unit.dispatcher.wires import DEVICE, World, result_report, task_request
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.messages import (
@@ -55,6 +56,7 @@ def world() -> World:
 # --- job registry ---------------------------------------------------------------------------------------------------
 
 
+@covers("job/name")
 @pytest.mark.parametrize("meta", [{"other": 1}, {"edge_method": ""}, {"edge_method": None}])
 def test_a_job_without_edge_method_is_not_offered(world: World, meta: dict[str, Any]) -> None:
     """1."""
@@ -64,6 +66,7 @@ def test_a_job_without_edge_method_is_not_offered(world: World, meta: dict[str, 
     assert world.answer_now(task_request()).status == Status.NO_JOB
 
 
+@covers("job/name")
 @pytest.mark.parametrize(("name", "status"), [("Mnist", "OK"), ("mnist", "NO_JOB"), ("Mnist ", "NO_JOB")])
 def test_a_job_is_offered_under_its_exact_name(world: World, name: str, status: str) -> None:
     """2."""
@@ -82,6 +85,7 @@ def test_a_job_launched_twice_is_registered_once(world: World) -> None:
     assert world.answer_now(task_request()).status == Status.NO_JOB
 
 
+@covers("job/name")
 def test_each_job_request_draws_one_of_the_namesakes_uniformly_whatever_the_device(world: World) -> None:
     """4."""
     world.launch("job-1")
@@ -105,6 +109,7 @@ def test_a_job_is_offered_with_its_id_name_and_device_config(world: World, confi
     assert response.job_data == {"config": config}
 
 
+@covers("job/end")
 @pytest.mark.parametrize("end", [JobCompleted, JobCancelled, JobAborted])
 def test_an_ended_job_is_gone_for_name_and_id_and_others_stay(world: World, end: type[JobCompleted]) -> None:
     """6. With us the id always comes from the event: there is no current-job property here."""
@@ -151,6 +156,7 @@ def test_a_name_disappears_with_its_last_job(world: World) -> None:
     assert world.answer_now(job_request()).status == Status.NO_JOB
 
 
+@covers("job/launch")
 @pytest.mark.parametrize(("request_of", "response_class"), FORWARDED)
 def test_a_job_is_offered_before_its_process_answers_and_requests_in_between_get_retry(
     world: World, request_of: Any, response_class: type
@@ -169,6 +175,7 @@ def test_a_job_is_offered_before_its_process_answers_and_requests_in_between_get
 # --- job request ----------------------------------------------------------------------------------------------------
 
 
+@covers("request/falsy")
 @pytest.mark.parametrize(("name", "status"), [("", "INVALID_REQUEST"), ("unknown", "NO_JOB"), ("mnist", "OK")])
 def test_a_job_request_is_answered_here_and_never_forwarded(world: World, name: str, status: str) -> None:
     """10."""
@@ -198,6 +205,7 @@ def test_a_job_that_declares_an_eligibility_is_offered_only_to_devices_it_takes(
 # --- task, selection, result ----------------------------------------------------------------------------------------
 
 
+@covers("request/falsy")
 @pytest.mark.parametrize(("request_of", "response_class"), FORWARDED)
 def test_a_request_without_job_id_is_invalid_in_its_own_class(
     world: World, request_of: Any, response_class: type
@@ -254,6 +262,7 @@ def test_a_request_arrives_unchanged_and_the_jobs_reply_is_the_answer(
     assert answers == [reply]
 
 
+@covers("code/unreachable", "status/RETRY", "hole-01")
 @pytest.mark.parametrize("trouble", ["timeout", "unreachable", "exception", "nonsense", "overrun"])
 @pytest.mark.parametrize(("request_of", "response_class"), FORWARDED)
 def test_anything_but_a_reply_is_a_retry_of_the_requests_own_class(
@@ -280,6 +289,7 @@ def test_anything_but_a_reply_is_a_retry_of_the_requests_own_class(
     assert not getattr(response, "counted", False)
 
 
+@covers("device/timeouts", "hole-01")
 def test_a_request_waits_five_seconds_and_a_result_eight(world: World) -> None:
     """16 with 15. Deviation: results, which wait for their commit, have a timeout of their own."""
     world.launch()
@@ -332,6 +342,7 @@ def test_a_job_with_too_much_in_flight_does_not_hold_up_another() -> None:
     assert [response.status for response in lively] == [Status.DONE]
 
 
+@covers("hole-11", "id/forever")
 def test_nothing_is_kept_of_a_device_once_it_is_answered(world: World) -> None:
     """18. Compared as bytes: what the dispatcher holds does not grow with devices that were answered."""
     world.launch()
@@ -372,6 +383,7 @@ def test_a_request_in_flight_when_its_job_ends_gets_the_jobs_own_answer_or_retry
     assert world.wires.opened == {}
 
 
+@covers("hole-20")
 @pytest.mark.parametrize(
     "request_", [job_request(""), job_request("unknown"), task_request(""), task_request("unknown"), result_report()]
 )

@@ -144,7 +144,7 @@ async def test_android_asks_a_job_that_is_over_every_five_seconds_and_then_ends(
     assert last_ms == [5000] * (IN_TIME_MS // 5000)
 
 
-@covers("device/task-NO_JOB", "device/job-NO_JOB", "request/falsy")
+@covers("device/task-NO_JOB", "device/job-NO_JOB", "request/falsy", "wait/python")
 async def test_python_waits_for_its_job_and_ends_with_it(tmp_path: Path) -> None:
     told = Told().say(JobRequest, JobResponse(Status.NO_JOB), RETRY_JOB)
     told.say(TaskRequest, RETRY_TASK, NO_JOB_FOR_TASK)

@@ -68,7 +68,7 @@ async def test_one_bad_result_comes_first_and_spoils_nothing(tmp_path: Path, upd
         assert learned(served) == 1
 
 
-@covers("hole-09")
+@covers("hole-09", "data/task-meta")
 async def test_a_claim_of_a_billion_examples_weighs_no_more_than_the_lease_allows(tmp_path: Path) -> None:
     more = "[device]\nbatch_size = 4\n"
     async with job(tmp_path, versions=1, concurrency=2, goal=2, more=more) as served:

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from tests.contract.flare.conftest import World
 from tests.contract.flare.quirks import covers
-from tests.contract.gateway.conftest import World
 from tests.unit.gateway.fakes import Answered, get, http
 from turnout.messages import (
     DeviceInfo,
@@ -15,6 +15,7 @@ from turnout.messages import (
     ResultReport,
     ResultResponse,
     SelectionRequest,
+    SelectionResponse,
     Status,
     TaskRequest,
     TaskResponse,
@@ -324,6 +325,33 @@ async def test_every_status_is_http_200(world: World, status: Status) -> None:
     world.dispatcher.answer_to = lambda request: TaskResponse(status, retry_wait=2.0)
     reply = await world.ask(http("/task?job_id=small"))
     assert (reply.status, reply.json["status"]) == (200, status)
+
+
+@covers("reply/job", "reply/task", "reply/selection", "reply/result", "path/json-spaces")
+async def test_replies_have_flares_fields_and_a_few_that_its_clients_do_not_look_at(world: World) -> None:
+    cookie = {"model_version": 1, "device_selection_id": 2}
+    world.dispatcher.answer_to = lambda request: {
+        JobRequest: JobResponse(Status.OK, "small", "mnist", job_data={"config": {"components": []}}),
+        TaskRequest: TaskResponse(Status.OK, "small", "t1", "train", cookie=cookie, lease_s=60.0, retry_wait=0.0),
+        SelectionRequest: SelectionResponse(Status.OK, "small", selection={"d1": 2}),
+        ResultReport: ResultResponse(Status.OK, True, "t1", "train", duplicate=True),
+    }[type(request)]
+    job, task, selection, answer = [
+        (await world.ask(http(target, body))).json
+        for target, body in [
+            ("/job", JOB),
+            ("/task?job_id=small", b"{}"),
+            ("/selection?job_id=small", b"{}"),
+            (RESULT_PATH, result()),
+        ]
+    ]
+    assert job == {"status": "OK", "job_id": "small", "job_name": "mnist", "job_data": {"config": {"components": []}}}
+    assert task.pop("lease_s") == 60.0
+    flares = {"status": "OK", "job_id": "small", "retry_wait": 0, "task_id": "t1", "task_name": "train"}
+    assert task == {**flares, "cookie": cookie}
+    assert selection == {"status": "OK", "job_id": "small", "selection": {"d1": 2}}
+    assert (answer.pop("counted"), answer.pop("duplicate")) == (True, True)
+    assert answer == {"status": "OK", "task_id": "t1", "task_name": "train"}
 
 
 @covers("reply/no-nulls", "config/delivered")

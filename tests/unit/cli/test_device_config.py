@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from tests.contract.flare.quirks import covers
 from turnout.cli import checking, scaffold
 from turnout.cli.device_config import findings
 
@@ -30,6 +31,7 @@ def said(given: Any, sdk: str) -> str:
     return "\n".join(str(found) for found in findings(given) if found.sdk == sdk)
 
 
+@covers("config/types", "config/trainer")
 def test_a_trainer_by_its_name_and_nothing_else_suits_all_three() -> None:
     assert findings(config()) == []
 
@@ -54,6 +56,7 @@ def test_json_in_text_is_read_by_android_alone() -> None:
     assert {found.sdk for found in findings('{"components": []}')} == {"Python", "iOS"}
 
 
+@covers("config/components")
 @pytest.mark.parametrize("components", [None, {}, "x", ["trainer"]])
 def test_components_that_are_no_list_of_objects_are_refused_by_all(components: Any) -> None:
     assert {(found.sdk, found.does) for found in findings({"components": components})} == {
@@ -70,12 +73,14 @@ def test_an_empty_list_of_components_leaves_nobody_to_train() -> None:
     assert ENDLESS in said(empty, "iOS")
 
 
+@covers("config/components")
 @pytest.mark.parametrize("broken", [{"type": "Trainer.DLTrainer"}, {"name": "trainer"}, {**TRAINER, "name": 1}])
 def test_a_component_needs_name_and_type_as_text(broken: dict[str, Any]) -> None:
     for sdk in ("Python", "Android", "iOS"):
         assert "components[0] must have name and type" in said(config(broken), sdk)
 
 
+@covers("config/duplicates")
 def test_two_components_of_one_name_are_an_error_or_overwrite_each_other() -> None:
     twice = config(TRAINER, TRAINER)
     assert 'refuses the job: two components are named "trainer"' in said(twice, "Python")
@@ -83,6 +88,7 @@ def test_two_components_of_one_name_are_an_error_or_overwrite_each_other() -> No
     assert 'misreads component "trainer": of two with one name it keeps the last' in said(twice, "iOS")
 
 
+@covers("config/types", "config/components")
 def test_a_type_that_is_not_built_in_must_come_from_the_app() -> None:
     torch = config({"type": "Trainer.TorchTrainer", "name": "trainer"})
     assert 'type "Trainer.TorchTrainer" is not built in' in said(torch, "Android")
@@ -96,6 +102,7 @@ def test_a_type_that_one_mobile_sdk_knows_is_foreign_to_the_other() -> None:
     assert 'type "Filter.NoOpFilter" is not built in' in said(no_op, "iOS")
 
 
+@covers("config/references")
 def test_names_in_arguments_are_resolved_by_python_alone() -> None:
     given = config(component("trainer", loss={"of": ["@loss"]}), component("loss"))
     assert said(given, "Python") == ""
@@ -103,6 +110,7 @@ def test_names_in_arguments_are_resolved_by_python_alone() -> None:
         assert 'misreads args of "trainer": it resolves no @name there' in said(given, sdk)
 
 
+@covers("config/references")
 def test_python_refuses_a_name_that_is_not_there_and_components_that_wait_for_each_other() -> None:
     assert "@loss, which is no component" in said(config(component("trainer", loss="@loss")), "Python")
     ring = config(component("trainer", other="@b"), component("b", other="@trainer"), component("c"))
@@ -116,6 +124,7 @@ def test_arguments_must_be_an_object() -> None:
     assert 'ignores args of "trainer"' in said(given, "iOS")
 
 
+@covers("config/epoch", "config/method")
 @pytest.mark.parametrize("key", ["epoch", "batch_size", "shuffle", "method"])
 def test_android_hands_little_of_the_trainers_arguments_on(key: str) -> None:
     value = {"epoch": 5, "batch_size": 4, "shuffle": True, "method": "cnn"}[key]
@@ -123,6 +132,7 @@ def test_android_hands_little_of_the_trainers_arguments_on(key: str) -> None:
     assert said(trainer(**{key: value}), "iOS") == ""
 
 
+@covers("data/ios-integers")
 @pytest.mark.parametrize("lr", [1, 1.0, 0])
 def test_ios_takes_a_learning_rate_without_a_fraction_for_an_integer_and_uses_its_own(lr: float) -> None:
     assert "misreads lr" in said(trainer(lr=lr), "iOS")
@@ -141,6 +151,7 @@ def test_ios_wants_whole_numbers(key: str, default: int, value: Any) -> None:
     assert f"it is no whole number, and {default} is used" in said(trainer(**{key: value}), "iOS")
 
 
+@covers("config/executors")
 def test_executors_by_name_are_read_by_python_and_android_and_not_by_ios() -> None:
     given = config(executors={"*": "@trainer"})
     assert said(given, "Python") == said(given, "Android") == ""
@@ -152,6 +163,7 @@ def test_executors_by_name_without_a_component_named_trainer_leave_ios_without_o
     assert ENDLESS in said(config(component("mine"), executors={"train": "@mine"}), "iOS")
 
 
+@covers("config/executors")
 def test_executors_as_a_list_are_read_by_ios_alone() -> None:
     given = config(executors=[{"type": "ETTrainer", "task_name": "train"}])
     assert said(given, "iOS") == ""
@@ -178,12 +190,14 @@ def test_executors_for_other_tasks_only_serve_nobody() -> None:
         assert 'neither "train" nor "*"' in said(given, sdk)
 
 
+@covers("config/trainer")
 def test_without_executors_the_component_named_trainer_trains() -> None:
     given = config(component("mine"))
     for sdk in ("Python", "Android", "iOS"):
         assert 'refuses every task: without executors it needs a component named "trainer"' in said(given, sdk)
 
 
+@covers("config/filters")
 @pytest.mark.parametrize("key", ["in_filters", "out_filters", "handlers"])
 def test_filters_and_handlers_by_name_are_not_read_by_ios(key: str) -> None:
     given = config(**{key: ["@trainer"]})
@@ -191,6 +205,7 @@ def test_filters_and_handlers_by_name_are_not_read_by_ios(key: str) -> None:
     assert f"iOS ignores {key}" in said(given, "iOS")
 
 
+@covers("config/filters")
 @pytest.mark.parametrize("key", ["in_filters", "out_filters", "handlers"])
 def test_filters_and_handlers_as_objects_are_read_by_ios_alone(key: str) -> None:
     given = config(**{key: [{"type": "ETTrainer"}]})
@@ -206,6 +221,7 @@ def test_filters_that_name_no_component_or_are_no_list_are_refused() -> None:
     assert "Android ignores in_filters" in said(config(in_filters="@trainer"), "Android")
 
 
+@covers("config/filters-key")
 def test_the_key_filters_of_the_sample_is_read_by_nobody() -> None:
     (found,) = findings(config(filters=["@trainer"]))
     assert str(found).startswith("device_config.json: no SDK reads filters")

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.contract.flare.quirks import covers
 from tests.unit.gateway.fakes import (
     BIG_SCHEMA,
     JOB,
@@ -443,6 +444,7 @@ def test_a_large_reply_is_written_in_pieces_as_it_is_taken() -> None:
 # --- connections ---
 
 
+@covers("hole-02")
 def test_one_connection_too_many_is_told_503_and_many_too_many_are_not() -> None:
     gateway = Gateway(limits=GatewayLimits(connections_max=1, connections_spare=1))
     first, second, third = gateway.connect(), gateway.connect(), gateway.connect()

@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 
+from tests.contract.flare.quirks import covers
 from tests.unit.job.a_job import Job, a_job_of, make_parts
 from turnout.job.buffered import Buffered
 from turnout.job.cohort import Cohort
@@ -86,6 +87,7 @@ def test_a_place_waits_for_the_device_that_was_drawn_until_its_invitation_ends()
     assert job.ask(drawn).status is Status.OK
 
 
+@covers("hole-14", "hole-24")
 def test_an_invitation_that_nobody_takes_up_is_given_to_another_in_the_end() -> None:
     job = cohort_job(concurrency=1)
     select(job, "sim?5", FLEET)
@@ -131,6 +133,7 @@ def test_no_place_is_drawn_before_enough_devices_are_known() -> None:
     assert sum(job.ask(device).status is Status.OK for device in "abc") == 2
 
 
+@covers("id/range", "id/selection")
 def test_a_simulator_finds_its_devices_and_each_gets_the_task_of_its_selection(job: Job) -> None:
     chosen = selection(job, "sim?5", FLEET)
     assert len(chosen) == 2
@@ -182,6 +185,7 @@ def test_a_job_without_leave_for_fleets_says_how_to_give_it(job: Job) -> None:
     assert len(chosen.fleets) == 0
 
 
+@covers("hole-13", "id/selection")
 def test_devices_are_named_to_nobody_but_themselves_unless_a_fleet_was_registered(job: Job) -> None:
     job.ask("phone-1")
     assert list(selection(job, "phone-1")) == ["phone-1"]

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from tests.contract.flare.quirks import covers
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
 from turnout.job.bases import Bases
@@ -74,6 +75,7 @@ def test_no_more_devices_train_at_once_than_there_are_places(job: Job) -> None:
     assert refused.message == "no place is free"
 
 
+@covers("hole-24")
 def test_the_place_of_a_silent_device_goes_to_another_when_its_lease_expires(job: Job) -> None:
     for device in "abcd":
         job.ask(device)
@@ -143,6 +145,7 @@ def test_the_selection_names_nobody_and_is_empty_when_no_place_is_free(job: Job)
 # --- results ------------------------------------------------------------------------------------------------------
 
 
+@covers("hole-16", "hole-18")
 def test_a_result_is_answered_only_when_its_commit_is_durable(job: Job) -> None:
     answer = job.report("a", job.ask("a"))
     assert answer() is None
@@ -198,6 +201,7 @@ def test_a_stale_update_is_discounted_but_the_divisor_is_not() -> None:
     assert job.core.tally.staleness == {0: 3, 1: 1}
 
 
+@covers("hole-16")
 def test_a_late_result_counts_while_its_version_is_not_too_stale(job: Job) -> None:
     task = job.ask("a")
     job.now = LEASE_S + 1
@@ -234,6 +238,7 @@ def test_a_result_under_another_devices_lease_is_refused(job: Job) -> None:
     assert job.core.tally.refused == {"other_device": 1}
 
 
+@covers("hole-08")
 def test_a_refused_update_changes_nothing_says_why_and_frees_its_place(job: Job) -> None:
     task = job.ask("a")
     told = job.report("a", task, (1.0, 2.0, 3.0))()
@@ -432,6 +437,7 @@ def test_a_task_given_out_is_durable_within_a_second_though_no_result_comes(job:
 # --- rounds -------------------------------------------------------------------------------------------------------
 
 
+@covers("hole-17")
 def test_a_round_refuses_the_results_that_came_after_it() -> None:
     job = new_job(lambda: Rounds(goal=2, over_selection=1.5, deadline_s=30.0, quorum=1.0, extensions_max=1))
     tasks = {device: job.ask(device) for device in "abc"}

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tests.contract.flare.quirks import covers
 from turnout.errors import JobFolderError
 from turnout.job.folder import JobFolder, load_job_folder, load_module
 from turnout.wire.tensors import flatten, schema_of, to_safetensors
@@ -66,6 +67,7 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
     assert "no initial model; expected is model.safetensors, or model.py" in complaint(folder(tmp_path))
 
 
+@covers("hole-19")
 def test_a_broken_device_config_is_refused(tmp_path: Path) -> None:
     told = complaint(folder(tmp_path, model__py=MODEL_PY, device_config__json='{"a": NaN}'))
     assert told.startswith("device_config.json: not valid JSON: ")

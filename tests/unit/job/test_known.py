@@ -6,6 +6,7 @@ from random import Random
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.contract.flare.quirks import covers
 from turnout.job.known import KnownDevices
 from turnout.job.leases import device_hash
 
@@ -58,6 +59,7 @@ def test_draws_stay_even_while_the_table_moves_to_another_size() -> None:
     assert max(counts.values()) < 160
 
 
+@covers("id/forever", "hole-11")
 def test_who_was_silent_is_drawn_no_more_and_then_forgotten() -> None:
     known = KnownDevices(KNOWN_S)
     for device in hashes(100):

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.contract.flare.quirks import covers
 from turnout.messages import DeviceInfo, FleetRange, UserInfo
 from turnout.wire import edge_headers
 from turnout.wire.edge_headers import BadHeader, DeviceReader, device_headers, fleet_of
@@ -87,6 +88,7 @@ def test_a_device_of_a_simulated_fleet_is_an_ordinary_one() -> None:
     assert fleet_of("fleet#7") is None
 
 
+@covers("id/range-task", "hole-10")
 def test_an_id_that_speaks_for_a_fleet_is_refused_where_one_device_must_ask() -> None:
     with pytest.raises(BadHeader, match=r"only /selection takes; send one device's id"):
         device(b"fleet?100")
@@ -96,11 +98,13 @@ def test_an_id_that_speaks_for_a_fleet_is_taken_as_it_is_where_fleets_may_ask() 
     assert DeviceReader().device(b" fleet?100", None, fleets=True) == DeviceInfo("fleet?100")
 
 
+@covers("id/range")
 @pytest.mark.parametrize("devices", [1, 1_000_000])
 def test_a_fleet_is_a_prefix_and_a_number_of_devices(devices: int) -> None:
     assert fleet_of(f"a-#7?{devices}") == FleetRange("a-#7", devices)
 
 
+@covers("id/range-bad", "hole-10")
 @pytest.mark.parametrize(
     "device_id", ["a?", "a?b", "?5", "a?5?6", "a?0", "a?-1", "a?+1", "a?1.0", "a?1000001", "a?" + "9" * 120]
 )
