@@ -8,11 +8,11 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from turnout import lifeline, loops
 from turnout.certificate import LOOK_S, Certificate
@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from turnout.gateway.grpc import GrpcServer
 
 logger = logging.getLogger(__name__)
+Following = Callable[..., Coroutine[Any, Any, None]]
+Ticking = Callable[[EdgeTaskDispatcher], Coroutine[Any, Any, None]]
 
 TICK_INTERVAL_S = 0.05
 CONNECT_LOOK_S = 0.01
@@ -63,8 +65,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-async def serve(options: argparse.Namespace) -> None:
-    """Build the gateway, serve, and end gracefully."""
+async def tick(dispatcher: EdgeTaskDispatcher) -> None:
+    """Let requests time out, until cancelled."""
+    loop = asyncio.get_running_loop()
+    while True:
+        await asyncio.sleep(TICK_INTERVAL_S)
+        dispatcher.tick(loop.time())
+
+
+async def serve(options: argparse.Namespace, follow: Following = feed.follow, tick: Ticking = tick) -> None:
+    """Build the gateway, serve, and end gracefully.
+
+    ``follow`` hears from control which jobs run, and ``tick`` lets requests time out: without either this process ends.
+    """
     loop = asyncio.get_running_loop()
     stopping, retiring, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -99,8 +112,8 @@ async def serve(options: argparse.Namespace) -> None:
         await retiring.wait()
         await asyncio.gather(server.retire(), *(() if calls is None else (calls.retire(),)))
 
-    following = asyncio.create_task(feed.follow(options.feed, apply, counters, logger.warning))
-    ticking = asyncio.create_task(_tick(dispatcher))
+    following = asyncio.create_task(follow(options.feed, apply, counters, logger.warning))
+    ticking = asyncio.create_task(tick(dispatcher))
     living = asyncio.create_task(live())
     ended = asyncio.create_task(stopping.wait())
     renewing = asyncio.create_task(_renew(certificate))
@@ -148,13 +161,6 @@ async def _wait_connected(dispatcher: EdgeTaskDispatcher, table: JobTable) -> No
         if all(dispatcher.schema(job.job_id) is not None for job in table):
             return
         await asyncio.sleep(CONNECT_LOOK_S)
-
-
-async def _tick(dispatcher: EdgeTaskDispatcher) -> None:
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(TICK_INTERVAL_S)
-        dispatcher.tick(loop.time())
 
 
 def _raise_file_limit() -> None:
