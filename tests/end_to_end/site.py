@@ -48,7 +48,7 @@ class Site:
         loop = asyncio.get_running_loop()
         self.dispatcher = EdgeTaskDispatcher(JobTable(), transport, loop.time, Random(1), dispatcher_limits)
         asked = between(self.dispatcher)
-        self._gateway = GatewayServer(asked, self.dispatcher.schema, transport.blob, limits=gateway_limits)
+        self.gateway = GatewayServer(asked, self.dispatcher.schema, transport.blob, limits=gateway_limits)
         jobs.serve(JOB_ID, JOB_ID, 1, self.job.schema, self.job)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
@@ -66,7 +66,7 @@ class Site:
         )
         self.dispatcher.apply(JobLaunched(job))
         self._ticking = asyncio.create_task(self._tick())
-        await self._gateway.start([self._listening])
+        await self.gateway.start([self._listening])
 
     async def _tick(self) -> None:
         while True:
@@ -75,7 +75,7 @@ class Site:
 
     async def close(self) -> None:
         self._ticking.cancel()
-        await self._gateway.close()
+        await self.gateway.close()
         await self.job.close()
 
 

@@ -1,13 +1,20 @@
-"""Each of FLARE's clients does a whole job over HTTP, to its end, against a real gateway and a real job."""
+"""Each of FLARE's clients does a whole job to its end, against a real gateway and a real job."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.contract.flare.jobs import android, folder, ios, python_device
+from tests.contract.flare.jobs import NAME, android, folder, ios, no_time, plus_one, python_device
+from tests.contract.flare.players.line import Line
+from tests.contract.flare.players.python_grpc import PythonGrpcDevice
 from tests.contract.flare.quirks import covers
-from tests.end_to_end.site import Site, site
+from tests.end_to_end.site import JOB_ID, Site, site
+from turnout.gateway.admission import GrpcLimits
+from turnout.gateway.grpc import GrpcServer
 
 pytestmark = pytest.mark.anyio
 
@@ -59,3 +66,35 @@ async def test_ios_does_a_job_of_executorch(tmp_path: Path) -> None:
         assert learned(served) == VERSIONS
     assert len(set(device.trained)) == VERSIONS
     assert all(answer["counted"] for answer in device.results)
+
+
+@asynccontextmanager
+async def grpc_device(served: Site, **changes: Any) -> AsyncIterator[PythonGrpcDevice]:
+    """A device that reaches the same gateway by gRPC."""
+    server = GrpcServer(served.gateway.site, "127.0.0.1:0", GrpcLimits())
+    try:
+        yield PythonGrpcDevice(Line(f"127.0.0.1:{await server.start()}"), NAME, plus_one, no_time, **changes)
+    finally:
+        await server.close()
+
+
+@covers("grpc/method", "grpc/request", "grpc/payload", "grpc/reply", "grpc/channels", "request/body-identity")
+@pytest.mark.parametrize("form", ["weights", "number"])
+async def test_python_does_a_job_by_grpc(tmp_path: Path, form: str) -> None:
+    async with site(folder(tmp_path / "job", form, versions=VERSIONS)) as served, grpc_device(served) as device:
+        assert await device.run() == "idle"
+        assert learned(served) == VERSIONS
+    assert len(set(device.trained)) == VERSIONS
+    assert all(answer["counted"] for answer in device.results)
+
+
+@covers("grpc/reply", "request/required", "request/falsy", "status/NO_JOB", "status/INVALID_REQUEST")
+async def test_what_is_wrong_is_told_by_grpc_too(tmp_path: Path) -> None:
+    async with site(folder(tmp_path / "job", "weights")) as served, grpc_device(served) as device:
+        assert await device.post("task", {}, {}) == {"status": "INVALID_REQUEST"}
+        assert (await device.post("task", {"job_id": ""}, {}))["status"] == "INVALID_REQUEST"
+        assert (await device.post("task", {"job_id": "gone"}, {}))["status"] == "NO_JOB"
+        fleet = PythonGrpcDevice(device.line, NAME, plus_one, no_time, device_id="sim?100")
+        refused = await fleet.post("selection", {"job_id": JOB_ID}, {})
+        assert refused["status"] == "INVALID_REQUEST"
+        assert "allow_fleets" in refused["message"]

@@ -105,9 +105,19 @@ class PythonDevice:
         self.line.hang_up()
         return _reply(answer)
 
-    def _headers(self, body: bytes) -> Headers:
+    @property
+    def about(self) -> Reply:
         about = {"app_name": "flare_mobile", "app_version": "1.0", "platform": None, "platform_version": None}
-        nobody = {"access_token": None, "auth_token": None, "auth_session": None}
+        return {"device_id": self.device_id, **about}
+
+    @property
+    def user(self) -> Reply:
+        nothing = {"access_token": None, "auth_token": None, "auth_session": None}
+        return {"user_id": "demo_id", "user_name": "demo_user", **nothing}
+
+    def _headers(self, body: bytes) -> Headers:
+        about = self.about
+        del about["device_id"]
         return [
             ("Host", self.line.host),
             ("User-Agent", "python-requests/2.32.3"),
@@ -117,7 +127,7 @@ class PythonDevice:
             ("Content-Type", "application/json"),
             ("X-Flare-Device-ID", self.device_id),
             ("X-Flare-Device-Info", urlencode(about)),
-            ("X-Flare-User-Info", urlencode({"user_id": "demo_id", "user_name": "demo_user", **nobody})),
+            ("X-Flare-User-Info", urlencode(self.user)),
             ("Content-Length", str(len(body))),
         ]
 
