@@ -58,6 +58,7 @@ def fleet(
     own_connections: Annotated[bool, Parameter(negative="", help="Instead each device has one of its own.")] = False,
     workers: Annotated[int | None, Parameter(help="Training processes; one per core unless given.")] = None,
     patience_s: Annotated[float, Parameter(help="How long to look for a server and a job.")] = 60.0,
+    ca: Annotated[Path | None, Parameter(help="Authorities to trust for https, a PEM file; else the system's.")] = None,
     json: Annotated[bool, Parameter(negative="", help="Counters as JSON, one line a second.")] = False,
     lifeline_fd: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
@@ -73,6 +74,7 @@ def fleet(
         workers=workers,
         patience_s=patience_s,
         json_lines=json,
+        ca=ca,
         lifeline_fd=lifeline_fd,
     )
     run_fleet(url, job, FleetSpec(**asdict(traits)), trainer, options)

@@ -9,7 +9,7 @@ from pathlib import Path
 from turnout import __version__
 from turnout.device.blobs import BlobCache, BlobUnavailable
 from turnout.device.exchange import NoAnswer, from_http, to_http
-from turnout.device.http import DEFAULT_LIMITS, HttpClient, HttpLimits
+from turnout.device.http import DEFAULT_LIMITS, HttpClient, HttpLimits, trust
 from turnout.device.http_connection import HttpFailure
 from turnout.device.kept import KeptFile
 from turnout.device.session import (
@@ -159,16 +159,18 @@ async def run_device(
     policy: SessionPolicy = DEFAULT_POLICY,
     limits: HttpLimits = DEFAULT_LIMITS,
     keep: Path | None = None,
+    ca: Path | None = None,
 ) -> Finished:
     """Take part in the job of this name as one device, until the job is done.
 
     ``device_id`` should stay the same over the device's life. ``keep`` is a file of this device alone, in which a
-    result without an answer survives the process: the next one sends it again, and then goes on.
+    result without an answer survives the process: the next one sends it again, and then goes on. ``ca``: a PEM file of
+    the authorities that an https server must have its certificate from, instead of those that the system trusts.
     Raises TurnoutError for a URL or an id that is none, and for a file that is another device's.
     """
     DeviceReader().device(device_id.encode(), None)
     kept = KeptFile(keep, device_id) if keep is not None else None
-    http = HttpClient(url, limits)
+    http = HttpClient(url, limits, trust(ca) if ca is not None else None)
     blobs = BlobCache(http)
     device = DeviceInfo(device_id, app_name="turnout", app_version=__version__, platform=PLATFORM)
     accept = ACCEPT_ALL if isinstance(trainer, Evaluator) else ACCEPT

@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from collections import deque
 from dataclasses import dataclass
+from pathlib import Path
 from urllib.parse import urlsplit
 
 from turnout.device.http_connection import Connection, Done, Exchange, HttpFailure, HttpReply
@@ -55,6 +56,15 @@ class Server:
         tls = parts.scheme == "https"
         authority = parts.netloc.rpartition("@")[2]
         return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), authority)
+
+
+def trust(ca: Path) -> ssl.SSLContext:
+    """What checks servers by the authorities in this PEM file, and by no others. Raises TurnoutError."""
+    try:
+        return ssl.create_default_context(cafile=ca)
+    except OSError as error:
+        what = error.strerror if not isinstance(error, ssl.SSLError) else "it holds no certificate in PEM form"
+        raise TurnoutError(f"--ca {ca} cannot be read: {what}") from None
 
 
 class HttpClient:
@@ -183,6 +193,12 @@ class HttpClient:
                 _, connection = await self._loop.create_connection(
                     lambda: Connection(self), server.host, server.port, ssl=self.tls
                 )
+        except ssl.SSLCertVerificationError as error:
+            return HttpFailure(
+                "certificate",
+                f"the certificate of {server.authority} is not trusted: {error.verify_message}; "
+                "if its authority is your own, name the authority's file (--ca)",
+            )
         except (OSError, TimeoutError) as error:
             return HttpFailure("connect", f"cannot connect to {server.authority}: {error or 'no answer'}")
         self._open.add(connection)

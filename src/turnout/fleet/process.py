@@ -17,7 +17,7 @@ import msgspec
 from turnout import lifeline, loops
 from turnout.device.counters import FleetCounters
 from turnout.device.exchange import NoAnswer
-from turnout.device.http import HttpClient, HttpLimits
+from turnout.device.http import HttpClient, HttpLimits, trust
 from turnout.device.session import SessionPolicy
 from turnout.errors import TurnoutError
 from turnout.fleet.classroom import Classroom
@@ -49,6 +49,7 @@ class FleetOptions:
     patience_s: float = 60.0  #: How long to go on where nobody answers, or no job has the name.
     job_over_s: float = 3.0  #: When devices had a job and hear for so long only that it is gone, the fleet ends.
     json_lines: bool = False  #: Counters as JSON, one line a second; else a line for people.
+    ca: Path | None = None  #: Authorities that an https server must have its certificate from; else the system's.
     lifeline_fd: int | None = None  #: End when this pipe closes.
 
 
@@ -101,7 +102,8 @@ async def _run(
     write: Callable[[str], object],
 ) -> FleetCounters:
     ledger = _ledger(spec)
-    http = HttpClient(url, HttpLimits(connections_max=min(spec.devices, options.connections_max)))
+    limits = HttpLimits(connections_max=min(spec.devices, options.connections_max))
+    http = HttpClient(url, limits, trust(options.ca) if options.ca is not None else None)
     own = OwnLines(http.server, http.tls) if options.own_connections else None
     task = asyncio.current_task()
     assert task is not None

@@ -1,15 +1,19 @@
 """The small HTTP client, against a server that answers by a script."""
 
 import asyncio
+import ssl
 from collections.abc import Iterator
+from pathlib import Path
 from typing import cast
 
 import pytest
+import trustme
 
 from tests.unit.device.scripted import CLOSE, Asked, ScriptedServer, get, post, reply
-from turnout.device.http import HttpClient, HttpLimits, Server
+from turnout.device.http import HttpClient, HttpLimits, Server, trust
 from turnout.device.http_connection import HttpFailure
 from turnout.errors import TurnoutError
+from turnout.wire.edge_requests import HttpRequest
 
 pytestmark = pytest.mark.anyio
 
@@ -244,3 +248,33 @@ async def test_a_request_that_is_abandoned_fails_at_once_wherever_it_has_got_to(
             client.abandon(exchange)
         assert [cast(HttpFailure, outcome).reason for outcome in outcomes] == ["abandoned"] * 2
         await client.close()
+
+
+async def test_a_server_with_https_is_trusted_by_the_authority_that_is_named(tmp_path: Path) -> None:
+    authority, served = trustme.CA(), ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("127.0.0.1").configure_cert(served)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    (tmp_path / "none.pem").write_text("nothing")
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=served)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    request = HttpRequest("GET", "/", (), b"")
+    client = HttpClient(url, tls=trust(tmp_path / "ca.pem"))
+    assert (await client.request(request)).body == b"hi"
+    await client.close()
+    stranger = HttpClient(url)
+    with pytest.raises(HttpFailure, match=r"certificate of 127\.0\.0\.1:\d+ is not trusted: .* \(--ca\)") as failed:
+        await stranger.request(request)
+    assert failed.value.reason == "certificate"
+    await stranger.close()
+    for name, what in (("none.pem", "holds no certificate"), ("absent.pem", "No such file")):
+        with pytest.raises(TurnoutError, match=rf"--ca .*{name} cannot be read: .*{what}"):
+            trust(tmp_path / name)
+    server.close()
+    await server.wait_closed()
