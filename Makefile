@@ -81,7 +81,7 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/base
 
 $(FLARE)/.installed: pyproject.toml | $(FLARE)/bin/python
 	@echo "installing turnout and NVIDIA FLARE into $(FLARE)"
-	@$(FLARE)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[test-flare]"
+	@$(FLARE)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[grpc,test-flare]"
 	@touch $@
 
 $(RUN)/python $(FLARE)/bin/python:

@@ -56,7 +56,7 @@ def test_a_model_of_numpy_arrays_is_trained_to_the_end_of_a_job(tmp_path: Path, 
     }
 
 
-@pytest.fixture(params=["http"])
+@pytest.fixture(params=["http", "grpc"])
 def over(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
