@@ -231,7 +231,7 @@ class WorkerPool:
             raise
         if kind is not Kind.READY:
             await child.kill()
-            raise WorkerFailed(Failure.CRASHED, f"{self._target} cannot be set up: {_text(kind, payload)[1]}")
+            raise WorkerFailed(Failure.CRASHED, _text(kind, payload)[1])
         return child
 
     async def _work(self, child: _Child, call: _Call) -> "bytes | WorkerFailed":

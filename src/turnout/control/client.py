@@ -1,6 +1,7 @@
 """Talks to control's API, for the command line. Blocking; every failure is a TurnoutError of one line."""
 
 import http.client
+import ssl
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
@@ -268,6 +269,13 @@ class ControlClient:
                 response = connection.getresponse()
             except ConnectionRefusedError:
                 raise UnreachableError(f"nothing answers at {self.url}; start a server with: turnout up") from None
+            except ssl.SSLCertVerificationError as error:
+                raise UnreachableError(
+                    f"the certificate of {self.url} is not trusted: {error.verify_message}; "
+                    "where it is one of your own, name its authority's file in SSL_CERT_FILE"
+                ) from error
+            except ssl.SSLError as error:
+                raise UnreachableError(f"{self.url} does not speak TLS ({error.reason}); try http://") from error
             except (OSError, http.client.HTTPException) as error:
                 raise UnreachableError(
                     f"{self.url} does not answer: {error or type(error).__name__}; does it run?"
@@ -307,7 +315,9 @@ def _refusal(response: http.client.HTTPResponse, url: str) -> TurnoutError:
     try:
         return kind(str(msgspec.json.decode(response.read(1 << 16))["detail"]))
     except (OSError, http.client.HTTPException, msgspec.DecodeError, KeyError, TypeError):
-        return kind(f"{url} answered {response.status} {response.reason}; is it the API of turnout?")
+        return kind(
+            f"{url} answered {response.status} {response.reason}; is it the API of turnout? turnout up prints it"
+        )
 
 
 _KINDS: dict[int, type[TurnoutError]] = {

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from turnout.device.session import TrainedUpdate
-from turnout.device.trainers.base import Evaluator, Trainer
+from turnout.device.trainers.base import Evaluator, Trainer, Update
 from turnout.errors import DeviceError, ServerError
 from turnout.messages import VALIDATE, ModelSchema, TensorSpec
 from turnout.wire.tensors import Vector, flatten, from_safetensors, unflatten
@@ -52,6 +52,8 @@ def train(trainer: Trainer, model: bytes | memoryview, config: Mapping[str, Any]
     """
     vector, schema = _read(model)
     update = trainer.train(unflatten(vector, schema), config)
+    if not isinstance(update, Update):
+        raise BadTrainer(f"train() returned {type(update).__name__}; an Update(delta, num_examples) is expected")
     num_examples, metrics = _examples(update.num_examples), _metrics(update.metrics)
     return TrainedUpdate(flatten(update.delta, schema).view("u1").data, num_examples, metrics), schema
 

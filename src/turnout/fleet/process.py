@@ -233,9 +233,15 @@ class FleetProcess:
             if fleet.had_job and over_s >= self._options.job_over_s:
                 return "the job is over"
             if not fleet.had_job and over_s >= patience_s:
-                raise TurnoutError(f"no job named {self._job_name!r} has run for {patience_s:g} s")
+                raise TurnoutError(
+                    f"no job named {self._job_name!r} has run for {patience_s:g} s; turnout jobs lists them"
+                )
         if fleet.silent_since is not None and now - fleet.silent_since >= patience_s:
-            raise TurnoutError(f"{self._lines.server.authority} has not answered for {patience_s:g} s")
+            heard = ", ".join(fleet.counters.unanswered)
+            raise TurnoutError(
+                f"{self._lines.server.authority} has not answered for {patience_s:g} s ({heard}); "
+                "give the address for devices, as turnout up prints it"
+            )
         return ""
 
     def _stop(self, why: str) -> None:

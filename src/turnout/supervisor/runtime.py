@@ -158,7 +158,9 @@ def take_data(folder: Path) -> int:
             f"the data folder {folder} is in use by another turnout (pid {locked.pid}); choose another with --data"
         ) from None
     except OSError as error:
-        raise TurnoutError(f"the data folder {folder} cannot be used: {error.strerror}") from error
+        raise TurnoutError(
+            f"the data folder {folder} cannot be used: {error.strerror}; put that right, or choose another with --data"
+        ) from error
 
 
 class _Locked(Exception):

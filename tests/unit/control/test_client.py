@@ -89,6 +89,22 @@ def test_a_refusal_is_the_error_that_it_was(servers: list[Played], status: str, 
     assert type(caught.value) is kind
 
 
+def test_a_server_without_tls_is_said_to_have_none() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def answer_in_plain_text() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+        thread = threading.Thread(target=answer_in_plain_text)
+        thread.start()
+        with pytest.raises(UnreachableError, match=r"does not speak TLS \(WRONG_VERSION_NUMBER\); try http://"):
+            ControlClient(f"https://127.0.0.1:{listening.getsockname()[1]}").jobs()
+        thread.join(PATIENCE_S)
+
+
 def test_another_kind_of_server_is_said_to_be_one(servers: list[Played]) -> None:
     _, client = played(servers, answered("404 Not Found", b"<html>"))
     with pytest.raises(NotFoundError, match="answered 404 Not Found; is it the API of turnout"):

@@ -105,3 +105,12 @@ def test_the_name_of_a_task_says_what_it_is() -> None:
     assert work_of("validate") is measure
     assert work_of("train") is train
     assert work_of(None) is train
+
+
+def test_a_trainer_that_returns_something_else_is_told_what_is_expected() -> None:
+    class ReturnsItsLoss:
+        def train(self, model: Arrays, config: Mapping[str, Any]) -> Any:
+            return 0.25
+
+    with pytest.raises(BadTrainer, match=r"train\(\) returned float; an Update\(delta, num_examples\) is expected"):
+        train(ReturnsItsLoss(), MODEL, {})

@@ -211,13 +211,15 @@ async def test_a_fleet_that_finds_no_server_says_so(folder: Path) -> None:
     fleet = await start("http://127.0.0.1:1", folder, {"devices": 2}, patience_s=0.2)
     code, _, err = await fleet.end()
     assert code == 1
-    assert err == "turnout: 127.0.0.1:1 has not answered for 0.2 s\n"
+    said, _, advice = err.partition("; ")
+    assert said == "turnout: 127.0.0.1:1 has not answered for 0.2 s (connect)"
+    assert advice == "give the address for devices, as turnout up prints it\n"
 
 
 async def test_a_fleet_that_finds_no_job_says_so(gateway: Gateway, url: str, folder: Path) -> None:
     gateway.over = True
     code, _, err = await (await start(url, folder, {"devices": 2}, patience_s=0.2)).end()
-    assert (code, err) == (1, "turnout: no job named 'digits' has run for 0.2 s\n")
+    assert (code, err) == (1, "turnout: no job named 'digits' has run for 0.2 s; turnout jobs lists them\n")
 
 
 async def test_a_fleet_whose_trainers_are_not_there_says_so_before_any_request(gateway: Gateway, url: str) -> None:
