@@ -26,7 +26,6 @@ from turnout.wire.edge_grpc import METHOD, SERVICE, decode_query, encode_reply
 from turnout.wire.edge_replies import SAFETENSORS_FORMAT
 
 Context: TypeAlias = Any  #: grpc's; it has no types.
-Credentials: TypeAlias = Any
 
 
 class GrpcExchange(Exchange):
@@ -169,30 +168,21 @@ def _ms(seconds: float) -> int:
     return int(seconds * 1000)
 
 
-def credentials(certificate: Certificate) -> Credentials:
-    """For a port with TLS: each connection sees the certificate of its moment."""
-
-    def found() -> Any:
-        loaded = certificate.loaded
-        return grpc.ssl_server_certificate_configuration([(loaded.key, loaded.chain)])
-
-    return grpc.dynamic_ssl_server_credentials(found(), found, False)
-
-
 class GrpcServer:
     """Serves ``edgeapi.EdgeApi/Query`` for one gateway, whose ``site`` it shares.
 
     Its port is shared with the other gateways, each with a socket of its own: grpc takes none that is open already.
     """
 
-    def __init__(self, site: Site, address: str, limits: GrpcLimits, credentials: Credentials | None = None) -> None:
+    def __init__(self, site: Site, address: str, limits: GrpcLimits, certificate: Certificate | None = None) -> None:
         self._site = site
         self._address = address
         self._limits = limits
-        self._credentials = credentials
+        self._certificate = certificate
         self._queries = Queries(site.core)
         self._calls: set[Call] = set()
-        self._server: Any = None
+        self._servers: list[Any] = []
+        self._leaving: set[asyncio.Task[None]] = set()
 
     async def start(self) -> int:
         """Accept connections from now on; the port. Raises TurnoutError."""
@@ -202,15 +192,31 @@ class GrpcServer:
         handler = grpc.stream_stream_rpc_method_handler(self._query)
         server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, {METHOD: handler}),))
         try:
-            if self._credentials is None:
-                port = server.add_insecure_port(self._address)
-            else:
-                port = server.add_secure_port(self._address, self._credentials)
+            port = self._listen(server)
         except RuntimeError as error:
             raise TurnoutError(f"cannot listen on {self._address} for gRPC: {error}") from None
         await server.start()
-        self._server = server
-        return int(port)
+        self._servers.append(server)
+        self._address = f"{self._address.rpartition(':')[0]}:{port}"
+        return port
+
+    def _listen(self, server: Any) -> int:
+        if self._certificate is None:
+            return int(server.add_insecure_port(self._address))
+        loaded = self._certificate.loaded
+        return int(server.add_secure_port(self._address, grpc.ssl_server_credentials([(loaded.key, loaded.chain)])))
+
+    async def renew(self) -> None:
+        """Show the new certificate to all that connect from now on; what was asked before is answered.
+
+        By another server on the same port. grpc has credentials that change, but with many connections they crash.
+        """
+        before = self._servers.copy()
+        await self.start()
+        for server in before:
+            task = asyncio.create_task(self._leave(server))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
 
     async def retire(self) -> None:
         """Accept no more, and answer what has been asked within ``retire_timeout_s``."""
@@ -219,10 +225,14 @@ class GrpcServer:
     async def close(self) -> None:
         """Accept no more, answer what has been asked within ``drain_timeout_s``, and close."""
         await self._stop(self._site.limits.drain_timeout_s)
+        await asyncio.gather(*self._leaving)
 
     async def _stop(self, grace_s: float) -> None:
-        if self._server is not None:
-            await self._server.stop(grace_s)
+        await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
+
+    async def _leave(self, server: Any) -> None:
+        await server.stop(self._site.limits.retire_timeout_s)
+        self._servers.remove(server)
 
     async def _query(self, _: AsyncIterator[bytes], context: Context) -> None:
         if len(self._calls) >= self._limits.calls_max:

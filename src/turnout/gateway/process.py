@@ -116,7 +116,7 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
     ticking = asyncio.create_task(tick(dispatcher))
     living = asyncio.create_task(live())
     ended = asyncio.create_task(stopping.wait())
-    renewing = asyncio.create_task(_renew(certificate))
+    renewing = asyncio.create_task(_renew(certificate, calls))
     others = (following, ticking, living, renewing, ended)
     try:
         done, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
@@ -137,18 +137,21 @@ def _grpc_server(
         return None
     from turnout.gateway import grpc  # takes a moment and some memory, and is an extra
 
-    secrets = grpc.credentials(certificate) if certificate is not None else None
     limits = GrpcLimits(message_bytes_max=options.grpc_message_bytes_max)
-    return grpc.GrpcServer(server.site, options.grpc_address, limits, secrets)
+    return grpc.GrpcServer(server.site, options.grpc_address, limits, certificate)
 
 
-async def _renew(certificate: Certificate | None) -> None:
+async def _renew(certificate: Certificate | None, calls: "GrpcServer | None") -> None:
     """Notice a new certificate in the files of the old one, for as long as we live."""
     while True:
         await asyncio.sleep(LOOK_S)
-        line = certificate.look() if certificate is not None else ""
-        if line:
+        if certificate is None:
+            continue
+        before = certificate.loaded
+        if line := certificate.look():
             logger.warning("%s", line)
+        if calls is not None and certificate.loaded is not before:
+            await calls.renew()
 
 
 async def _wait_connected(dispatcher: EdgeTaskDispatcher, table: JobTable) -> None:

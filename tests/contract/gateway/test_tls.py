@@ -21,7 +21,7 @@ from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, FakeDispatcher, get, resul
 from tests.unit.wire.edge_messages import Reply
 from turnout.certificate import Certificate
 from turnout.gateway.admission import GatewayLimits, GrpcLimits
-from turnout.gateway.grpc import GrpcServer, credentials
+from turnout.gateway.grpc import GrpcServer
 from turnout.gateway.http import GatewayServer
 from turnout.messages import ResultReport
 
@@ -46,6 +46,7 @@ class World:
     dispatcher: FakeDispatcher
     folder: Path
     port: int
+    calls: GrpcServer
     grpc_port: int
     devices: list[Device]
 
@@ -91,8 +92,8 @@ async def serving(folder: Path, limits: GatewayLimits | None = None) -> AsyncIte
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     await gateway.start([listening], certificate.context)
-    calls = GrpcServer(gateway.site, "127.0.0.1:0", GrpcLimits(), credentials(certificate))
-    world = World(authority, certificate, dispatcher, folder, port, await calls.start(), [])
+    calls = GrpcServer(gateway.site, "127.0.0.1:0", GrpcLimits(), certificate)
+    world = World(authority, certificate, dispatcher, folder, port, calls, await calls.start(), [])
     try:
         yield world
     finally:
@@ -211,4 +212,5 @@ async def test_grpc_has_the_same_certificate_and_sees_the_new_one_too(world: Wor
         world.authority = trustme.CA()
         world.renew()
         assert world.certificate.look()
+        await world.calls.renew()
         trusted = world.authority.cert_pem.bytes()
