@@ -19,6 +19,8 @@ CONFIG = {"components": [{"type": "Trainer.DLTrainer", "name": "trainer", "args"
 MOMENT_S = 0.02
 PTE = b"ET12 a model of version "
 
+FIRST_COME = 'kind = "checkin"\nthinning_window_s = 0.0'
+FLEETS = 'kind = "cohort"\nallow_fleets = true'
 JOB_TOML = """
 name = "{name}"
 [training]
@@ -30,8 +32,7 @@ staleness = {{ discount = "constant" }}
 wait_min_s = 2.0
 wait_max_s = 3.0
 [selection]
-kind = "checkin"
-thinning_window_s = 0.0
+{selection}
 [wire]
 form = "{form}"
 [stop]
@@ -65,10 +66,12 @@ def folder(
     config: Any = CONFIG,
     more: str = "",
     shapes: Mapping[str, tuple[int, ...]] = SHAPES,
+    selection: str = FIRST_COME,
 ) -> Path:
     """A job whose version closes with each result, unless it is told otherwise; ``more`` goes into its job.toml."""
     path.mkdir()
-    settings = {"name": NAME, "form": form, "versions": versions, "concurrency": concurrency, "goal": goal}
+    numbers = {"versions": versions, "concurrency": concurrency, "goal": goal}
+    settings = {"name": NAME, "form": form, "selection": selection, **numbers}
     (path / "job.toml").write_text(JOB_TOML.format(**settings) + more)
     (path / "model.py").write_text(NUMBER_PY if form == "number" else MODEL_PY.format(shapes=dict(shapes)))
     (path / "server.py").write_text(SERVER_PY if form == "executorch" else "def evaluate(model):\n    return {}\n")

@@ -181,7 +181,7 @@ async def test_no_refusal_of_a_result_ends_a_mobile_session_and_its_work_is_done
 async def test_a_job_that_is_over_ends_android_and_sends_ios_to_look_for_another(tmp_path: Path) -> None:
     """Android would otherwise ask the dead job for a minute; its session ends either way."""
     told = Told().say(ResultReport, not_counted(Status.NO_JOB), not_counted(Status.NO_JOB))
-    async with site(folder(tmp_path / "job", "executorch", versions=1), between=told.before) as served:
+    async with site(folder(tmp_path / "job", "executorch", versions=1, concurrency=2), between=told.before) as served:
         first = android(served.url)
         assert await first.run() == "result: the reason"
         assert await ios(served.url).run() == "task: DONE"

@@ -2,14 +2,16 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tests.contract.flare.jobs import NAME, android, folder, ios, no_time, plus_one, python_device
+from tests.contract.flare.jobs import FLEETS, NAME, android, folder, ios, no_time, plus_one, python_device
 from tests.contract.flare.players.line import Line
+from tests.contract.flare.players.python_fleet import PythonFleet
 from tests.contract.flare.players.python_grpc import PythonGrpcDevice
 from tests.contract.flare.quirks import covers
 from tests.end_to_end.site import JOB_ID, Site, site
@@ -66,6 +68,37 @@ async def test_ios_does_a_job_of_executorch(tmp_path: Path) -> None:
         assert learned(served) == VERSIONS
     assert len(set(device.trained)) == VERSIONS
     assert all(answer["counted"] for answer in device.results)
+
+
+@covers("id/range", "id/dummy", "id/selection", "path/selection", "reply/selection", "hole-10", "hole-13")
+async def test_pythons_simulator_finds_its_devices_in_the_selection_and_each_is_served_for_it(tmp_path: Path) -> None:
+    async with site(folder(tmp_path / "job", "weights", versions=9999, concurrency=2, selection=FLEETS)) as served:
+
+        async def until_some_were_trained_for_dummy(wait: float) -> None:
+            if fleet.asked_as[-4:] == ["dummy"] * 4 and served.job.core.version >= VERSIONS:
+                raise AllDone
+            await no_time(wait)
+
+        make = partial(python_device, served.url)
+        fleet = PythonFleet(lambda name: make(device_id=name), until_some_were_trained_for_dummy, devices=20)
+        with pytest.raises(AllDone):
+            await fleet.run()
+        assert learned(served) == served.job.core.version
+    assert fleet.asked_as[0] == f"{fleet.prefix}?20"
+    assert {name.removeprefix(f"{fleet.prefix}#") for name in fleet.all} <= {str(number) for number in range(20)}
+
+
+@covers("id/range")
+async def test_a_job_that_takes_no_fleets_tells_a_simulator_so(tmp_path: Path) -> None:
+    async with site(folder(tmp_path / "job", "weights")) as served:
+        asker = python_device(served.url, device_id="sim?20")
+        answer = await asker.post("selection", {"job_id": JOB_ID}, {})
+    assert answer["status"] == "INVALID_REQUEST"
+    assert "allow_fleets = true" in answer["message"]
+
+
+class AllDone(Exception):
+    """The test has seen what it came for."""
 
 
 @asynccontextmanager

@@ -43,15 +43,15 @@ class PythonDevice:
 
     async def run(self) -> str:
         """One job to its end; says what ended it."""
-        job = await self._find_job()
+        job = await self.find_job()
         if isinstance(job, str):
             return job
         while True:
-            task = await self.ask("task", {"job_id": job["job_id"]}, {"cookie": self.cookie} if self.cookie else {})
+            task = await self.ask_task(job["job_id"])
             match task["status"]:
                 case "OK":
                     self.cookie = task["cookie"]
-                    await self._do(task)
+                    await self.do(task)
                 case "RETRY":
                     pass
                 case "NO_JOB":
@@ -62,7 +62,8 @@ class PythonDevice:
                     return f"stopped by {other}"
             await self._wait(NEXT_S)
 
-    async def _find_job(self) -> Reply | str:
+    async def find_job(self) -> Reply | str:
+        """A job, or what ended the search for one."""
         while True:
             body = {"job_name": self.job_name, "capabilities": {"methods": ["edge"]}}
             job = await self.ask("job", {}, body)
@@ -74,7 +75,11 @@ class PythonDevice:
                 return "no job"
             await self._wait(AGAIN_S)
 
-    async def _do(self, task: Reply) -> None:
+    async def ask_task(self, job_id: str) -> Reply:
+        return await self.ask("task", {"job_id": job_id}, {"cookie": self.cookie} if self.cookie else {})
+
+    async def do(self, task: Reply) -> None:
+        """Train, and report."""
         try:
             result, status = self.train(task["task_data"]), "OK"
         except ValueError:
