@@ -134,7 +134,11 @@ def _limits() -> Iterator[str]:
         about = words.PLAIN_LIMITS | comments(kind)
         yield f"\n### {kind.__name__}\n"
         yield _sentence(kind) + "\n"
-        rows = ((f"`{each.name}`", _number(each.name, each.default), about[each.name]) for each in fields(kind))
+        rows, before = [], ""
+        for each in fields(kind):
+            meaning = about.get(each.name) or f"See `{before}`."  # one comment may be about two
+            rows.append((f"`{each.name}`", _number(each.name, each.default), meaning))
+            before = each.name
         yield from _markdown(("limit", "is", "meaning"), rows)
 
 

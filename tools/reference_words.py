@@ -46,10 +46,7 @@ LIMITS = """
 Of each gateway process. They are no settings: one that hurts you is worth a question."""
 
 #: Where the code has no comment, because the name says it.
-PLAIN_LIMITS = {
-    "headers_max": "Header lines of one request.",
-    "linger_bytes_max": "See `linger_s`.",
-}
+PLAIN_LIMITS = {"headers_max": "Header lines of one request."}
 
 OPTIONS = """
 ## Options of commands
