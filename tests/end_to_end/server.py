@@ -59,7 +59,7 @@ class Server:
         self.lines: list[str] = []
         threading.Thread(target=self._read, daemon=True).start()
         eventually("the server says that it is up", lambda: self.lines or process.poll() is not None)
-        found = re.search(r"devices at (http://\S+), API at (http://\S+)", self.lines[0])
+        found = re.search(r"devices at (https?://\S+), API at (http://\S+)", self.lines[0])
         assert found is not None, self.lines
         self.devices_url, self.api_url = found.groups()
         self.client = ControlClient(self.api_url)
