@@ -14,7 +14,7 @@ export async function listPage(main, link, signal) {
   const summary = h("p", { class: "summary", role: "status" });
   const body = h("div", { class: "list" }, h("p", { class: "none" }, "Loading…"));
   const server = h("p", { class: "server" });
-  main.replaceChildren(h("div", { class: "title" }, h("h1", { tabindex: "-1" }, "Jobs"), summary, server, submission(signal)), body);
+  main.replaceChildren(h("div", { class: "title" }, h("h1", { tabindex: "-1" }, "Jobs"), server, submission(signal)), summary, body);
   const ended = new Map();
   while (!signal.aborted) {
     await link.attempt(async () => {

@@ -5,8 +5,8 @@ import { upload } from "./api.js";
 import { bytes, h, setText, show } from "./page.js";
 
 const BYTES_MAX = 512 * 1024 * 1024; // As the API takes.
-const WHAT = "A job folder as a zip, with job.toml at its top: cd FOLDER && zip -r ../job.zip . makes one. "
-  + "At most 512 MB. It starts as soon as the server has looked through it, and may hold code that the server runs.";
+const COMMAND = "cd FOLDER && zip -r ../job.zip .";
+const WHAT = "At most 512 MB. It starts as soon as the server has looked through it, and may hold code that the server runs.";
 
 /** The button, for the page that also takes what is dropped on it while `signal` lasts. */
 export function submission(signal) {
@@ -40,9 +40,10 @@ function ask(file = null) {
   const go = h("button", { type: "button", class: "primary", autofocus: Boolean(file), onclick: () => send() }, "Submit it");
   const cancel = h("button", { type: "button", onclick: () => dialog.close() }, "Cancel");
 
+  const name = () => setText(named, chosen ? `${chosen.name}, ${bytes(chosen.size)}` : "");
   const choose = (found) => {
     chosen = found ?? null;
-    setText(named, chosen ? `${chosen.name}, ${bytes(chosen.size)}` : "");
+    name();
     const large = chosen && chosen.size > BYTES_MAX;
     setText(said, large ? "This is larger than 512 MB, which the server does not take: keep data sets elsewhere." : "");
     go.disabled = !chosen || large;
@@ -56,6 +57,7 @@ function ask(file = null) {
       dialog.close();
       location.hash = `#/jobs/${encodeURIComponent(job.job_id)}`;
     } catch (error) {
+      name();
       setText(said, error.message);
       go.disabled = input.disabled = false;
       progress.hidden = true;
@@ -66,8 +68,9 @@ function ask(file = null) {
     if (share === 1) setText(named, "Sent; the server looks through it.");
   };
 
-  const dialog = show("Submit a job", [h("p", {}, WHAT), h("label", { class: "field", for: "folder" }, "Zip of a job folder", input),
-    named, progress, said], [cancel, go]);
+  const what = h("p", {}, "A job folder as a zip, with job.toml at its top, as ", h("code", {}, COMMAND), " makes it. ", WHAT);
+  const field = h("label", { class: "field", for: "folder" }, "Zip of a job folder", input);
+  const dialog = show("Submit a job", [what, field, named, progress, said], [cancel, go]);
   dialog.addEventListener("close", () => leaving.abort(), { once: true });
   choose(file);
 }
