@@ -60,6 +60,9 @@ def up(
     grpc_message_bytes_max: Annotated[
         int, Parameter(help="Largest message by gRPC, either way.")
     ] = GRPC_MESSAGE_BYTES_MAX,
+    cors_origin: Annotated[
+        tuple[str, ...], Parameter(negative="", help="Origin of a web page that may use the gateways; * for any.")
+    ] = (),
     control_port: ControlPort = CONTROL_PORT,
     control_host: Annotated[
         str, Parameter(help="Where people's tools connect; elsewhere than here once there is a token.")
@@ -80,7 +83,7 @@ def up(
         raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
     at_least_one("--grpc-message-bytes-max", grpc_message_bytes_max)
     grpc = None if grpc_port is None else Grpc(grpc_port, grpc_message_bytes_max)
-    devices = EntranceSettings(host, port, _tls(tls_cert, tls_key), grpc)
+    devices = EntranceSettings(host, port, _tls(tls_cert, tls_key), grpc, cors_origin)
     settings = Settings(devices, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
     run(settings, told=partial(_tell_urls, data) if json else None)
     return EXIT_DONE
@@ -88,13 +91,20 @@ def up(
 
 @app.command(group=HERE, help_epilogue=examples("turnout doctor", "turnout doctor --data /var/lib/turnout --json"))
 def doctor(
-    *, port: Port = PORT, control_port: ControlPort = CONTROL_PORT, data: Data = DATA, json: Json = False
+    *,
+    port: Port = PORT,
+    control_port: ControlPort = CONTROL_PORT,
+    data: Data = DATA,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
+    json: Json = False,
 ) -> int:
     """Look whether this machine can run a server: ports, limits, disk, clock, versions; and say how to mend it."""
     from turnout.cli import doctor as checks
 
     _check_ports({"--port": port, "--control-port": control_port})
-    findings = checks.examine(port, control_port, data)
+    tls = _tls(tls_cert, tls_key)
+    findings = checks.examine(port, control_port, data, None if tls is None else (tls.cert, tls.key))
     answer(findings, [checks.line(finding) for finding in findings], json)
     return EXIT_DONE if all(finding.ok for finding in findings) else EXIT_FAILED
 

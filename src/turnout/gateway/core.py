@@ -12,6 +12,7 @@ import msgspec
 from turnout.errors import DeviceError
 from turnout.gateway import decode, ranges, replies
 from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.cors import Origins
 from turnout.gateway.replies import Reply, refusal
 from turnout.gateway.routes import (
     EDGE_PATHS,
@@ -46,6 +47,7 @@ TENSOR_OVERHEAD_BYTES = 256
 #: The longest a float32 gets in JSON, with its comma, a space and a sign.
 JSON_BYTES_PER_NUMBER = 28
 
+NO_ORIGINS = Origins()
 Headers = Mapping[bytes, bytes]
 SchemaOf = Callable[[str], ModelSchema | None]
 
@@ -110,8 +112,11 @@ class Decode:
 class GatewayCore:
     """The decisions of one gateway. ``schema_of`` knows the jobs; ``health`` makes the body of ``/healthz``."""
 
-    def __init__(self, schema_of: SchemaOf, limits: GatewayLimits, health: Callable[[], bytes]) -> None:
+    def __init__(
+        self, schema_of: SchemaOf, limits: GatewayLimits, health: Callable[[], bytes], origins: Origins = NO_ORIGINS
+    ) -> None:
         self._schema_of = schema_of
+        self._origins = origins
         self._limits = limits
         self._health = health
         self._devices = DeviceReader()
@@ -129,7 +134,7 @@ class GatewayCore:
         if route is None:
             return self._other_head(method, target, headers, length)
         if method != b"POST":
-            return route, _wrong_method(route)
+            return route, self._origins.preflight(headers, METHODS[route]) or _wrong_method(route)
         try:
             return route, self._edge_head(route, query, headers, length)
         except DeviceError as error:
@@ -148,10 +153,14 @@ class GatewayCore:
             return None, _not_found(path)
         route = Route.HEALTH if blob is None else Route.BLOB
         if method not in METHODS[route]:
-            return route, _wrong_method(route)
+            return route, self._origins.preflight(headers, METHODS[route]) or _wrong_method(route)
         if blob is not None:
             return route, BlobWanted(blob, headers, method == b"HEAD")
         return route, Reply(200, self._health(), ((b"Cache-Control", b"no-store"),))
+
+    def cors(self, headers: Headers) -> tuple[replies.Header, ...]:
+        """What every reply to this request says to a browser."""
+        return self._origins.allow(headers) if b"origin" in headers else ()
 
     def _edge_head(self, route: Route, query: bytes, headers: Headers, length: int | None) -> Reply | Expect:
         binary = False

@@ -11,6 +11,7 @@ import msgspec
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.blobs import Busy
 from turnout.gateway.core import (
+    BlobReply,
     BlobWanted,
     Decode,
     Expect,
@@ -21,7 +22,7 @@ from turnout.gateway.core import (
 )
 from turnout.gateway.counters import OTHER, Counters
 from turnout.gateway.heads import KnownHeads
-from turnout.gateway.replies import Reply, head_bytes, refusal, unavailable
+from turnout.gateway.replies import Header, Reply, head_bytes, header_lines, refusal, unavailable
 from turnout.gateway.routes import BlobName
 from turnout.messages import EdgeRequest, EdgeResponse, ResultOffer, ResultResponse, Status, TaskRequest, TaskResponse
 from turnout.wire.edge_replies import ReplyWriter
@@ -145,6 +146,7 @@ class Exchange:
     _only_offered = False
     _platform = ""
     close = False
+    cors: tuple[Header, ...] = ()
     gone = False
     head_only = False
     held = False
@@ -341,6 +343,10 @@ class Exchange:
             self.reply(selected)
             return
         self._count(str(selected.status))
+        self._put_blob(selected, blob)
+        self._line.answered(self)
+
+    def _put_blob(self, selected: BlobReply, blob: memoryview) -> None:
         length = selected.stop - selected.start
         head = head_bytes(
             selected.status,
@@ -350,8 +356,7 @@ class Exchange:
             connection=self._tail(),
             content_type=OCTETS,
         )
-        self.out = head if wanted.head_only or not length else (head, blob[selected.start : selected.stop])
-        self._line.answered(self)
+        self.out = head if self.head_only or not length else (head, blob[selected.start : selected.stop])
 
     def reply(self, reply: Reply) -> None:
         """Answer with this."""
@@ -392,7 +397,8 @@ class Exchange:
         self._site.counters.answer(self._kind, status, self._asked_at)
 
     def _tail(self) -> bytes:
-        """The header that says what becomes of the connection."""
+        """The headers that say what becomes of the connection, and which page may read the reply."""
         if self._site.draining:
             self.close = True
-        return CLOSE if self.close else self.tail
+        tail = CLOSE if self.close else self.tail
+        return tail + header_lines(self.cors) if self.cors else tail

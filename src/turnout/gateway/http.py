@@ -15,7 +15,8 @@ from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.blobs import Blobs
 from turnout.gateway.connection import Connection
-from turnout.gateway.core import GatewayCore
+from turnout.gateway.core import NO_ORIGINS, GatewayCore
+from turnout.gateway.cors import Origins
 from turnout.gateway.counters import Counters
 from turnout.gateway.exchange import Dispatcher, Site
 from turnout.gateway.replies import Reply, refusal, unavailable
@@ -43,6 +44,7 @@ class GatewayServer:
         job_count: Callable[[], int] = lambda: 0,
         limits: GatewayLimits | None = None,
         decoders: int = 1,
+        origins: Origins = NO_ORIGINS,
     ) -> None:
         self._limits = limits or GatewayLimits()
         self._loop = asyncio.get_running_loop()
@@ -55,7 +57,7 @@ class GatewayServer:
         self.counters = Counters(started=self._loop.time())
         blobs = Blobs(find_blob, self._limits)
         self._site = Site(
-            GatewayCore(schema_of, self._limits, self._health),
+            GatewayCore(schema_of, self._limits, self._health, origins),
             dispatcher,
             blobs,
             Weights(blobs, exports_of(find_blob, self._limits), self._workers, self._limits),

@@ -270,6 +270,8 @@ class Receiver(Sender):
             exchange.close = True
         elif version == "1.0":
             exchange.tail = KEEP_ALIVE
+        if b"origin" in headers:
+            exchange.cors = site.core.cors(headers)
         queue = self._queue
         queue.append(exchange)
         if len(queue) >= site.limits.pipeline_max:
@@ -332,7 +334,7 @@ class Receiver(Sender):
                 self._chunks = []
             body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
             expect = current.expect
-            if expect is not None and expect.is_ordinary and not current.close and not current.tail:
+            if expect is not None and expect.is_ordinary and not (current.close or current.tail or current.cors):
                 self._whole = expect, len(body), info
             current.run(body)
 

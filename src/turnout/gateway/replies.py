@@ -62,11 +62,11 @@ def head_bytes(
     connection: bytes,
     content_type: bytes = JSON_TYPE,
 ) -> bytes:
-    """Status line and headers. ``connection`` is a whole header line with its line end, or empty."""
-    extra = b"".join(b"%b: %b\r\n" % header for header in headers)
+    """Status line and headers. ``connection`` is whole header lines with their line ends, or empty."""
+    extra = header_lines(headers)
     typed = (
         b""
-        if status == HTTPStatus.NOT_MODIFIED
+        if status in (HTTPStatus.NOT_MODIFIED, HTTPStatus.NO_CONTENT)
         else b"Content-Type: %b\r\nContent-Length: %d\r\n"
         % (
             content_type,
@@ -74,3 +74,8 @@ def head_bytes(
         )
     )
     return b"HTTP/1.1 %d %b\r\nDate: %b\r\n%b%b%b\r\n" % (status, _REASONS[status], date, typed, extra, connection)
+
+
+def header_lines(headers: tuple[Header, ...]) -> bytes:
+    """Headers, each with its line end."""
+    return b"".join(b"%b: %b\r\n" % header for header in headers)

@@ -9,6 +9,7 @@ from pathlib import Path
 from turnout.certificate import Loaded
 from turnout.errors import TurnoutError
 from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
+from turnout.gateway.cors import Origins
 from turnout.supervisor import runtime
 
 
@@ -36,6 +37,7 @@ class EntranceSettings:
     port: int  #: 0 takes a free one.
     tls: Tls | None = None
     grpc: Grpc | None = None
+    origins: tuple[str, ...] = ()  #: Of web pages that may use the gateways.
 
 
 class Entrance:
@@ -69,7 +71,7 @@ class Entrance:
         if (grpc := self._settings.grpc) is not None:
             options += ["--grpc-address", self.grpc_address]
             options += ["--grpc-message-bytes-max", str(grpc.message_bytes_max)]
-        return options
+        return options + [part for origin in self._settings.origins for part in ("--cors-origin", origin)]
 
     def lines(self) -> Iterator[str]:
         """What people should know of it."""
@@ -89,6 +91,7 @@ def check(settings: EntranceSettings) -> None:
         raise TurnoutError('--grpc-port needs grpcio, which is not installed: pip install "turnout[grpc]"')
     if settings.tls is not None:
         Loaded(settings.tls.cert, settings.tls.key)
+    Origins(settings.origins)
 
 
 def address(sock: socket.socket) -> str:

@@ -1,19 +1,28 @@
-"""A gateway behind a real socket, whatever its shell: the suite knows it only by its address."""
+"""A gateway behind a real socket, whatever its shell: the suite knows it only by its address.
+
+Shells beside our own are ASGI servers: what is malformed, and who is too slow, is theirs to judge, so that the tests of
+these are of our own shell alone.
+"""
 
 import asyncio
 import hashlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
+import granian.server.embed as granian
 import pytest
+import uvicorn
+from granian.constants import Interfaces
 
 from tests.unit.gateway.fakes import Answered, FakeDispatcher, schema_of
 from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.asgi import AsgiGateway
 from turnout.gateway.blobs import FindFile
+from turnout.gateway.cors import Origins
 from turnout.gateway.http import GatewayServer
 
 WAIT_S = 20.0  #: A test that waits longer has failed.
@@ -25,18 +34,68 @@ class Shell(Protocol):
     async def close(self) -> None: ...
 
 
-async def _start_http(
-    dispatcher: FakeDispatcher,
-    find: FindFile,
-    limits: GatewayLimits,
-    listening: socket.socket,
-) -> Shell:
-    server = GatewayServer(dispatcher, schema_of, find, job_count=lambda: 2, limits=limits)
-    await server.start([listening])
+@dataclass(frozen=True)
+class Parts:
+    """What a gateway is made of."""
+
+    dispatcher: FakeDispatcher
+    find: FindFile
+    limits: GatewayLimits
+    listening: socket.socket
+
+    def server(self) -> GatewayServer:
+        origins = Origins([PAGE])
+        return GatewayServer(
+            self.dispatcher, schema_of, self.find, job_count=lambda: 2, limits=self.limits, origins=origins
+        )
+
+
+async def _start_http(parts: Parts) -> Shell:
+    server = parts.server()
+    await server.start([parts.listening])
     return server
 
 
-SHELLS = {"http": _start_http}
+class _Asgi:
+    """A gateway in an ASGI server that runs on our loop."""
+
+    def __init__(self, gateway: GatewayServer, serving: Awaitable[object], stop: Callable[[], object]) -> None:
+        self._gateway = gateway
+        self._serving = asyncio.ensure_future(serving)
+        self._stop = stop
+
+    async def close(self) -> None:
+        self._stop()
+        await self._serving
+        await self._gateway.close()
+
+
+async def _start_uvicorn(parts: Parts) -> Shell:
+    gateway = parts.server()
+    await gateway.start([])
+    app: Any = AsgiGateway(gateway.site)
+    server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
+    return _Asgi(gateway, server.serve([parts.listening]), lambda: setattr(server, "should_exit", True))
+
+
+async def _start_granian(parts: Parts) -> Shell:
+    gateway = parts.server()
+    await gateway.start([])
+    port = parts.listening.getsockname()[1]
+    parts.listening.close()  # it takes no socket that is open already
+    server = granian.Server(
+        AsgiGateway(gateway.site),
+        port=port,
+        interface=Interfaces.ASGINL,
+        log_enabled=False,
+        websockets=False,
+        backpressure=1024,  # requests at once; the others wait
+    )
+    return _Asgi(gateway, server.serve(), server.stop)
+
+
+SHELLS = {"http": _start_http, "uvicorn": _start_uvicorn, "granian": _start_granian}
+PAGE = "https://page.example"  #: It may use the gateway.
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])
@@ -122,7 +181,8 @@ async def _serving(shell: str, folder: Path, limits: GatewayLimits) -> AsyncIter
     dispatcher = FakeDispatcher()
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    running = await SHELLS[shell](dispatcher, find, limits, listening)
+    running = await SHELLS[shell](Parts(dispatcher, find, limits, listening))
+    await _wait_listening(port)
     asked = asyncio.Event()
     dispatcher.when_asked = asked.set
     world = World(dispatcher, folder, port, running, [], asked)
@@ -134,14 +194,35 @@ async def _serving(shell: str, folder: Path, limits: GatewayLimits) -> AsyncIter
         await running.close()
 
 
+async def _wait_listening(port: int) -> None:
+    """Until it accepts connections: who opens its socket itself does so later."""
+    async with asyncio.timeout(WAIT_S):
+        while True:
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", port)
+            except OSError:
+                await asyncio.sleep(0)
+            else:
+                writer.close()
+                return
+
+
 @pytest.fixture
 def limits() -> GatewayLimits:
     """The defaults."""
     return GatewayLimits()
 
 
+@pytest.fixture
+def shells() -> tuple[str, ...]:
+    """A module of tests that are of some shells only says which."""
+    return tuple(SHELLS)
+
+
 @pytest.fixture(params=SHELLS)
 async def world(request: pytest.FixtureRequest, tmp_path: Path, limits: GatewayLimits) -> AsyncIterator[World]:
     """A running gateway; a test gives it other limits by its parameter ``limits``."""
+    if request.param not in request.getfixturevalue("shells"):
+        pytest.skip("is the ASGI server's business")
     async with _serving(request.param, tmp_path, limits) as world:
         yield world

@@ -14,6 +14,12 @@ from turnout.gateway.admission import GatewayLimits
 pytestmark = pytest.mark.anyio
 
 
+@pytest.fixture
+def shells() -> tuple[str, ...]:
+    """Whose business this is."""
+    return ("http",)
+
+
 async def test_malformed_requests_are_refused_in_json_and_the_sender_sees_it(world: World) -> None:
     for name, (data, status) in MALFORMED.items():
         device = await world.connect()

@@ -12,6 +12,13 @@ from turnout.gateway.admission import GatewayLimits
 
 pytestmark = pytest.mark.anyio
 
+
+@pytest.fixture
+def shells() -> tuple[str, ...]:
+    """Whose business this is."""
+    return ("http",)
+
+
 BIG = result(update_of(BIG_SCHEMA), "big")
 SLOW_HEAD = JOB.partition(b"\r\n")[0] + b"\r\nX-Slow: 1"
 SLOW_BODY = http("/job", b"", Content_Length="60000")

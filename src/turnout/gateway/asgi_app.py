@@ -1,0 +1,92 @@
+"""``turnout.gateway.asgi_app:app``: a gateway within an ASGI server, for the jobs of a turnout server beside it.
+
+    TURNOUT_PORT=8710 uvicorn --loop uvloop turnout.gateway.asgi_app:app
+
+TURNOUT_PORT names the server, of the same user on the same machine, by the port on which its own gateways listen;
+TURNOUT_CORS_ORIGINS the pages that may use this one, separated by spaces.
+"""
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from turnout.control import feed
+from turnout.dispatcher.service import EdgeTaskDispatcher
+from turnout.dispatcher.table import JobTable
+from turnout.gateway.asgi import AsgiGateway, Receive, Scope, Send
+from turnout.gateway.cors import Origins
+from turnout.gateway.http import GatewayServer
+from turnout.gateway.process import TICK_INTERVAL_S
+from turnout.messages import FeedEvent, GatewayCounters
+from turnout.supervisor import runtime
+from turnout.transport.unix import UnixTransport
+
+PORT_VARIABLE = "TURNOUT_PORT"
+ORIGINS_VARIABLE = "TURNOUT_CORS_ORIGINS"
+DEFAULT_PORT = "8710"
+
+logger = logging.getLogger(__name__)
+
+
+class App:
+    """The application, with its start and its end."""
+
+    def __init__(self) -> None:
+        self._gateway: AsgiGateway | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request, or the whole life of the server."""
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        else:
+            assert self._gateway is not None, "the server must tell us that it starts: switch its lifespan on"
+            await self._gateway(scope, receive, send)
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        async with _gateway() as self._gateway:
+            await send({"type": "lifespan.startup.complete"})
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+
+@asynccontextmanager
+async def _gateway() -> AsyncIterator[AsgiGateway]:
+    """A gateway that knows the jobs of a server, for as long as the block."""
+    loop = asyncio.get_running_loop()
+    table, transport = JobTable(), UnixTransport()
+    dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
+    origins = Origins(os.environ.get(ORIGINS_VARIABLE, "").split())
+    server = GatewayServer(dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, origins=origins)
+    told = asyncio.Event()
+
+    def apply(event: FeedEvent) -> None:
+        dispatcher.apply(event)
+        told.set()
+
+    def counters() -> GatewayCounters:
+        return server.counters.snapshot(os.getpid(), loop.time())
+
+    async def tick() -> None:
+        while True:
+            await asyncio.sleep(TICK_INTERVAL_S)
+            dispatcher.tick(loop.time())
+
+    path = runtime.feed_path(runtime.root() / os.environ.get(PORT_VARIABLE, DEFAULT_PORT))
+    tasks = [loop.create_task(feed.follow(path, apply, counters, logger.warning)), loop.create_task(tick())]
+    try:
+        await server.start([])
+        await told.wait()
+        yield AsgiGateway(server.site)
+    finally:
+        await server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        transport.close_all()
+
+
+app = App()

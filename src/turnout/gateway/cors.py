@@ -1,0 +1,50 @@
+"""Which web pages may use the gateway: cross-origin resource sharing, as the Fetch standard has it. Pure.
+
+FLARE's headers are none that a page may send unasked, so a browser asks first, with OPTIONS; and what comes back is for
+the page to read only if the reply says so.
+"""
+
+from collections.abc import Collection, Mapping
+
+from turnout.errors import UsageError
+from turnout.gateway.replies import Header, Reply
+from turnout.wire.edge_headers import DEVICE_ID, DEVICE_INFO, USER_INFO
+
+ANY = "*"
+ASK_AGAIN_S = 86_400  #: So long a browser may remember what it was told; most do for less.
+_SENT = f"Content-Type, {DEVICE_ID}, {DEVICE_INFO}, {USER_INFO}, Range, If-Range, If-None-Match".encode()
+_READ = b"ETag, Content-Range, Accept-Ranges, Retry-After, Date"
+
+
+class Origins:
+    """The pages that may: by scheme, host and port, or all of them."""
+
+    def __init__(self, origins: Collection[str] = ()) -> None:
+        """Raises UsageError for what is no origin."""
+        for origin in origins:
+            scheme, _, host = origin.partition("://")
+            if origin != ANY and (scheme not in ("http", "https") or not host or set("/?#* ") & set(host)):
+                raise UsageError(f'"{origin}" is no origin: write it as https://example.org, with a port if it has one')
+        self._any = ANY in origins
+        self._origins = frozenset(origin.lower().encode("ascii") for origin in origins)
+
+    def allow(self, headers: Mapping[bytes, bytes]) -> tuple[Header, ...]:
+        """What a reply must say for the page that asks; nothing when none does, or it may not."""
+        origin = headers.get(b"origin")
+        if origin is None or not (self._any or origin.lower() in self._origins):
+            return ()
+        expose = (b"Access-Control-Expose-Headers", _READ)
+        if self._any:
+            return (b"Access-Control-Allow-Origin", b"*"), expose
+        return (b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin"), expose
+
+    def preflight(self, headers: Mapping[bytes, bytes], methods: tuple[bytes, ...]) -> Reply | None:
+        """The answer to a browser that asks whether it may ask; None when that is not what it does, or it may not."""
+        if b"access-control-request-method" not in headers or not self.allow(headers):
+            return None
+        permitted = (
+            (b"Access-Control-Allow-Methods", b", ".join(methods)),
+            (b"Access-Control-Allow-Headers", _SENT),
+            (b"Access-Control-Max-Age", b"%d" % ASK_AGAIN_S),
+        )
+        return Reply(204, b"", permitted)
