@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from turnout.cli import installed, machine
+from turnout.cli import certificates, installed, machine
 from turnout.cli.findings import Finding
 from turnout.errors import TurnoutError
 from turnout.supervisor import runtime
@@ -23,9 +23,10 @@ NAME_WIDTH = 14
 LOOK_AT_CLOCK_S = 0.5
 
 
-def examine(port: int, control_port: int, data: Path) -> list[Finding]:
-    """Look at everything; takes about a second. Leaves nothing behind."""
-    return list(_findings(port, control_port, data.absolute()))
+def examine(port: int, control_port: int, data: Path, tls: tuple[Path, Path] | None = None) -> list[Finding]:
+    """Look at everything; takes about a second. Leaves nothing behind. ``tls``: files of a certificate and its key."""
+    found = list(_findings(port, control_port, data.absolute()))
+    return found if tls is None else [*found, certificates.examine(*tls, time.time())]
 
 
 def line(finding: Finding) -> str:
