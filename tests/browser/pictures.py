@@ -49,7 +49,8 @@ class Camera:
 
 def settle(page: Page) -> None:
     """Wait until nothing loads any more, and bring every chart into sight once: only then it is drawn."""
-    expect(page.locator("#waiting, .list > p").get_by_text("Loading…")).to_have_count(0)
+    body = page.locator("body:not(:has(dialog[open]))")  # behind a dialog that asks for a token nothing loads
+    expect(body.locator("#waiting, .list > p").get_by_text("Loading…")).to_have_count(0)
     for chart in page.locator(".chart:visible").all():
         chart.scroll_into_view_if_needed()
         page.wait_for_timeout(120)
