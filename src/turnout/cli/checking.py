@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 
 from turnout.cli.advice import advice, stop_rule, training
-from turnout.cli.device_config import findings, without_a_file
+from turnout.cli.device_config import findings, settings_findings, without_a_file
 from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
@@ -153,10 +153,13 @@ def read(folder: Path, *, trial: bool) -> Report:
 
 
 def _device_config(job: JobFolder) -> Iterator[str]:
+    mobile = job.spec.wire.form == "executorch"
     if job.device_config is not None:
         yield from map(str, findings(job.device_config))
-    elif job.spec.wire.form == "executorch":
+    elif mobile:
         yield without_a_file()
+    if mobile:
+        yield from map(str, settings_findings(job.spec.name, job.spec.device))
 
 
 if __name__ == "__main__":

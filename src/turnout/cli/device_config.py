@@ -5,11 +5,12 @@ iOS takes executors and filters as lists of objects, the others take names. Noth
 may be none of these.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from turnout.job.answers import TASK_NAME
+from turnout.job.folder import JOB_TOML
 
 PYTHON, ANDROID, IOS = "Python", "Android", "iOS"
 IGNORES, REFUSES, MISREADS = "ignores", "refuses", "misreads"
@@ -37,6 +38,8 @@ UNUSED_ON_ANDROID = {
     "shuffle": "set dataset_shuffle under [device] in job.toml",
     "method": 'a job whose name contains "cnn" or "cifar" trains cnn, any other xor; or set method under [device]',
 }
+CNN_NAMES = ("cnn", "cifar")  #: In the name of a job, they make Android train a cnn.
+XOR_BATCH_MAX = 4
 ENDLESS = "it then asks for the task again and again, without a pause"
 
 
@@ -48,9 +51,10 @@ class Finding:
     does: str  #: IGNORES, REFUSES or MISREADS
     what: str
     why: str
+    file: str = "device_config.json"
 
     def __str__(self) -> str:
-        return f"device_config.json: {self.sdk} {self.does} {self.what}: {self.why}"
+        return f"{self.file}: {self.sdk} {self.does} {self.what}: {self.why}"
 
 
 def findings(config: Any) -> list[Finding]:
@@ -69,6 +73,20 @@ def findings(config: Any) -> list[Finding]:
         if key not in READ:
             meant = "; in_filters and out_filters are read" if key == "filters" else ""
             found.append(Finding("no SDK", "reads", key, f"they read {', '.join(sorted(READ))}{meant}"))
+    return found
+
+
+def settings_findings(job_name: str, device: Mapping[str, Any]) -> list[Finding]:
+    """The same of what a job for mobile SDKs has under ``[device]``, which goes before the arguments of a trainer."""
+    found: list[Finding] = []
+    if "learning_rate" in device:
+        why = f"it wants another type of number, and 0.01 is used; leave it to lr in args of {TRAINER}"
+        found.append(Finding(IOS, MISREADS, "learning_rate under [device]", why, JOB_TOML))
+    method = device.get("method", "cnn" if any(part in job_name.lower() for part in CNN_NAMES) else "xor")
+    batch_size = device.get("batch_size", 0)
+    if method == "xor" and _is_number(batch_size) and batch_size > XOR_BATCH_MAX:
+        why = f'its method is xor, which takes a batch_size of {XOR_BATCH_MAX} at most; set method = "cnn" beside it'
+        found.append(Finding(ANDROID, REFUSES, "every task", why, JOB_TOML))
     return found
 
 

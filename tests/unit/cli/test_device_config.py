@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.flare.quirks import covers
 from turnout.cli import checking, scaffold
-from turnout.cli.device_config import findings
+from turnout.cli.device_config import findings, settings_findings
 
 TRAINER = {"type": "Trainer.DLTrainer", "name": "trainer", "args": {"lr": 0.1}}
 ENDLESS = "without a pause"
@@ -228,6 +228,31 @@ def test_the_key_filters_of_the_sample_is_read_by_nobody() -> None:
     assert "in_filters and out_filters are read" in str(found)
 
 
+def test_a_learning_rate_for_all_devices_is_lost_on_ios() -> None:
+    (found,) = settings_findings("cnn", {"learning_rate": 0.1, "batch_size": 32})
+    assert str(found).startswith("job.toml: iOS misreads learning_rate under [device]")
+
+
+@covers("config/method")
+@pytest.mark.parametrize(
+    ("name", "device", "refused"),
+    [
+        ("digits", {"batch_size": 5}, True),
+        ("digits", {"batch_size": 4}, False),
+        ("digits", {}, False),
+        ("digits", {"batch_size": 5, "method": "cnn"}, False),
+        ("my-CNN", {"batch_size": 5}, False),
+        ("cifar10", {"batch_size": 5}, False),
+        ("cnn", {"batch_size": 5, "method": "xor"}, True),
+    ],
+)
+def test_android_trains_xor_unless_the_jobs_name_says_otherwise_and_that_takes_small_batches(
+    name: str, device: dict[str, Any], refused: bool
+) -> None:
+    found = settings_findings(name, device)
+    assert [each.sdk for each in found] == ["Android"] * refused
+
+
 def test_turnout_check_shows_them_as_warnings(tmp_path: Path) -> None:
     folder = tmp_path / "job"
     scaffold.write(folder, "lines")
@@ -240,7 +265,8 @@ def test_a_job_for_mobile_sdks_without_the_file_is_warned_of(tmp_path: Path) -> 
     folder = tmp_path / "job"
     scaffold.write(folder, "lines")
     job_toml = folder / "job.toml"
-    job_toml.write_text('name = "lines"\n[wire]\nform = "executorch"\n[stop]\nversions = 1\n')
+    job_toml.write_text('name = "x"\n[wire]\nform = "executorch"\n[device]\nlearning_rate = 1\n[stop]\nversions = 1\n')
     (folder / "server.py").write_text("def evaluate(model):\n    return {}\ndef export(model):\n    return b''\n")
     warnings = checking.examine(folder, trial=False).warnings
     assert [warning for warning in warnings if "there is no device_config.json" in warning]
+    assert [warning for warning in warnings if "iOS misreads learning_rate" in warning]
