@@ -28,7 +28,7 @@ test: $(STAMPS)/test  ## run all tests
 	@$(RUN)/pytest -n $(WORKERS) --dist worksteal
 
 test-flare: $(FLARE)/.installed  ## run NVIDIA FLARE's own classes and device simulator against turnout
-	@$(FLARE)/bin/pytest tests/flare
+	@$(FLARE)/bin/pytest -n $(WORKERS) --dist worksteal tests/flare
 
 torch: $(STAMPS)/torch  ## install PyTorch too, of which make test then tests the trainer; large
 
@@ -82,6 +82,7 @@ $(STAMPS)/lint: pyproject.toml $(STAMPS)/base
 $(FLARE)/.installed: pyproject.toml | $(FLARE)/bin/python
 	@echo "installing turnout and NVIDIA FLARE into $(FLARE)"
 	@$(FLARE)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[grpc,test-flare]"
+	@$(FLARE)/bin/python -m pip --quiet --disable-pip-version-check check
 	@touch $@
 
 $(RUN)/python $(FLARE)/bin/python:

@@ -133,10 +133,14 @@ class Deployment:
         (local / "resources.json").write_text(json.dumps(resources))
 
 
-def job_of_numbers(folder: Path, versions: int, cohort: int) -> Path:
-    """FLARE's job "numbers", which ends at this version; ``cohort`` devices must be known before it begins."""
+def job_of_numbers(folder: Path, versions: int, cohort: int, selected: int) -> Path:
+    """FLARE's job "numbers", which ends at this version, made from ``cohort`` results each.
+
+    It begins when ``selected`` devices are known. FLARE waits for ever for a selected device that is lost, so let it be
+    more than ``cohort``.
+    """
     job = EdgeJob("numbers", "number")
-    job.configure_server(NumAssessor(cohort, versions, max_model_history=3, device_selection_size=cohort))
+    job.configure_server(NumAssessor(cohort, versions, max_model_history=3, device_selection_size=selected))
     job.configure_client(NumDXOAggrFactory())
     job.export_job(str(folder))
     (folder / "numbers" / "app" / "config" / "device_config.json").write_text('{"rate": 0.5}')

@@ -72,7 +72,7 @@ def flare(folder: Path) -> Iterator[Way]:
     (folder / "lcp.json").write_text(json.dumps({"site-1": {"host": "localhost", "port": deployment.port}}))
     program = [sys.executable, "-m", "nvflare.edge.web.routing_proxy", str(port)]
     with deployment.running() as session, open(folder / "proxy.log", "wb") as log:
-        job_id = session.submit_job(str(job_of_numbers(folder / "jobs", 2, NEVER)))
+        job_id = session.submit_job(str(job_of_numbers(folder / "jobs", versions=2, cohort=1, selected=NEVER)))
         proxy = subprocess.Popen([*program, str(folder / "lcp.json"), str(deployment.root_ca)], stdout=log, stderr=log)
         try:
             no_task = '"Model not ready"'

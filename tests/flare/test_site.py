@@ -6,9 +6,9 @@ from pathlib import Path
 
 from nvflare.fuel.flare_api.api_spec import MonitorReturnCode
 
-from tests.flare.deployment import Deployment, job_of_numbers
+from tests.flare.deployment import PATIENCE_S, Deployment, job_of_numbers
 from tests.flare.page import block
-from tests.flare.test_simulator import COHORT, SIMULATION_S, SIMULATOR, VERSIONS
+from tests.flare.test_simulator import COHORT, SIMULATOR, VERSIONS
 
 
 def test_a_flare_job_trains_to_its_end_with_our_widget(tmp_path: Path) -> None:
@@ -20,18 +20,22 @@ def test_a_flare_job_trains_to_its_end_with_our_widget(tmp_path: Path) -> None:
     arguments = [str(tmp_path / "simulator.json"), "-m", str(tmp_path / "lcp.json"), "-c", str(flare.root_ca)]
 
     with flare.running() as session:
-        job_id = session.submit_job(str(job_of_numbers(tmp_path / "jobs", VERSIONS, COHORT)))
-        simulator = subprocess.Popen(
-            [*SIMULATOR, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        job = job_of_numbers(tmp_path / "jobs", VERSIONS, COHORT, selected=2 * COHORT)
+        job_id = session.submit_job(str(job))
+        with open(tmp_path / "said", "w") as output:
+            simulator = subprocess.Popen([*SIMULATOR, *arguments], stdout=output, stderr=subprocess.STDOUT)
         try:
-            assert session.monitor_job(job_id, timeout=SIMULATION_S) == MonitorReturnCode.JOB_FINISHED
-            said, _ = simulator.communicate(timeout=SIMULATION_S)
+            ended = session.monitor_job(job_id, timeout=PATIENCE_S)
+            status = session.get_job_meta(job_id)["status"]
+            if ended == MonitorReturnCode.JOB_FINISHED:
+                simulator.wait(PATIENCE_S)
         finally:
             simulator.kill()
             simulator.wait()
-        assert session.get_job_meta(job_id)["status"] == "FINISHED:COMPLETED"
+            said = (tmp_path / "said").read_text()
+            print(said, flare.log)
 
+    assert (ended, status) == (MonitorReturnCode.JOB_FINISHED, "FINISHED:COMPLETED")
     assert simulator.returncode == 0
     assert f"job {job_id} is gone - exiting" in said
     assert said.count("finished training") >= (VERSIONS - 1) * COHORT
