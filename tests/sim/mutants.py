@@ -48,6 +48,13 @@ class ForgetsExpiry(Places):
         return super()._grant(device, version, task, counted, now + 1e6, validate)
 
 
+class TellsTooLittle(Places):
+    """Says of no device that it has had a task, where only what is said to be new is written."""
+
+    def _take(self, device: bytes, task: int) -> None:
+        self._taken[device] = task
+
+
 class AnswersBeforeCommit(JobCore):
     """Acknowledges a result as soon as it is in the running sum."""
 
@@ -333,6 +340,7 @@ class ResetsItsTally(JobCore):
 MUTANTS = {
     "counts by device instead of by task": Builders(core=CountsByDevice),
     "forgets that leases expire": Builders(places=ForgetsExpiry),
+    "tells the journal too little of what changed": Builders(places=TellsTooLittle),
     "answers before the commit": Builders(core=AnswersBeforeCommit),
     "drops the bitmap of a version too early": Builders(core=DropsBitmapsTooEarly),
     "gives out task numbers again after a restart": Builders(core=ReissuesNumbers),

@@ -467,6 +467,7 @@ class JobCore:
             assert event.blob is not None
             return self._committed(Committed(event.commit, 0.0, event.blob), now)
         inflight = self.commits.failed(now)
+        self.parts.places.lose_changes()
         self._note_disk_error(event.reason)
         if self._ending is not None:
             self._ending.failed_commits += 1

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from turnout.errors import TurnoutError
 from turnout.job.counted import CountedVersion
 from turnout.job.federated import Sums
+from turnout.job.given import Changes
 from turnout.job.groups import Counts, Key
 from turnout.job.leases import Lease
 from turnout.job.selection import Ranges
@@ -62,6 +63,8 @@ class Snapshot:
     federated: Sums = field(default_factory=dict)  #: What devices measured, as sums.
     fleets: Ranges = ()  #: Those that a simulator registered.
     bases: dict[int, float] = field(default_factory=dict)  #: The one number of the model, by version.
+    #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.
+    changes: Changes | None = field(default=None, compare=False)
 
 
 class Fenced(TurnoutError):

@@ -88,11 +88,16 @@ class Seal:
 
 
 class LiveLeases:
-    """The places in use: at most one live lease a device, found by device, ended by result or by expiry."""
+    """The places in use: at most one live lease a device, found by device, ended by result or by expiry.
+
+    ``come`` and ``gone`` are by task, since whoever writes them down took them last.
+    """
 
     def __init__(self, leases: Iterable[Lease] = ()) -> None:
         self._by_device: dict[bytes, Lease] = {}
         self._of_version: Counter[int] = Counter()
+        self.come: dict[int, Lease] = {}
+        self.gone: set[int] = set()
         self._expiry: list[tuple[float, int, bytes]] = []  # a heap; entries of ended leases are dropped when met
         for lease in leases:
             self.add(lease)
@@ -121,6 +126,8 @@ class LiveLeases:
     def add(self, lease: Lease) -> None:
         assert lease.device not in self._by_device, "one live lease a device"
         self._by_device[lease.device] = lease
+        self.come[lease.task] = lease
+        self.gone.discard(lease.task)
         self._of_version[lease.version] += 1
         heappush(self._expiry, (lease.expires_at, lease.task, lease.device))
         if len(self._expiry) > 2 * len(self._by_device) + HEAP_SLACK:
@@ -133,6 +140,8 @@ class LiveLeases:
         if lease is None or lease.task != task:
             return False
         del self._by_device[device]
+        self.come.pop(task, None)
+        self.gone.add(task)
         self._of_version[lease.version] -= 1
         if not self._of_version[lease.version]:
             del self._of_version[lease.version]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 from turnout.job.counted import CountedTasks
+from turnout.job.given import Changes
 from turnout.job.leases import Lease, LeaseTime, LiveLeases
 from turnout.job.selection import Enlist, Selection
 
@@ -29,6 +30,9 @@ class Places:
     next_task: int = 0
     reserved_until: int = 0  #: Numbers below this are durable as given out.
     _taken: dict[bytes, int] = field(default_factory=dict)  # device -> its task of this version, or SPENT
+    _newly_taken: dict[bytes, int] = field(default_factory=dict)  # since ``changes`` was called last
+    _all_new: bool = False
+    _told: bool = False  # every change since the last commit has been told, or is in what was just named
     _recent: OrderedDict[bytes, float] = field(default_factory=OrderedDict)  # device -> when it may come again
 
     def ask(
@@ -98,7 +102,7 @@ class Places:
         self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, validate: bool = False
     ) -> Lease:
         lease = Lease(version, task, device, self.weight_max, now, now + self.lease_time.lease_s, validate)
-        self._taken[device] = task
+        self._take(device, task)
         self.live.add(lease)
         self.selection.granted(device)
         counted.keep(version, lease.expires_at + self.resend_window_s)
@@ -126,19 +130,38 @@ class Places:
     def measured(self, lease: Lease) -> None:
         """Its result, of measuring only, is here: the device may train the same version."""
         if self._taken.get(lease.device) == lease.task:
-            self._taken[lease.device] = MEASURED
+            self._take(lease.device, MEASURED)
 
     def refuse(self, lease: Lease) -> None:
         """Its result was refused: the device gets no second try in this version."""
         if self._taken.get(lease.device) == lease.task:
-            self._taken[lease.device] = SPENT
+            self._take(lease.device, SPENT)
 
     def new_version(self) -> None:
         """Every device may have a task of the version that begins."""
         self._taken.clear()
+        self._newly_taken.clear()
+        self._all_new = True
 
     def taken(self) -> dict[bytes, int]:
         return self._taken.copy()
+
+    def changes(self, closes: bool) -> Changes | None:
+        """What came and went since this was called last, for the commit that begins now; None when nobody knows.
+
+        ``closes``: with this commit a new version begins, and everybody may have a task of it.
+        """
+        live, told = self.live, self._told
+        changes = Changes(live.come, live.gone, {} if closes else self._newly_taken, closes or self._all_new)
+        live.come, live.gone, self._newly_taken, self._all_new, self._told = {}, set(), {}, False, True
+        return changes if told else None
+
+    def lose_changes(self) -> None:
+        """The commit that they were for did not happen."""
+        self._told = False
+
+    def _take(self, device: bytes, task: int) -> None:
+        self._taken[device] = self._newly_taken[device] = task
 
     def recover(self, leases: Iterable[Lease], taken: Mapping[bytes, int], reserved_until: int) -> None:
         """Take over from an earlier process. Numbers below ``reserved_until`` may be out there: none is used again."""

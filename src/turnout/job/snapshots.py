@@ -47,6 +47,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         federated=core.federated.snapshot(),
         fleets=parts.places.selection.snapshot(),
         bases=core.bases.snapshot(),
+        changes=parts.places.changes(closes),
     )
 
 

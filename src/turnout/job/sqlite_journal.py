@@ -15,7 +15,7 @@ import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from turnout import migrations
 from turnout.durable import sync
 from turnout.errors import TurnoutError
-from turnout.job import counted
+from turnout.job import counted, given
 from turnout.job.counted import CountedVersion
 from turnout.job.directory import JOURNAL, LOCK
 from turnout.job.federated import Sums
@@ -39,6 +39,7 @@ LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within 
 LOCK_POLL_S = 0.05
 BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
 PACKAGE = "turnout.job"  #: Whose migrations make the schema.
+GIVEN_SCHEMA = 2  #: Since this one leases and taken tasks have rows of their own.
 PAGE_BYTES = 8192  #: Half the overflow pages of SQLite's default, for little more in a small commit.
 #: The log is folded into the file at 16 MB, or an eighth of what the file may have: seldom for small models, at each
 #: commit for huge ones.
@@ -75,8 +76,6 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     buffered: int
     tasks: int
     checksum: int
-    leases: tuple[Lease, ...]
-    taken: dict[bytes, int]
     reserved_until: int
     blobs: tuple[tuple[int, str, int], ...]  #: (version, sha256, bytes)
     workflow: dict[str, Any]
@@ -95,6 +94,9 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     federated: Sums = {}
     fleets: Ranges = ()
     bases: dict[int, float] = {}
+    given_sums: given.Sums | None = None  #: Of the rows of leases and taken tasks; None: they are here.
+    leases: tuple[Lease, ...] = ()
+    taken: dict[bytes, int] = {}
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -117,7 +119,7 @@ class SqliteJournal:
         self._path = folder / JOURNAL
         self._bytes_max = bytes_max
         self._lock = lock(folder / LOCK, lock_patience_s)
-        self._saved = _Saved({}, {})
+        self._saved = _Saved()
         self._doubtful = False  # a write failed: what the file shows may be in the page cache only
         self._db: sqlite3.Connection | None = None
         try:
@@ -137,11 +139,11 @@ class SqliteJournal:
         if self._doubtful:
             _settle(self._db, self._path)
             self._doubtful = False
-        snapshot = _read(self._db, self._path)
+        found = _read(self._db, self._path)
         with disk_errors(self._path):
             self._check_incarnation(self._db)  # after reading: who takes over from now on did not write what was read
-        self._saved = _saved(snapshot) if snapshot else _Saved({}, {})
-        return snapshot
+        self._saved = _saved(found) if found else _Saved()
+        return found.snapshot if found else None
 
     def commit(self, snapshot: Snapshot) -> None:
         """One transaction."""
@@ -199,26 +201,52 @@ class SqliteJournal:
 class _Saved:
     """What the file holds, with CRCs: what a commit shares with it is not written again."""
 
-    vectors: dict[str, tuple[NDArray[Any], int]]
-    counted: dict[int, tuple[CountedVersion, int]]
+    vectors: dict[str, tuple[NDArray[Any], int]] = field(default_factory=dict)
+    counted: dict[int, tuple[CountedVersion, int]] = field(default_factory=dict)
+    rows: given.Rows | None = None  #: None: they are not what the snapshot says.
+    commit: int = 0
 
 
-def _saved(snapshot: Snapshot) -> _Saved:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """``rows`` of leases and taken tasks: None from a release that kept them in the state."""
+
+    snapshot: Snapshot
+    rows: given.Rows | None
+
+
+def _saved(found: _Found) -> _Saved:
+    snapshot = found.snapshot
     return _Saved(
         {name: (vector, zlib.crc32(_bytes(vector))) for name, vector in _vectors(snapshot)},
         {row[0]: (row, _row_crc(row)) for row in snapshot.counted},
+        found.rows,
+        snapshot.commit,
     )
 
 
 def _write(db: sqlite3.Connection, snapshot: Snapshot, before: _Saved) -> _Saved:
     """Replace what ``before`` the file holds by ``snapshot``."""
-    saved = _Saved(_write_vectors(db, snapshot, before.vectors), _write_counted(db, snapshot.counted, before.counted))
+    saved = _Saved(
+        _write_vectors(db, snapshot, before.vectors),
+        _write_counted(db, snapshot.counted, before.counted),
+        _write_given(db, snapshot, before),
+        snapshot.commit,
+    )
     state = _state_encoder.encode(_state(snapshot, saved))
     db.execute(
         "INSERT OR REPLACE INTO snapshot (one, commit_no, version, state, crc) VALUES (1, ?, ?, ?, ?)",
         (snapshot.commit, snapshot.version, state, _state_crc(snapshot.commit, snapshot.version, state)),
     )
     return saved
+
+
+def _write_given(db: sqlite3.Connection, snapshot: Snapshot, before: _Saved) -> given.Rows:
+    """By its changes, if they are those since the commit that the file holds."""
+    if snapshot.changes is None or before.rows is None or snapshot.commit != before.commit + 1:
+        return given.rewrite(db, snapshot.leases, snapshot.taken)
+    given.write(db, snapshot.changes, before.rows)
+    return before.rows
 
 
 def _write_vectors(
@@ -264,7 +292,8 @@ def _write_counted(
 def read_snapshot(path: Path) -> Snapshot | None:
     """The last commit in a journal that others may be writing to. Raises JournalDamaged or OSError."""
     with closing(open_file(path, read_only=True)) as db:
-        return _read(db, path)
+        found = _read(db, path)
+    return found.snapshot if found else None
 
 
 def _settle(db: sqlite3.Connection, path: Path) -> None:
@@ -278,20 +307,25 @@ def _settle(db: sqlite3.Connection, path: Path) -> None:
         raise DiskError(errno.EBUSY, "another program reads the journal; what it holds is not sure yet", str(path))
 
 
-def _read(db: sqlite3.Connection, path: Path) -> Snapshot | None:
+def _read(db: sqlite3.Connection, path: Path) -> _Found | None:
     """In one read transaction, so that all parts are of one commit."""
     with disk_errors(path, reading=True), _transaction(db, "DEFERRED"):
         row = db.execute("SELECT commit_no, version, state, crc FROM snapshot").fetchone()
         vectors = dict(db.execute("SELECT name, data FROM vector"))
         counted_rows = tuple(db.execute("SELECT version, first_task, keep_until, bits FROM counted ORDER BY version"))
+        rows = given.read(db) if migrations.done(db) >= GIVEN_SCHEMA else ([], [])
     if row is None:
         return None
-    return _checked(path, row, vectors, counted_rows)
+    return _checked(path, row, vectors, counted_rows, rows)
 
 
 def _checked(
-    path: Path, row: tuple[int, int, bytes, int], vectors: dict[str, bytes], counted_rows: tuple[CountedVersion, ...]
-) -> Snapshot:
+    path: Path,
+    row: tuple[int, int, bytes, int],
+    vectors: dict[str, bytes],
+    counted_rows: tuple[CountedVersion, ...],
+    given_rows: tuple[list[given.Row], list[given.TakenRow]],
+) -> _Found:
     commit, version, encoded, crc = row
     _check(path, version, "state", _state_crc(commit, version, encoded) == crc)
     try:
@@ -308,7 +342,13 @@ def _checked(
     _check(path, version, "record of counted tasks", found == state.counted)
     right = counted.keys(counted_rows) == (state.tasks, state.checksum)
     _check(path, version, "number or checksum of counted tasks", right)
-    return _snapshot(commit, version, state, vectors, counted_rows)
+    snapshot = _snapshot(commit, version, state, vectors, counted_rows)
+    if state.given_sums is None:
+        return _Found(snapshot, None)
+    leases, taken = given_rows
+    rows = given.rows_of(leases, taken)
+    _check(path, version, "list of leases", rows.sums == state.given_sums)
+    return _Found(replace(snapshot, leases=given.decoded(leases), taken=dict(taken)), rows)
 
 
 def _check(path: Path, version: int, part: str, right: bool) -> None:
@@ -324,8 +364,6 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         buffered=snapshot.buffered,
         tasks=snapshot.tasks,
         checksum=snapshot.checksum,
-        leases=snapshot.leases,
-        taken=snapshot.taken,
         reserved_until=snapshot.reserved_until,
         blobs=tuple((version, blob.sha256, blob.num_bytes) for version, blob in snapshot.blobs),
         workflow=snapshot.workflow,
@@ -344,6 +382,7 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         federated=snapshot.federated,
         fleets=snapshot.fleets,
         bases=snapshot.bases,
+        given_sums=saved.rows.sums if saved.rows is not None else None,
     )
 
 
@@ -448,7 +487,7 @@ def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | N
         with _transaction(db):
             db.execute("INSERT INTO job VALUES (1, ?, ?, ?)", (job_id, secrets.token_bytes(KEY_BYTES), incarnation))
             if snapshot is not None:
-                _write(db, snapshot, _Saved({}, {}))
+                _write(db, snapshot, _Saved())
         db.execute("PRAGMA journal_mode = WAL")
     unfinished.replace(path)
     sync(path.parent)
@@ -528,3 +567,5 @@ def disk_errors(path: Path, reading: bool = False) -> Iterator[None]:
         number = errno.ENOSPC if primary == sqlite3.SQLITE_FULL else errno.EIO
         name = getattr(error, "sqlite_errorname", "")
         raise DiskError(number, f"{error} ({name})", str(path)) from error
+    except UnicodeDecodeError as error:  # of the text of an error of the database, which quotes what is damaged
+        raise JournalDamaged(f"{path} is damaged: its tables have names that are no text") from error

@@ -94,6 +94,7 @@ class Checker:
         if before is not None:
             self._check_staleness(newly, before)
             self._check_leases(durable, before)
+            self._check_changes(durable, before)
 
     def _newly_counted(self, durable: Snapshot) -> set[int]:
         """The task numbers that were not counted before this commit."""
@@ -143,6 +144,18 @@ class Checker:
         assert self.durable is not None
         if any(blob == kept for _, kept in self.durable.blobs):
             raise Violation(f"the model {blob.sha256} is removed, and a restart would need it")
+
+    def _check_changes(self, durable: Snapshot, before: Snapshot) -> None:
+        """What is said to have come and gone since the last commit is all that came and went: only that is written."""
+        changes = durable.changes
+        if changes is None or durable.commit != before.commit + 1:
+            return
+        leases = {lease.task: lease for lease in before.leases if lease.task not in changes.ended} | changes.leases
+        if leases != {lease.task: lease for lease in durable.leases}:
+            raise Violation(f"commit {durable.commit} does not say which leases came and went")
+        if ({} if changes.all_new else before.taken) | changes.taken != durable.taken:
+            raise Violation(f"commit {durable.commit} does not say which devices have had a task")
+        self.seen["commits by changes"] += 1
 
     def _check_leases(self, durable: Snapshot, before: Snapshot) -> None:
         """Leases end for a reason, once and for all, and job time counts the time for which the job ran."""

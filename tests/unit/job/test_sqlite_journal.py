@@ -16,8 +16,9 @@ import pytest
 
 from turnout.job import counted
 from turnout.job.directory import JOURNAL
+from turnout.job.given import Changes
 from turnout.job.journal import BlobRef, Fenced, Snapshot
-from turnout.job.leases import Lease
+from turnout.job.leases import Lease, device_hash
 from turnout.job.sqlite_journal import (
     DiskError,
     JobLocked,
@@ -62,6 +63,8 @@ def snapshot(commit: int = 1, **changes: Any) -> Snapshot:
 def assert_same(one: Snapshot | None, other: Snapshot) -> None:
     assert one is not None
     for field in fields(Snapshot):
+        if field.name == "changes":  # says how it was to be written, and is not read back
+            continue
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
         np.testing.assert_equal(mine, theirs, field.name)
 
@@ -163,7 +166,7 @@ def test_a_journal_of_a_newer_turnout_is_refused(tmp_path: Path) -> None:
     opened(tmp_path).close()
     with closing(sqlite3.connect(tmp_path / JOURNAL)) as db:
         db.execute("PRAGMA user_version = 99")
-    with pytest.raises(JournalUnusable, match=r"written by a newer turnout \(journal schema 99; this one knows 1"):
+    with pytest.raises(JournalUnusable, match=r"written by a newer turnout \(journal schema 99; this one knows 2"):
         opened(tmp_path)
 
 
@@ -265,6 +268,70 @@ def test_a_copy_of_the_files_of_a_killed_process_is_whole(journal: SqliteJournal
     again = opened(copy)
     assert_same(again.load(), snapshot())
     again.close()
+
+
+# --- rows of leases -----------------------------------------------------------------------------------------------
+
+
+def rows(path: Path, table: str) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(f"SELECT * FROM {table}").fetchall()
+
+
+def lease(task: int, expires_at: float = 60.0) -> Lease:
+    return Lease(1, task, device_hash(f"d{task}"), 10.0, 0.5 * task, expires_at)
+
+
+def test_a_commit_writes_the_leases_that_came_and_removes_those_that_went(
+    journal: SqliteJournal, tmp_path: Path
+) -> None:
+    """The same task given again later is another lease. What is in no list of changes stays as it was."""
+    first, second, third, other = lease(1), lease(2), lease(3), lease(9)
+    journal.commit(snapshot(leases=(first, second, other)))
+    again = msgspec.structs.replace(second, granted_at=9.0, expires_at=99.0)
+    changes = Changes({2: again, 3: third}, {1, 77})
+    journal.commit(snapshot(2, leases=(third, other, again), changes=changes))
+    assert [task for task, _ in rows(tmp_path / JOURNAL, "lease")] == [2, 3, 9]
+    found = journal.load()
+    assert found is not None
+    assert found.leases == (third, other, again)
+
+
+def test_changes_that_are_not_those_since_the_last_commit_are_not_believed(journal: SqliteJournal) -> None:
+    """After a failed commit nobody knows them, and what the file holds is of an earlier one."""
+    journal.commit(snapshot(leases=(lease(1),)))
+    journal.commit(snapshot(3, leases=(lease(2), lease(5)), taken={}, changes=Changes({5: lease(5)}, {1})))
+    found = journal.load()
+    assert found is not None
+    assert found.leases == (lease(2), lease(5))
+    assert found.taken == {}
+
+
+def test_what_devices_have_taken_is_what_the_last_commit_says(journal: SqliteJournal) -> None:
+    one, two, three = b"a" * 16, b"b" * 16, b"c" * 16
+    commits = [
+        ({one: 1, two: 2}, None),
+        ({one: -1, two: 2, three: 3}, Changes(taken={one: -1, three: 3})),
+        ({}, Changes(all_new=True)),
+        ({three: 4}, Changes(taken={three: 4})),
+    ]
+    for number, (taken, changes) in enumerate(commits, start=1):
+        journal.commit(snapshot(number, taken=taken, leases=(), changes=changes))
+        found = journal.load()
+        assert found is not None
+        assert found.taken == taken
+
+
+DAMAGE = ("DELETE FROM lease", "UPDATE lease SET task = task + 100", "DELETE FROM taken", "UPDATE taken SET task = 0")
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
+def test_rows_that_are_not_those_of_the_commit_are_damage(tmp_path: Path, damage: str) -> None:
+    path = committed(tmp_path)
+    with closing(sqlite3.connect(path)) as db, db:
+        db.execute(damage)
+    with pytest.raises(JournalDamaged, match="list of leases"):
+        opened(tmp_path)
 
 
 # --- other releases -----------------------------------------------------------------------------------------------
