@@ -32,6 +32,7 @@ class _Problem(msgspec.Struct, omit_defaults=True):
     status: Status
     message: str
     details: str = ""
+    retry_wait: int | None = None
 
 
 def refusal(
@@ -44,13 +45,15 @@ def refusal(
     close: bool = False,
 ) -> Reply:
     """A refused request: ``message`` says what is wrong and how to mend it."""
-    word = Status.RETRY if status == HTTPStatus.SERVICE_UNAVAILABLE else Status.INVALID_REQUEST
-    return Reply(status, msgspec.json.encode(_Problem(word, message, details)), headers, close, reason)
+    return Reply(
+        status, msgspec.json.encode(_Problem(Status.INVALID_REQUEST, message, details)), headers, close, reason
+    )
 
 
 def unavailable(reason: str, message: str, retry_after_s: int, *, close: bool = False) -> Reply:
-    """503: nothing is wrong with the request but its moment."""
-    return refusal(503, reason, message, headers=((b"Retry-After", b"%d" % retry_after_s),), close=close)
+    """503: nothing is wrong with the request but its moment. The wait is in seconds, in the body too."""
+    body = msgspec.json.encode(_Problem(Status.RETRY, message, retry_wait=retry_after_s))
+    return Reply(503, body, ((b"Retry-After", b"%d" % retry_after_s),), close, reason)
 
 
 def head_bytes(
