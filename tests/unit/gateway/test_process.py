@@ -23,6 +23,7 @@ async def served(tmp_path: Path, **parts: Any) -> None:
         feed=tmp_path / "feed",
         tls_cert=None,
         grpc_address=None,
+        cors_origin=[],
         lifeline_fd=None,
         pulse_fd=None,
     )
