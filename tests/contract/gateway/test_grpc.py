@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 from grpc import aio
 
+from tests.contract.flare.quirks import covers
 from tests.unit.gateway.fakes import BIG_SCHEMA, FakeDispatcher, schema_of
 from tests.unit.wire.edge_messages import Reply, Request
 from turnout.gateway.admission import GatewayLimits, GrpcLimits
@@ -167,6 +168,7 @@ async def test_a_result_is_counted(world: World) -> None:
     assert world.dispatcher.reserved == 0
 
 
+@covers("grpc/limits", "hole-03")
 async def test_a_large_result_is_offered_and_decoded_elsewhere(world: World) -> None:
     assert (await world.ask("ResultReport", BIG_RESULT))[1]["counted"]
     offer, report = world.dispatcher.requests
@@ -189,6 +191,7 @@ async def test_requests_are_counted_beside_those_by_http(world: World) -> None:
 # --- refusals ---
 
 
+@covers("grpc/reply")
 async def test_what_flare_refuses_itself_has_its_status_and_words_beside_it(world: World) -> None:
     for kind, payload in (("Hello", TASK), ("TaskRequest", b"0"), ("TaskRequest", NOBODY), ("TaskRequest", {})):
         status, answer = await world.ask(kind, payload)
@@ -250,6 +253,7 @@ async def test_the_same_large_result_is_let_in_once_at_a_time(world: World) -> N
 # --- bounds ---
 
 
+@covers("grpc/limits")
 async def test_a_message_above_the_bound_is_not_read(tmp_path: Path) -> None:
     async with serving(tmp_path, grpc_limits=GrpcLimits(message_bytes_max=10_000)) as world:
         with pytest.raises(aio.AioRpcError) as failed:

@@ -16,6 +16,7 @@ import pytest
 import trustme
 from grpc import aio
 
+from tests.contract.flare.quirks import covers
 from tests.contract.gateway.conftest import Device
 from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, FakeDispatcher, get, result, schema_of, update_of
 from tests.unit.wire.edge_messages import Reply
@@ -198,6 +199,7 @@ async def test_a_device_that_speaks_tls_to_a_port_without_it_is_told_something_a
     await gateway.close()
 
 
+@covers("grpc/tls")
 async def test_grpc_has_the_same_certificate_and_sees_the_new_one_too(world: World) -> None:
     trusted = world.authority.cert_pem.bytes()
     for _ in range(2):
