@@ -237,10 +237,12 @@ class FleetProcess:
                     f"no job named {self._job_name!r} has run for {patience_s:g} s; turnout jobs lists them"
                 )
         if fleet.silent_since is not None and now - fleet.silent_since >= patience_s:
-            heard = ", ".join(fleet.counters.unanswered)
+            heard = fleet.counters.unanswered
+            way_out = "give the address for devices, as turnout up prints it"
+            if "certificate" in heard:
+                way_out = "it has a certificate that is not trusted here: give the file of its authority with --ca"
             raise TurnoutError(
-                f"{self._lines.server.authority} has not answered for {patience_s:g} s ({heard}); "
-                "give the address for devices, as turnout up prints it"
+                f"{self._lines.server.authority} has not answered for {patience_s:g} s ({', '.join(heard)}); {way_out}"
             )
         return ""
 

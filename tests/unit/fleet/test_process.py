@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import signal
+import ssl
 import sys
 from collections import Counter
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ from urllib.parse import parse_qs, urlsplit
 import msgspec
 import numpy as np
 import pytest
+import trustme
 
 from tests.unit.device.scripted import Asked, ScriptedServer, reply
 from turnout.device.counters import FleetCounters
@@ -214,6 +216,19 @@ async def test_a_fleet_that_finds_no_server_says_so(folder: Path) -> None:
     said, _, advice = err.partition("; ")
     assert said == "turnout: 127.0.0.1:1 has not answered for 0.2 s (connect)"
     assert advice == "give the address for devices, as turnout up prints it\n"
+
+
+async def test_a_fleet_that_does_not_trust_its_server_is_told_how_it_may(folder: Path) -> None:
+    served = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(served)
+    server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=served)
+    url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    code, _, err = await (await start(url, folder, {"devices": 2}, patience_s=0.2)).end()
+    assert code == 1
+    assert "has not answered for 0.2 s (certificate); it has a certificate that is not trusted here" in err
+    assert err.endswith("give the file of its authority with --ca\n")
+    server.close()
+    await server.wait_closed()
 
 
 async def test_a_fleet_that_finds_no_job_says_so(gateway: Gateway, url: str, folder: Path) -> None:
