@@ -305,6 +305,25 @@ async def test_pythons_client_can_read_why_it_was_refused(tmp_path: Path) -> Non
     assert answer.json.keys() == {"status", "message"}
 
 
+@covers("device/code")
+@pytest.mark.parametrize(("player", "ended"), [(android, "result: Invalid request"), (ios, "result: INVALID_REQUEST")])
+async def test_a_result_of_another_model_is_400_and_ends_a_mobile_session(
+    tmp_path: Path, player: Any, ended: str
+) -> None:
+    """It would be refused again: the app has another model than the job."""
+
+    def of_another_model(pte: bytes, meta: Any) -> dict[str, Any]:
+        return {"other": {"data": [1.0], "sizes": [1]}}
+
+    async with site(folder(tmp_path / "job", "executorch", versions=1)) as served:
+        device = player(served.url, train=of_another_model)
+        assert await device.run() == ended
+        assert learned(served) == 0
+    answer = device.line.answers[-1]
+    assert answer.status == 400
+    assert "other" in answer.json["message"]
+
+
 @covers("data/ios-text", "data/weights")
 async def test_ios_cannot_read_a_job_of_weights_and_asks_again_every_five_seconds(tmp_path: Path) -> None:
     async with site(folder(tmp_path / "job", "weights")) as served:
