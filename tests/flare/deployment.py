@@ -8,7 +8,9 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from nvflare.edge.aggregators.num_dxo_factory import NumDXOAggrFactory
 from nvflare.edge.assessors.num import NumAssessor
@@ -145,6 +147,36 @@ def job_of_numbers(folder: Path, versions: int, cohort: int, selected: int) -> P
     job.export_job(str(folder))
     (folder / "numbers" / "app" / "config" / "device_config.json").write_text('{"rate": 0.5}')
     return folder / "numbers"
+
+
+@dataclass(frozen=True, slots=True)
+class RoutingProxy:
+    port: int
+    pid: int
+
+
+@contextmanager
+def routing_proxy(folder: Path, leaf_clients: dict[str, Any], root_ca: str = "") -> Iterator[RoutingProxy]:
+    """FLARE's, with these leaf clients behind it: HTTP in front, gRPC behind, by TLS if there is a certificate."""
+    (port,) = free_ports(1)
+    (folder / "leaf_clients.json").write_text(json.dumps(leaf_clients))
+    program = [sys.executable, "-m", "nvflare.edge.web.routing_proxy", str(port)]
+    with open(folder / "proxy.log", "wb") as log:
+        proxy = subprocess.Popen([*program, str(folder / "leaf_clients.json"), root_ca], stdout=log, stderr=log)
+    try:
+        eventually("the routing proxy listens", lambda: listens(port), PATIENCE_S)
+        yield RoutingProxy(port, proxy.pid)
+    finally:
+        proxy.kill()
+        proxy.wait()
+
+
+def listens(port: int) -> bool:
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=1.0).close()
+    except OSError:
+        return False
+    return True
 
 
 def free_ports(count: int) -> list[int]:

@@ -8,8 +8,6 @@ are given the same requests by turns. The task requests go to a job that has no 
 
 import http.client
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -24,7 +22,7 @@ from bench.machine import cpu_by_process, describe
 from bench.servers import find, turnout
 
 from tests.end_to_end.server import eventually
-from tests.flare.deployment import PATIENCE_S, Deployment, free_ports, job_of_numbers
+from tests.flare.deployment import PATIENCE_S, Deployment, job_of_numbers, routing_proxy
 
 DEVICES = 1000
 CONNECTIONS = 64
@@ -68,19 +66,13 @@ def flare(folder: Path) -> Iterator[Way]:
     """FLARE with a job that waits, and its routing proxy before it."""
     folder.mkdir()
     deployment = Deployment(folder)
-    (port,) = free_ports(1)
-    (folder / "lcp.json").write_text(json.dumps({"site-1": {"host": "localhost", "port": deployment.port}}))
-    program = [sys.executable, "-m", "nvflare.edge.web.routing_proxy", str(port)]
-    with deployment.running() as session, open(folder / "proxy.log", "wb") as log:
-        job_id = session.submit_job(str(job_of_numbers(folder / "jobs", versions=2, cohort=1, selected=NEVER)))
-        proxy = subprocess.Popen([*program, str(folder / "lcp.json"), str(deployment.root_ca)], stdout=log, stderr=log)
-        try:
-            no_task = '"Model not ready"'
-            eventually("FLARE's job answers", lambda: no_task in asked(port, job_id), PATIENCE_S)
-            yield Way("FLARE", port, "numbers", job_id, job_id, [proxy.pid, *deployment.pids], no_task)
-        finally:
-            proxy.kill()
-            proxy.wait()
+    leaf_clients = {"site-1": {"host": "localhost", "port": deployment.port}}
+    with deployment.running() as session, routing_proxy(folder, leaf_clients, str(deployment.root_ca)) as proxy:
+        job = job_of_numbers(folder / "jobs", versions=2, cohort=1, selected=NEVER)
+        job_id = session.submit_job(str(job))
+        no_task = '"Model not ready"'
+        eventually("FLARE's job answers", lambda: no_task in asked(proxy.port, job_id), PATIENCE_S)
+        yield Way("FLARE", proxy.port, "numbers", job_id, job_id, [proxy.pid, *deployment.pids], no_task)
 
 
 @contextmanager
@@ -108,8 +100,6 @@ def asked(port: int, job_id: str) -> str:
     try:
         connection.request("POST", f"/task?job_id={job_id}", "{}", headers)
         return connection.getresponse().read().decode()
-    except OSError:  # nobody listens yet
-        return ""
     finally:
         connection.close()
 

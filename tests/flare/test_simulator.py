@@ -1,6 +1,7 @@
-"""FLARE's own device simulator trains with ``turnout up`` to the end of a job, over HTTP and over gRPC.
+"""FLARE's own device simulator trains with ``turnout up`` to the end of a job.
 
-The job of numbers and the simulator's configuration are those of docs/FLARE.md, but for the ports.
+It goes over HTTP, over gRPC, and over FLARE's routing proxy, which takes HTTP and speaks gRPC. The job of numbers and
+the simulator's configuration are those of docs/FLARE.md, but for the ports.
 """
 
 import json
@@ -16,12 +17,14 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
 from tests.end_to_end.server import Server, eventually, server
+from tests.flare.deployment import routing_proxy
 from tests.flare.page import block
 from turnout.control.store import JobState
 
 SIMULATOR = [sys.executable, "-m", "nvflare.edge.simulation.run_device_simulator"]
 SIMULATION_S = 60.0  #: Ends a simulator that would go on for ever; it takes about seven seconds.
 NUMBERS_TOML = block("toml", "numbers")
+NOWHERE = "http://nowhere.invalid"  #: Where HTTP shall lead when the simulator is to use gRPC.
 VERSIONS = 4
 COHORT = 2
 
@@ -56,7 +59,7 @@ def test_a_model_of_numpy_arrays_is_trained_to_the_end_of_a_job(tmp_path: Path, 
     }
 
 
-@pytest.fixture(params=["http", "grpc"])
+@pytest.fixture(params=["http", "grpc", "proxy"])
 def over(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -73,9 +76,16 @@ def job_folder(path: Path, toml: str, model: str) -> Path:
 
 def simulated(path: Path, folder: Path, over: str, processor: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
     """Run FLARE's simulator until it ends by itself, and see that the job has ended well; its last model."""
-    with server(path / "data", options=["--grpc-port", "0"] if over == "grpc" else []) as running:
+    with server(path / "data", options=[] if over == "http" else ["--grpc-port", "0"]) as running:
         job = running.client.submit(folder)
-        play(path, running, over, processor)
+        if over == "http":
+            play(path, running.devices_url, processor)
+        elif over == "grpc":
+            (path / "leaf_clients.json").write_text(json.dumps(leaf_clients(running)))
+            play(path, NOWHERE, processor, "-m", str(path / "leaf_clients.json"))
+        else:
+            with routing_proxy(path, leaf_clients(running)) as proxy:
+                play(path, f"http://127.0.0.1:{proxy.port}", processor)
         eventually("it has ended", lambda: running.client.job(job.job_id).state is not JobState.RUNNING)
         ended = running.client.job(job.job_id)
         assert ended.state is JobState.COMPLETED
@@ -86,25 +96,26 @@ def simulated(path: Path, folder: Path, over: str, processor: dict[str, Any]) ->
     return load_file(path / "model.safetensors")
 
 
-def play(path: Path, running: Server, over: str, processor: dict[str, Any]) -> None:
+def leaf_clients(running: Server) -> dict[str, Any]:
+    """The server as FLARE's tools know it: the only leaf client."""
+    line = eventually("the port for gRPC", lambda: next((line for line in running.lines if "gRPC" in line), ""))
+    known = json.loads(block("json", '"turnout": {'))
+    known["turnout"]["port"] = int(re.findall(r":(\d+)", line)[-1])
+    return known
+
+
+def play(path: Path, endpoint: str, processor: dict[str, Any], *arguments: str) -> None:
     simulator = json.loads(block("json", "NumProcessor"))
-    simulator.update(endpoint=running.devices_url if over == "http" else "http://nowhere.invalid", processor=processor)
+    simulator.update(endpoint=endpoint, processor=processor)
     (path / "simulator.json").write_text(json.dumps(simulator))
-    arguments = [str(path / "simulator.json")]
-    if over == "grpc":
-        leaf_clients = json.loads(block("json", '"turnout": {'))
-        leaf_clients["turnout"]["port"] = grpc_port(running)
-        (path / "lcp.json").write_text(json.dumps(leaf_clients))
-        arguments += ["-m", str(path / "lcp.json")]
     ran = subprocess.run(
-        [*SIMULATOR, *arguments], timeout=SIMULATION_S, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [*SIMULATOR, str(path / "simulator.json"), *arguments],
+        timeout=SIMULATION_S,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     print(ran.stdout)
     assert ran.returncode == 0
     assert "is gone - exiting" in ran.stdout, "it ends with the job, not for a failure"
     assert not re.search("exception|ERROR|WARNING", ran.stdout)
-
-
-def grpc_port(running: Server) -> int:
-    line = eventually("the port for gRPC", lambda: next((line for line in running.lines if "gRPC" in line), ""))
-    return int(re.findall(r":(\d+)", line)[-1])
