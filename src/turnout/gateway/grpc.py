@@ -245,6 +245,8 @@ class GrpcServer:
             self._site.counters.bytes_in += len(message)
             reply = await call.answer(message)
             await self._write(context, reply)
+        except aio.InternalError:  # the client went in the middle of a message, perhaps one larger than it takes
+            raise asyncio.CancelledError from None
         finally:
             self._calls.discard(call)
             call.end()

@@ -308,6 +308,22 @@ async def test_a_reply_that_is_never_taken_is_given_up(tmp_path: Path) -> None:
             assert (await world.ask("TaskRequest", TASK))[1]["status"] == "OK"
 
 
+async def test_a_client_that_takes_only_smaller_replies_is_no_error_of_ours(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with serving(tmp_path) as world:
+        put(tmp_path, world.dispatcher, numbers=200_000)
+        small = [("grpc.max_receive_message_length", 1000), *SLOW_CLIENT[1:]]
+        async with aio.insecure_channel(f"127.0.0.1:{world.port}", options=small) as stock:
+            request = Request(type="TaskRequest", payload=json.dumps(TASK).encode()).SerializeToString()
+            with pytest.raises(aio.AioRpcError) as failed:
+                await stock.unary_unary(METHOD)(request, timeout=WAIT_S)
+        assert failed.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        put(tmp_path, world.dispatcher)
+        assert (await world.ask("TaskRequest", TASK))[1]["status"] == "OK"
+    assert caplog.records == []
+
+
 # --- the end ---
 
 
