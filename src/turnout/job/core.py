@@ -374,7 +374,8 @@ class JobCore:
             case Verdict.CLOSE:
                 return self._close(now)
             case Verdict.PAUSE:
-                self.warnings.add(self.parts.workflow.words(self.parts.aggregator.count, live, self.version, clock))
+                words = self.parts.workflow.words(self.parts.aggregator.count, live, self.version, clock)
+                self.warnings.add(f"paused; the job waits for {words}")
         return [self._commit(now)] if self.commits.due(now, self._must_commit()) else []
 
     def _must_commit(self) -> bool:

@@ -76,5 +76,5 @@ class Rounds:
     def words(self, buffered: int, live: int, version: int, now: float) -> str:
         have = f"{buffered} of {self.goal} updates for version {version + 1}"
         if self.closes_at is None:
-            return f"paused: round {version + 1} has {have} after {self.extensions} extensions; resume it, or abort"
+            return f"a person to resume or abort it: {have} came in {self.extensions + 1} deadlines"
         return f"{have}; {live} devices training; deadline in {max(self.closes_at - now, 0):.0f} s"
