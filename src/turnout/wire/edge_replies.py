@@ -25,9 +25,9 @@ from turnout.messages import (
     TaskRequest,
     TaskResponse,
 )
+from turnout.wire.edge_headers import ANDROID
 from turnout.wire.forms import Form
 
-ANDROID = "android"
 IOS = "ios"
 MODEL_REF = "model_ref"
 SAFETENSORS_FORMAT = "safetensors"  #: The word in ``accept`` and in ``format``.
