@@ -162,16 +162,18 @@ def test_a_job_that_hangs_takes_no_more_than_its_share_of_requests(tmp_path: Pat
 
 def test_requests_cost_no_result_and_results_have_a_bound_of_their_own(tmp_path: Path) -> None:
     jobs = HungJobs("hung")
-    client = FlareClient(tmp_path, EdgeTaskDispatcher(inflight_max=1, results_inflight_max=1), answer=jobs)
+    client = FlareClient(tmp_path, EdgeTaskDispatcher(inflight_max=1, results_inflight_max=2), answer=jobs)
     client.launch("hung")
-    with ThreadPoolExecutor(2) as devices:
-        held = [devices.submit(client.ask, request_of("hung")) for request_of in (task_request, result_report)]
+    asking = (task_request, result_report, result_report)
+    with ThreadPoolExecutor(3) as devices:
+        held = [devices.submit(client.ask, request_of("hung")) for request_of in asking]
         for _ in held:
             assert jobs.waiting.acquire(timeout=PATIENCE_S)
 
+        assert client.ask(task_request("hung")).status == EdgeApiStatus.RETRY
         assert client.ask(result_report("hung")).status == EdgeApiStatus.RETRY
         jobs.let_go()
-        assert [future.result(PATIENCE_S).status for future in held] == [EdgeApiStatus.DONE] * 2
+        assert [future.result(PATIENCE_S).status for future in held] == [EdgeApiStatus.DONE] * 3
 
 
 def raises(_: Any) -> Any:
