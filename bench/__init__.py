@@ -4,3 +4,8 @@
 it. ``durability`` compares servers with journals on disk and in memory. ``hop`` is a benchmark of its own, of the way
 from gateway to job alone.
 """
+
+import os
+
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ.setdefault(_name, "1")  # read when numpy is imported; our processes have one thread for sums, too

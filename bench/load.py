@@ -25,8 +25,10 @@ PATIENCE_S = 15.0  #: For replies to the last requests; what has not come by the
 LEASE_CONNECTIONS = 64
 LEASE_WAIT_S = 0.2  #: Between two rounds of asking, while a job starts.
 LEASE_SHARE = 0.8  #: Not every device can have a task: those of this version's buffer have done theirs.
-#: task: of devices that have a task; refused: of those that have none; result: of each task once.
-Requests = Literal["lease", "job", "task", "refused", "result"]
+#: task: of devices that have a task; refused: of those that have none; result: of each task once; blob: its model;
+#: inline: task, with the model as JSON in the reply.
+Requests = Literal["lease", "job", "task", "refused", "result", "blob", "inline"]
+KEPT_BYTES = 2048  #: Of a reply, to look for the words that it must have.
 STATUS_LINE = b"HTTP/1.1 200 "
 LENGTH = b"Content-Length: "
 HEAD_END = b"\r\n\r\n"
@@ -45,6 +47,9 @@ class Order(msgspec.Struct, kw_only=True):
     expect: str = traffic.OK
     keeps_device: bool = False  #: A connection sends for one device only; else the devices take turns on all of them.
     server_pid: int = 0  #: The root of the processes whose CPU is measured.
+    as_json: bool = False  #: Results in FLARE's JSON.
+    sha256: str = ""  #: Of the model that is asked for.
+    others: tuple[str, ...] = ()  #: More jobs, which are asked the same on as many connections each.
     file: str = ""  #: Write the requests there, for another client, and send nothing.
 
 
@@ -58,6 +63,8 @@ class Outcome(msgspec.Struct):
     errors: int
     first_error: str
     cpu_s: dict[int, float] = {}
+    p999_ms: float = 0.0
+    shares: tuple[int, ...] = ()  #: Of the requests, by job.
 
 
 NOTHING = Outcome(0, 0.0, 0.0, 0.0, 0, "")
@@ -139,8 +146,8 @@ class Loop:
 
     def outcome(self, elapsed_s: float, cpu_s: dict[int, float]) -> Outcome:
         ordered = sorted(self.latencies) or [0.0]
-        p50, p99 = (ordered[len(ordered) * percent // 100] * 1e3 for percent in (50, 99))
-        return Outcome(len(self.latencies), elapsed_s, p50, p99, self.errors, self.first_error, cpu_s)
+        p50, p99, p999 = (ordered[len(ordered) * share // 1000] * 1e3 for share in (500, 990, 999))
+        return Outcome(len(self.latencies), elapsed_s, p50, p99, self.errors, self.first_error, cpu_s, p999)
 
 
 class Connection(asyncio.Protocol):
@@ -150,6 +157,7 @@ class Connection(asyncio.Protocol):
         self._loop = loop  # one element, which comes after the connections
         self._data = b""
         self._waiting = False
+        self._left = 0  # of a large reply, whose beginning is in _data
         self.request: tuple[int, bytes] | None = None  #: The last one: its number and its bytes.
         self.sent_at = 0.0
 
@@ -167,18 +175,28 @@ class Connection(asyncio.Protocol):
             self._write(body)  # uvloop sends both together
 
     def data_received(self, data: bytes) -> None:
+        if self._left:
+            self._left -= len(data)
+            if self._left <= 0:
+                self._whole(self._data)
+            return
         if self._data:
             data = self._data + data
         head_end = data.find(HEAD_END)
         at = data.find(LENGTH, 0, head_end) if head_end >= 0 else -1
         if at >= 0:
             length = int(data[at + len(LENGTH) : data.index(b"\r", at)])
-            if len(data) >= head_end + len(HEAD_END) + length:
-                self._data = b""
-                self._waiting = False
-                self._loop[0].replied(self, data)
+            left = head_end + len(HEAD_END) + length - len(data)
+            if left <= 0:
+                self._whole(data)
                 return
+            if len(data) > KEPT_BYTES:
+                self._left, data = left, data[:KEPT_BYTES]
         self._data = data
+
+    def _whole(self, reply: bytes) -> None:
+        self._data, self._left, self._waiting = b"", 0, False
+        self._loop[0].replied(self, reply)
 
     def connection_lost(self, exc: Exception | None) -> None:
         if self._waiting:
@@ -199,20 +217,46 @@ class Client:
         if order.requests == "result":
             heads, body = self._results(order)
             return await _measure(order, iter(list(enumerate(heads))), body)
+        if order.requests == "blob":
+            return await _measure(order, _forever([(0, traffic.blob_request(order.job, order.sha256))]))
+        if order.others:
+            return await self._side_by_side(order)
         requests = self._requests(order)
         if order.file:
             _write(order.file, requests)
             return NOTHING
         return await _measure(order, _forever(list(enumerate(requests))))
 
+    async def _side_by_side(self, order: Order) -> Outcome:
+        """Several jobs at once, each with its own connections: all their requests, and the worst of their tails."""
+        loops, connections = [], []
+        for job in (order.job, *order.others):
+            requests = self._requests(msgspec.structs.replace(order, job=job))
+            loop = Loop(_forever(list(enumerate(requests))), order.expect)
+            loops.append(loop)
+            connections.append(await _connect(order.port, order.connections, [loop]))
+        before = cpu_by_process(order.server_pid)
+        elapsed_s = await asyncio.gather(
+            *(loop.run(mine, order.seconds) for loop, mine in zip(loops, connections, strict=True))
+        )
+        cpu_s = cpu_since(before, order.server_pid)
+        for mine in connections:
+            _close(mine)
+        outcomes = [loop.outcome(max(elapsed_s), cpu_s) for loop in loops]
+        worst = max(outcomes, key=lambda outcome: outcome.p99_ms)
+        shares = tuple(outcome.requests for outcome in outcomes)
+        errors = sum(outcome.errors for outcome in outcomes)
+        return msgspec.structs.replace(worst, requests=sum(shares), shares=shares, errors=errors)
+
     def _results(self, order: Order) -> tuple[list[bytes], bytes]:
         """Results use up their tasks; where there are none any will do."""
         tasks = self._tasks.pop(order.job, None) or dict.fromkeys(range(order.devices), "t" * traffic.TASK_ID_CHARS)
-        return traffic.result_requests(order.job, tasks, order.parameters)
+        return traffic.result_requests(order.job, tasks, order.parameters, order.as_json)
 
     def _requests(self, order: Order) -> list[bytes]:
         """All different requests of an order."""
-        make = traffic.job_requests if order.requests == "job" else traffic.task_requests
+        makers = {"job": traffic.job_requests, "inline": traffic.inline_requests}
+        make = makers.get(order.requests, traffic.task_requests)
         key = (make.__name__, order.job, order.devices)
         if key not in self._prepared:
             self._prepared[key] = make(order.job, order.devices)

@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -112,14 +112,16 @@ class Started(Server):
 
 
 @contextmanager
-def started(folder: Path, gateways: int, environment: Mapping[str, str] | None = None) -> Iterator[Started]:
-    """Run supervisor, gateways and control, with ``environment`` beside our own."""
+def started(
+    folder: Path, gateways: int, environment: Mapping[str, str] | None = None, options: Sequence[str] = ()
+) -> Iterator[Started]:
+    """Run supervisor, gateways and control, with ``environment`` beside our own and ``options`` beside the usual."""
     folder.mkdir(exist_ok=True)
     lifeline, our_end = os.pipe()
     ready, theirs = os.pipe()
     command = commands.server(folder / "data", gateways, theirs)
     process = subprocess.Popen(
-        [part.replace(commands.LIFELINE, str(lifeline)) for part in command],
+        [part.replace(commands.LIFELINE, str(lifeline)) for part in (*command, *options)],
         env={**commands.environment(), **(environment or {})},
         pass_fds=(lifeline, theirs),
         process_group=0,  # Ctrl-C is the benchmark's to handle

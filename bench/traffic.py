@@ -1,9 +1,11 @@
 """What devices send, as the bytes of whole requests, and the words of a reply that show that it is the right one."""
 
+import msgspec
 import numpy as np
 
 from turnout.messages import DeviceInfo, JobRequest, ModelSchema, ResultReport, TaskRequest, TensorSpec
-from turnout.wire.edge_requests import HttpRequest, encode_request
+from turnout.wire.edge_replies import blob_path
+from turnout.wire.edge_requests import JSON, HttpRequest, encode_request
 from turnout.wire.edge_results import encode_result
 
 NUM_PARAMETERS = 1000
@@ -43,7 +45,19 @@ def task_requests(job_id: str, devices: int) -> list[bytes]:
     return [_bytes(encode_request(TaskRequest(device(i), job_id, accept=("safetensors",)))) for i in range(devices)]
 
 
-def result_requests(job_id: str, tasks: dict[int, str], parameters: int) -> tuple[list[bytes], bytes]:
+def inline_requests(job_id: str, devices: int) -> list[bytes]:
+    """What shall I do, and give me the model as JSON?"""
+    return [_bytes(encode_request(TaskRequest(device(i), job_id))) for i in range(devices)]
+
+
+def blob_request(job_id: str, sha256: str) -> bytes:
+    """Give me the model."""
+    return f"GET {blob_path(job_id, sha256)} HTTP/1.1\r\nHost: bench\r\n\r\n".encode()
+
+
+def result_requests(
+    job_id: str, tasks: dict[int, str], parameters: int, as_json: bool = False
+) -> tuple[list[bytes], bytes]:
     """What I have learned, from each device that has a task; ``tasks`` are their ids by the device's number.
 
     The heads, and the one body of all: bodies of megabytes for every device would not fit into memory.
@@ -53,6 +67,12 @@ def result_requests(job_id: str, tasks: dict[int, str], parameters: int) -> tupl
     for i, task_id in tasks.items():
         report = ResultReport(device(i), job_id, task_id, "train", update, 32.0, {"loss": 0.25})
         request = encode_result(report, model)
+        if as_json:
+            numbers = {"w": np.frombuffer(update, "<f4").tolist()}
+            result = {"kind": "WEIGHT_DIFF", "data": {"dict": numbers, "count": 32}, "meta": {}}
+            headers = (*(pair for pair in request.headers if pair[0] != "Content-Type"), ("Content-Type", JSON))
+            text = body or msgspec.json.encode({"result": result})
+            request = HttpRequest(request.method, request.target, headers, text)
         heads.append(_head(request))
         body = request.body
     return heads, body

@@ -11,7 +11,7 @@ import msgspec
 
 from bench import machine
 from bench.section import Bench, Line, Report, Section, figure
-from bench.servers import Started, job_folder, started
+from bench.servers import Started, find, job_folder, started
 from bench.table import Goal
 from turnout.device.counters import FleetCounters
 from turnout.job.directory import JOURNAL
@@ -40,11 +40,13 @@ class _Way:
 
     name: str
     options: tuple[str, ...] = ()
+    tls: bool = False
 
 
 WAYS = (
     _Way(f"{AT_ONCE} kept-alive connections, shared"),
     _Way("a TCP connection for each device", ("--own-connections",)),
+    _Way("a TLS connection for each device", ("--own-connections",), tls=True),
 )
 
 
@@ -53,15 +55,34 @@ def measure(bench: Bench) -> None:
     devices = min(QUICK_DEVICES, bench.options.fleet_devices) if bench.quick else bench.options.fleet_devices
     for number, way in enumerate(WAYS):
         watch = machine.Watch()
-        with started(bench.folder / f"million-{number}", bench.options.gateways) as server:
+        tls: list[str] = []
+        if way.tls:
+            if find("openssl") is None:
+                bench.say("openssl was not found, which makes a certificate: apt install openssl")
+                continue
+            tls = _certificate(bench.folder)
+        with started(bench.folder / f"million-{number}", bench.options.gateways, options=tls) as server:
             bench.add(_run(bench.folder / f"job-{number}", server, way, devices))
         bench.disturbed(way.name, watch)
 
 
+def _certificate(folder: Path) -> list[str]:
+    """A certificate of a P-256 key, as options of a server."""
+    cert, key = folder / "cert.pem", folder / "key.pem"
+    command = [
+        *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
+        *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)),
+    ]
+    subprocess.run(command, check=True, capture_output=True)
+    return ["--tls-cert", str(cert), "--tls-key", str(key)]
+
+
 def _run(folder: Path, server: Started, way: _Way, devices: int) -> Line:
     job = server.control.submit(job_folder(folder, "million", 4 * AT_ONCE, GOAL))
+    url = f"http{'s' * way.tls}://127.0.0.1:{server.port}"
+    trust = ["--ca", str(folder.parent / "cert.pem")] if way.tls else []
     command = [
-        *(sys.executable, "-m", "turnout", "fleet", f"http://127.0.0.1:{server.port}", "--job", "million"),
+        *(sys.executable, "-m", "turnout", "fleet", url, "--job", "million", *trust),
         *("--untrained", "--devices", str(devices), "--each-once", "--at-once", str(AT_ONCE), "--start-s", "0"),
         *("--training-s", "0", "--connections", str(AT_ONCE), "--json", *way.options),
     ]

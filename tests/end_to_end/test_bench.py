@@ -1,9 +1,11 @@
 """The benchmark runs and prints its tables. What it measures is not judged here."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 from bench.check import worse
 from bench.durability import JournalCell
 from bench.load import Outcome
@@ -28,11 +30,25 @@ def test_the_benchmark_measures_results_with_a_journal_on_disk_and_without() -> 
 
 def test_the_benchmark_plays_a_fleet_of_which_the_journal_counts_every_device() -> None:
     printed = bench("million", "--fleet-devices", "200")
-    for row in (
-        "| 1024 kept-alive connections, shared | 200 | 200 | 0 |",
-        "| a TCP connection for each device | 200 | 200 | 0 |",
-    ):
-        assert row in printed
+    ways = ["1024 kept-alive connections, shared", "a TCP connection for each device"]
+    ways += ["a TLS connection for each device"] * (shutil.which("openssl") is not None)
+    for way in ways:
+        assert f"| {way} | 200 | 200 | 0 |" in printed
+
+
+@pytest.mark.parametrize(
+    ("section", "row"),
+    [
+        ("models", "| 1 000 000 parameters: result, JSON |"),
+        ("sums", "| check and add, 1 000 000 parameters |"),
+        ("jobs", "| 16 jobs, and one that hangs |"),
+        ("tail", "| beside 200 slow ones |"),
+        ("idle", "| known devices |"),
+        ("startup", "| the install |"),
+    ],
+)
+def test_each_section_runs_by_its_name(section: str, row: str) -> None:
+    assert row in bench(section)
 
 
 def test_a_ratio_that_fell_by_more_than_a_fifth_is_named() -> None:

@@ -21,7 +21,7 @@ from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
 from turnout.supervisor.children import Children
 from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
-from turnout.supervisor.entrance import Entrance, EntranceSettings, address, check
+from turnout.supervisor.entrance import Entrance, EntranceSettings, Tls, address, check
 from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
 
@@ -247,9 +247,12 @@ def main() -> int:
     parser.add_argument("--gateways", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--tls-cert", type=Path)
+    parser.add_argument("--tls-key", type=Path)
     given = parser.parse_args()
+    tls = Tls(given.tls_cert, given.tls_key) if given.tls_cert is not None else None
     try:
-        settings = Settings(EntranceSettings("127.0.0.1", 0), 0, given.data, given.gateways)
+        settings = Settings(EntranceSettings("127.0.0.1", 0, tls), 0, given.data, given.gateways)
         run(settings, given.lifeline_fd, given.ready_fd)
     except TurnoutError as error:
         say(str(error))

@@ -1,0 +1,122 @@
+"""What a server takes that has little to do: open connections, devices that ask now and then, devices that it knows."""
+
+import resource
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from bench import machine, traffic
+from bench.load import Order
+from bench.section import Bench, Line, Report, Section, figure
+from bench.servers import Started, job_folder, started
+from bench.table import Goal
+
+NOTES = """\
+`open connections` have each been asked something once, and are silent then; `kB each` is what the gateway's memory
+grew by. The paced devices find the only place of a job taken, and come back when they are told to: here is what the
+server takes for them, in per cent of a core. `known devices` asked a job of kind `cohort` for a task within the last
+`known_s`; `bytes each` is what its process grew by. `nothing` is a server with these jobs and no device, over the
+same time.
+"""
+CONNECTIONS, FILES_SPARE = 20_000, 200
+CONNECTION_KB_MAX, KNOWN_BYTES_MAX = 10, 100
+PACED, KNOWN = 10_000, 100_000
+WATCH_S, KNOWN_S = 10.0, 60.0
+OPEN, DEVICES_KNOWN = "open connections", "known devices"
+
+
+def measure(bench: Bench) -> None:
+    """Once each: what grows does so the first time."""
+    share = 20 if bench.quick else 1
+    with started(bench.folder / "idle", bench.options.gateways) as server:
+        full = server.control.submit(job_folder(bench.folder / "full", "full", 1, 1)).job_id
+        bench.client.carry_out(Order(port=server.port, requests="lease", job=full, devices=1))
+        for _ in bench.repeats(1):
+            bench.add(Line("nothing", _watched(server, WATCH_S / share)))
+            _connections(bench, server, CONNECTIONS // share)
+            _paced(bench, server, PACED // share, WATCH_S / min(share, 4))
+            _known(bench, server, KNOWN // share)
+
+
+def _watched(server: Started, seconds: float) -> dict[str, float]:
+    before = server.by_role(machine.cpu_by_process(server.pid))
+    time.sleep(seconds)
+    after = server.by_role(machine.cpu_by_process(server.pid))
+    return {f"% {role}": (after[role] - before[role]) / seconds * 100 for role in ("gateway", "job", "control")}
+
+
+def _connections(bench: Bench, server: Started, count: int) -> None:
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    count = min(count, hard - FILES_SPARE)
+    gateway = next(pid for pid, role in server.roles().items() if role == "gateway")
+    before = machine.memory_bytes(gateway)
+    asked = b"GET /healthz HTTP/1.1\r\nHost: bench\r\n\r\n"
+    connections = []
+    try:
+        for _ in range(count):
+            connection = socket.create_connection(("127.0.0.1", server.port))
+            connection.sendall(asked)
+            assert connection.recv(65536)
+            connections.append(connection)
+        values = {"count": count, "kB each": (machine.memory_bytes(gateway) - before) / count / 1000}
+        bench.add(Line(OPEN, {**values, **_watched(server, WATCH_S / (20 if bench.quick else 1))}))
+    finally:
+        for connection in connections:
+            connection.close()
+
+
+def _paced(bench: Bench, server: Started, devices: int, seconds: float) -> None:
+    command = [
+        *(sys.executable, "-m", "turnout", "fleet", f"http://127.0.0.1:{server.port}", "--job", "full", "--untrained"),
+        *("--devices", str(devices), "--start-s", str(seconds)),
+    ]
+    fleet = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
+    try:
+        time.sleep(2 * seconds)  # all have come, and have been told when to come back
+        bench.add(Line("paced devices", {"count": devices, **_watched(server, seconds)}))
+    finally:
+        fleet.kill()
+        fleet.wait()
+
+
+def _known(bench: Bench, server: Started, devices: int) -> None:
+    folder = job_folder(bench.folder / "known", "known", 1, 1)
+    _as_cohort(folder / "job.toml")
+    job = server.control.submit(folder).job_id
+    pid = next(p.pid for p in machine.tree(server.pid) if f"--job-id {job} " in machine.command_line(p.pid))
+    few = Order(port=server.port, requests="task", job=job, devices=100, seconds=1.0, expect=traffic.RETRY)
+    bench.client.carry_out(few)
+    before = machine.memory_bytes(pid)
+    seconds = KNOWN_S / (20 if bench.quick else 1)
+    many = Order(
+        port=server.port, requests="task", job=job, devices=devices, seconds=seconds, expect="", server_pid=server.pid
+    )
+    outcome = bench.client.carry_out(many)
+    known = min(outcome.requests, devices)
+    bench.add(Line(DEVICES_KNOWN, {"count": known, "bytes each": (machine.memory_bytes(pid) - before) / known}))
+
+
+def _as_cohort(file: Path) -> None:
+    text = file.read_text().replace('kind = "checkin"', 'kind = "cohort"').replace("thinning_window_s = 0\n", "")
+    file.write_text(text)
+
+
+def goals(report: Report) -> list[Goal]:
+    """Bounds of memory."""
+    found = {line.row: line.values for line in report.lines}
+    goals = []
+    if OPEN in found:
+        each = found[OPEN]["kB each"]
+        what = f"memory of an idle connection, {figure(found[OPEN]['count'])} open"
+        goals.append(Goal(what, f"< {CONNECTION_KB_MAX} kB", f"{figure(each)} kB", each < CONNECTION_KB_MAX))
+    if DEVICES_KNOWN in found:
+        each = found[DEVICES_KNOWN]["bytes each"]
+        what = f"memory of a known device, {figure(found[DEVICES_KNOWN]['count'])} known"
+        goals.append(Goal(what, f"< {KNOWN_BYTES_MAX} bytes", f"{figure(each)} bytes", each < KNOWN_BYTES_MAX))
+    return goals
+
+
+SECTION = Section("idle", "With little to do", NOTES, measure, goals)
