@@ -110,6 +110,12 @@ class Started(Server):
     control: ControlClient
     data: Path
 
+    def model_of(self, job_id: str) -> str:
+        """The sha256 of the model that a job gives out now, once its process answers."""
+        while (status := self.control.job(job_id).status) is None or not status.model_sha256:
+            time.sleep(0.02)
+        return status.model_sha256
+
 
 @contextmanager
 def started(

@@ -86,6 +86,7 @@ def _known(bench: Bench, server: Started, devices: int) -> None:
     folder = job_folder(bench.folder / "known", "known", 1, 1)
     _as_cohort(folder / "job.toml")
     job = server.control.submit(folder).job_id
+    server.model_of(job)
     pid = next(p.pid for p in machine.tree(server.pid) if f"--job-id {job} " in machine.command_line(p.pid))
     few = Order(port=server.port, requests="task", job=job, devices=100, seconds=1.0, expect=traffic.RETRY)
     bench.client.carry_out(few)

@@ -61,7 +61,7 @@ def _send(
     bench: Bench, server: Started, job: str, parameters: int, devices: int, requests: Requests, as_json: bool
 ) -> Outcome:
     leased = bench.client.carry_out(Order(port=server.port, requests="lease", job=job, devices=devices))
-    sha256 = _newest(server, job)
+    sha256 = server.model_of(job)
     order = Order(
         port=server.port,
         requests=requests,
@@ -79,13 +79,6 @@ def _send(
     if leased.errors or outcome.errors:
         raise SystemExit(f"{requests}: {leased.first_error or outcome.first_error}")
     return outcome
-
-
-def _newest(server: Started, job: str) -> str:
-    """The model that is handed out now."""
-    while (status := server.control.job(job).status) is None or not status.model_sha256:
-        time.sleep(0.05)
-    return status.model_sha256
 
 
 def _values(rate: float, parameters: int) -> dict[str, float]:

@@ -35,8 +35,8 @@ def measure(bench: Bench) -> None:
         large = server.control.submit(job_folder(bench.folder / "large", "large", 1, 1, PARAMETERS)).job_id
         bench.client.carry_out(Order(port=server.port, requests="lease", job=small, devices=DEVICES))
         middle = server.control.submit(job_folder(bench.folder / "middle", "middle", 1, 1, CROWD_PARAMETERS)).job_id
-        wanted = traffic.blob_request(large, _model(server, large))
-        new = traffic.blob_request(middle, _model(server, middle))
+        wanted = traffic.blob_request(large, server.model_of(large))
+        new = traffic.blob_request(middle, server.model_of(middle))
         rows = {
             "alone": _readers(server.port, wanted, 0, 0.0),
             "beside 64 quick readers of 4 MB": _readers(server.port, wanted, 64, float("inf")),
@@ -77,12 +77,6 @@ def _ask(bench: Bench, server: Started, job: str) -> Outcome:
     if outcome.errors:
         raise SystemExit(f"tasks: {outcome.first_error}")
     return outcome
-
-
-def _model(server: Started, job: str) -> str:
-    while (status := server.control.job(job).status) is None or not status.model_sha256:
-        time.sleep(0.05)
-    return status.model_sha256
 
 
 class _Readers:
