@@ -180,6 +180,18 @@ def test_a_job_is_paused_and_resumed(watched: Watched, control: FakeControl, job
     assert watched.errors == []
 
 
+def test_what_a_paused_job_waits_for_reads_as_a_sentence(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    job.state = "PAUSED"
+    job.course.samples[-1] |= {"state": "PAUSED", "waiting_for": "a person, who paused it 4 min ago and may resume it"}
+    page = open_job(watched, control)
+    expect(page.locator(".now h2")).to_have_text("Waits for")
+    expect(page.locator(".waiting")).to_contain_text("a person, who paused it")
+    expect(page.locator(".title .badge")).to_have_text("paused")
+    page.goto(control.url)
+    expect(page.locator(".wait")).to_have_text("Waits for: a person, who paused it 4 min ago and may resume it")
+    assert watched.errors == []
+
+
 def test_models_are_downloaded(watched: Watched, control: FakeControl, job: FakeJob) -> None:
     page = open_job(watched, control)
     page.get_by_role("button", name="Download…").click()

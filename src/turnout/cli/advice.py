@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from turnout.control.listing import ago
+from turnout.ages import ago
 from turnout.job.spec import BufferedTraining, JobSpec, RoundsTraining
 
 DAY_S = 86400.0

@@ -3,7 +3,8 @@
 import time
 from collections.abc import Iterator
 
-from turnout.control.listing import ago, columns, state_of
+from turnout.ages import ago
+from turnout.control.listing import columns, state_of
 from turnout.control.store import UNFINISHED
 from turnout.control.view import JobView
 from turnout.demo.view import refused

@@ -46,7 +46,8 @@ def create(
 @token.command(name="list", help_epilogue=examples("turnout token list", "turnout token list --json | jq '.[].name'"))
 def list_tokens(*, remote: Remote = LOCAL, json: Json = False) -> int:
     """List the tokens, oldest first: their ids, scopes and names, not the tokens themselves."""
-    from turnout.control.listing import ago, columns
+    from turnout.ages import ago
+    from turnout.control.listing import columns
 
     found = remote.client().tokens()
     rows = [(each.token_id, each.scope.value, f"{ago(time.time() - each.created_at)} ago", each.name) for each in found]

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable
 
+from turnout.ages import ago
 from turnout.control.client import ControlClient
 from turnout.control.store import UNFINISHED
 from turnout.control.view import JobView
@@ -40,11 +41,3 @@ def _row(job: JobView, now: float) -> tuple[str, ...]:
     words = job.reason or (status.waiting_for if status else "") or ("starting" if job.state in UNFINISHED else "")
     version = str(status.version) if status else "-"
     return job.job_id, job.name, state_of(job), ago(now - (job.finished_at or job.submitted_at)), version, words
-
-
-def ago(seconds: float) -> str:
-    """A time in its largest unit."""
-    for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
-        if seconds >= length:
-            return f"{seconds / length:.0f} {unit}"
-    return f"{max(0.0, seconds):.0f} s"

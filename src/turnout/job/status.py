@@ -1,5 +1,6 @@
 """A job's account of itself, for people."""
 
+from turnout.ages import ago
 from turnout.job.core import JobCore
 from turnout.messages import JobStatus, KeptModel
 
@@ -72,7 +73,7 @@ def _waiting_for(core: JobCore, now: float) -> str:
     words = workflow.words(core.parts.aggregator.count, live, core.version, core.pause.clock(now))
     oldest = core.parts.places.live.oldest()
     if oldest is not None:
-        words += f"; oldest lease {now - oldest.granted_at:.0f} s"
+        words += f"; oldest lease {ago(now - oldest.granted_at)}"
     if core.pause.since is not None:
-        words = f"a person, who paused it {now - core.pause.since:.0f} s ago and may resume it; {words}"
+        words = f"a person, who paused it {ago(now - core.pause.since)} ago and may resume it; {words}"
     return words

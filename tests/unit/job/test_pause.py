@@ -130,13 +130,13 @@ def test_the_status_says_who_paused_the_job_and_how_old_the_oldest_lease_is(job:
     job.ask("a")
     job.now = 41.0
     job.happens(Paused())
-    job.now = 43.0
+    job.now = 261.0
     status = status_of(job.core, job.now)
     assert status.waiting_for == (
-        "a person, who paused it 2 s ago and may resume it; "
-        "0 of 2 updates for version 1; 1 devices training; oldest lease 43 s"
+        "a person, who paused it 4 min ago and may resume it; "
+        "0 of 2 updates for version 1; 1 devices training; oldest lease 4 min"
     )
-    assert (status.state, status.oldest_lease_s) == ("PAUSED", 43.0)
+    assert (status.state, status.oldest_lease_s) == ("PAUSED", 261.0)
 
 
 def test_at_the_moment_that_is_told_the_clock_says_what_it_was_asked_for() -> None:

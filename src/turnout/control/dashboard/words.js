@@ -30,7 +30,7 @@ export function nobodyYet(view) {
 export function subject(view) {
   if (hasEnded(view)) return "Why it ended";
   if (view.reason || (view.status && !view.fresh)) return "What is wrong";
-  return view.status?.state === "PAUSED" ? "Paused" : "Waits for";
+  return "Waits for";
 }
 
 /** What it waits for, or why it waits no more. */
