@@ -7,7 +7,8 @@ class FleetCounters(Message, frozen=True):
     """Devices by what they do now; everything else since the fleet's start, but rates and latencies: those are recent.
 
     ``training`` have a task and work on it; ``lost`` dropped one and are away; ``offline`` would ask or report but have
-    no network; ``waiting`` is all others that have not ``ended``. ``finished`` says why the fleet ended, in its last
+    no network; ``waiting`` is all others that have not ``ended``. ``missing`` is the name of the job that all look for
+    and nobody runs. ``finished`` says why the fleet ended, in its last
     counters. ``mischief`` is what the fleet did on purpose: results sent twice, connections broken.
     """
 
@@ -32,4 +33,5 @@ class FleetCounters(Message, frozen=True):
     latency_p99_ms: float = 0.0
     connections: int = 0
     elapsed_s: float = 0.0
+    missing: str = ""
     finished: str = ""

@@ -23,6 +23,7 @@ from turnout.errors import TurnoutError
 from turnout.fleet.classroom import Classroom
 from turnout.fleet.core import Fleet, SimDevice
 from turnout.fleet.delivery import Delivery
+from turnout.fleet.greeting import greet
 from turnout.fleet.ledger import Ledger
 from turnout.fleet.lines import Lines, OwnLines, SharedLines
 from turnout.fleet.spec import BadFleet, FleetSpec
@@ -67,8 +68,8 @@ def run_fleet(
     """Play a fleet until all its devices have ended, the job is over, or SIGINT or SIGTERM; returns its last counters.
 
     ``trainers`` is a job folder, its device.py, or the name of a module; None: nobody trains, all send zeros. Raises
-    TurnoutError when these cannot be loaded, when ``url`` is none, and when for ``patience_s`` nobody answers there or
-    no job has the name.
+    TurnoutError when these cannot be loaded, when ``url`` is none or nobody listens there, and when for ``patience_s``
+    nobody answers there any more or no job has the name.
     """
     _allow_connections(_devices_at_once(spec) if options.own_connections else options.connections_max)
     try:
@@ -113,6 +114,7 @@ async def _run(
         training = Classroom(http, trainers, spec, workers, Path(models)) if trainers else Untrained(http)
         try:
             await training.check()
+            await greet(http, url)
             lines = own or SharedLines(http)
             return await FleetProcess(lines, training, job_name, spec, options, write, ledger).run()
         finally:
@@ -209,6 +211,7 @@ class FleetProcess:
             latency_p99_ms=round(p99 * 1e3, 2),
             connections=self._lines.connections,
             elapsed_s=round(now - self._began, 2),
+            missing=self._job_name if fleet.over_since is not None and not fleet.had_job else "",
             finished=finished,
         )
 
@@ -237,12 +240,10 @@ class FleetProcess:
                     f"no job named {self._job_name!r} has run for {patience_s:g} s; turnout jobs lists them"
                 )
         if fleet.silent_since is not None and now - fleet.silent_since >= patience_s:
-            heard = fleet.counters.unanswered
-            way_out = "give the address for devices, as turnout up prints it"
-            if "certificate" in heard:
-                way_out = "it has a certificate that is not trusted here: give the file of its authority with --ca"
+            heard = ", ".join(fleet.counters.unanswered)
             raise TurnoutError(
-                f"{self._lines.server.authority} has not answered for {patience_s:g} s ({', '.join(heard)}); {way_out}"
+                f"{self._lines.server.authority} has not answered for {patience_s:g} s ({heard}); "
+                "give the address for devices, as turnout up prints it"
             )
         return ""
 
@@ -270,6 +271,8 @@ def for_people(counters: FleetCounters) -> str:
         if count := getattr(counters, name):
             parts.append(f"{count} {name}")
     parts.append(f"{counters.counted} counted")
+    if counters.missing:
+        parts.append(f"no job named {counters.missing!r} runs")
     for word, book in (
         ("refused", counters.refused),
         ("trainings failed", counters.trainings_failed),

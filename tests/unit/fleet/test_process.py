@@ -67,6 +67,8 @@ class Gateway:
 
     def __call__(self, asked: Asked) -> bytes:
         path = urlsplit(asked.target).path.split("/")[1]
+        if asked.method == "GET" and path == "job":
+            return reply(b"", 405)
         self.asked[path] += 1
         if path == "blob":
             return reply(MODEL)
@@ -209,13 +211,24 @@ async def test_a_fleet_ends_with_the_process_that_started_it(gateway: Gateway, u
     assert (code, last.finished) == (0, "the process that started it has ended")
 
 
-async def test_a_fleet_that_finds_no_server_says_so(folder: Path) -> None:
-    fleet = await start("http://127.0.0.1:1", folder, {"devices": 2}, patience_s=0.2)
-    code, _, err = await fleet.end()
+async def test_a_fleet_with_nothing_to_talk_to_ends_at_once_and_says_how_to_start_it(folder: Path) -> None:
+    code, _, err = await (await start("http://127.0.0.1:1", folder, {"devices": 2})).end()
+    assert (code, err) == (1, "turnout: nothing answers at http://127.0.0.1:1; start a server with: turnout up\n")
+
+
+async def test_a_fleet_that_is_sent_to_another_server_ends_at_once_and_says_where_devices_go(folder: Path) -> None:
+    async with ScriptedServer(lambda asked: reply(b"", 404)) as api:
+        code, _, err = await (await start(api.url, folder, {"devices": 2})).end()
     assert code == 1
-    said, _, advice = err.partition("; ")
-    assert said == "turnout: 127.0.0.1:1 has not answered for 0.2 s (connect)"
-    assert advice == "give the address for devices, as turnout up prints it\n"
+    assert f"{api.url} knows nothing of devices (HTTP 404 for /job); is that the API?" in err
+    assert len(api.asked) == 1
+
+
+async def test_a_fleet_is_patient_with_a_server_that_answers_but_is_busy(folder: Path) -> None:
+    async with ScriptedServer(lambda asked: reply(b"", 503)) as busy:
+        code, _, err = await (await start(busy.url, folder, {"devices": 2}, patience_s=0.2)).end()
+    assert code == 1
+    assert "has not answered for 0.2 s (HTTP 503); give the address for devices" in err
 
 
 async def test_a_fleet_that_does_not_trust_its_server_is_told_how_it_may(folder: Path) -> None:
@@ -223,18 +236,19 @@ async def test_a_fleet_that_does_not_trust_its_server_is_told_how_it_may(folder:
     trustme.CA().issue_cert("127.0.0.1").configure_cert(served)
     server = await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=served)
     url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-    code, _, err = await (await start(url, folder, {"devices": 2}, patience_s=0.2)).end()
+    code, _, err = await (await start(url, folder, {"devices": 2})).end()
     assert code == 1
-    assert "has not answered for 0.2 s (certificate); it has a certificate that is not trusted here" in err
-    assert err.endswith("give the file of its authority with --ca\n")
+    assert "is not trusted" in err
+    assert err.endswith("name the authority's file (--ca)\n")
     server.close()
     await server.wait_closed()
 
 
 async def test_a_fleet_that_finds_no_job_says_so(gateway: Gateway, url: str, folder: Path) -> None:
     gateway.over = True
-    code, _, err = await (await start(url, folder, {"devices": 2}, patience_s=0.2)).end()
-    assert (code, err) == (1, "turnout: no job named 'digits' has run for 0.2 s; turnout jobs lists them\n")
+    code, last, err = await (await start(url, folder, {"devices": 2}, patience_s=1.5)).end()
+    assert last.missing == "digits"
+    assert (code, err) == (1, "turnout: no job named 'digits' has run for 1.5 s; turnout jobs lists them\n")
 
 
 async def test_a_fleet_whose_trainers_are_not_there_says_so_before_any_request(gateway: Gateway, url: str) -> None:
@@ -252,4 +266,10 @@ def test_counters_for_people_say_what_there_is_to_say() -> None:
     assert for_people(counters) == (
         "   12.3 s · 3 training · 5 waiting · 2 lost · 70 counted · 3 refused (NO_TASK: late) · "
         "123 requests/s, p99 8 ms\nfleet: stopped by SIGINT"
+    )
+
+
+def test_counters_for_people_name_the_job_that_nobody_runs() -> None:
+    assert "2 waiting · 0 counted · no job named 'digts' runs" in for_people(
+        FleetCounters(devices=2, waiting=2, missing="digts")
     )
