@@ -14,6 +14,7 @@ from turnout.cli.device_config import findings, settings_findings, without_a_fil
 from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
+from turnout.gateway.admission import GatewayLimits
 from turnout.job.folder import EVALUATE, JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
@@ -147,9 +148,21 @@ def read(folder: Path, *, trial: bool) -> Report:
         trial=tried,
         warnings=(
             *advice(job.spec, evaluates=job.has_hook(EVALUATE), has_device=job.device is not None),
+            *_too_large(4 * parameters, job.spec.wire.form),
             *_device_config(job),
         ),
     )
+
+
+def _too_large(model_bytes: int, form: str) -> Iterator[str]:
+    """Whether gateways would refuse to tell this model as JSON."""
+    bytes_max = GatewayLimits().weights_model_bytes_max
+    if form == "weights" and model_bytes > bytes_max:
+        yield (
+            f"the model has {size(model_bytes)}, and devices that take no safetensors, FLARE's among them, are refused "
+            f"more than {size(bytes_max)} as JSON (weights_model_bytes_max); train a smaller one, or let devices send "
+            '"accept": ["safetensors"], as turnout\'s own do'
+        )
 
 
 def _device_config(job: JobFolder) -> Iterator[str]:

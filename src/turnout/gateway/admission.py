@@ -79,7 +79,8 @@ class GatewayLimits:
 
     #: Model files kept open, by their size. Large ones are mapped: pages of the system's cache, not memory of ours.
     blobs_bytes_max: int = 512 * 1024 * 1024
-    #: The largest model file that is sent as JSON, which takes five times as much.
+    #: The largest model file that is sent as JSON, which takes five times as much. What a job exports for ExecuTorch
+    #: is bounded where it is made.
     weights_model_bytes_max: int = 32 * 1024 * 1024
     #: JSON of models kept for devices that do not take safetensors. This is memory.
     weights_bytes_max: int = 256 * 1024 * 1024

@@ -288,9 +288,9 @@ class Exchange:
             return
         if self._inline and isinstance(response, TaskResponse) and response.task_data is not None:
             assert response.job_id is not None, "a task names its job"
-            if response.task_data.bytes <= self._site.limits.weights_model_bytes_max:
+            form = self._site.core.form_of(response.job_id)
+            if form.exported or response.task_data.bytes <= self._site.limits.weights_model_bytes_max:
                 name = BlobName(response.job_id, response.task_data.sha256)
-                form = self._site.core.form_of(response.job_id)
                 self._site.weights.fetch(name, form, partial(self._with_weights, response, form))
                 return
             response = TaskResponse(Status.ERROR, response.job_id, message=NOT_AS_JSON)

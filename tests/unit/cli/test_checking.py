@@ -124,6 +124,20 @@ def test_sizes_are_told_in_a_unit_that_suits_them(num_bytes: float, words: str) 
     assert checking.size(num_bytes) == words
 
 
+WEIGHTS_TOML = 'name = "large"\n[stop]\nversions = 1\n'
+
+
+@pytest.mark.parametrize(("numbers", "warned"), [(8 * 2**20, 0), (8 * 2**20 + 1, 1)])
+def test_a_model_too_large_for_json_is_warned_of(tmp_path: Path, numbers: int, warned: int) -> None:
+    """32 MiB are 8 Mi numbers of four bytes."""
+    (tmp_path / "job.toml").write_text(WEIGHTS_TOML)
+    code = f"import numpy as np\n\ndef initial_model():\n    return {{'w': np.zeros({numbers}, np.float32)}}\n"
+    (tmp_path / "model.py").write_text(code)
+    found = [words for words in checking.examine(tmp_path, trial=False).warnings if "weights_model_bytes_max" in words]
+    assert len(found) == warned
+    assert all("the model has 33.6 MB" in words and '"accept": ["safetensors"]' in words for words in found)
+
+
 def executorch(folder: Path, server: str) -> None:
     scaffold.write(folder, "lines")
     (folder / "job.toml").write_text('name = "lines"\n[wire]\nform = "executorch"\n[stop]\nversions = 1\n')

@@ -727,6 +727,13 @@ def test_a_model_too_large_for_json_is_an_error_that_says_what_to_do() -> None:
     assert '"accept": ["safetensors"]' in reply["message"]
 
 
+def test_an_executorch_model_is_sent_however_large_the_model_it_was_made_of() -> None:
+    """What is sent is the hook's file, whose size is bounded where it is made."""
+    gateway = Gateway(limits=GatewayLimits(weights_model_bytes_max=10), weights=FakeWeights(b'"RVQxMg=="'))
+    reply = gateway.connect().send(http("/task?job_id=executorch", b"{}")).only_reply().json
+    assert (reply["status"], reply["task_data"]["data"]) == ("OK", "RVQxMg==")
+
+
 def test_a_refused_last_request_lingers_while_its_small_body_is_coming() -> None:
     wire = Gateway().connect().send(http("/nowhere", b"", Content_Length="100", Connection="close"))
     assert wire.only_reply().status == 404

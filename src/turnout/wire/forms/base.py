@@ -37,5 +37,7 @@ class Form:
     not_ready: str = "the model is not ready"
     #: Whether a result is the model after training, and not the difference.
     absolute: bool = False
+    #: Whether that file is made of the model by the job's hook, which has a bound of its own, and not the model itself.
+    exported: bool = False
     #: What ``meta`` of ``task_data`` has beside the model's version and the job's settings.
     meta: Mapping[str, Any] = field(default_factory=dict)

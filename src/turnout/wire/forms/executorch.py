@@ -160,4 +160,5 @@ EXECUTORCH = Form(
     EXAMPLE,
     not_ready="version {version} of the model is being exported",
     meta=META,
+    exported=True,
 )
