@@ -99,8 +99,9 @@ class Call:
         self.lost = True
         if self._patience is not None:
             self._patience.cancel()
-        if self._exchange is not None and self._exchange.out is None:
-            self._exchange.abandon()
+        exchange, self._exchange = self._exchange, None  # which holds us: without this only the collector frees both
+        if exchange is not None and exchange.out is None:
+            exchange.abandon()
 
     def _begin(self, message: bytes) -> GrpcExchange:
         route: Route | None = None

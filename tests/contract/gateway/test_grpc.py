@@ -1,6 +1,7 @@
 """FLARE's gRPC service on a real port: what a device asks, in the messages that FLARE's proxy sends."""
 
 import asyncio
+import gc
 import hashlib
 import json
 import os
@@ -21,7 +22,7 @@ from tests.contract.flare.quirks import covers
 from tests.unit.gateway.fakes import BIG_SCHEMA, FakeDispatcher, schema_of
 from tests.unit.wire.edge_messages import Reply, Request
 from turnout.gateway.admission import GatewayLimits, GrpcLimits
-from turnout.gateway.grpc import GrpcServer
+from turnout.gateway.grpc import GrpcExchange, GrpcServer
 from turnout.gateway.http import GatewayServer
 from turnout.messages import (
     JobRequest,
@@ -325,6 +326,17 @@ async def test_a_client_that_takes_only_smaller_replies_is_no_error_of_ours(
 
 
 # --- the end ---
+
+
+async def test_answered_requests_are_freed_without_the_collector(world: World) -> None:
+    gc.collect()
+    gc.disable()
+    try:
+        for kind, payload in (("ResultReport", RESULT), ("ResultReport", BIG_RESULT), ("TaskRequest", b"0")):
+            await world.ask(kind, payload)
+        await until(lambda: not any(isinstance(found, GrpcExchange) for found in gc.get_objects()))
+    finally:
+        gc.enable()
 
 
 async def test_who_goes_away_while_a_result_waits_leaves_nothing_behind(world: World) -> None:
