@@ -63,7 +63,7 @@ class _Child(asyncio.SubprocessProtocol):
     def __init__(self) -> None:
         self._transport: asyncio.SubprocessTransport | None = None
         self._received = bytearray()
-        self._reply: asyncio.Future[tuple[Kind, bytes]] = asyncio.get_running_loop().create_future()
+        self._reply: asyncio.Future[tuple[Kind, bytes] | None] = asyncio.get_running_loop().create_future()
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -85,8 +85,7 @@ class _Child(asyncio.SubprocessProtocol):
         if not self.ended.done():
             self.ended.set_result(None)
         if not self._reply.done():
-            self._reply.set_exception(WorkerFailed(Failure.CRASHED, self._how_it_ended()))
-            self._reply.exception()  # seen: nobody may be waiting
+            self._reply.set_result(None)  # no error: it would hold who waits, and so its payload
 
     def _how_it_ended(self) -> str:
         assert self._transport is not None
@@ -106,7 +105,10 @@ class _Child(asyncio.SubprocessProtocol):
         stdin.write(HEADER.pack(kind, memoryview(payload).nbytes))
         stdin.write(payload)
         async with asyncio.timeout(timeout_s):
-            return await asyncio.shield(self._reply)
+            reply = await asyncio.shield(self._reply)
+        if reply is None:
+            raise WorkerFailed(Failure.CRASHED, self._how_it_ended())
+        return reply
 
     async def kill(self) -> None:
         """End the process and wait until it is gone."""
@@ -174,6 +176,7 @@ class WorkerPool:
             return await call.done
         finally:
             self._calls.discard(call)
+            del call  # its error holds this frame: with it here, only the collector would free the payload
 
     async def close(self) -> None:
         """Kill all workers; calls without a result fail."""
@@ -199,13 +202,14 @@ class WorkerPool:
                     outcome = await self._work(child, call)
                     failures = 0
                 except WorkerFailed as error:
-                    outcome = error
+                    outcome = WorkerFailed(error.failure, str(error), error.reason)  # this one holds the call
                     if error.failure in (Failure.CRASHED, Failure.TIMED_OUT):
                         await _bury(child)
                         child = None
                         failures += 1
                 if not call.done.done():
                     _settle(call, outcome)
+                del call, outcome  # to hold no payload while there is nothing to do
                 if child is None and failures:
                     await asyncio.sleep(min(RESTART_MAX_S, RESTART_BASE_S * 2 ** min(failures - 1, 20)))
         finally:

@@ -1,10 +1,12 @@
 """The pool of worker processes, with real processes."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
+import weakref
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -122,6 +124,22 @@ async def test_a_crash_fails_its_one_call_and_the_worker_is_replaced(make: Make)
     assert isinstance(first, bytes)
     assert isinstance(third, bytes)
     assert first != third
+
+
+@pytest.mark.parametrize("word", [b"hello", b"refuse", b"raise", b"die", b"hang"])
+async def test_what_a_call_was_given_is_freed_without_the_collector(make: Make, word: bytes) -> None:
+    pool = make()
+    await pool.check()
+    payload = memoryview(word)
+    given = weakref.ref(payload)
+    gc.disable()
+    try:
+        outcomes = await asyncio.gather(pool.run(payload, timeout_s=0.5), return_exceptions=True)
+        del payload, outcomes
+        await pool.close()
+        assert given() is None
+    finally:
+        gc.enable()
 
 
 async def test_an_idle_worker_that_was_killed_costs_one_call(make: Make) -> None:
