@@ -19,7 +19,7 @@ FLARE := .venv-flare
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-install: $(STAMPS)/base  ## install turnout into .venv, from where you may activate it
+install: $(STAMPS)/base  ## install turnout and its dashboard into .venv, from where you may activate it
 
 demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffered, SEED=n)
 	@$(RUN)/turnout demo --mode $(MODE) --seed $(SEED)
@@ -61,7 +61,7 @@ clean:  ## remove the environment and all that was made here
 # One stamp for each set of dependencies: installed again when pyproject.toml changes.
 $(STAMPS)/base: pyproject.toml | $(RUN)/python
 	@echo "installing turnout into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dashboard]"
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/base

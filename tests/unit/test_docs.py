@@ -121,3 +121,9 @@ def test_every_dependency_has_its_reason_beside_it() -> None:
     dependencies = [line for line in lines if re.match(r'    "[a-z].*[><=].*"', line)]
     assert len(dependencies) > 10
     assert not [line for line in dependencies if "#" not in line]
+
+
+def test_what_make_installs_for_people_draws_the_charts_of_the_dashboard() -> None:
+    recipe = (ROOT / "Makefile").read_text().partition("$(STAMPS)/base:")[2].partition("\n\n")[0]
+    assert '--editable ".[dashboard]"' in recipe
+    assert '`pip install ".[dashboard]"`' in (ROOT / "README.md").read_text()
