@@ -124,12 +124,10 @@ def test_a_device_config_that_cannot_be_read_is_one_error_and_the_job_is_offered
 def test_a_slow_disk_at_a_launch_holds_up_no_request(client: FlareClient) -> None:
     """The config of job-2 comes through a pipe, which is empty until a device of job-1 was answered."""
     client.launch("job-1")
-    folder = Path(client.workspace.get_app_config_dir("job-2"))
-    folder.mkdir(parents=True)
-    os.mkfifo(folder / "device_config.json")
+    config = piped_config(client, "job-2")
     with ThreadPoolExecutor(1) as site:
         launched = site.submit(client.launch, "job-2")
-        with open(folder / "device_config.json", "w") as pipe:  # opens once the widget reads
+        with config.open("w") as pipe:  # opens once the widget reads
             assert client.ask(job_request()).job_id == "job-1"
             assert client.ask(task_request("job-1")).status == EdgeApiStatus.RETRY
             pipe.write('{"epochs": 3}')
@@ -137,6 +135,48 @@ def test_a_slow_disk_at_a_launch_holds_up_no_request(client: FlareClient) -> Non
 
     client.end("job-1")
     assert client.ask(job_request()).job_data == {"config": {"epochs": 3}}
+
+
+@pytest.mark.parametrize("event", ENDS)
+@pytest.mark.parametrize("relaunched", [False, True])
+def test_a_job_that_ends_while_its_config_is_read_is_never_offered(
+    client: FlareClient, caplog: pytest.LogCaptureFixture, event: str, relaunched: bool
+) -> None:
+    """FLARE's own widget makes the end wait for the disk, and every request with it."""
+    if relaunched:
+        client.launch()
+    config = piped_config(client, "job-1")
+    with ThreadPoolExecutor(1) as site:
+        launched = site.submit(client.launch, "job-1")
+        with config.open("w") as pipe:  # opens once the widget reads
+            client.end("job-1", event)
+            pipe.write("{}")
+        launched.result(PATIENCE_S)
+
+    assert client.ask(job_request()).status == EdgeApiStatus.NO_JOB
+    assert client.ask(task_request("job-1")).status == EdgeApiStatus.NO_JOB
+    assert caplog.records == []
+
+
+def test_of_two_launches_of_a_job_the_later_one_is_offered_though_it_is_read_first(client: FlareClient) -> None:
+    config = piped_config(client, "job-1")
+    with ThreadPoolExecutor(1) as site:
+        first = site.submit(client.launch, "job-1")
+        with config.open("w") as pipe:
+            config.unlink()
+            client.launch("job-1", config='{"epochs": 2}')
+            pipe.write('{"epochs": 1}')
+        first.result(PATIENCE_S)
+
+    assert client.ask(job_request()).job_data == {"config": {"epochs": 2}}
+
+
+def piped_config(client: FlareClient, job_id: str) -> Path:
+    """A ``device_config.json`` that is read only as a test writes it."""
+    folder = Path(client.workspace.get_app_config_dir(job_id))
+    folder.mkdir(parents=True, exist_ok=True)
+    os.mkfifo(folder / "device_config.json")
+    return folder / "device_config.json"
 
 
 def test_a_job_that_hangs_takes_no_more_than_its_share_of_requests(tmp_path: Path) -> None:

@@ -71,8 +71,9 @@ class EdgeTaskDispatcher(Widget):
         self.request_timeout = request_timeout
         self._inflight_max = inflight_max
         self._results_inflight_max = results_inflight_max
-        self._lock = threading.Lock()  # for the four below: never held while something is read, sent or waited for
+        self._lock = threading.Lock()  # for the five below: never held while something is read, sent or waited for
         self._table = JobTable()
+        self._launches: dict[str, object] = {}  # by job id: the launch that reads its config, until the job has ended
         self._other_jobs: set[str] = set()  # running jobs without edge_method: their end is none of our business
         self._inflight: Counter[tuple[str, bool]] = Counter()  # by job id, results apart
         self._rng = Random()
@@ -102,9 +103,15 @@ class EdgeTaskDispatcher(Widget):
             self.logger.error(f"event {event} without {FLContextKey.JOB_META}: ignored")
             return
         job_id, edge_method = meta.get(JobMetaKey.JOB_ID) or "", meta.get(JobMetaKey.EDGE_METHOD)
+        launch = object()
+        with self._lock:
+            self._launches[job_id] = launch
         config = self._device_config(job_id, context) if job_id and edge_method else None
         job = RunningJob(job_id, meta.get(JobMetaKey.JOB_NAME) or "", meta, config)
         with self._lock:
+            if self._launches.get(job_id) is not launch:
+                return  # it has ended while its config was read, or a later launch has taken over
+            del self._launches[job_id]
             complaint = self._table.apply(JobLaunched(job))
             self._other_jobs.discard(job_id)
             if job_id and not edge_method:
@@ -137,8 +144,11 @@ class EdgeTaskDispatcher(Widget):
         if not isinstance(job_id, str):
             job_id = ""
         with self._lock:
+            launching = self._launches.pop(job_id, None) is not None
             if job_id in self._other_jobs:
                 self._other_jobs.remove(job_id)
+                return
+            if launching and self._table.get(job_id) is None:
                 return
             complaint = self._table.apply(end(job_id))
         if complaint:
