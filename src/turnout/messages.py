@@ -321,7 +321,8 @@ class JobStatus(Message, frozen=True):
     ``waiting_for`` says in words what the job waits for. Counts are since the job's first start, as far as its
     journal remembers; ``warnings`` are things a person should know (work lost by a crash, a failing evaluation).
     ``ack_ms`` is the time from a result to its answer, ``commit_ms`` that of writing a commit, as "p50" and "p99" of
-    the last thousand. ``waiting`` is about how many devices were told to ask again, and will. ``kept`` are the models that stay: the best, which is ``best_version``, and the newest.
+    the last thousand. ``waiting`` is about how many devices were told to ask again, and will. ``kept`` are the models
+    that stay: the best, which is ``best_version``, and the newest.
     """
 
     job_id: str

@@ -6,6 +6,7 @@ those that asked lately does not. Drawing takes the same time however many devic
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import chain, takewhile
 from random import Random
 
 from turnout.job.fleets import Fleets, fleet_of
@@ -15,7 +16,10 @@ from turnout.job.selection import Enlist, Ranges
 from turnout.messages import FleetRange, SelectionRequest
 
 DRAWS_MAX = 64  #: Tries to fill free places, each time a device asks.
-BARREN_S = 0.05  #: After that many tries for nothing, no other is made for so long: few of those known may take part.
+BARREN_S = 0.05  #: After tries for nothing, none is made for so long.
+MISSES_MAX = 16  #: Of these: few of those known may take part.
+INVITED_PER_PLACE = 4  #: Most invitations for one free place, of which all but one do not keep it.
+TRAINING_SLACK = 64  #: Entries of devices that train no more, beside as many as train.
 SHOWN_MAX = 10_000  #: Devices that one answer names.
 
 
@@ -30,46 +34,61 @@ class Invitation:
 
 @dataclass(slots=True)
 class Cohort:
-    """An invitation holds for ``invite_s`` after all who were told to wait will have asked again, at ``latest()``.
-
-    So no place is given to another before whoever was drawn for it could have known.
+    """A place is kept for ``invite_s`` for a device that was drawn for it. Then another is drawn as well, and the first
+    of them that asks gets it: an invitation holds until all who were told to wait will have asked, at ``latest()``.
     """
 
     known: KnownDevices
+    fleets: Fleets
     invite_s: float
     devices_min: int  #: No draw before so many are known.
     allow_fleets: bool
     latest: Callable[[], float]
-    fleets: Fleets = field(default_factory=Fleets)
     _invited: dict[bytes, Invitation] = field(default_factory=dict)  # the first expires first
-    _training: dict[bytes, Invitation] = field(default_factory=dict)  # by places: see ``shown``
+    _kept: dict[bytes, float] = field(default_factory=dict)  # until when their places are; the first is first
+    _training: dict[bytes, Invitation] = field(default_factory=dict)  # and some that do no more
     _last_expiry: float = 0.0
     _barren_until: float = 0.0
 
-    def asked(self, device: bytes, device_id: str, now: float) -> None:
-        if not self.fleets.heard(device_id):
+    def asked(self, device: bytes, device_id: str, now: float, drawn: bool) -> bool:
+        if self.fleets.heard(device_id, now) or device in self._invited:
+            return True
+        if drawn:
             self.known.see(device, now)
+        else:
+            self.known.forget(device)
+        return drawn
 
     def admits(self, device: bytes, free: int, now: float, rng: Random, enlist: Enlist) -> bool:
         self.fill(free, now, rng, enlist)
         return free > 0 and device in self._invited
 
-    def granted(self, device: bytes) -> None:
+    def granted(self, device: bytes, live: LiveLeases) -> None:
         self._training[device] = self._invited.pop(device)
+        self._kept.pop(device, None)
+        if len(self._training) > 2 * len(live) + TRAINING_SLACK:
+            self._forget_all_but(live)
+
+    def _forget_all_but(self, live: LiveLeases) -> None:
+        self._training = {device: each for device, each in self._training.items() if live.of(device) is not None}
 
     def fill(self, free: int, now: float, rng: Random, enlist: Enlist) -> None:
-        """Invite devices until there are as many as ``free`` places, as far as a few tries reach."""
+        """Invite devices until there is one for each of ``free`` places, as far as a few tries reach."""
         self._expire(now)
-        wanted = free - len(self._invited)
-        if wanted <= 0 or now < self._barren_until or len(self.known) + len(self.fleets) < self.devices_min:
+        wanted = min(free - len(self._kept), INVITED_PER_PLACE * free - len(self._invited))
+        if wanted <= 0 or now < self._barren_until or self._num_known(now) < self.devices_min:
             return
-        invited = 0
-        for _ in range(DRAWS_MAX):
-            invited += self._draw(now, rng, enlist)
-            if invited == wanted:
-                return
+        invited = misses = 0
+        while invited < wanted and invited + misses < DRAWS_MAX and misses < MISSES_MAX:
+            if self._draw(now, rng, enlist):
+                invited += 1
+            else:
+                misses += 1
         if not invited:
             self._barren_until = now + BARREN_S
+
+    def _num_known(self, now: float) -> int:
+        return len(self.fleets) + self.known.count(now)
 
     def _draw(self, now: float, rng: Random, enlist: Enlist) -> bool:
         """Whether one more device is invited."""
@@ -82,11 +101,12 @@ class Cohort:
             return False
         self._last_expiry = max(now + self.invite_s, self.latest() + self.invite_s, self._last_expiry)
         self._invited[device] = Invitation(number, name, self._last_expiry)
+        self._kept[device] = now + self.invite_s
         return True
 
     def _any(self, now: float, rng: Random) -> tuple[bytes, str] | None:
         of_fleets = len(self.fleets)
-        number = rng.randrange(of_fleets + len(self.known))
+        number = rng.randrange(max(self._num_known(now), 1))
         if number < of_fleets:
             name = self.fleets.at(number)
             return device_hash(name), name
@@ -94,20 +114,19 @@ class Cohort:
         return None if device is None else (device, "")
 
     def _expire(self, now: float) -> None:
-        while self._invited:
-            device, first = next(iter(self._invited.items()))
-            if first.expires_at > now:
-                return
-            del self._invited[device]
-            if first.name:
-                self.fleets.lapsed(first.name)
+        for device in [*takewhile(lambda device: self._kept[device] <= now, self._kept)]:
+            del self._kept[device]
+        for device in [*takewhile(lambda device: self._invited[device].expires_at <= now, self._invited)]:
+            name = self._invited.pop(device).name
+            if name:
+                self.fleets.lapsed(name, now)
 
     def id_of(self, device: bytes) -> int | None:
         invitation = self._training.get(device)
         return None if invitation is None else invitation.id
 
-    def register(self, fleet: FleetRange, saved_by: int) -> bool:
-        return self.fleets.register(fleet, saved_by)
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
+        return self.fleets.register(fleet, now, saved_by)
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
         return self.fleets.is_durable(fleet, commits)
@@ -117,11 +136,11 @@ class Cohort:
 
         Other devices are not named to it: who takes part is nobody's business.
         """
-        self._training = {device: each for device, each in self._training.items() if live.of(device) is not None}
+        self._forget_all_but(live)
         fleet, own = request.fleet, device_hash(request.device.device_id)
-        selected = {**self._invited, **self._training}
-        shown = {request.device.device_id: selected[own].id} if own in selected else {}
-        for each in selected.values():
+        mine = self._invited.get(own) or self._training.get(own)
+        shown = {request.device.device_id: mine.id} if mine is not None else {}
+        for each in chain(self._invited.values(), self._training.values()) if len(self.fleets) else ():
             if each.name and (fleet is None or fleet_of(each.name) == fleet.prefix) and len(shown) < SHOWN_MAX:
                 shown[each.name] = each.id
         return shown
@@ -129,5 +148,6 @@ class Cohort:
     def snapshot(self) -> Ranges:
         return self.fleets.snapshot()
 
-    def restore(self, fleets: Iterable[tuple[str, int]]) -> None:
-        self.fleets.restore(fleets)
+    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None:
+        if self.allow_fleets:  # a person may have thought better of it
+            self.fleets.restore(fleets, now)

@@ -30,6 +30,10 @@ class Commits:
     last: int = 0  #: The number of the last durable one; they count from 1.
     under_way: InFlight | None = None
     error: str = ""  #: Why the last one failed; empty when it did not.
+    #: For people: as ``error``, but until one of the same kind succeeds. On a full disk small ones do at times, and
+    #: those that make a version do not.
+    trouble: str = ""
+    _version_failed: bool = False
     _next_at: float = 0.0
     _retry_at: float = 0.0  # none before this: the last one failed
     _save_at: float | None = None  # what changed since the last one, beside results, is to be durable by then
@@ -80,6 +84,8 @@ class Commits:
         """It is durable."""
         inflight = self._end()
         self.error = ""
+        if inflight.closes or not self._version_failed:
+            self.trouble, self._version_failed = "", False
         self.last = inflight.snapshot.commit
         self._next_at = now + min(max(PAUSE_MULTIPLE * took_s, PAUSE_MIN_S), PAUSE_MAX_S)
         return inflight
@@ -87,7 +93,9 @@ class Commits:
     def failed(self, now: float) -> InFlight:
         """It did not happen."""
         self._retry_at = now + RETRY_COMMIT_S
-        return self._end()
+        inflight = self._end()
+        self._version_failed |= inflight.closes
+        return inflight
 
     def _end(self) -> InFlight:
         assert self.under_way is not None

@@ -1,5 +1,6 @@
 """From a job's settings to the parts that its core is made of."""
 
+import hashlib
 from random import Random
 
 from turnout.aggregator.mean import MeanAggregator
@@ -7,6 +8,7 @@ from turnout.aggregator.optimizer import ServerOptimizer, ServerSGD, server_adag
 from turnout.job.buffered import Buffered
 from turnout.job.cohort import Cohort
 from turnout.job.evaluation import Evaluation
+from turnout.job.fleets import Fleets
 from turnout.job.known import KnownDevices
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
@@ -53,7 +55,7 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
         optimizer=optimizer_of(spec.optimizer),
         discount=training.staleness.at if isinstance(training, BufferedTraining) else lambda staleness: 1.0,
         places=Places(
-            selection=selection_of(spec, pacing),
+            selection=selection_of(spec, key, pacing),
             lease_time=LeaseTime(leases.first_s, leases.min_s, leases.max_s),
             weight_max=training.weight_max,
             resend_window_s=leases.resend_window_s,
@@ -67,12 +69,18 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
     )
 
 
-def selection_of(spec: JobSpec, pacing: AppointmentBook) -> Selection:
+def selection_of(spec: JobSpec, key: bytes, pacing: AppointmentBook) -> Selection:
     rule = spec.selection
     if not isinstance(rule, CohortSelection):
         return CheckIn(rule.thinning_window_s)
-    known = KnownDevices(rule.known_s)
-    return Cohort(known, rule.invite_s, rule.devices_min, rule.allow_fleets, latest=lambda: pacing.latest)
+    return Cohort(
+        KnownDevices(rule.known_s, hashlib.sha256(key).digest()),
+        Fleets(rule.known_s),
+        rule.invite_s,
+        rule.devices_min,
+        rule.allow_fleets,
+        latest=lambda: pacing.latest,
+    )
 
 
 def ranking_of(evaluation: EvaluationRule, stop: StopRule) -> Ranking:

@@ -46,7 +46,7 @@ from turnout.job.groups import Groups
 from turnout.job.held import Held
 from turnout.job.journal import BlobRef, Snapshot
 from turnout.job.judging import judged
-from turnout.job.leases import Lease, LiveLeases, device_hash
+from turnout.job.leases import Lease, LiveLeases, device_hash, lot
 from turnout.job.models import Models
 from turnout.job.parts import Parts, Rules
 from turnout.job.pause import Pause
@@ -140,7 +140,7 @@ class JobCore:
     def state(self) -> str:
         if self._ending is not None:
             return "CLOSED" if self._ending.announced else "CLOSING"
-        if self.commits.error:
+        if self.commits.trouble:
             return "FULL"
         if self.models.newest() is None:
             return "RECOVER"
@@ -200,9 +200,10 @@ class JobCore:
         self.parts.pacing.arrived(now)
         device = device_hash(event.request.device.device_id)
         self.groups.asked(event.request.device)
-        if event.chance < 1 and self._live.of(device) is None and self.parts.rng.random() >= event.chance:
+        drawn = event.chance >= 1 or lot(device, self.version) < event.chance
+        drawn = self.parts.places.selection.asked(device, event.request.device.device_id, now, drawn)
+        if not drawn and self._live.of(device) is None:
             return [self._come_back(event.ticket, "others were chosen this time", now)]
-        self.parts.places.selection.asked(device, event.request.device.device_id, now)
         validates, rng = VALIDATE in event.request.accept, self.parts.rng
         lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
         if isinstance(lease, Lease):
@@ -231,14 +232,15 @@ class JobCore:
         if fleet is not None:
             if not places.selection.allow_fleets:
                 return Answer(event.ticket, answers.no_fleets(self.rules.job_id))
-            if places.selection.register(fleet, self.commits.next):
-                self.commits.save_by(now)
+            places.selection.register(fleet, now, self.commits.next)
         free = 0
         if self._ending is None and not self.commits.error and not self._holding():
             free = self._places() - len(self._live)
             places.selection.fill(free, now, self.parts.rng, places.enlister(self.version, self.counted, now))
         chosen = places.selection.shown(event.request, self.version, free, places.live)
         durable = fleet is None or places.selection.is_durable(fleet, self.commits.last)
+        if not durable:  # and whenever it is asked for again: the commit that was to hold it may have failed
+            self.commits.save_by(now)
         return Answer(event.ticket, answers.selected(self.rules.job_id, chosen, durable))
 
     # --- results -----------------------------------------------------------------------------------------------
@@ -458,9 +460,9 @@ class JobCore:
         return [send_again(answer) for answer in self.staged.dismiss()]
 
     def _note_disk_error(self, reason: str) -> None:
-        if not self.commits.error:  # once for all the commits that fail in a row
+        if not self.commits.trouble:  # once, however many commits fail
             self.warnings.add(f"a commit failed; its results were not acknowledged, devices send them again: {reason}")
-        self.commits.error = reason
+        self.commits.error = self.commits.trouble = reason
 
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
         """A failed commit may have happened: answer by what the journal holds, and go on from there."""

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from turnout.messages import FleetRange
 
 FLEETS_MAX = 64  #: Ranges known at once; one more replaces that which was silent longest.
-SILENCE_MAX = 64  #: Invitations in a row that nobody of a range takes up before it is forgotten.
 MARK = "#"
 _INDEX = re.compile("0|[1-9][0-9]{0,6}")
 
@@ -21,13 +20,18 @@ def fleet_of(device_id: str) -> str:
 class _Fleet:
     devices: int
     saved_by: int  #: The number of the commit that makes it durable.
-    silent: int = 0  #: Invitations that lapsed since one of its devices last asked.
+    heard_at: float  #: When one of its devices last asked, or it was registered.
 
 
 class Fleets:
-    """By prefix; the one heard of last stands last."""
+    """By prefix; the one heard of last stands last.
 
-    def __init__(self) -> None:
+    One of which no device asks for ``silence_s`` though it is invited is forgotten. A simulator may be slow, and names
+    its range only once: so time decides, and not how many invitations it lets lapse.
+    """
+
+    def __init__(self, silence_s: float) -> None:
+        self._silence_s = silence_s
         self._fleets: dict[str, _Fleet] = {}
         self._total = 0
 
@@ -35,16 +39,17 @@ class Fleets:
         """Devices, not ranges."""
         return self._total
 
-    def register(self, fleet: FleetRange, saved_by: int) -> bool:
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
         """Know these devices from now on; whether that is news, to be durable with the commit ``saved_by``."""
         known = self._fleets.get(fleet.prefix)
         if known is not None and known.devices == fleet.devices:
-            known.silent = 0
+            known.heard_at = now
+            self._fleets[fleet.prefix] = self._fleets.pop(fleet.prefix)
             return False
         self._forget(fleet.prefix)
         if len(self._fleets) >= FLEETS_MAX:
             self._forget(next(iter(self._fleets)))
-        self._add(fleet.prefix, fleet.devices, saved_by)
+        self._add(fleet.prefix, _Fleet(fleet.devices, saved_by, now))
         return True
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
@@ -52,24 +57,22 @@ class Fleets:
         known = self._fleets.get(fleet.prefix)
         return known is not None and known.saved_by <= commits
 
-    def heard(self, device_id: str) -> bool:
+    def heard(self, device_id: str, now: float) -> bool:
         """A device asks; whether it is one of these."""
         prefix, _, index = device_id.rpartition(MARK)
         fleet = self._fleets.get(prefix)
         if fleet is None or not _INDEX.fullmatch(index) or int(index) >= fleet.devices:
             return False
-        fleet.silent = 0
+        fleet.heard_at = now
         self._fleets[prefix] = self._fleets.pop(prefix)
         return True
 
-    def lapsed(self, device_id: str) -> None:
+    def lapsed(self, device_id: str, now: float) -> None:
         """It did not take up its invitation."""
         prefix = fleet_of(device_id)
         fleet = self._fleets.get(prefix)
-        if fleet is not None:
-            fleet.silent += 1
-            if fleet.silent >= SILENCE_MAX:
-                self._forget(prefix)
+        if fleet is not None and now - fleet.heard_at > self._silence_s:
+            self._forget(prefix)
 
     def at(self, number: int) -> str:
         """The id of one of them, by a number from 0 to below their count."""
@@ -82,13 +85,13 @@ class Fleets:
     def snapshot(self) -> tuple[tuple[str, int], ...]:
         return tuple((prefix, fleet.devices) for prefix, fleet in self._fleets.items())
 
-    def restore(self, fleets: Iterable[tuple[str, int]]) -> None:
+    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None:
         for prefix, devices in fleets:
-            self._add(prefix, devices, saved_by=0)
+            self._add(prefix, _Fleet(devices, 0, now))
 
-    def _add(self, prefix: str, devices: int, saved_by: int) -> None:
-        self._fleets[prefix] = _Fleet(devices, saved_by)
-        self._total += devices
+    def _add(self, prefix: str, fleet: _Fleet) -> None:
+        self._fleets[prefix] = fleet
+        self._total += fleet.devices
 
     def _forget(self, prefix: str) -> None:
         gone = self._fleets.pop(prefix, None)

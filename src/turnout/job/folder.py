@@ -36,6 +36,8 @@ SERVER_CODE = "server.py"
 DEVICE_CODE = "device.py"
 EVALUATE = "evaluate"  #: The hook that measures a model.
 EXPORT = "export"  #: The hook that makes what ExecuTorch devices load.
+#: How deep device_config.json may nest: it is written and read again, inside other JSON, by every process and device.
+DEVICE_CONFIG_DEPTH_MAX = 64
 RESERVED_TENSOR_NAME = "__metadata__"  #: The safetensors format uses it for notes.
 
 
@@ -140,9 +142,31 @@ def _device_config(path: Path) -> Any:
     if not (path / DEVICE_CONFIG).exists():
         return None
     try:
-        return msgspec.json.decode(_text(path, DEVICE_CONFIG))
-    except (msgspec.DecodeError, RecursionError) as error:
+        config = msgspec.json.decode(_text(path, DEVICE_CONFIG))
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.DecodeError as error:
         raise JobFolderError(f"{DEVICE_CONFIG}: not valid JSON: {error}") from None
+    if _nests_deeper(config, DEVICE_CONFIG_DEPTH_MAX):
+        raise _too_deep()
+    return config
+
+
+def _too_deep() -> JobFolderError:
+    return JobFolderError(
+        f"{DEVICE_CONFIG}: objects and lists are nested more than {DEVICE_CONFIG_DEPTH_MAX} deep; make it flatter"
+    )
+
+
+def _nests_deeper(value: Any, depth_max: int) -> bool:
+    """Whether objects and lists are in one another more than so many times. Goes level by level: nothing recurses."""
+    level = [value]
+    for _ in range(depth_max + 1):
+        containers = [each for each in level if isinstance(each, dict | list)]
+        if not containers:
+            return False
+        level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
+    return True
 
 
 # --- the initial model --------------------------------------------------------------------------------------------

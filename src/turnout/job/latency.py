@@ -1,6 +1,7 @@
 """How long something took lately, for people."""
 
 from collections import deque
+from math import ceil
 
 WINDOW = 1000  #: The last so many are looked at.
 
@@ -20,4 +21,4 @@ class Latency:
             return {}
         ordered = sorted(self._seconds)
         last = len(ordered) - 1
-        return {name: round(1000 * ordered[int(share * last)], 3) for name, share in (("p50", 0.5), ("p99", 0.99))}
+        return {name: round(1000 * ordered[ceil(share * last)], 3) for name, share in (("p50", 0.5), ("p99", 0.99))}

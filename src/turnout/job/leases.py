@@ -29,6 +29,11 @@ def device_hash(device_id: str) -> bytes:
     return hashlib.sha256(device_id.encode()).digest()[:DEVICE_HASH_BYTES]
 
 
+def lot(device: bytes, version: int) -> float:
+    """A number from 0 to below 1, as good as random, that a device cannot draw twice for one version."""
+    return int.from_bytes(hashlib.sha256(device + version.to_bytes(8)).digest()[:8]) / 2**64
+
+
 class Lease(msgspec.Struct, frozen=True, array_like=True):
     """The right of one device to do one task. Times are job time, in seconds.
 

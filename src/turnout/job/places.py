@@ -104,7 +104,7 @@ class Places:
         lease = Lease(version, task, device, self.weight_max, now, now + self.lease_time.lease_s, validate)
         self._take(device, task)
         self.live.add(lease)
-        self.selection.granted(device)
+        self.selection.granted(device, self.live)
         counted.keep(version, lease.expires_at + self.resend_window_s)
         if self.participation_interval_s > 0:
             self._remember(device, now)

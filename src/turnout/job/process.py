@@ -255,7 +255,7 @@ class JobProcess:
         lease = None
         if self._weights is not None and report.status == Status.OK:
             lease = self.core.parts.seal.open(report.task_id)
-        if self._weights is None or lease is None:
+        if self._weights is None or lease is None or self.core.counted.has(lease.version, lease.task):
             self._result(Result(ticket, report))
         else:
             self._weights.ask(
@@ -315,7 +315,8 @@ class JobProcess:
     def _answer(self, effect: Answer) -> None:
         reply, since = self._waiting.pop(effect.ticket)
         reply(_encoder.encode(effect.response))
-        if isinstance(effect.response, ResultResponse) and effect.response.counted:
+        response = effect.response
+        if isinstance(response, ResultResponse) and response.counted and not response.duplicate:
             self._acks.add(self._loop.time() - since)
 
     def _published(self, effect: Publish) -> None:

@@ -24,21 +24,22 @@ class Selection(Protocol):
         """Whether one request may register a whole fleet."""
         ...
 
-    def asked(self, device: bytes, device_id: str, now: float) -> None:
-        """A device asks for a task, whatever comes of it."""
+    def asked(self, device: bytes, device_id: str, now: float, drawn: bool) -> bool:
+        """A device asks. Whether it may get a task: ``drawn`` says so, where the job's own code gives chances."""
+        ...
 
     def admits(self, device: bytes, free: int, now: float, rng: Random, enlist: Enlist) -> bool:
         """Whether the device that just asked gets one of ``free`` places."""
         ...
 
-    def granted(self, device: bytes) -> None:
-        """It has a task now."""
+    def granted(self, device: bytes, live: LiveLeases) -> None:
+        """It has a task now, as all in ``live`` have."""
 
     def id_of(self, device: bytes) -> int | None:
         """The id of the selection by which it has its task; None when this selection gave it none."""
         ...
 
-    def register(self, fleet: FleetRange, saved_by: int) -> bool:
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
         """Know a fleet, if ``allow_fleets``; whether that is news, to be durable with the commit ``saved_by``."""
         ...
 
@@ -57,7 +58,7 @@ class Selection(Protocol):
         """The fleets: their simulators name them only once."""
         ...
 
-    def restore(self, fleets: Iterable[tuple[str, int]]) -> None: ...
+    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None: ...
 
 
 @dataclass(slots=True)
@@ -73,10 +74,11 @@ class CheckIn:
     _rate: float = 0.0  # asks per second, as an exponentially weighted mean
     _since: float = 0.0
 
-    def asked(self, device: bytes, device_id: str, now: float) -> None:
+    def asked(self, device: bytes, device_id: str, now: float, drawn: bool) -> bool:
         elapsed = max(now - self._since, 0.0)
         self._since = now
         self._rate = self._rate * 0.5 ** (elapsed / RATE_HALF_LIFE_S) + 0.6931 / RATE_HALF_LIFE_S
+        return drawn
 
     def admits(self, device: bytes, free: int, now: float, rng: Random, enlist: Enlist) -> bool:
         if free <= 0:
@@ -84,13 +86,13 @@ class CheckIn:
         expected = self._rate * self.window_s
         return expected <= free or rng.random() < free / expected
 
-    def granted(self, device: bytes) -> None:
+    def granted(self, device: bytes, live: LiveLeases) -> None:
         pass
 
     def id_of(self, device: bytes) -> int | None:
         return None
 
-    def register(self, fleet: FleetRange, saved_by: int) -> bool:
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
         return False
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
@@ -105,5 +107,5 @@ class CheckIn:
     def snapshot(self) -> Ranges:
         return ()
 
-    def restore(self, fleets: Iterable[tuple[str, int]]) -> None:
+    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None:
         pass

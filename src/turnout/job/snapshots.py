@@ -67,7 +67,7 @@ def restore_rest(core: "JobCore", durable: Snapshot) -> None:
     """What the next process needs beside the sums."""
     core.commits.last = durable.commit
     core.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
-    core.parts.places.selection.restore(durable.fleets)
+    core.parts.places.selection.restore(durable.fleets, durable.job_time)
     core.bases.restore(durable.bases)
     core.models.recover(durable.blobs, before=durable.version)
     core.parts.rng.setstate(durable.rng)

@@ -179,8 +179,9 @@ class CohortSelection(Section, frozen=True, tag_field="kind", tag="cohort"):
     participation_interval_s: SecondsOrNone = 0.0
     #: How long a device is known after it asked. Longer than devices are told to wait.
     known_s: Seconds = 1800.0
-    #: How long a device that was drawn has to ask, counted from when all who wait will have asked.
-    invite_s: Seconds = 60.0
+    #: How long a place is kept for a device that was drawn. Then another is drawn as well, and the first of them that
+    #: asks gets it.
+    invite_s: Seconds = 20.0
     #: No draw before so many devices are known. Higher makes the first draws fair too.
     devices_min: Count = 1
     #: Whether one request may register a whole fleet, "prefix?N", as FLARE's simulator does. For laboratories: who may

@@ -39,6 +39,9 @@ LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within 
 LOCK_POLL_S = 0.05
 BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
 PACKAGE = "turnout.job"  #: Whose migrations make the schema.
+OTHER_RELEASE = (
+    "{} was written by another release of turnout, and this one cannot read it: {}; go back to that release, or update"
+)
 GIVEN_SCHEMA = 2  #: Since this one leases and taken tasks have rows of their own.
 PAGE_BYTES = 8192  #: Half the overflow pages of SQLite's default, for little more in a small commit.
 #: The log is folded into the file at 16 MB, or an eighth of what the file may have: seldom for small models, at each
@@ -135,13 +138,17 @@ class SqliteJournal:
     def load(self) -> Snapshot | None:
         """From the file, which is opened anew: what a failed write left in a connection is not to be trusted."""
         self._disconnect()
-        self._db = self._connect()
-        if self._doubtful:
-            _settle(self._db, self._path)
-            self._doubtful = False
-        found = _read(self._db, self._path)
-        with disk_errors(self._path):
-            self._check_incarnation(self._db)  # after reading: who takes over from now on did not write what was read
+        try:
+            self._db = self._connect()
+            if self._doubtful:
+                _settle(self._db, self._path)
+                self._doubtful = False
+            found = _read(self._db, self._path)
+            with disk_errors(self._path):
+                self._check_incarnation(self._db)  # after reading: who takes over later did not write what was read
+        except BaseException:
+            self._disconnect()  # what the file holds is not known: the next commit reads it first
+            raise
         self._saved = _saved(found) if found else _Saved()
         return found.snapshot if found else None
 
@@ -331,10 +338,7 @@ def _checked(
     try:
         state = _state_decoder.decode(encoded)
     except msgspec.MsgspecError as error:  # its CRC is right: this is what was written, and not what we write
-        raise JournalUnusable(
-            f"{path} was written by another release of turnout, and this one cannot read it: {error}; go back to that "
-            "release, or update"
-        ) from error
+        raise JournalUnusable(OTHER_RELEASE.format(path, error)) from error
     _check(path, version, "list of vectors", vectors.keys() == state.vectors.keys())
     for name, data in vectors.items():
         _check(path, version, name, zlib.crc32(data) == state.vectors[name])
@@ -348,7 +352,10 @@ def _checked(
     leases, taken = given_rows
     rows = given.rows_of(leases, taken)
     _check(path, version, "list of leases", rows.sums == state.given_sums)
-    return _Found(replace(snapshot, leases=given.decoded(leases), taken=dict(taken)), rows)
+    try:
+        return _Found(replace(snapshot, leases=given.decoded(leases), taken=dict(taken)), rows)
+    except msgspec.MsgspecError as error:
+        raise JournalUnusable(OTHER_RELEASE.format(path, error)) from error
 
 
 def _check(path: Path, version: int, part: str, right: bool) -> None:

@@ -67,6 +67,8 @@ def _waiting_for(core: JobCore, now: float) -> str:
         return f"the disk, so that no result is acknowledged: a commit has been under way for {committing_s:.0f} s"
     if core.commits.error:
         return f"the disk, so that no result is acknowledged: {core.commits.error}"
+    if core.commits.trouble:
+        return f"the disk, which does not take the next version: {core.commits.trouble}"
     if core.ending:
         return core.ending
     workflow, live = core.parts.workflow, len(core.parts.places.live)

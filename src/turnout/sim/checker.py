@@ -21,7 +21,8 @@ ROUNDING_S = 0.001  #: A device is told its lease in milliseconds.
 #: What the first snapshot of a process has in common with the last of its predecessor, beside the vectors.
 SAME_AFTER_RESTART = (
     *("version", "total_weight", "buffered", "counted", "tasks", "checksum", "leases", "taken", "workflow", "rng"),
-    *("next_appointment", "durations", "tally", "pause", "groups", "best", "measured", "ending"),
+    *("next_appointment", "durations", "tally", "pause", "groups", "best", "measured", "ending", "federated"),
+    *("fleets", "bases"),
 )
 
 

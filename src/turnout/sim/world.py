@@ -18,6 +18,7 @@ from turnout.job.buffered import Buffered
 from turnout.job.cohort import Cohort
 from turnout.job.core import JobCore
 from turnout.job.evaluation import Evaluation
+from turnout.job.fleets import Fleets
 from turnout.job.journal import MemoryJournal
 from turnout.job.known import KnownDevices
 from turnout.job.leases import LeaseTime, Seal
@@ -273,8 +274,8 @@ class World:
     def _make_selection(self, pacing: AppointmentBook) -> Selection:
         if not self.plan.cohort:
             return CheckIn(window_s=0.2)
-        known = KnownDevices(known_s=30.0)
-        return Cohort(known, invite_s=5.0, devices_min=2, allow_fleets=True, latest=lambda: pacing.latest)
+        known, fleets = KnownDevices(known_s=30.0, secret=bytes(8)), Fleets(silence_s=30.0)
+        return Cohort(known, fleets, invite_s=5.0, devices_min=2, allow_fleets=True, latest=lambda: pacing.latest)
 
     def _make_dispatcher(
         self, table: JobTable, transport: SimTransport, loop: VirtualLoop, rng: Random

@@ -8,7 +8,7 @@ import pytest
 
 from turnout.errors import JobFolderError
 from turnout.job.choice_hook import checked_number
-from turnout.job.choices import CHANCE_S, Chances, Decided, Judge, Weights
+from turnout.job.choices import CHANCE_S, DROPPED_S, Chances, Decided, Judge, Weights
 from turnout.job.leases import Lease
 from turnout.messages import DeviceInfo, ResultReport
 
@@ -24,7 +24,7 @@ class FakeJudge:
     def __init__(self) -> None:
         self.asked: list[tuple[dict[str, Any], Decided]] = []
 
-    def ask(self, facts: dict[str, Any], decided: Decided) -> None:
+    def ask(self, facts: dict[str, Any], decided: Decided, num_bytes: int = 0) -> None:
         self.asked.append((facts, decided))
 
     async def close(self) -> None:
@@ -38,9 +38,9 @@ class Clock:
         return self.now
 
 
-def judge_of(folder: Path, code: str, warnings: list[str], waiting_max: int = 10) -> Judge:
+def judge_of(folder: Path, code: str, warnings: list[str], waiting_max: int = 10, patience_s: float = 60.0) -> Judge:
     (folder / "server.py").write_text(code)
-    return Judge(folder / "server.py", "weigh", 60.0, waiting_max, warnings.append)
+    return Judge(folder / "server.py", "weigh", patience_s, warnings.append, waiting_max, waiting_bytes_max=100)
 
 
 async def factor_of(judge: Judge) -> float:
@@ -90,6 +90,70 @@ async def test_more_results_than_may_wait_count_as_they_are_at_once(tmp_path: Pa
     judge.ask({}, decided.append)
     assert decided == [None]
     await judge.close()
+
+
+@pytest.mark.anyio
+async def test_results_whose_updates_are_too_large_together_count_as_they_are_at_once(tmp_path: Path) -> None:
+    judge, decided = judge_of(tmp_path, "def weigh(r): return 2", []), list[float | None]()
+    for _ in range(3):
+        judge.ask({}, decided.append, num_bytes=50)
+    assert decided == [None]
+    await judge.close()
+
+
+@pytest.mark.anyio
+async def test_nobody_waits_longer_than_the_patience_and_those_after_it_are_judged_again(tmp_path: Path) -> None:
+    """The function hangs over the first, until a file is there."""
+    gate = tmp_path / "gate"
+    code = f"import os\ndef weigh(r):\n    while not os.path.exists({str(gate)!r}): pass\n    return 3"
+    warnings: list[str] = []
+    judge, first = judge_of(tmp_path, code, warnings, patience_s=0.2), asyncio.get_running_loop().create_future()
+    judge.ask({}, first.set_result)
+    assert await asyncio.wait_for(first, 60) is None
+    assert warnings == ["weigh of server.py takes longer than 0.2 s, and is done without"]
+    await asyncio.to_thread(gate.touch)
+    number = None
+    while number is None:  # the process is busy with the first for a moment
+        again = asyncio.get_running_loop().create_future()
+        judge.ask({}, again.set_result)
+        number = await asyncio.wait_for(again, 60)
+    assert number == 3.0
+    await judge.close()
+
+
+@pytest.mark.anyio
+async def test_a_failure_of_who_is_called_back_is_not_swallowed(tmp_path: Path) -> None:
+    """What it was doing may be half done: the job's process ends by it."""
+    told = asyncio.Event()
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.set())
+
+    def fails(number: float | None) -> None:
+        raise AssertionError("half of it is in the sum")
+
+    judge = judge_of(tmp_path, "def weigh(r): return 1", [])
+    judge.ask({}, fails)
+    await asyncio.wait_for(told.wait(), 60)
+    await judge.close()
+
+
+def test_made_up_kinds_of_devices_do_not_push_out_those_that_ask() -> None:
+    judge = FakeJudge()
+    chances, phone = Chances(judge, Clock()), DeviceInfo("a", platform="ios")
+    chances.of(phone)
+    judge.asked[0][1](0.0)
+    for number in range(5000):
+        chances.of(DeviceInfo("b", app_version=str(number)))
+        assert chances.of(phone) == 0.0
+
+
+def test_a_question_that_could_not_be_asked_is_asked_again_soon() -> None:
+    judge, clock = FakeJudge(), Clock()
+    chances, phone = Chances(judge, clock), DeviceInfo("a")
+    chances.of(phone)
+    judge.asked[0][1](None)
+    clock.now = DROPPED_S
+    chances.of(phone)
+    assert len(judge.asked) == 2
 
 
 def test_the_chance_of_a_kind_of_device_is_known_once_it_was_judged() -> None:

@@ -1,27 +1,44 @@
 """Selection by lot, in a job."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import pytest
 
 from tests.contract.flare.quirks import covers
 from tests.unit.job.a_job import Job, a_job_of, make_parts
 from turnout.job.buffered import Buffered
-from turnout.job.cohort import Cohort
-from turnout.job.events import Answer, Event, Paused, SelectionAsked, Stop, Tick
+from turnout.job.cohort import TRAINING_SLACK, Cohort
+from turnout.job.events import Answer, Event, Paused, SelectionAsked, Stop, TaskAsked, Tick
+from turnout.job.fleets import Fleets
 from turnout.job.known import KnownDevices
 from turnout.job.parts import Parts
-from turnout.messages import DeviceInfo, FleetRange, SelectionRequest, SelectionResponse, Status
+from turnout.job.rounds import Rounds
+from turnout.job.workflow import Workflow
+from turnout.messages import (
+    DeviceInfo,
+    FleetRange,
+    SelectionRequest,
+    SelectionResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+)
 
-INVITE_S = 60.0
+INVITE_S = 20.0
 FLEET = FleetRange("sim", 5)
 
 
 def cohort_job(concurrency: int = 2, goal: int = 100, devices_min: int = 1) -> Job:
+    return cohort_job_of(lambda: Buffered(concurrency, goal, staleness_max=20), devices_min)
+
+
+def cohort_job_of(make_workflow: Callable[[], Workflow], devices_min: int = 1) -> Job:
     def remake() -> Parts:
-        parts = make_parts(Buffered(concurrency, goal, staleness_max=20))
+        parts = make_parts(make_workflow())
+        known, fleets = KnownDevices(1800.0, b"a secret"), Fleets(1800.0)
         parts.places.selection = Cohort(
-            KnownDevices(1800.0), INVITE_S, devices_min, allow_fleets=True, latest=lambda: parts.pacing.latest
+            known, fleets, INVITE_S, devices_min, allow_fleets=True, latest=lambda: parts.pacing.latest
         )
         return parts
 
@@ -205,3 +222,106 @@ def test_a_simulator_that_names_its_fleet_hears_of_no_other() -> None:
 def test_nobody_is_invited_while_the_job_is_paused_or_over(job: Job, event: Event) -> None:
     job.happens(event)
     assert selection(job, "sim?5", FLEET) == {}
+
+
+def test_a_simulator_slower_than_its_invitations_trains_on_and_on() -> None:
+    """As FLARE's: one device every half second, of 300 places; ten minutes are 1,200 results but for the first."""
+    job, counted = cohort_job(concurrency=300, goal=50), 0
+    job.between_s = 0.5
+    select(job, "sim?1000", FleetRange("sim", 1000))
+    for _ in range(1200):
+        waiting = selection(job)
+        job.now += 0.5
+        for device in waiting:
+            task = job.ask(device)
+            if task.status is Status.OK:
+                job.report(device, task)
+                job.settle()
+                counted += 1
+                break
+    assert counted > 1000
+    assert job.now > 600
+
+
+def test_what_is_remembered_of_devices_that_train_is_bounded_by_places() -> None:
+    job = cohort_job(concurrency=3, goal=5)
+    for number in range(4000):
+        device = f"d{number % 200}"
+        job.now += 0.1
+        task = job.ask(device)
+        if task.status is Status.OK:
+            job.report(device, task)
+            job.settle()
+    chosen = job.core.parts.places.selection
+    assert isinstance(chosen, Cohort)
+    assert job.core.tally.counted > 80
+    assert len(chosen._training) <= 2 * 3 + TRAINING_SLACK + 1
+
+
+def test_chances_of_the_jobs_own_code_leave_no_place_empty_and_polling_often_does_not_help() -> None:
+    """One kind of device of which a fifth is to take part; half of them ask ten times as often."""
+    job, counts = cohort_job(concurrency=5, goal=5), Counter[str]()
+    eager, calm = [f"eager{n}" for n in range(100)], [f"calm{n}" for n in range(100)]
+    for _ in range(60):
+        job.now += 1.0
+        for device in [*eager, *calm, *eager * 4]:
+            ticket = job.ticket()
+            job.happens(TaskAsked(ticket, TaskRequest(DeviceInfo(device), "job-1"), chance=0.2))
+            task = job.answers[ticket]
+            assert isinstance(task, TaskResponse)
+            if task.status is Status.OK:
+                counts[device.rstrip("0123456789")] += 1
+                job.report(device, task)
+                job.settle()
+    assert counts.total() > 500
+    assert counts["eager"] / counts.total() < 0.65
+
+
+def test_a_round_is_not_held_up_by_devices_that_were_drawn_and_vanished() -> None:
+    """Half of 60 devices never come back after their first ask; rounds of 10 close all the same."""
+    job = cohort_job_of(lambda: Rounds(10, over_selection=1.3, deadline_s=60.0, quorum=0.8, extensions_max=100))
+    stays, vanishes = [f"stays{n}" for n in range(30)], [f"vanishes{n}" for n in range(30)]
+    for device in stays + vanishes:
+        job.ask(device)
+    for _ in range(600):
+        job.now += 1.0
+        job.happens(Tick())
+        job.settle()
+        for device in stays:
+            task = job.ask(device)
+            if task.status is Status.OK:
+                job.report(device, task)
+                job.settle()
+    assert job.core.version >= 10
+
+
+def test_a_fleet_whose_commit_failed_is_durable_with_the_next(job: Job) -> None:
+    job.keeps_grants = False
+    select(job, "sim?5", FLEET)
+    save(job)
+    job.now += 0.02
+    select(job, "other?5", FleetRange("other", 5))
+    job.now += 0.02
+    job.happens(Tick())
+    job.fail_commit()
+    for _ in range(5):
+        job.now += 2.0
+        job.happens(Tick())
+        job.settle()
+    assert select(job, "other?5", FleetRange("other", 5)).status is Status.OK
+
+
+def test_fleets_are_forgotten_when_the_job_takes_none_any_more(job: Job) -> None:
+    select(job, "sim?5", FLEET)
+    save(job)
+    remake = job.remake
+
+    def without() -> Parts:
+        parts = remake()
+        chosen = parts.places.selection
+        assert isinstance(chosen, Cohort)
+        chosen.allow_fleets = False
+        return parts
+
+    job.remake = without
+    assert selection(job.restart(), "dummy") == {}

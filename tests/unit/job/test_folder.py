@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from tests.contract.flare.quirks import covers
 from turnout.errors import JobFolderError
-from turnout.job.folder import JobFolder, load_job_folder, load_module
+from turnout.job.folder import DEVICE_CONFIG_DEPTH_MAX, JobFolder, load_job_folder, load_module
 from turnout.wire.tensors import flatten, schema_of, to_safetensors
 
 JOB_TOML = 'name = "sum"\n[stop]\nversions = 1\n'
@@ -71,6 +72,23 @@ def test_what_is_missing_is_named(tmp_path: Path) -> None:
 def test_a_broken_device_config_is_refused(tmp_path: Path) -> None:
     told = complaint(folder(tmp_path, model__py=MODEL_PY, device_config__json='{"a": NaN}'))
     assert told.startswith("device_config.json: not valid JSON: ")
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}"), ('[0,{"a":', "}]")])
+@pytest.mark.parametrize("times", [DEVICE_CONFIG_DEPTH_MAX, 985, 100_000])
+def test_a_device_config_that_nests_too_deep_is_refused_in_one_line(
+    tmp_path: Path, opening: str, closing: str, times: int
+) -> None:
+    text = "[" + opening * times + "1" + closing * times + "]"
+    told = complaint(folder(tmp_path, model__py=MODEL_PY, device_config__json=text))
+    assert told == "device_config.json: objects and lists are nested more than 64 deep; make it flatter"
+
+
+def test_a_device_config_may_nest_as_deep_as_the_bound(tmp_path: Path) -> None:
+    text = "[" * DEVICE_CONFIG_DEPTH_MAX + "]" * DEVICE_CONFIG_DEPTH_MAX
+    assert load_job_folder(folder(tmp_path, model__py=MODEL_PY, device_config__json=text)).device_config == [
+        msgspec.json.decode(text[1:-1])
+    ]
 
 
 def test_a_broken_model_file_is_refused(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ def test_when_only_half_of_the_devices_return_twice_as_many_are_told() -> None:
 
 def ask(selection: CheckIn, free: int, now: float, rng: Random) -> bool:
     """Whether a device that nobody knows gets a place."""
-    selection.asked(b"d", "d", now)
+    selection.asked(b"d", "d", now, drawn=True)
     return selection.admits(b"d", free, now, rng, lambda device: 0)
 
 

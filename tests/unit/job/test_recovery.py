@@ -108,6 +108,28 @@ def test_a_full_job_tries_again_by_itself_and_goes_on_when_there_is_space(job: J
     assert len(job.core.warnings.newest) == 1, "said once, not once a try"
 
 
+def test_a_disk_that_takes_small_commits_but_no_version_is_shown_as_full_all_the_time(job: Job) -> None:
+    """The second result closes the version, and its model does not fit; the retry without it does, again and again."""
+    shown = set()
+    for number in range(6):
+        job.now += 2.0
+        job.happens(Tick())
+        if job.committing is not None and job.committing.snapshot.version > 0:
+            job.fail_commit()
+        job.settle()
+        answer = job.report(f"d{number}", job.ask(f"d{number}"))
+        if job.committing is not None and job.committing.snapshot.version > 0:
+            job.fail_commit()
+            job.now += 2.0
+            job.happens(Tick())
+        job.settle()
+        shown.add(job.core.state)
+        assert answer() is not None
+    assert shown == {"OPEN", "FULL"}
+    assert job.core.state == "FULL"
+    assert len(job.core.warnings.newest) == 1
+
+
 def test_while_nobody_knows_whether_a_commit_happened_devices_are_told_to_send_again(job: Job) -> None:
     tasks = {device: job.ask(device) for device in "ab"}
     waiting = job.report("a", tasks["a"])

@@ -322,6 +322,26 @@ def test_what_devices_have_taken_is_what_the_last_commit_says(journal: SqliteJou
         assert found.taken == taken
 
 
+def test_a_commit_after_one_that_failed_and_could_not_be_looked_at_begins_with_what_the_file_holds(
+    tmp_path: Path,
+) -> None:
+    """The failed one had changed its idea of the rows already; a reader keeps the log from being settled."""
+    journal = opened(tmp_path, bytes_max=200_000)
+    with closing(sqlite3.connect(tmp_path / JOURNAL, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM snapshot").fetchall()
+        journal.commit(snapshot(leases=(lease(1),)))
+        too_large = np.zeros(100_000, np.float32)
+        with pytest.raises(DiskError, match="full"):
+            journal.commit(snapshot(2, leases=(lease(2),), changes=Changes({2: lease(2)}, {1}), model=too_large))
+        with pytest.raises(DiskError, match="another program reads"):
+            journal.load()
+    journal.commit(snapshot(2, leases=(lease(1), lease(3)), changes=Changes({3: lease(3)})))
+    found = journal.load()
+    assert found is not None
+    assert found.leases == (lease(1), lease(3))
+
+
 DAMAGE = ("DELETE FROM lease", "UPDATE lease SET task = task + 100", "DELETE FROM taken", "UPDATE taken SET task = 0")
 
 
