@@ -6,7 +6,7 @@ from itertools import islice
 
 from turnout.control.known import KnownJobs
 from turnout.control.samples import Samples, sample_of
-from turnout.control.traffic import TrafficMeter
+from turnout.control.traffic import Traffic, TrafficMeter
 from turnout.messages import GatewayCounters, JobStatus
 
 INTERVAL_S = 1.0
@@ -45,11 +45,19 @@ class Sampler:
         traffic = self._meter.observe(self._gateways())
         answers = await asyncio.gather(*map(self._known.ask_status, job_ids))
         at = self._now()
+        for job_id in self.statuses.keys() - set(job_ids):
+            self._take_last(job_id, traffic, at)
         self.statuses = {job_id: self.statuses[job_id] for job_id in job_ids if job_id in self.statuses}
         for job_id, status in zip(job_ids, answers, strict=True):
             if status is not None:
                 self.statuses[job_id] = status
                 self._samples.add(job_id, sample_of(status, traffic, at))
+
+    def _take_last(self, job_id: str, traffic: Traffic, at: float) -> None:
+        """Of a job that has ended since: what it came to, when it could still say so."""
+        final = self._known.jobs.final(job_id)
+        if final is not None:
+            self._samples.add(job_id, sample_of(final, traffic, at))
 
     @staticmethod
     def sampled(running: Iterable[str]) -> list[str]:

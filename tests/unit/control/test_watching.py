@@ -51,6 +51,19 @@ async def test_the_history_has_events_and_samples_and_since_leaves_out_what_is_k
     assert (await world.call("GET", f"/api/jobs/{job_id}/history?since=yesterday")).status == 400
 
 
+async def test_the_last_sample_of_a_job_is_what_it_came_to(world: World) -> None:
+    job_id = await submitted(world)
+    world.start(job_id, JobStatus(job_id, "digits", "OPEN", "buffered", version=2, training=4))
+    await world.api.sampler.take()
+    world.end(job_id, version=3, finished="version 3")
+    world.now = 6.0
+    await world.api.sampler.take()
+    world.now = 7.0
+    await world.api.sampler.take()
+    shown = (await world.call("GET", f"/api/jobs/{job_id}/history")).json["samples"]
+    assert [(sample["at"], sample["version"], sample["training"]) for sample in shown] == [(5.0, 2, 4), (6.0, 3, 0)]
+
+
 async def test_the_stream_of_an_ended_job_tells_everything_and_ends(world: World) -> None:
     job_id = await submitted(world)
     log(world, job_id, JobEvent(1.0, "started"), JobEvent(2.0, "finished", text="version 3"))
