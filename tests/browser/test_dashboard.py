@@ -16,6 +16,7 @@ DROP = """() => {
         document.body.dispatchEvent(new DragEvent(kind, { dataTransfer, bubbles: true, cancelable: true }));
     }
 }"""
+RANGE_MS = "(plot) => { const [from, to] = plot.layout.xaxis.range; return to - from; }"
 MARKUP = "<img src=x onerror=alert(1)>"
 
 
@@ -150,6 +151,31 @@ def test_a_job_that_has_ended_shows_its_whole_course(watched: Watched, drawing: 
     expect(chart(page, "accuracy").locator(".trace").first).to_be_attached()
     page.get_by_text("by time").click()
     expect(chart(page, "accuracy").locator(".xtitle")).to_have_text("minutes since the start")
+    assert watched.errors == []
+
+
+def test_totals_of_an_aborted_job_are_those_of_its_last_version(
+    watched: Watched, control: FakeControl, job: FakeJob
+) -> None:
+    job.course.add("published", version=job.course.version + 1, counted=5000)
+    control.end(job, "aborted", "its journal is damaged")
+    page = open_job(watched, control)
+    expect(page.locator(".tile .big").first).to_have_text(str(job.course.version + 1))
+    assert tile(page, "Updates counted") == "5,000"
+    assert page.get_by_role("row", name="counted").first.inner_text().split("\t")[1] == "5,000"
+    assert watched.errors == []
+
+
+def test_the_charts_of_an_ended_job_end_with_it_and_say_nothing_of_now(watched: Watched, drawing: FakeControl) -> None:
+    job = drawing.add(FakeJob("digits-1", time.time() - 300, 8))
+    drawing.end(job, "completed", "reached version 1")
+    page = open_job(watched, drawing)
+    devices = chart(page, "Devices")
+    devices.scroll_into_view_if_needed()
+    expect(devices.locator(".trace").first).to_be_attached()
+    expect(devices.locator(".legend .value").first).to_have_text("")
+    shown_ms = devices.locator(".plot").evaluate(RANGE_MS)
+    assert shown_ms == 7000
     assert watched.errors == []
 
 

@@ -163,7 +163,7 @@ class JobPage {
 
   update() {
     const { view, course } = this;
-    const status = view.status ?? {};
+    const status = hasEnded(view) ? course.totals(view.status ?? {}) : (view.status ?? {});
     const now = hasEnded(view) ? {} : (course.newest ?? {});
     const newest = { ...view, status: view.status ? { ...status, ...now } : null };
     const { text, tone } = stateOf(newest);
@@ -182,7 +182,7 @@ class JobPage {
     const warnings = (status.warnings ?? []).filter((warning) => warning !== words);
     setChildren(this.warnings, JSON.stringify(warnings), () => warnings.map((warning) => h("li", {}, warning)));
     this.showTiles(status, now);
-    this.actions.show(view, now.state ?? status.state ?? "");
+    this.actions.show({ ...view, status }, now.state ?? status.state ?? "");
     this.tables.forEach((table) => table.show(status, now, hasEnded(view)));
     this.log.end(view);
     this.log.show();

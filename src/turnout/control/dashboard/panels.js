@@ -9,6 +9,7 @@ const METRICS_MAX = 6; // Charts of metrics; more would hide the rest.
 const REASONS_MAX = 3; // Reasons of refusal with a line of their own; the table has all.
 const WINDOWS_S = { "5 minutes": 300, "15 minutes": 900, "1 hour": 3600 };
 const LOST_S = 60;
+const SHOWN_S_MIN = 30; // Of a job that has just begun: its first seconds do not fill the width.
 const REASON_COLOURS = ["red", "orange", "purple"];
 const NOT_KEPT = "Not kept: control remembers this for an hour, while it runs.";
 const AXIS_TIME = { date: true, hover: "%{y:,.4~g}" };
@@ -86,7 +87,8 @@ export class Panels {
     const kept = this.course.recent(this.seconds);
     const end = this.course.newest?.at ?? 0;
     const begin = Math.max(end - this.seconds, kept[0]?.at ?? 0);
-    const axes = { ...AXIS_TIME, range: [begin, Math.max(end, begin + 30)] };
+    const range = ended ? [Math.min(begin, end - 1), end] : [begin, Math.max(end, begin + SHOWN_S_MIN)];
+    const axes = { ...AXIS_TIME, range };
     this.showFleet(kept, axes);
     this.showServer(kept, axes);
   }
@@ -108,7 +110,7 @@ export class Panels {
   }
 
   showPace() {
-    const end = this.course.newest?.at ?? 0;
+    const end = this.ended ? 0 : (this.course.newest?.at ?? 0);
     const [lines, unit] = this.both((course) => course.pace(course === this.course ? end : 0), "seconds", short);
     this.pace.show(lines, { xTitle: `${unit} since the start`, hover: "%{y:,.3~g}" });
   }
@@ -131,13 +133,13 @@ export class Panels {
     const training = gauge(kept, (sample) => sample.training ?? 0);
     const waiting = gauge(kept, (sample) => sample.waiting);
     const lost = within(kept, (sample) => sample.lost, LOST_S);
-    this.devices.show([
+    this.overTime(this.devices, [
       named("training", "blue", training, count),
       named("waiting", "grey", waiting, count),
       named("lost per minute", "red", lost, count),
     ], axes);
     const refused = reasons(this.course.newest).slice(0, REASONS_MAX);
-    this.results.show([
+    this.overTime(this.results, [
       named("counted", "green", rate(kept, (sample) => sample.counted), short),
       ...refused.map(([name], i) =>
         named(reason(name), REASON_COLOURS[i], rate(kept, (sample) => sample.refused?.[name]), short)),
@@ -153,13 +155,18 @@ export class Panels {
 
   showServer(kept, axes) {
     const time = { ...axes, unit: " ms", hover: "%{y:,.3~g} ms" };
-    this.requests.show([named("requests", "blue", gauge(kept, (sample) => sample.requests_per_s), short)], axes);
-    this.latency.show(percentiles(kept, "latency_ms"), time);
-    this.acks.show(percentiles(kept, "ack_ms"), time);
-    this.traffic.show([
+    this.overTime(this.requests, [named("requests", "blue", gauge(kept, (sample) => sample.requests_per_s), short)], axes);
+    this.overTime(this.latency, percentiles(kept, "latency_ms"), time);
+    this.overTime(this.acks, percentiles(kept, "ack_ms"), time);
+    this.overTime(this.traffic, [
       named("from devices", "blue", rate(kept, (sample) => sample.bytes_in), bytes),
       named("to devices", "orange", rate(kept, (sample) => sample.bytes_out), bytes),
     ], { ...axes, unit: "B", hover: "%{y:.3~s}B" });
+  }
+
+  /** A chart of what is so now; of a job that has ended nothing is, so its legend only names the lines. */
+  overTime(chart, lines, axes) {
+    chart.show(this.ended ? lines.map((line) => ({ ...line, value: "" })) : lines, axes);
   }
 
   /** The charts that are drawn from samples. */

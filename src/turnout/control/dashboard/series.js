@@ -84,6 +84,12 @@ export class Course {
     return points;
   }
 
+  /** What an ended job says of itself, brought up to its last version: its process may have ended without saying so. */
+  totals(status) {
+    const last = this.events.findLast((event) => event.kind === "published");
+    return { ...status, version: Math.max(status.version ?? 0, last?.version ?? 0), counted: Math.max(status.counted ?? 0, last?.counted ?? 0) };
+  }
+
   /** The samples of the last `seconds`, thinned to as many points as a chart can show. */
   recent(seconds) {
     const end = this.newest?.at ?? 0;
