@@ -56,6 +56,14 @@ async def test_a_wrong_job_folder_is_refused_in_the_words_of_its_error(world: Wo
     assert world.orders == []
 
 
+async def test_a_device_config_as_deep_as_json_can_be_read_is_refused_in_words(world: World) -> None:
+    """Deep enough that it cannot be written again inside other JSON, though it can be read."""
+    config = b'{"a":' * 985 + b"1" + b"}" * 985
+    answer = await world.submit(job__toml=JOB_TOML, model__safetensors=MODEL, device_config__json=config)
+    assert answer.status == 422
+    assert answer.detail.startswith("device_config.json: objects and lists are nested more than 64 deep")
+
+
 async def test_code_that_crashes_the_reader_is_reported_not_suffered(world: World) -> None:
     answer = await world.submit(job__toml=JOB_TOML, model__py=b"import os\nos._exit(9)\n")
     assert answer.status == 422
