@@ -169,7 +169,7 @@ JOB_STATES = {
     "running": "its process runs, or is being started",
     "cancelling": "a person has ended it; its last version is being closed",
     "completed": "a stop rule was reached",
-    "cancelled": "a person has ended it",
+    "cancelled": "a person has ended it; `turnout start` goes on from its last version",
     "aborted": "it could not go on; the reason says why, and `turnout start` tries again",
 }
 

@@ -126,7 +126,11 @@ def test_a_job_is_paused_resumed_and_aborted(tmp_path: Path, running: Server) ->
     eventually("cancelled", lambda: running.client.job(job.job_id).state is JobState.CANCELLED)
     watched = turnout("watch", "lines", url=url)
     assert watched.returncode == 3
-    assert "only an aborted job" in turnout("start", "lines", url=url).stderr
+    assert "is being started" in turnout("start", "lines", url=url).stdout
+    assert "only an aborted or cancelled job" in turnout("start", "lines", url=url).stderr
+    eventually("it answers again", lambda: running.client.job(job.job_id).fresh)
+    assert turnout("abort", "lines", url=url).returncode == 0
+    eventually("cancelled again", lambda: running.client.job(job.job_id).state is JobState.CANCELLED)
     assert f"turnout delete {job.job_id}" in turnout("delete", "lines", url=url).stderr
     assert json.loads(turnout("delete", job.job_id, "--json", url=url).stdout) == {"job_id": job.job_id}
     assert turnout("jobs", url=url).stdout.startswith("no jobs yet")

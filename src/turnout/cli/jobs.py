@@ -150,18 +150,22 @@ def resume(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
 
 @app.command(group=JOBS, help_epilogue=examples("turnout abort digits-1f2e3d4c"))
 def abort(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """End a job before its stop rule does; what it has learned so far is kept."""
+    """End a job before its stop rule does; what it has learned so far is kept; turnout start goes on from it."""
     from turnout.cli.finding import find
 
     client = remote.client()
     view = client.abort(find(client, job).job_id)
-    answer(view, [f"job {view.job_id} is {view.state}"], json)
+    answer(
+        view,
+        [f"job {view.job_id} is {view.state}; once it has ended it goes on with: turnout start {view.job_id}"],
+        json,
+    )
     return EXIT_DONE
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout start digits-1f2e3d4c"))
 def start(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """Start a job again that was aborted, once what stopped it has been put right; it goes on where it was."""
+    """Start a job again that was aborted, or that a person ended; it goes on where it was."""
     from turnout.cli.finding import find
 
     client = remote.client()

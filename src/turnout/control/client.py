@@ -123,7 +123,7 @@ class ControlClient:
         return self._post(job_id, "resume")
 
     def start(self, job_id: str) -> JobView:
-        """Let a job that was aborted go on from its journal."""
+        """Let a job that was aborted or cancelled go on from its journal."""
         return self._post(job_id, "start")
 
     def delete(self, job_id: str) -> None:

@@ -55,7 +55,7 @@ class Jobs:
         return job
 
     def start(self, job: StoredJob) -> None:
-        """Start a job again that was aborted; it goes on from its journal. Raises OSError."""
+        """Start a job again that was aborted or cancelled; it goes on from its journal. Raises OSError."""
         (self.folder(job.job_id) / FINAL).unlink(missing_ok=True)
         self.revive(job)
 

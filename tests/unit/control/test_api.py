@@ -174,10 +174,13 @@ async def test_a_job_that_cannot_run_for_now_is_shown_and_listed_with_the_reason
     assert [job["reason"] for job in (await world.call("GET", "/api/jobs")).json] == ["the disk is full"]
 
 
-async def test_an_aborted_job_can_be_started_again_and_no_other(world: World) -> None:
+async def test_an_aborted_job_can_be_started_again_and_a_completed_one_cannot(world: World) -> None:
     job_id = await submitted(world)
     running = await world.call("POST", f"/api/jobs/{job_id}/start")
-    assert (running.status, running.detail) == (409, f"job {job_id} is running; only an aborted job can be started")
+    assert (running.status, running.detail) == (
+        409,
+        f"job {job_id} is running; only an aborted or cancelled job can be started",
+    )
     world.jobs.heard(JobReport(job_id, code=4, reason="update turnout"))
     started = await world.call("POST", f"/api/jobs/{job_id}/start")
     assert (started.status, started.json["state"]) == (202, "running")
@@ -185,6 +188,17 @@ async def test_an_aborted_job_can_be_started_again_and_no_other(world: World) ->
     assert job_id in world.jobs.running
     world.end(job_id)
     assert (await world.call("POST", f"/api/jobs/{job_id}/start")).status == 409
+
+
+async def test_a_job_that_a_person_ended_can_be_started_again(world: World) -> None:
+    job_id = await submitted(world)
+    await world.call("POST", f"/api/jobs/{job_id}/abort")
+    assert (await world.call("POST", f"/api/jobs/{job_id}/start")).status == 409  # its last version is being closed
+    world.jobs.heard(JobReport(job_id, code=3, reason="ended by a person"))
+    assert (await world.call("GET", f"/api/jobs/{job_id}")).json["state"] == "cancelled"
+    started = await world.call("POST", f"/api/jobs/{job_id}/start")
+    assert (started.status, started.json["state"]) == (202, "running")
+    assert job_id in world.jobs.running
 
 
 async def test_a_deleted_job_is_gone_with_all_its_files(world: World) -> None:

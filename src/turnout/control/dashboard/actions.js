@@ -27,7 +27,7 @@ export class Actions {
     this.pause.hidden = this.stop.hidden = ended;
     this.pause.disabled = this.stop.disabled = view.state === "cancelling";
     this.remove.hidden = !ended;
-    this.again.hidden = view.state !== "aborted";
+    this.again.hidden = view.state !== "aborted" && view.state !== "cancelled";
   }
 
   async act(what) {
@@ -43,7 +43,7 @@ export class Actions {
     if (await confirm({ title: `Abort ${this.jobId}?`, text, yes: "Abort it", no: "Keep it running" })) await this.act("abort");
   }
 
-  /** An aborted job goes on from its journal, and its page begins anew. */
+  /** An aborted or cancelled job goes on from its journal, and its page begins anew. */
   async start() {
     await this.attempt(async () => {
       await ask(jobPath(this.jobId, "/start"), { method: "POST" });

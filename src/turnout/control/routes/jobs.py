@@ -28,6 +28,7 @@ from turnout.job.directory import BLOBS, FOLDER
 from turnout.messages import Topic
 
 JOBS_LISTED_MAX = 1000
+STARTED_AGAIN = frozenset({JobState.ABORTED, JobState.CANCELLED})  #: Neither has remembered its end in its journal.
 _CONFLICT, _AWAY = HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE
 
 
@@ -79,7 +80,7 @@ class JobRoutes:
                 accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT}),
             ),
             Operation(
-                "POST", "/api/jobs/{job_id}/start", self._start, "Start a job again that was aborted",
+                "POST", "/api/jobs/{job_id}/start", self._start, "Start a job again that was aborted or cancelled",
                 accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
         ]  # fmt: skip
@@ -129,10 +130,11 @@ class JobRoutes:
         return json_response(view(self._known.of(request)), HTTPStatus.ACCEPTED)
 
     async def _start(self, request: Request) -> Response:
-        """Let a job go on from its journal, once what aborted it has been put right."""
+        """Let a job go on from its journal, once what aborted it has been put right, or after a person ended it."""
         job = self._known.of(request)
-        if job.state is not JobState.ABORTED:
-            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state}; only an aborted job can be started")
+        if job.state not in STARTED_AGAIN:
+            detail = f"job {job.job_id} is {job.state}; only an aborted or cancelled job can be started"
+            raise Problem(HTTPStatus.CONFLICT, detail)
         try:
             self._known.jobs.start(job)
         except OSError as error:
