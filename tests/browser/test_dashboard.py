@@ -309,6 +309,8 @@ def test_a_token_is_asked_for_once(watched: Watched, control: FakeControl, job: 
     control.token = "turnout_secret"
     page = watched.page
     page.goto(f"{control.url}/#/jobs/digits-1")
+    expect(page.get_by_text("turnout token create NAME")).to_be_visible()
+    expect(page.locator("#connection")).to_have_text("")
     page.get_by_role("textbox", name="Token").fill("turnout_secret")
     page.keyboard.press("Enter")
     expect(page.locator(".waiting")).to_contain_text("updates for version")
@@ -324,9 +326,11 @@ def test_a_token_is_asked_for_once(watched: Watched, control: FakeControl, job: 
 
 def test_a_job_that_is_not_there_is_said_so(watched: Watched, control: FakeControl) -> None:
     watched.page.goto(f"{control.url}/#/jobs/nope")
-    expect(watched.page.get_by_text("no job 'nope'")).to_be_visible()
-    watched.page.get_by_role("link", name="All jobs").click()
+    expect(watched.page.get_by_text("There is no job nope here")).to_be_visible()
+    expect(watched.page.locator("#connection")).to_have_text("")
+    watched.page.get_by_role("link", name="See all jobs").click()
     expect(watched.page.get_by_role("heading", name="Jobs")).to_be_visible()
+    expect(watched.page.locator("#connection")).to_have_text("live")
 
 
 def test_a_job_folder_is_handed_in_by_keyboard(watched: Watched, control: FakeControl) -> None:

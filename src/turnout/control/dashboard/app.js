@@ -22,6 +22,7 @@ class Link {
     this.failures = 0;
     this.heardAt = 0;
     this.trouble = "";
+    this.shows = false; // whether the page has anything of control's that could be live
   }
 
   /** Ask now and then whether the server around control serves; what twice did not is said at the top. */
@@ -40,6 +41,7 @@ class Link {
   async attempt(work) {
     try {
       const result = await work();
+      this.shows = true;
       this.heard();
       return result;
     } catch (error) {
@@ -56,7 +58,13 @@ class Link {
   heard() {
     this.failures = 0;
     this.heardAt = Date.now() / 1000;
-    this.say("live", "live", this.trouble);
+    this.say(this.shows ? "live" : "", this.shows ? "live" : "", this.trouble);
+  }
+
+  /** There is nothing to show, though control answers. */
+  nothing() {
+    this.shows = false;
+    this.heard();
   }
 
   lost(why) {
@@ -100,16 +108,20 @@ async function go(first = false) {
     if (!first) main.querySelector("h1")?.focus();
     await page;
   } catch (error) {
-    if (!signal.aborted) explain(error);
+    if (signal.aborted) return;
+    if (error instanceof Problem) link.nothing();
+    explain(error, jobId);
   }
 }
 
-function explain(error) {
+function explain(error, jobId) {
   if (error instanceof Problem && error.status === 401) return askToken(error.message);
-  const title = error instanceof Problem && error.status === 404 ? "Not here" : "That did not work";
+  const gone = error instanceof Problem && error.status === 404 && jobId;
+  const title = gone ? "No such job" : "That did not work";
+  const text = gone ? `There is no job ${decodeURIComponent(jobId)} here; it may have been deleted.` : error.message;
   document.title = `${title} · turnout`;
-  main.replaceChildren(h("div", { class: "card empty" }, h("h1", { tabindex: "-1" }, title), h("p", {}, error.message),
-    h("p", {}, h("a", { href: "#/" }, "All jobs"))));
+  main.replaceChildren(h("div", { class: "card empty" }, h("h1", { tabindex: "-1" }, title), h("p", {}, text),
+    h("p", {}, h("a", { href: "#/" }, "See all jobs"))));
   if (!(error instanceof Problem)) console.error(error);
   return undefined;
 }
@@ -123,10 +135,11 @@ function askToken(why) {
     dialog.close();
     go();
   };
-  const text = token.get() ? `It did not take the last one: ${why}.` : "Whoever runs it makes one with turnout token.";
+  const text = token.get() ? [`It did not take the last one: ${why}.`]
+    : ["Whoever runs it makes one with ", h("code", {}, "turnout token create NAME"), "."];
   const form = h("form", { id: "token-form", onsubmit: use }, h("label", { class: "field", for: "token" }, "Token", field));
   const dialog = show("This server asks for a token",
-    [h("p", {}, text), form, h("p", { class: "note" }, "It is kept until this tab is closed.")],
+    [h("p", {}, ...text), form, h("p", { class: "note" }, "It is kept until this tab is closed.")],
     [h("button", { type: "submit", form: "token-form", class: "primary" }, "Use it")]);
 }
 
