@@ -53,7 +53,7 @@ class Certificate:
 
     def __init__(self, cert: Path, key: Path) -> None:
         """Raises BadCertificate."""
-        self._cert = cert
+        self.cert = cert
         self._key = key
         self._stamp = self._look_at_files()
         self._complaint = ""
@@ -68,7 +68,7 @@ class Certificate:
         if stamp == self._stamp:
             return ""
         try:
-            loaded = Loaded(self._cert, self._key)
+            loaded = Loaded(self.cert, self._key)
         except BadCertificate as error:
             return self._complain(f"the certificate in use stays, for the new one is not good: {error}")
         if stamp != self._look_at_files():
@@ -77,7 +77,7 @@ class Certificate:
         if loaded.is_same(self.loaded):
             return ""
         self.loaded = loaded
-        return f"{self._cert} has a new certificate; devices that connect from now on see it"
+        return f"{self.cert} has a new certificate; devices that connect from now on see it"
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
         connection.context = self.loaded.context
@@ -88,7 +88,7 @@ class Certificate:
         return "" if line == before else line
 
     def _look_at_files(self) -> Stamp:
-        return tuple(_stamp(path) for path in (self._cert, self._key))
+        return tuple(_stamp(path) for path in (self.cert, self._key))
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:

@@ -12,7 +12,7 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # read on import; with it, startin
 import grpc
 from grpc import aio
 
-from turnout.certificate import Certificate
+from turnout.certificate import BadCertificate, Certificate
 from turnout.errors import DeviceError, TurnoutError
 from turnout.gateway.admission import GatewayLimits, GrpcLimits
 from turnout.gateway.core import Expect, refused
@@ -25,6 +25,7 @@ from turnout.messages import EdgeRequest, EdgeResponse, Status, TaskRequest, Tas
 from turnout.wire.edge_grpc import METHOD, SERVICE, decode_query, encode_reply
 from turnout.wire.edge_replies import SAFETENSORS_FORMAT
 
+ANY_PORT = "127.0.0.1:0"
 Context: TypeAlias = Any  #: grpc's; it has no types.
 
 
@@ -195,7 +196,7 @@ class GrpcServer:
         try:
             port = self._listen(server)
         except RuntimeError as error:
-            raise TurnoutError(f"cannot listen on {self._address} for gRPC: {error}") from None
+            raise self._trouble(error) from None
         await server.start()
         self._servers.append(server)
         self._address = f"{self._address.rpartition(':')[0]}:{port}"
@@ -204,11 +205,29 @@ class GrpcServer:
     def _listen(self, server: Any) -> int:
         if self._certificate is None:
             return int(server.add_insecure_port(self._address))
+        return int(server.add_secure_port(self._address, self._credentials()))
+
+    def _credentials(self) -> Any:
+        assert self._certificate is not None, "only a server with a certificate has credentials"
         loaded = self._certificate.loaded
-        return int(server.add_secure_port(self._address, grpc.ssl_server_credentials([(loaded.key, loaded.chain)])))
+        return grpc.ssl_server_credentials([(loaded.key, loaded.chain)])
+
+    def _trouble(self, error: RuntimeError) -> TurnoutError:
+        """Why we cannot listen: grpc has the same words for an address that is taken and for a bad certificate."""
+        if self._certificate is not None:
+            try:
+                aio.server().add_secure_port(ANY_PORT, self._credentials())
+            except RuntimeError:
+                return BadCertificate(
+                    f"gRPC cannot use --tls-cert {self._certificate.cert}, though HTTPS can: "
+                    "its key must be RSA, or ECDSA on the curve P-256 or P-384"
+                )
+        return TurnoutError(f"cannot listen on {self._address} for gRPC: {error}")
 
     async def renew(self) -> None:
         """Show the new certificate to all that connect from now on; what was asked before is answered.
+
+        Raises TurnoutError, and shows the old one still, when grpc cannot use it.
 
         By another server on the same port. grpc has credentials that change, but with many connections they crash.
         """

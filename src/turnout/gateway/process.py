@@ -148,13 +148,20 @@ async def _renew(certificate: Certificate | None, calls: "GrpcServer | None") ->
     """Notice a new certificate in the files of the old one, for as long as we live."""
     while True:
         await asyncio.sleep(LOOK_S)
-        if certificate is None:
-            continue
-        before = certificate.loaded
-        if line := certificate.look():
-            logger.warning("%s", line)
-        if calls is not None and certificate.loaded is not before:
+        if certificate is not None:
+            await look(certificate, calls)
+
+
+async def look(certificate: Certificate, calls: "GrpcServer | None") -> None:
+    """Take the new certificate, if there is one. What only HTTPS can use, only HTTPS shows."""
+    before = certificate.loaded
+    if line := certificate.look():
+        logger.warning("%s", line)
+    if calls is not None and certificate.loaded is not before:
+        try:
             await calls.renew()
+        except (TurnoutError, OSError) as error:
+            logger.warning("by gRPC the old certificate stays in use: %s", error)
 
 
 async def _wait_connected(dispatcher: EdgeTaskDispatcher, table: JobTable) -> None:

@@ -8,22 +8,27 @@ import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # as in a gateway, which is not the first to import it here
 import grpc
 import pytest
 import trustme
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from grpc import aio
 
 from tests.contract.flare.quirks import covers
 from tests.contract.gateway.conftest import Device
 from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, FakeDispatcher, get, result, schema_of, update_of
 from tests.unit.wire.edge_messages import Reply
-from turnout.certificate import Certificate
+from turnout.certificate import BadCertificate, Certificate
 from turnout.gateway.admission import GatewayLimits, GrpcLimits
 from turnout.gateway.grpc import GrpcServer
 from turnout.gateway.http import GatewayServer
+from turnout.gateway.process import look
 from turnout.messages import ResultReport
 
 pytestmark = pytest.mark.anyio
@@ -47,6 +52,7 @@ class World:
     dispatcher: FakeDispatcher
     folder: Path
     port: int
+    gateway: GatewayServer
     calls: GrpcServer
     grpc_port: int
     devices: list[Device]
@@ -74,6 +80,19 @@ def write(authority: trustme.CA, folder: Path) -> None:
     (folder / "key.pem").write_bytes(issued.private_key_pem.bytes())
 
 
+def write_for_openssl_alone(folder: Path) -> None:
+    """A certificate in the files on a curve that OpenSSL has, and the TLS of grpc has not."""
+    key = ec.generate_private_key(ec.SECP256K1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "turnout.example")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number(), now, now + timedelta(1))
+    pem = serialization.Encoding.PEM
+    (folder / "cert.pem").write_bytes(made.sign(key, hashes.SHA256()).public_bytes(pem))
+    (folder / "key.pem").write_bytes(
+        key.private_bytes(pem, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    )
+
+
 def serial(device: Device) -> str:
     """The number of the certificate that a device saw."""
     found = device.writer.get_extra_info("peercert")
@@ -94,7 +113,7 @@ async def serving(folder: Path, limits: GatewayLimits | None = None) -> AsyncIte
     port = listening.getsockname()[1]
     await gateway.start([listening], certificate.context)
     calls = GrpcServer(gateway.site, "127.0.0.1:0", GrpcLimits(), certificate)
-    world = World(authority, certificate, dispatcher, folder, port, calls, await calls.start(), [])
+    world = World(authority, certificate, dispatcher, folder, port, gateway, calls, await calls.start(), [])
     try:
         yield world
     finally:
@@ -209,10 +228,33 @@ async def test_grpc_has_the_same_certificate_and_sees_the_new_one_too(world: Wor
             options=[("grpc.use_local_subchannel_pool", 1)],
         )
         async with secure as channel:
-            reply = Reply.FromString(await channel.unary_unary(METHOD)(b"", timeout=WAIT_S))
+            reply = Reply.FromString(await channel.unary_unary(METHOD)(b"", timeout=WAIT_S, wait_for_ready=True))
             assert reply.status == "INVALID_REQUEST"
         world.authority = trustme.CA()
         world.renew()
         assert world.certificate.look()
         await world.calls.renew()
         trusted = world.authority.cert_pem.bytes()
+
+
+async def test_a_new_certificate_that_grpc_cannot_use_leaves_it_the_old_one_and_is_said_once(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_for_openssl_alone(world.folder)
+    for _ in range(2):
+        await look(world.certificate, world.calls)
+    told = [record.getMessage() for record in caplog.records if "gRPC" in record.getMessage()]
+    assert len(told) == 1
+    assert f"by gRPC the old certificate stays in use: gRPC cannot use --tls-cert {world.folder}/cert.pem" in told[0]
+    credentials = grpc.ssl_channel_credentials(world.authority.cert_pem.bytes())
+    async with aio.secure_channel(f"127.0.0.1:{world.grpc_port}", credentials) as channel:
+        reply = Reply.FromString(await channel.unary_unary(METHOD)(b"", timeout=WAIT_S))
+    assert reply.status == "INVALID_REQUEST"
+
+
+async def test_grpc_does_not_start_with_a_certificate_that_it_cannot_use_and_names_it(world: World) -> None:
+    write_for_openssl_alone(world.folder)
+    certificate = Certificate(world.folder / "cert.pem", world.folder / "key.pem")
+    server = GrpcServer(world.gateway.site, "127.0.0.1:0", GrpcLimits(), certificate)
+    with pytest.raises(BadCertificate, match=r"gRPC cannot use --tls-cert .*cert\.pem"):
+        await server.start()
