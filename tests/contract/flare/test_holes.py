@@ -68,6 +68,29 @@ async def test_one_bad_result_comes_first_and_spoils_nothing(tmp_path: Path, upd
         assert learned(served) == 1
 
 
+async def test_an_update_that_cannot_be_decoded_keeps_its_place_for_a_better_one(tmp_path: Path) -> None:
+    async with job(tmp_path, versions=1) as served:
+        mine, other = (python_device(served.url, device_id=name) for name in ("mine", "other"))
+        task = await task_of(mine)
+        await send(mine, task, {"conv": [1.0]})
+        assert mine.line.answers[-1].status == 400
+        assert (await task_of(other))["status"] == "RETRY"
+        assert (await send(mine, task))["counted"]
+
+
+@covers("hole-22")
+async def test_an_update_that_the_job_judges_bad_is_told_why_and_frees_its_place_at_once(tmp_path: Path) -> None:
+    bounded = folder(tmp_path / "job", "weights", versions=1)
+    toml = (bounded / "job.toml").read_text()
+    (bounded / "job.toml").write_text(toml.replace("[training]", "[training]\nupdate_norm_max = 10.0"))
+    async with site(bounded) as served:
+        mine, other = (python_device(served.url, device_id=name) for name in ("mine", "other"))
+        answer = await send(mine, await task_of(mine), {"conv": [[100.0] * 3] * 2, "bias": [100.0]})
+        assert (answer["status"], answer["counted"]) == ("ERROR", False)
+        assert "norm" in answer["message"]
+        assert (await send(other, await task_of(other)))["counted"]
+
+
 @covers("hole-09", "data/task-meta")
 async def test_a_claim_of_a_billion_examples_weighs_no_more_than_the_lease_allows(tmp_path: Path) -> None:
     more = "[device]\nbatch_size = 4\n"
