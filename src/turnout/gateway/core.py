@@ -178,6 +178,10 @@ class GatewayCore:
         fields = parse_query(query) if route is Route.RESULT else self._fields(query)
         return self.expect(route, device, user, fields, length, binary)
 
+    def longest(self, route: Route) -> int:
+        """How large the body of such a request may be, before anything else is known of it."""
+        return self._limits.result_bytes_max if route is Route.RESULT else self._limits.body_bytes_max
+
     def expect(
         self,
         route: Route,
@@ -190,7 +194,7 @@ class GatewayCore:
         """What to do about a body, by what is known of its request without it. Raises DeviceError."""
         if route is Route.RESULT:
             return self._expect_result(device, user, fields, binary, length)
-        limit = self._limits.body_bytes_max
+        limit = self.longest(route)
         if length is not None and length > limit:
             return too_large(limit)
         return Expect(route, device, user, fields, limit)

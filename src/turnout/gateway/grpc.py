@@ -151,6 +151,7 @@ def _options(limits: GrpcLimits, shared: GatewayLimits) -> list[tuple[str, int]]
     """The limits in grpc's words."""
     return [
         ("grpc.so_reuseport", 1),
+        ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become the largest there is
         ("grpc.max_receive_message_length", limits.message_bytes_max),
         ("grpc.max_send_message_length", -1),  # what is too large is said in words instead
         ("grpc.max_concurrent_streams", limits.calls_max),

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import msgspec
 
 from turnout.errors import DeviceError
-from turnout.gateway.core import Expect, GatewayCore, refused
+from turnout.gateway.core import Expect, GatewayCore, refused, too_large
 from turnout.gateway.replies import Reply
 from turnout.gateway.routes import Route
 from turnout.messages import (
@@ -79,6 +79,9 @@ class Queries:
             return route, refused(error)
 
     def _expect(self, route: Route, payload: bytes) -> Reply | Expect:
+        limit = self._core.longest(route)
+        if len(payload) > limit:
+            return too_large(limit)
         try:
             merged = _MERGED.decode(payload)
         except MALFORMED as error:

@@ -263,6 +263,12 @@ async def test_a_message_above_the_bound_is_not_read(tmp_path: Path) -> None:
         assert (await world.ask("ResultReport", RESULT))[1]["counted"]
 
 
+async def test_a_compressed_message_is_not_read(world: World) -> None:
+    with pytest.raises(aio.AioRpcError) as failed:
+        await world.channel.unary_unary(METHOD)(b" " * 10_000, compression=grpc.Compression.Gzip, timeout=WAIT_S)
+    assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+
+
 async def test_a_model_above_the_bound_is_said_in_words(tmp_path: Path) -> None:
     async with serving(tmp_path, grpc_limits=GrpcLimits(message_bytes_max=10_000)) as world:
         put(tmp_path, world.dispatcher, numbers=5_000)

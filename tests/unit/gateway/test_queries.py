@@ -111,6 +111,11 @@ def test_another_request_may_be_as_large_as_by_http() -> None:
     assert reason == "too_large"
 
 
+@pytest.mark.parametrize("kind", ["JobRequest", "TaskRequest", "SelectionRequest"])
+def test_one_that_is_larger_is_not_even_looked_at(kind: str) -> None:
+    assert refused(kind, b"{" * (LIMITS.body_bytes_max + 1))[0] == "too_large"
+
+
 def test_users_are_carried() -> None:
     user = {"user_id": "u1", "user_name": None, "access_token": "secret", "team": "a"}
     request = read("TaskRequest", {**merged(job_id="small"), "user_info": user})
