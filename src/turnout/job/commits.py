@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from turnout.job.ending import Ending
 from turnout.job.journal import BlobRef, Snapshot
 
-PAUSE_MULTIPLE = 10.0  #: Pause after a commit, in durations of its write, so that the disk is mostly free.
+PAUSE_MULTIPLE = 3.0  #: Pause after a commit, in durations of its write: the disk works a quarter of the time at most.
 PAUSE_MIN_S = 0.005
 PAUSE_MAX_S = 1.0
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
