@@ -52,6 +52,18 @@ def test_versions_per_hour_fall_while_the_next_version_is_overdue(page: Page) ->
     assert run(page, f"{COURSE}.pace(180).map((p) => p.value)", {"events": events}) == [100, 25]
 
 
+def test_versions_per_hour_are_interrupted_at_a_pause(page: Page) -> None:
+    paused = {"at": 80.0, "kind": "state", "text": "PAUSED"}
+    resumed = {"at": 120.0, "kind": "state", "text": "OPEN"}
+    events = [published(1, 36.0), published(2, 72.0), paused, resumed, published(3, 144.0), published(4, 180.0)]
+    assert run(page, f"{COURSE}.pace(0).map((p) => [p.at, p.value])", {"events": events}) == [
+        [72, 100],
+        [72, None],
+        [144, 2 * 3600 / 108],
+        [180, 75],
+    ]
+
+
 def test_a_rate_is_the_growth_of_a_count(page: Page) -> None:
     kept = [{"at": 1, "n": 10}, {"at": 3, "n": 30}, {"at": 4, "n": 30}]
     assert run(page, "s.rate(given, (k) => k.n)", kept) == {"x": [3, 4], "y": [10, 0]}

@@ -68,18 +68,34 @@ export class Course {
       .sort((a, b) => a.version - b.version);
   }
 
-  /** Versions per hour after each version, measured over the last ten; and now, when the next one is overdue. */
+  /** When the job was paused: {begin, end} of each time; the last may go on. */
+  pauses() {
+    const states = this.events.filter((event) => event.kind === "state" || event.kind === "started");
+    return states.map((event, i) => ({ paused: event.text === "PAUSED", begin: event.at, end: states[i + 1]?.at ?? Infinity }))
+      .filter(({ paused }) => paused);
+  }
+
+  /**
+   * Versions per hour after each version, measured over the last ten; and now, when the next one is overdue. Null at a
+   * pause: the line is interrupted.
+   */
   pace(now) {
     const times = [...this.published.values()].map((event) => event.at).sort((a, b) => a - b);
     const points = [];
+    const pauses = this.pauses();
+    const add = (point) => {
+      const before = points.at(-1);
+      const paused = before && pauses.some(({ begin, end }) => begin < point.at && end > before.at);
+      points.push(...(paused ? [{ ...before, value: null }] : []), point);
+    };
     for (let i = 1; i < times.length; i++) {
       const first = Math.max(0, i - RATE_VERSIONS);
-      points.push(pacePoint(times[i], this.startedAt, i - first, times[i] - times[first]));
+      add(pacePoint(times[i], this.startedAt, i - first, times[i] - times[first]));
     }
     const last = times.length - 1;
     const first = Math.max(0, last - RATE_VERSIONS);
     if (last >= 1 && now > times[last] + (times[last] - times[first]) / (last - first)) {
-      points.push(pacePoint(now, this.startedAt, last - first, now - times[first]));
+      add(pacePoint(now, this.startedAt, last - first, now - times[first]));
     }
     return points;
   }
@@ -110,7 +126,7 @@ export function unitOf(seconds) {
 /** Points enough to draw a long course: every so many, and the last. */
 export function sparse(points) {
   const step = Math.ceil(points.length / COURSE_POINTS_MAX);
-  return step <= 1 ? points : points.filter((_, i) => i % step === 0 || i === points.length - 1);
+  return step <= 1 ? points : points.filter((point, i) => i % step === 0 || point.value === null || i === points.length - 1);
 }
 
 const pacePoint = (at, startedAt, versions, seconds) => ({
