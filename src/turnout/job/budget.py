@@ -6,6 +6,13 @@ from pathlib import Path
 from turnout.job.directory import FOLDER, JOURNAL
 
 
+class BudgetUsedUp(OSError):
+    """A disk that is full for one job; its words are for people and go without a number."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
 class DiskBudget:
     """Counts a job's journal and its models. The journal's log and the files for people have bounds of their own."""
 
@@ -18,11 +25,11 @@ class DiskBudget:
         return sum(_size(file) for file in (self._journal, *self._blobs.iterdir()))
 
     def check(self, adding: int) -> None:
-        """Raise OSError (EDQUOT) when so many bytes more would exceed the budget."""
+        """Raise BudgetUsedUp (EDQUOT) when so many bytes more would exceed the budget."""
         used = self.used()
         if used + adding > self.bytes_max:
             directory = self._journal.parent
-            raise OSError(
+            raise BudgetUsedUp(
                 errno.EDQUOT,
                 f"the job's disk budget is used up: {used:,} bytes and {adding:,} more exceed {self.bytes_max:,}; "
                 f"raise bytes_max under [disk] in {directory / FOLDER / 'job.toml'} and restart the server or, when it "

@@ -200,7 +200,7 @@ async def test_a_job_beyond_its_disk_budget_is_full_and_goes_on_when_there_is_ro
         assert (refused.status, refused.counted) == (Status.RETRY, False)
         status = await status_of(process)
         assert status.state == "FULL"
-        assert "the job's disk budget is used up" in status.waiting_for
+        assert "acknowledged: the job's disk budget is used up" in status.waiting_for
         process.budget.bytes_max = 10**9
         assert (await report(process, "b", other, 1.0)).counted, "answered by the next try, a second later"
         assert process.core.version == 1
