@@ -190,6 +190,34 @@ def test_an_aborted_job_is_started_again(watched: Watched, control: FakeControl,
     assert watched.errors == []
 
 
+def test_a_job_that_only_a_backup_helps_is_not_started_again(
+    watched: Watched, control: FakeControl, job: FakeJob
+) -> None:
+    control.end(job, "aborted", "its journal is damaged; restore a backup with: turnout restore digits-1 FILE")
+    page = open_job(watched, control)
+    expect(page.get_by_role("button", name="Delete…")).to_be_visible()
+    expect(page.get_by_role("button", name="Start again")).to_be_hidden()
+    assert watched.errors == []
+
+
+def test_the_reason_why_a_disk_is_full_is_said_once(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    job.state = "FULL"
+    full = "the budget is used up: {} bytes and 9 more exceed 5"
+    words = {"state": "FULL", "waiting_for": f"the disk, so that nothing is acknowledged: {full.format(11)}"}
+    job.course.samples[-1] |= {**words, "warnings": ["evaluation failed", f"a commit failed: {full.format('1,007')}"]}
+    page = open_job(watched, control)
+    expect(page.locator(".waiting")).to_contain_text("the budget is used up")
+    expect(page.locator(".warnings").first.locator("li")).to_have_text(["evaluation failed"])
+    assert watched.errors == []
+
+
+def test_a_job_without_devices_is_not_said_to_train(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    job.course.samples[-1]["training"] = 0
+    page = open_job(watched, control)
+    expect(page.locator(".title .badge")).to_have_text("waits for devices")
+    assert watched.errors == []
+
+
 def test_a_job_is_paused_and_resumed(watched: Watched, control: FakeControl, job: FakeJob) -> None:
     page = open_job(watched, control)
     page.get_by_role("button", name="Pause").click()
@@ -254,6 +282,14 @@ def test_the_theme_follows_the_system_or_the_choice(browser: Browser, control: F
     assert watched.errors == []
 
 
+def test_the_commands_of_an_empty_list_are_whole_on_a_phone(browser: Browser, control: FakeControl) -> None:
+    page = browser.new_page(viewport={"width": 390, "height": 844})
+    page.goto(control.url)
+    expect(page.locator(".empty pre")).to_be_visible()
+    assert page.locator(".empty pre").evaluate("(pre) => pre.scrollWidth - pre.clientWidth") == 0
+    page.close()
+
+
 @pytest.mark.parametrize("path", ["", "#/jobs/digits-1"])
 def test_a_page_fits_a_phone(path: str, browser: Browser, control: FakeControl, job: FakeJob) -> None:
     context = browser.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
@@ -288,11 +324,14 @@ def test_a_control_that_is_away_is_said_so_and_found_again(watched: Watched) -> 
         expect(page.locator("#connection")).to_have_text("live")
         port = int(control.url.rpartition(":")[2])
     expect(page.locator("#banner")).to_contain_text("Control does not answer")
+    expect(page.get_by_role("button", name="Pause")).to_be_disabled()
+    expect(page.get_by_role("button", name="Abort…")).to_be_disabled()
     assert int(tile(page, "Version")) == job.course.version
     job.course.advance(60)
     with control.serving(port):
         expect(page.locator("#connection")).to_have_text("live")
         expect(page.locator("#banner")).to_be_hidden()
+        expect(page.get_by_role("button", name="Pause")).to_be_enabled()
         expect(page.locator(".tile .big").first).to_have_text(str(job.course.version))
     assert [error for error in watched.errors if not re.search("net::ERR_", error)] == []
 

@@ -2,7 +2,7 @@
 
 import { ask, download, jobPath } from "./api.js";
 import { bytes, confirm, h, metric, show } from "./page.js";
-import { hasEnded } from "./words.js";
+import { canStart, hasEnded } from "./words.js";
 
 export class Actions {
   /** `took` is given the job's view after it was changed. */
@@ -18,16 +18,18 @@ export class Actions {
     this.element.hidden = true;
   }
 
-  show(view, state) {
+  /** `away`: control does not answer, so that nothing of this can be done now. */
+  show(view, state, away) {
     this.view = view;
     this.paused = state === "PAUSED";
     this.element.hidden = false;
     const ended = hasEnded(view);
     this.pause.textContent = this.paused ? "Resume" : "Pause";
     this.pause.hidden = this.stop.hidden = ended;
-    this.pause.disabled = this.stop.disabled = view.state === "cancelling";
+    this.pause.disabled = this.stop.disabled = away || view.state === "cancelling";
+    this.again.disabled = this.get.disabled = this.remove.disabled = away;
     this.remove.hidden = !ended;
-    this.again.hidden = view.state !== "aborted" && view.state !== "cancelled";
+    this.again.hidden = !canStart(view);
   }
 
   async act(what) {

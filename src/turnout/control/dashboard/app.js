@@ -84,6 +84,7 @@ class Link {
 
   say(kind, word, text) {
     const connection = document.getElementById("connection");
+    if (connection.className !== `connection ${kind}`) window.dispatchEvent(new Event("linkchange"));
     connection.className = `connection ${kind}`;
     setText(connection, word);
     const banner = document.getElementById("banner");

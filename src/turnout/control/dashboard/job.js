@@ -8,7 +8,7 @@ import { count, duration, h, metric, setChildren, setText, short } from "./page.
 import { Panels } from "./panels.js";
 import { Course } from "./series.js";
 import { FleetTable, RefusedTable, VersionTable } from "./tables.js";
-import { hasEnded, headline, nobodyYet, stateOf, subject, waitingFor } from "./words.js";
+import { hasEnded, headline, nobodyYet, repeats, stateOf, subject, waitingFor } from "./words.js";
 
 const ACCOUNT_MS = 3000; // How often the job's whole account is asked for; samples come every second.
 const SPOKEN_MS = 15_000; // A screen reader hears what the job waits for at most this often.
@@ -57,6 +57,7 @@ class JobPage {
       h("div", { class: "columns" }, this.tables.map((table) => table.element), this.log.element), this.output());
     plotly().then((Plotly) => (this.away.hidden = Plotly !== null));
     window.addEventListener("themechange", () => this.draw(true), { signal: this.signal });
+    window.addEventListener("linkchange", () => this.draw(), { signal: this.signal });
   }
 
   /** What its process printed, fetched when it is opened. */
@@ -179,10 +180,10 @@ class JobPage {
     this.progress.hidden = hasEnded(view) || !(status.goal > 0);
     this.progress.max = now.goal || status.goal || 1;
     this.progress.value = now.buffered ?? status.buffered ?? 0;
-    const warnings = (status.warnings ?? []).filter((warning) => warning !== words);
+    const warnings = (status.warnings ?? []).filter((warning) => !repeats(warning, words));
     setChildren(this.warnings, JSON.stringify(warnings), () => warnings.map((warning) => h("li", {}, warning)));
     this.showTiles(status, now);
-    this.actions.show({ ...view, status }, now.state ?? status.state ?? "");
+    this.actions.show({ ...view, status }, now.state ?? status.state ?? "", this.link.failures > 0);
     this.tables.forEach((table) => table.show(status, now, hasEnded(view)));
     this.log.end(view);
     this.log.show();

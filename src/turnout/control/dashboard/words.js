@@ -12,13 +12,16 @@ export function stateOf(view) {
   if (view.state === "cancelled") return { text: "ended by a person", tone: "quiet" };
   if (view.state === "aborted") return { text: "aborted", tone: "bad" };
   if (view.state === "cancelling") return { text: "ending", tone: "warn" };
-  if (view.status && view.fresh) return nobodyYet(view) ? { text: "waits for devices", tone: "quiet" } : ownState(view.status.state);
+  if (view.status && view.fresh) return idle(view.status) ? { text: "waits for devices", tone: "quiet" } : ownState(view.status.state);
   return view.status || view.reason ? { text: "does not answer", tone: "bad" } : { text: "starting", tone: "quiet" };
 }
 
 const ownState = (state) => ({ OPEN: { text: "training", tone: "live" }, COMMITTING: { text: "training", tone: "live" },
   PAUSED: { text: "paused", tone: "warn" }, FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
   CLOSING: { text: "ending", tone: "quiet" }, CLOSED: { text: "ending", tone: "quiet" } })[state] ?? { text: state.toLowerCase(), tone: "quiet" };
+
+/** Whether a job would train if devices came. */
+const idle = (status) => status.state === "OPEN" && !status.training;
 
 /** Whether a job could give out tasks and no device has ever asked for one. */
 export function nobodyYet(view) {
@@ -43,6 +46,15 @@ export function waitingFor(view) {
   const words = status.waiting_for || "It has not said yet.";
   return view.fresh ? words : `Its process does not answer. If it has died or hangs it is started again. It said last: ${words}`;
 }
+
+/** Whether a warning gives the reason that `words` already give; the numbers in it may have changed since. */
+export function repeats(warning, words) {
+  const plain = (text) => text.replace(/[0-9][0-9.,]*/g, "0");
+  return plain(words).includes(plain(warning.slice(warning.indexOf(": ") + 1).trim()));
+}
+
+/** Whether a job may be started as it is: of one whose journal is lost, the reason says how to restore it. */
+export const canStart = (view) => ["aborted", "cancelled"].includes(view.state) && !(view.reason ?? "").includes("turnout restore ");
 
 /** The first metric that was measured, as "accuracy 0.9512". */
 export function headline(metrics) {
