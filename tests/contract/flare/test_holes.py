@@ -142,7 +142,7 @@ async def test_a_results_version_is_that_of_its_task_whatever_its_cookie_says(tm
         assert learned(served) == 1
 
 
-@covers("cookie/task", "hole-24")
+@covers("cookie/task")
 async def test_a_device_that_asks_again_gets_the_task_that_it_has_and_nobody_elses_place(tmp_path: Path) -> None:
     async with job(tmp_path, versions=1) as served:
         device = python_device(served.url)

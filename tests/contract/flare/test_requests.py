@@ -117,7 +117,7 @@ async def test_a_request_without_an_id_is_400(world: World) -> None:
     assert "Device ID missing" in refused(await world.ask(http("/job", JOB, X_Flare_Device_ID="")))
 
 
-@covers("header/id-forms", "id/dummy")
+@covers("header/id-forms")
 @pytest.mark.parametrize(
     "device_id",
     ["NVFlare_Android-9774d56d682e549c", "3F2504E0-4F89-11D3-9A0C-0305E82C3301", "unknown", "dummy", "a-b-c#7"],

@@ -1,5 +1,6 @@
 """Each of FLARE's clients does a whole job to its end, against a real gateway and a real job."""
 
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -17,10 +18,13 @@ from tests.contract.flare.quirks import covers
 from tests.end_to_end.site import JOB_ID, Site, site
 from turnout.gateway.admission import GrpcLimits
 from turnout.gateway.grpc import GrpcServer
+from turnout.job.cohort import Cohort
 
 pytestmark = pytest.mark.anyio
 
 VERSIONS = 3
+NOW = 0.0  #: A job's clock begins here, and devices are known for far longer than a test takes.
+LARGE = 300_000  #: Parameters; as JSON more than FLARE's 4 MB.
 
 
 def learned(served: Site) -> float:
@@ -70,7 +74,7 @@ async def test_ios_does_a_job_of_executorch(tmp_path: Path) -> None:
     assert all(answer["counted"] for answer in device.results)
 
 
-@covers("id/range", "id/dummy", "id/selection", "path/selection", "reply/selection", "hole-10", "hole-13")
+@covers("id/range", "id/selection", "path/selection", "reply/selection", "hole-10", "hole-13")
 async def test_pythons_simulator_finds_its_devices_in_the_selection_and_each_is_served_for_it(tmp_path: Path) -> None:
     async with site(folder(tmp_path / "job", "weights", versions=9999, concurrency=2, selection=FLEETS)) as served:
 
@@ -86,6 +90,24 @@ async def test_pythons_simulator_finds_its_devices_in_the_selection_and_each_is_
         assert learned(served) == served.job.core.version
     assert fleet.asked_as[0] == f"{fleet.prefix}?20"
     assert {name.removeprefix(f"{fleet.prefix}#") for name in fleet.all} <= {str(number) for number in range(20)}
+
+
+@covers("id/dummy")
+async def test_dummy_is_nobody_when_it_asks_for_a_job_or_the_selection_and_a_device_when_for_a_task(
+    tmp_path: Path,
+) -> None:
+    async with site(folder(tmp_path / "job", "weights", selection=FLEETS)) as served:
+        cohort = served.job.core.parts.places.selection
+        assert isinstance(cohort, Cohort)
+        dummy = python_device(served.url, device_id="dummy")
+        assert (await dummy.post("job", {}, {"job_name": NAME, "capabilities": {"methods": ["edge"]}}))[
+            "status"
+        ] == "OK"
+        for _ in range(20):
+            assert (await dummy.post("selection", {"job_id": JOB_ID}, {}))["selection"] == {}
+        assert cohort.known.count(NOW) == 0, "so no draw can name it"
+        assert (await dummy.ask_task(JOB_ID))["status"] == "OK", "it is drawn, as nobody else is known"
+        assert cohort.known.count(NOW) == 1
 
 
 @covers("id/range")
@@ -119,6 +141,20 @@ async def test_python_does_a_job_by_grpc(tmp_path: Path, form: str) -> None:
         assert learned(served) == VERSIONS
     assert len(set(device.trained)) == VERSIONS
     assert all(answer["counted"] for answer in device.results)
+
+
+@covers("grpc/limits", "hole-03", "data/size")
+async def test_a_result_of_more_than_4_megabytes_counts_by_grpc_too(tmp_path: Path) -> None:
+    async with (
+        site(folder(tmp_path / "job", "weights", versions=1, shapes={"w": (LARGE,)})) as served,
+        grpc_device(served) as device,
+    ):
+        task = await device.ask_task(JOB_ID)
+        result = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1.0 + 2**-20] * LARGE}}, "meta": {}}
+        assert len(json.dumps(result)) > 4 * 2**20
+        target = {"job_id": JOB_ID, "task_id": task["task_id"]}
+        assert (await device.post("result", target, {"task_name": "train", "result": result}))["counted"]
+        assert learned(served) == 1.0 + 2**-20
 
 
 @covers("grpc/reply", "request/required", "request/falsy", "status/NO_JOB", "status/INVALID_REQUEST")

@@ -184,7 +184,6 @@ async def processes() -> AsyncIterator[Processes]:
         await process.communicate()
 
 
-@covers("hole-15")
 async def test_a_killed_job_is_noticed_and_found_again_when_restarted(
     gateway: Gateway, lively: str, processes: Processes
 ) -> None:
@@ -226,7 +225,7 @@ async def test_a_job_killed_with_requests_in_flight_answers_them_all_with_retry(
     assert gateway.holds_nothing()
 
 
-@covers("hole-01", "hole-12")
+@covers("hole-01")
 async def test_a_job_that_hangs_costs_its_devices_a_timeout_and_others_nothing(
     gateway: Gateway, lively: str, processes: Processes
 ) -> None:

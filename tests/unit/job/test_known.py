@@ -3,6 +3,7 @@
 from collections import Counter
 from random import Random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -49,6 +50,27 @@ def test_each_device_is_as_likely_as_any_other_whatever_the_size_of_the_table() 
     assert min(counts.values()) > 50
     assert max(counts.values()) < 150
     assert abs(sum(counts[device] for device in devices[900:]) - 10_000) < 500
+
+
+class CountingRandom(Random):
+    """How many slots a draw looked at: it draws a number for each."""
+
+    looks = 0
+
+    def randrange(self, *args: int, **kwargs: int) -> int:
+        self.looks += 1
+        return super().randrange(*args, **kwargs)
+
+
+@covers("hole-23")
+@pytest.mark.parametrize("devices", [1_000, 10_000, 100_000])
+def test_a_draw_looks_at_as_few_slots_however_many_devices_are_known(devices: int) -> None:
+    """At least a quarter of the slots are in use, even while the table moves: that is four looks on average."""
+    known, rng = KnownDevices(KNOWN_S, SECRET), CountingRandom(1)
+    for device in hashes(devices):
+        known.see(device, 0.0)
+    assert all(known.draw(0.0, rng) for _ in range(1000))
+    assert 1000 <= rng.looks < 5000
 
 
 def test_draws_stay_even_while_the_table_moves_to_another_size() -> None:
