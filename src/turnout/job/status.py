@@ -17,7 +17,7 @@ def status_of(core: JobCore, now: float) -> JobStatus:
     return JobStatus(
         job_id=core.rules.job_id,
         name=core.rules.name,
-        state=core.state,
+        state=core.lasting_state,
         workflow=parts.workflow.name,
         version=newest[0] if newest else 0,
         buffered=buffered,

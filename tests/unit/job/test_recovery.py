@@ -8,6 +8,7 @@ from turnout.job.commits import RETRY_COMMIT_S
 from turnout.job.core import TASK_BLOCK
 from turnout.job.events import CommitDoubtful, Resumed, Tick
 from turnout.job.rounds import Rounds
+from turnout.job.status import status_of
 from turnout.messages import Status
 
 
@@ -19,6 +20,11 @@ def test_nobody_is_told_counted_when_the_commit_failed(job: Job) -> None:
     assert (told.status, told.counted) == (Status.RETRY, False)
     assert job.core.parts.aggregator.count == 0
     assert "disk full" in job.core.warnings.newest[0]
+
+
+def test_a_commit_under_way_is_no_state_for_people(job: Job) -> None:
+    job.report("a", job.ask("a"))
+    assert (job.core.state, status_of(job.core, job.now).state) == ("COMMITTING", "OPEN")
 
 
 def test_a_result_sent_again_after_a_failed_commit_counts_once(job: Job) -> None:
