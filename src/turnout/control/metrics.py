@@ -38,7 +38,7 @@ PLACES = Metric("turnout_places", "gauge", "Most devices that may train at once.
 TRAINING = Metric("turnout_devices_training", "gauge", "Devices that hold a lease.")
 WAITING = Metric("turnout_devices_waiting", "gauge", "Devices that were told to ask again later and will, about.")
 LEASE = Metric("turnout_oldest_lease_seconds", "gauge", "Age of the oldest lease.")
-STATE = Metric("turnout_job_state", "gauge", "1 for the state that the job is in.")
+STATE = Metric("turnout_job_state", "gauge", "1 for the state that the job is in, 0 for the others.")
 UPTIME = Metric("turnout_job_seconds_total", "counter", "Time for which the job has run, over all its processes.")
 MEASURED = Metric("turnout_model_metric", "gauge", "What the job's evaluation measured last, by its own names.")
 ACK = Metric("turnout_ack_seconds", "summary", "From a result to its answer, within the job; the last thousand.")
@@ -54,6 +54,7 @@ CONNECTIONS = Metric("turnout_connections", "gauge", "Open connections of device
 BYTES = Metric("turnout_network_bytes_total", "counter", "Bytes that a gateway received from devices and sent them.")
 GATEWAY_UPTIME = Metric("turnout_gateway_uptime_seconds", "gauge", "Time since the gateway's process was started.")
 
+OWN_STATES = ("RECOVER", "OPEN", "PAUSED", "FULL", "CLOSING", "CLOSED")  #: What a job says of itself, see its core.
 METRICS_MAX = 16  #: Of a job's own, that are shown: a hook may name as many as it likes.
 NAME_CHARS_MAX = 64
 
@@ -88,7 +89,10 @@ def _of_jobs(jobs: list[JobStatus]) -> Iterator[tuple[Metric, Iterable[Line]]]:
     )
     for metric, name in numbers:
         yield metric, [("", {"job": job.job_id}, getattr(job, name)) for job in jobs]
-    yield STATE, [("", {"job": job.job_id, "state": job.state}, 1) for job in jobs]
+    yield (
+        STATE,
+        [("", {"job": job.job_id, "state": each}, int(each == job.state)) for job in jobs for each in OWN_STATES],
+    )
     yield (
         MEASURED,
         [

@@ -56,6 +56,12 @@ def test_results_are_counted_by_outcome_and_reason() -> None:
     assert found["turnout_ack_seconds", (("job", "digits-1"), ("quantile", "0.99"))] == 0.02
 
 
+def test_every_state_that_a_job_may_be_in_has_a_value() -> None:
+    found = values(metrics.render({}, {"digits-1": JOB}, []))
+    states = {dict(labels)["state"]: value for (name, labels), value in found.items() if name == "turnout_job_state"}
+    assert states == {"RECOVER": 0, "OPEN": 1, "PAUSED": 0, "FULL": 0, "CLOSING": 0, "CLOSED": 0}
+
+
 def test_requests_are_counted_by_gateway_kind_and_status() -> None:
     found = values(metrics.render({}, {}, [GATEWAY]))
     labels = (("gateway", "0"), ("kind", "task"))
