@@ -169,7 +169,6 @@ async def test_a_result_is_counted(world: World) -> None:
     assert world.dispatcher.reserved == 0
 
 
-@covers("grpc/limits", "hole-03")
 async def test_a_large_result_is_offered_and_decoded_elsewhere(world: World) -> None:
     assert (await world.ask("ResultReport", BIG_RESULT))[1]["counted"]
     offer, report = world.dispatcher.requests

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.contract.flare.quirks import covers
 from turnout.dispatcher.table import JobTable, admits, version_numbers
 from turnout.messages import (
     DeviceInfo,
@@ -46,6 +47,23 @@ def test_a_launched_job_is_found_by_name_and_id() -> None:
     assert ask(table) == "1"
     assert table.get("1") == job("1")
     assert list(table) == [job("1")]
+
+
+class NotToBeLookedAt(tuple[str, ...]):
+    """The platforms of a job for which nobody asks."""
+
+    def __bool__(self) -> bool:
+        raise AssertionError("a job was looked at that is not the one asked for")
+
+
+@covers("hole-21")
+def test_a_job_is_found_without_a_look_at_those_of_other_names() -> None:
+    others = [job(f"{n}", f"other-{n}", eligibility=Eligibility(NotToBeLookedAt(("ios",)))) for n in range(100)]
+    table = table_of(*others, job("mine"))
+    assert ask(table) == "mine"
+    assert table.get("mine") == job("mine")
+    with pytest.raises(AssertionError):
+        ask(table, "other-1")
 
 
 def test_namesakes_are_drawn_uniformly() -> None:
