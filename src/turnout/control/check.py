@@ -1,4 +1,5 @@
-"""Reads a submitted job folder in a process of its own: it may hold code (``model.py``), which may hang or crash.
+"""Reads a submitted job folder in a process of its own: it may hold code (``model.py``, ``server.py``), which may hang
+or crash.
 
 ``python -m turnout.control.check FOLDER`` prints what gateways must know of the job, or what is wrong, as JSON.
 """
@@ -54,10 +55,12 @@ async def check(folder: Path) -> RunningJob:
 
 def read(folder: Path) -> Checked:
     """Read the folder in this process."""
-    from turnout.job.folder import load_job_folder
+    from turnout.job.folder import load_job_folder, load_module
 
     try:
         job = load_job_folder(folder)
+        if job.server is not None:
+            load_module(job.server)  # else the job would run, and be done without all that is in it
     except JobFolderError as error:
         return Checked(error=str(error).replace(f"{folder}: ", ""))
     meta = {"edge_method": job.spec.edge_method}

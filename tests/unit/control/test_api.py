@@ -64,6 +64,14 @@ async def test_a_device_config_as_deep_as_json_can_be_read_is_refused_in_words(w
     assert answer.detail.startswith("device_config.json: objects and lists are nested more than 64 deep")
 
 
+async def test_a_server_py_that_cannot_be_imported_is_refused_with_its_line(world: World) -> None:
+    answer = await world.submit(job__toml=JOB_TOML, model__safetensors=MODEL, server__py=b"import os\n1 / 0\n")
+    assert answer.status == 422
+    assert answer.detail.startswith("server.py: ")
+    assert "line 2" in answer.detail
+    assert (await world.call("GET", "/api/jobs")).json == []
+
+
 async def test_code_that_crashes_the_reader_is_reported_not_suffered(world: World) -> None:
     answer = await world.submit(job__toml=JOB_TOML, model__py=b"import os\nos._exit(9)\n")
     assert answer.status == 422
