@@ -68,6 +68,28 @@ class Run:
                 self.lines.append(line.rstrip("\n"))
 
 
+@pytest.mark.parametrize(
+    ("file", "code", "words"),
+    [
+        ("device.py", "import nothing_like_it\n", "device.py: "),
+        ("device.py", DEVICE_PY.replace("return Update", "1 / 0; return Update"), "device.py: train: "),
+        ("server.py", "def evaluate(model):\n    return model['v']\n", "server.py: evaluate: "),
+    ],
+)
+def test_code_that_fails_everywhere_is_told_before_anything_is_started(
+    tmp_path: Path, file: str, code: str, words: str
+) -> None:
+    job = job_folder(tmp_path / "job", 1)
+    (job / "device.py").write_text(DEVICE_PY)
+    (job / "server.py").write_text(SERVER_PY)
+    (job / file).write_text(code)
+    running = Run(tmp_path, "run", "job", "--data", "data")
+    assert running.wait() == 2
+    (line,) = running.lines
+    assert words in line
+    assert not (tmp_path / "data").exists()
+
+
 @contextmanager
 def run(folder: Path, versions: int) -> Iterator[Run]:
     """Run a tiny job and save its model; as ``started``."""

@@ -20,6 +20,7 @@ from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
 TIMEOUT_S = 60.0
+TRY_TIMEOUT_S = 20.0  #: Before a run, which shall not have to wait for a slow device longer than that.
 TRIAL = "--trial"
 TENSORS_SHOWN = 12
 #: What 100,000 parameters need as JSON numbers, and as base64 of float32; measured with the updates of the demo.
@@ -63,26 +64,40 @@ def examine(folder: Path, *, trial: bool = True) -> Report:
     with tempfile.TemporaryFile() as packed:
         package.pack(folder, packed)
         packed_bytes = packed.tell()
-    command = [*PYTHON, "turnout.cli.checking", str(folder), *([TRIAL] if trial else [])]
     try:
-        child = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            check=False,
-            timeout=TIMEOUT_S,
-            env=environment(),
-            process_group=0,  # Ctrl-C in the terminal is ours to handle; run kills the child then
-        )
+        report = _read_apart(folder, trial, TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; try --no-trial") from None
+    return msgspec.structs.replace(report, packed_bytes=packed_bytes)
+
+
+def try_code(folder: Path, timeout_s: float = TRY_TIMEOUT_S) -> bool:
+    """Try its code once. False when that takes too long to tell whether it runs. Raises JobFolderError."""
+    try:
+        _read_apart(folder, True, timeout_s)
+    except subprocess.TimeoutExpired:
+        return False
+    return True
+
+
+def _read_apart(folder: Path, trial: bool, timeout_s: float) -> Report:
+    """Raises JobFolderError, and TimeoutExpired."""
+    child = subprocess.run(
+        [*PYTHON, "turnout.cli.checking", str(folder), *([TRIAL] if trial else [])],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        check=False,
+        timeout=timeout_s,
+        env=environment(),
+        process_group=0,  # Ctrl-C in the terminal is ours to handle; run kills the child then
+    )
     try:
         report = msgspec.json.decode(child.stdout, type=Report)
     except (msgspec.DecodeError, msgspec.ValidationError):
         raise JobFolderError(f"{folder}: reading it ended with exit code {child.returncode}") from None
     if report.error:
         raise JobFolderError(report.error)
-    return msgspec.structs.replace(report, packed_bytes=packed_bytes)
+    return report
 
 
 def lines(report: Report) -> list[str]:

@@ -49,9 +49,18 @@ def demo(mode: Literal["buffered", "sync"], devices: int, seed: int, as_json: bo
 def run_job(
     folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path | None, as_json: bool = False
 ) -> int:
-    """Run a job folder with a simulated fleet; ``fleet`` holds options of ``turnout fleet``, "devices" among them."""
+    """Run a job folder with a simulated fleet; ``fleet`` holds options of ``turnout fleet``, "devices" among them.
+
+    Its code is tried first: what fails on every device would else be found by looking at a job that never moves.
+    """
+    from turnout.cli.checking import try_code
+
     with tempfile.TemporaryDirectory(prefix="turnout-run-") as temporary:
-        return _run(plan_run(folder, fleet, out, data or Path(temporary) / "data"), as_json)
+        plan = plan_run(folder, fleet, out, data or Path(temporary) / "data")
+        if sys.stderr.isatty():
+            print("trying the folder's code once", file=sys.stderr)
+        try_code(folder)
+        return _run(plan, as_json)
 
 
 def _run(plan: Plan, as_json: bool) -> int:

@@ -74,6 +74,14 @@ def test_a_folder_is_read_in_another_process(tmp_path: Path) -> None:
     assert lines[-1] == f"it can be run: turnout run {folder}"
 
 
+def test_code_that_takes_too_long_to_try_is_not_held_against_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    assert checking.try_code(folder)
+    (folder / "device.py").write_text("import signal\nsignal.pause()\n")
+    assert not checking.try_code(folder, timeout_s=0.5)
+
+
 @pytest.mark.parametrize(
     ("code", "words"),
     [
