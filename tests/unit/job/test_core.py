@@ -7,6 +7,7 @@ from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
 from turnout.job.bases import Bases
 from turnout.job.buffered import Buffered
+from turnout.job.commits import PAUSE_MIN_S
 from turnout.job.core import LAST_COMMITS_MAX, SAVE_GRANTS_S, TASK_BLOCK
 from turnout.job.events import (
     Answer,
@@ -397,9 +398,9 @@ def test_a_commit_waits_after_the_last_one_but_a_full_buffer_does_not(job: Job) 
     job.commit()
     job.between_s = 0.0
     job.report("c", job.ask("c"))
-    assert job.committing is None, "one of two: not within ten times the last commit's duration"
+    assert job.committing is None, "one of two: not within three times the last commit's duration, or 5 ms"
     due = job.core.next_tick(job.now)
-    assert due == job.now + 0.01
+    assert due == job.now + PAUSE_MIN_S
     job.now = due
     job.happens(Tick())
     assert job.committing is not None
