@@ -40,9 +40,11 @@ class Traits:
 @app.command(
     group=SERVERS,
     help_epilogue=examples(
-        "turnout fleet http://127.0.0.1:8710 --job digits --trainer my-job --devices 1000",
-        "turnout fleet http://127.0.0.1:8710 --job digits --trainer my-job --dropout 0.2 --training-sigma 1 --json",
-        "turnout fleet http://127.0.0.1:8710 --job digits --untrained --devices 1000000 --each-once --at-once 1000",
+        "turnout fleet http://127.0.0.1:8710 --job digits --trainer my-job",
+        "turnout fleet http://127.0.0.1:8710 --job digits --trainer my-job \\\n"
+        "    --dropout 0.2 --training-sigma 1 --json",
+        "turnout fleet http://127.0.0.1:8710 --job digits --untrained \\\n"
+        "    --devices 1000000 --each-once --at-once 1000",
     ),
 )
 def fleet(

@@ -43,7 +43,7 @@ Data = Annotated[Path, Parameter(help="Where jobs and models are kept.")]
     help_epilogue=examples(
         "turnout up",
         "turnout up --port 0 --control-port 0 --json",
-        "turnout up --host 0.0.0.0 --tls-cert fullchain.pem --tls-key privkey.pem --grpc-port 8712",
+        "turnout up --host 0.0.0.0 --tls-cert fullchain.pem \\\n    --tls-key privkey.pem --grpc-port 8712",
     ),
 )
 def up(

@@ -28,8 +28,12 @@ def commands(below: App = app) -> Iterator[tuple[str, App]]:
 COMMANDS = dict(commands())
 
 
+WIDTH = 76  #: What fits a terminal of 80; a line that the help wraps cannot be pasted.
+
+
 def examples(command: App) -> list[str]:
-    return re.findall(r"^  (turnout .*)$", str(command.help_epilogue), re.MULTILINE)
+    """Each in one line, as the shell reads it."""
+    return re.findall(r"^  (turnout .*)$", re.sub(r"\\\n *", "", str(command.help_epilogue)), re.MULTILINE)
 
 
 def typed(line: str) -> list[str]:
@@ -46,6 +50,12 @@ def test_help_ends_with_one_to_three_examples_that_can_be_typed(command: App) ->
     for line in lines:
         found, _, _ = app.parse_args(typed(line), exit_on_error=False, print_error=False)
         assert found is command.default_command, line
+
+
+@pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
+def test_no_line_of_an_example_is_wrapped_by_the_help(command: App) -> None:
+    lines = str(command.help_epilogue).splitlines()
+    assert [line for line in lines if len(line.strip()) > WIDTH] == []
 
 
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=COMMANDS.keys())
