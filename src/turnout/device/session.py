@@ -34,7 +34,7 @@ ACCEPT_ALL = (*ACCEPT, VALIDATE)  #: The device can measure a model, too.
 REASONS_MAX = 32  #: Different reasons of refusal that are counted apart; what comes later is "other".
 REASON_CHARS_MAX = 120
 
-_NUMBER = re.compile(r"[-+]?\d+(\.\d+)?(e[-+]?\d+)?")
+_NUMBER = re.compile(r"(?<![\w-])[-+]?\d+(\.\d+)?(e[-+]?\d+)?(?![\w-])")  # whole ones: not the digits of a job's id
 
 
 @dataclass(frozen=True, slots=True)

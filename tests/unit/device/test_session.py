@@ -19,6 +19,7 @@ from turnout.device.session import (
     Train,
     TrainedUpdate,
     TrainingFailed,
+    refusal,
 )
 from turnout.messages import (
     DeviceInfo,
@@ -543,3 +544,8 @@ def test_only_so_many_reasons_are_told_apart() -> None:
         device.failed(f"reason {'x' * number}", 1e6 * number)
     assert len(device.counters.unanswered) == REASONS_MAX + 1
     assert device.counters.unanswered["other"] == 5
+
+
+def test_refusals_are_counted_together_by_their_numbers_but_never_by_those_in_a_name() -> None:
+    late = ResultResponse(Status.NO_TASK, False, message="job my-job-cf0b: 12.5 is 3 versions behind, and 1e+09 v2")
+    assert refusal(late) == "NO_TASK: job my-job-cf0b: # is # versions behind, and # v2"
