@@ -187,5 +187,6 @@ def _sha256_of(status: JobStatus, version: int | str | None) -> str:
         raise NotFoundError('no version is the best: "evaluation" names no metric, or none was measured yet')
     wanted = status.version if version is None else status.best_version if version == "best" else version
     if not isinstance(wanted, int) or wanted not in kept:
-        raise NotFoundError(f"version {wanted} is not kept; there are {', '.join(map(str, sorted(kept)))}")
+        versions = ", ".join(map(str, sorted(kept)))
+        raise NotFoundError(f"version {wanted} is not kept; give one of {versions}, or none for the newest")
     return kept[wanted]

@@ -12,13 +12,13 @@ def check_devices(training: BufferedTraining | RoundsTraining, devices: int) -> 
     """Raise UsageError when so few devices can close no version, for each trains a version once."""
     match training:
         case BufferedTraining():
-            needed, setting = training.buffer_goal, f"buffer_goal = {training.buffer_goal}"
+            needed, setting, value = training.buffer_goal, "buffer_goal", training.buffer_goal
         case RoundsTraining():
-            needed, setting = math.ceil(training.cohort * training.quorum), f"cohort = {training.cohort}"
+            needed, setting, value = math.ceil(training.cohort * training.quorum), "cohort", training.cohort
     if devices < needed:
         raise UsageError(
-            f"{devices} devices are too few: each trains a version once, and with {setting} a version takes {needed} "
-            "of them; give more devices, or lower it in job.toml"
+            f"{devices} devices are too few: each trains a version once, and with {setting} = {value} a version takes "
+            f"{needed} of them; give more devices, or lower {setting}"
         )
 
 

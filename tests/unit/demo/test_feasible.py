@@ -12,7 +12,7 @@ from turnout.job.spec import BufferedTraining, RoundsTraining
 def test_as_many_devices_are_needed_as_a_version_takes_results() -> None:
     check_devices(BufferedTraining(buffer_goal=10), 10)
     check_devices(RoundsTraining(cohort=10, quorum=0.5), 5)
-    with pytest.raises(UsageError, match=r"9 devices are too few: .* with buffer_goal = 10 a version takes 10 of them"):
+    with pytest.raises(UsageError, match=r"9 devices are too few: .* with buffer_goal = 10 .* or lower buffer_goal$"):
         check_devices(BufferedTraining(buffer_goal=10), 9)
     with pytest.raises(UsageError, match="with cohort = 11 a version takes 6 of them"):
         check_devices(RoundsTraining(cohort=11, quorum=0.5), 5)

@@ -94,5 +94,5 @@ def find_version(status: JobStatus, wanted: str) -> tuple[int, str]:
         raise Problem(HTTPStatus.BAD_REQUEST, f"version={wanted[:40]} is none of newest, best or a number")
     if number not in kept:
         versions = ", ".join(map(str, sorted(kept)))
-        raise Problem(HTTPStatus.NOT_FOUND, f"version {number} is not kept; there are {versions}")
+        raise Problem(HTTPStatus.NOT_FOUND, f"version {number} is not kept; give one of {versions}, or newest or best")
     return number, kept[number]
