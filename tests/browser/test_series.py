@@ -64,6 +64,12 @@ def test_versions_per_hour_are_interrupted_at_a_pause(page: Page) -> None:
     ]
 
 
+def test_no_version_is_overdue_while_the_job_is_paused(page: Page) -> None:
+    paused = {"at": 80.0, "kind": "state", "text": "PAUSED"}
+    events = [published(1, 36.0), published(2, 72.0), paused]
+    assert run(page, f"{COURSE}.pace(180).map((p) => p.value)", {"events": events}) == [100, None]
+
+
 def test_a_rate_is_the_growth_of_a_count(page: Page) -> None:
     kept = [{"at": 1, "n": 10}, {"at": 3, "n": 30}, {"at": 4, "n": 30}]
     assert run(page, "s.rate(given, (k) => k.n)", kept) == {"x": [3, 4], "y": [10, 0]}

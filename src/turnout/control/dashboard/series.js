@@ -70,14 +70,14 @@ export class Course {
 
   /** When the job was paused: {begin, end} of each time; the last may go on. */
   pauses() {
-    const states = this.events.filter((event) => event.kind === "state" || event.kind === "started");
+    const states = this.events.filter((event) => event.kind === "state"); // a new start ends no pause
     return states.map((event, i) => ({ paused: event.text === "PAUSED", begin: event.at, end: states[i + 1]?.at ?? Infinity }))
       .filter(({ paused }) => paused);
   }
 
   /**
    * Versions per hour after each version, measured over the last ten; and now, when the next one is overdue. Null at a
-   * pause: the line is interrupted.
+   * pause, where the line is interrupted, and while one goes on: nothing is overdue then.
    */
   pace(now) {
     const times = [...this.published.values()].map((event) => event.at).sort((a, b) => a - b);
@@ -94,7 +94,8 @@ export class Course {
     }
     const last = times.length - 1;
     const first = Math.max(0, last - RATE_VERSIONS);
-    if (last >= 1 && now > times[last] + (times[last] - times[first]) / (last - first)) {
+    if (pauses.at(-1)?.end === Infinity) points.push(...points.slice(-1).map((point) => ({ ...point, value: null })));
+    else if (last >= 1 && now > times[last] + (times[last] - times[first]) / (last - first)) {
       add(pacePoint(now, this.startedAt, last - first, now - times[first]));
     }
     return points;
