@@ -1,10 +1,12 @@
 """FLARE's own device simulator trains with ``turnout up`` to the end of a job.
 
-It goes over HTTP and over gRPC; not over FLARE's routing proxy, which drops results when the machine is busy. The job
-of numbers and the simulator's configuration are those of docs/FLARE.md, but for the ports.
+It goes over HTTP and over gRPC, with TLS and without; not over FLARE's routing proxy, behind which results were lost
+when the machine was busy. The job of numbers and the simulator's configuration are those of docs/FLARE.md, but for the
+ports.
 """
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -13,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import trustme
 from numpy.typing import NDArray
 from safetensors.numpy import load_file
 
@@ -24,6 +27,7 @@ SIMULATOR = [sys.executable, "-m", "nvflare.edge.simulation.run_device_simulator
 SIMULATION_S = 90.0  #: Ends a simulator that would go on for ever; it takes seven seconds, or a deadline more.
 NUMBERS_TOML = block("toml", "numbers")
 NOWHERE = "http://nowhere.invalid"  #: Where HTTP shall lead when the simulator is to use gRPC.
+AUTHORITY = "authority.pem"  #: Who signed the server's certificate, where there is TLS.
 VERSIONS = 4
 COHORT = 2
 
@@ -35,6 +39,7 @@ def initial_model():
 """
 
 
+@pytest.mark.parametrize("over", ["http", "grpc", "http+tls", "grpc+tls"])
 def test_flares_numbers_are_counted_to_the_end_of_a_job(tmp_path: Path, over: str) -> None:
     """FLARE's NumProcessor answers with the new number, one more: after V versions it is V."""
     folder = job_folder(tmp_path, NUMBERS_TOML, block("python", "initial_model"))
@@ -44,6 +49,7 @@ def test_flares_numbers_are_counted_to_the_end_of_a_job(tmp_path: Path, over: st
     assert {name: value.tolist() for name, value in model.items()} == {"value": [4.0]}
 
 
+@pytest.mark.parametrize("over", ["http", "grpc"])
 def test_a_model_of_numpy_arrays_is_trained_to_the_end_of_a_job(tmp_path: Path, over: str) -> None:
     """Each device adds one half to every number, so each version is one half more: two after four versions."""
     folder = job_folder(tmp_path, NUMBERS_TOML.replace('form = "number"', 'form = "weights"'), WEIGHTS_PY)
@@ -58,11 +64,6 @@ def test_a_model_of_numpy_arrays_is_trained_to_the_end_of_a_job(tmp_path: Path, 
     }
 
 
-@pytest.fixture(params=["http", "grpc"])
-def over(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def job_folder(path: Path, toml: str, model: str) -> Path:
     assert f"cohort = {COHORT} " in toml
     assert f"versions = {VERSIONS}\n" in toml
@@ -75,13 +76,17 @@ def job_folder(path: Path, toml: str, model: str) -> Path:
 
 def simulated(path: Path, folder: Path, over: str, processor: dict[str, Any]) -> dict[str, NDArray[np.float32]]:
     """Run FLARE's simulator until it ends by itself, and see that the job has ended well; its last model."""
-    with server(path / "data", options=[] if over == "http" else ["--grpc-port", "0"]) as running:
+    protocol, _, tls = over.partition("+")
+    options = [*(["--grpc-port", "0"] if protocol == "grpc" else []), *(certificate(path) if tls else [])]
+    with server(path / "data", options=options) as running:
+        assert running.devices_url.startswith("https:" if tls else "http:")
         job = running.client.submit(folder)
-        if over == "http":
+        if protocol == "http":
             play(path, running.devices_url, processor)
         else:
             (path / "leaf_clients.json").write_text(json.dumps(leaf_clients(running)))
-            play(path, NOWHERE, processor, "-m", str(path / "leaf_clients.json"))
+            trusted = ["-c", str(path / AUTHORITY)] if tls else []
+            play(path, NOWHERE, processor, "-m", str(path / "leaf_clients.json"), *trusted)
         eventually("it has ended", lambda: running.client.job(job.job_id).state is not JobState.RUNNING)
         ended = running.client.job(job.job_id)
         assert ended.state is JobState.COMPLETED
@@ -90,6 +95,16 @@ def simulated(path: Path, folder: Path, over: str, processor: dict[str, Any]) ->
         assert (ended.status.counted, ended.status.refused) == (VERSIONS * COHORT, {})
         assert running.client.model(job.job_id, path / "model.safetensors") == VERSIONS
     return load_file(path / "model.safetensors")
+
+
+def certificate(path: Path) -> list[str]:
+    """The options for a certificate of this machine, by the authority in ``AUTHORITY``."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(path / AUTHORITY)
+    issued = authority.issue_cert("127.0.0.1")
+    issued.private_key_pem.write_to_path(path / "key.pem")
+    (path / "cert.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
+    return ["--tls-cert", str(path / "cert.pem"), "--tls-key", str(path / "key.pem")]
 
 
 def leaf_clients(running: Server) -> dict[str, Any]:
@@ -104,8 +119,10 @@ def play(path: Path, endpoint: str, processor: dict[str, Any], *arguments: str) 
     simulator = json.loads(block("json", "NumProcessor"))
     simulator.update(endpoint=endpoint, processor=processor)
     (path / "simulator.json").write_text(json.dumps(simulator))
+    trusting = {"REQUESTS_CA_BUNDLE": str(path / AUTHORITY)} if (path / AUTHORITY).exists() else {}  # FLARE's HTTP
     ran = subprocess.run(
         [*SIMULATOR, str(path / "simulator.json"), *arguments],
+        env={**os.environ, **trusting},
         timeout=SIMULATION_S,
         text=True,
         stdout=subprocess.PIPE,
