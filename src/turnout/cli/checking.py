@@ -15,7 +15,7 @@ from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
 from turnout.gateway.admission import GatewayLimits
-from turnout.job.folder import EVALUATE, JobFolder, load_job_folder
+from turnout.job.folder import DEVICE_CODE, EVALUATE, JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
@@ -119,10 +119,13 @@ def lines(report: Report) -> list[str]:
         *(("warning", warning) for warning in report.warnings),
     ]
     said = "it can be run, but look at the warnings" if report.warnings else "it can be run"
-    return [*(f"{label:<10}{text}" for label, text in facts), f"{said}: turnout run {report.folder}"]
+    command = "run" if DEVICE_CODE in report.files else "submit"  # without it there is nobody to simulate
+    return [*(f"{label:<10}{text}" for label, text in facts), f"{said}: turnout {command} {report.folder}"]
 
 
 def _tried(trial: Trial | None) -> Iterator[tuple[str, str]]:
+    if trial is not None and trial.hooks:
+        yield "tried", f"{', '.join(trial.hooks)} of server.py"
     if trial is not None and trial.metrics:
         yield "at first", ", ".join(f"{name} {value:.4g}" for name, value in trial.metrics.items())
     if trial is not None and trial.train_s is not None:

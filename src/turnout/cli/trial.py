@@ -36,8 +36,9 @@ T = TypeVar("T")
 
 
 class Trial(Message, frozen=True):
-    """What one device did. ``metrics`` are those of the initial model, if there is a server.py."""
+    """What one device did. ``metrics`` are those of the initial model; ``hooks``, the functions of server.py tried."""
 
+    hooks: tuple[str, ...] = ()
     metrics: dict[str, float] = {}
     train_s: float | None = None
     num_examples: float = 0.0
@@ -46,8 +47,15 @@ class Trial(Message, frozen=True):
 
 def try_once(job: JobFolder) -> Trial:
     """Run server.py and device.py as the job and a fleet would. Raises JobFolderError."""
-    trial = Trial(_with_server(job, job.server) if job.server is not None else {})
+    trial = Trial()
+    if job.server is not None:
+        metrics = _with_server(job, job.server)
+        trial = Trial(tuple(hook for hook in HOOKS if _is_tried(job, hook)), metrics)
     return _with_device(job, trial) if job.device is not None else trial
+
+
+def _is_tried(job: JobFolder, hook: str) -> bool:
+    return job.has_hook(hook) and (hook != EXPORT or job.spec.wire.form == EXECUTORCH.name)
 
 
 def _with_server(job: JobFolder, server: Path) -> dict[str, float]:
@@ -58,7 +66,7 @@ def _with_server(job: JobFolder, server: Path) -> dict[str, float]:
         if job.has_hook(name):
             judge = _function(server, name, f"{name}(facts)")
             _guarded(server, name, partial(_judged, judge, name, facts))
-    if job.spec.wire.form == EXECUTORCH.name:
+    if _is_tried(job, EXPORT):
         export = _function(server, EXPORT, "export(model)")
         exported = unflatten(job.model.copy(), job.schema)
         _guarded(server, EXPORT, lambda: checked_export(export(exported)))
@@ -88,7 +96,7 @@ def _with_device(job: JobFolder, trial: Trial) -> Trial:
     update = _guarded(job.device, "train", lambda: trainer.train(arrays, config))
     train_s = time.monotonic() - began
     delta = _guarded(job.device, "the update that train returned", lambda: flatten(update.delta, job.schema))
-    return Trial(trial.metrics, train_s, float(update.num_examples), float(np.linalg.norm(delta)))
+    return Trial(trial.hooks, trial.metrics, train_s, float(update.num_examples), float(np.linalg.norm(delta)))
 
 
 def _function(file: Path, name: str, wanted: str) -> Callable[..., Any]:

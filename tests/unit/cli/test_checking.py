@@ -70,8 +70,16 @@ def test_a_folder_is_read_in_another_process(tmp_path: Path) -> None:
     assert sorted(report.trial.metrics) == ["accuracy", "loss"]
     assert report.trial.num_examples == 30
     assert report.trial.update_norm > 0
+    assert "tried     evaluate of server.py" in lines
     assert checking.examine(folder, trial=False).trial is None
     assert lines[-1] == f"it can be run: turnout run {folder}"
+
+
+def test_a_folder_that_nobody_can_simulate_is_for_a_server(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    (folder / "device.py").unlink()
+    assert checking.lines(checking.examine(folder))[-1].endswith(f": turnout submit {folder}")
 
 
 def test_code_that_takes_too_long_to_try_is_not_held_against_the_folder(tmp_path: Path) -> None:
