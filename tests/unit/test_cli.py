@@ -48,6 +48,8 @@ finally:
         (("up", "--tls-cert", "no.pem"), 2, "--tls-cert and --tls-key belong together"),
         (("up", "--grpc-port", "70000"), 2, "--grpc-port 70000 is no port"),
         (("run", "missing"), 2, "no such folder"),
+        (("show",), 2, "JOB is missing. See: turnout show --help"),
+        (("fleet", "http://127.0.0.1:9"), 2, "parameter --job requires an argument"),
         (("demo", "--devices", "0"), 2, "--devices 0 is too few"),
         (("fleet", "http://127.0.0.1:9", "--job", "x", "--trainer", "y", "--dropout", "1"), 2, "dropout is 1.0"),
     ],

@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Sequence
 
-from cyclopts import CycloptsError
+from cyclopts import CycloptsError, MissingArgumentError
 
 from turnout.cli import fleet, jobs, local, models, server, tokens, tracking
 from turnout.cli.base import TOKEN_VARIABLE, app
@@ -20,7 +20,7 @@ def run(arguments: Sequence[str]) -> int:
     try:
         code = app(arguments, exit_on_error=False, print_error=False)
     except CycloptsError as error:
-        _complain(f"{' '.join(str(error).split())} See: {_help_of(arguments)}")
+        _complain(f"{_said(error)} See: {_help_of(arguments)}")
         return EXIT_USAGE
     except NotAllowedError as error:
         _complain(str(error) if TOKEN_VARIABLE in str(error) else f"{error}; {TOKEN_ADVICE}")
@@ -29,6 +29,14 @@ def run(arguments: Sequence[str]) -> int:
         _complain(str(error))
         return EXIT_USAGE if isinstance(error, JobFolderError | UsageError) else EXIT_FAILED
     return code if isinstance(code, int) else 0  # help has been printed
+
+
+def _said(error: CycloptsError) -> str:
+    """In one line; what is missing is named as the help's usage names it."""
+    missing = error.argument if isinstance(error, MissingArgumentError) else None
+    if missing is None or missing.index is None:
+        return " ".join(str(error).split())
+    return f"{missing.name.lstrip('-').replace('-', '_').upper()} is missing."
 
 
 def _help_of(arguments: Sequence[str]) -> str:
