@@ -88,11 +88,13 @@ class Judge:
         warn: Warn,
         waiting_max: int = WAITING_MAX,
         waiting_bytes_max: int = WAITING_BYTES_MAX,
+        call_timeout_s: float = CALL_TIMEOUT_S,
     ) -> None:
         self._name = name
         self._patience_s = patience_s
         self._waiting_max = waiting_max
         self._waiting_bytes_max = waiting_bytes_max
+        self._call_timeout_s = call_timeout_s
         self._warn = warn
         self._loop = asyncio.get_running_loop()
         self._workers = WorkerPool(TARGET, size=1, queue_max=1, init=init_of(server, name))
@@ -143,7 +145,7 @@ class Judge:
         try:
             await self._workers.check()
         except TurnoutError as error:
-            self._note(f"{self._name} of server.py failed, and is done without: {error}")
+            self._failed(error)
         await self._work()
 
     async def _work(self) -> None:
@@ -164,11 +166,15 @@ class Judge:
 
     async def _judged(self, batch: list[dict[str, Any]]) -> Numbers | None:
         try:
-            answer = await self._workers.run(msgspec.msgpack.encode(batch), CALL_TIMEOUT_S)
+            answer = await self._workers.run(msgspec.msgpack.encode(batch), self._call_timeout_s)
             return msgspec.msgpack.decode(answer, type=Numbers)
         except TurnoutError as error:
-            self._note(f"{self._name} of server.py failed, and is done without: {error}")
+            self._failed(error)
             return None
+
+    def _failed(self, error: TurnoutError) -> None:
+        """Named as people named it: which function of ours calls it says nothing to them."""
+        self._note(f"{self._name} of server.py failed, and is done without: {str(error).replace(TARGET, 'it')}")
 
     def _note(self, text: str) -> None:
         if text != self._told:  # not for every batch that fails

@@ -102,6 +102,18 @@ async def test_results_whose_updates_are_too_large_together_count_as_they_are_at
 
 
 @pytest.mark.anyio
+async def test_a_function_that_hangs_is_warned_of_by_the_name_that_people_gave_it(tmp_path: Path) -> None:
+    (tmp_path / "server.py").write_text("def weigh(r):\n    while True: pass")
+    warnings: list[str] = []
+    judge = Judge(tmp_path / "server.py", "weigh", 60.0, warnings.append, call_timeout_s=0.1)
+    decided = asyncio.get_running_loop().create_future()
+    judge.ask({}, decided.set_result)
+    assert await asyncio.wait_for(decided, 60) is None
+    assert warnings == ["weigh of server.py failed, and is done without: it took longer than 0.1 s"]
+    await judge.close()
+
+
+@pytest.mark.anyio
 async def test_nobody_waits_longer_than_the_patience_and_those_after_it_are_judged_again(tmp_path: Path) -> None:
     """The function hangs over the first, until a file is there."""
     gate = tmp_path / "gate"
