@@ -93,7 +93,7 @@ class GrpcLimits:
     """The bounds of one gateway's gRPC server, beside those that it shares with HTTP.
 
     gRPC hands over whole messages, so one is in memory before anything is known of it: at most ``calls_max`` times
-    ``message_bytes_max`` bytes are.
+    ``message_bytes_max`` bytes are, and at most ``reads_max`` messages are on their way into it.
     """
 
     #: The largest message, either way. Above the JSON of the largest model, and of its results, which have more digits.
@@ -102,6 +102,14 @@ class GrpcLimits:
     #: Requests that are read or answered at once; one more is told RESOURCE_EXHAUSTED before its message is read. A
     #: result is held until its commit, so a gateway counts at most so many results a commit.
     calls_max: int = 256
+    #: Of these, by one connection; a client's next waits on its own side. Far below ``calls_max``, so that none keeps
+    #: the others out.
+    connection_calls_max: int = 16
+    #: Messages that are being read at once. One more waits for its turn, for ``admission_timeout_s`` of the gateway.
+    reads_max: int = 64
+    #: The longest that a message may take to come once it is its turn. Of one on its way nothing is seen, so this is
+    #: also how long one that never comes keeps its place: 16 MiB at 10 Mbit/s take as long.
+    read_time_max_s: float = 15.0
     #: Connections open at once. FLARE's proxy makes one for each request.
     connections_max: int = 8192
     #: A silent connection is asked so often whether it lives ...

@@ -154,7 +154,7 @@ def _options(limits: GrpcLimits, shared: GatewayLimits) -> list[tuple[str, int]]
         ("grpc.compression_enabled_algorithms_bitset", 1),  # none: a small message could become the largest there is
         ("grpc.max_receive_message_length", limits.message_bytes_max),
         ("grpc.max_send_message_length", -1),  # what is too large is said in words instead
-        ("grpc.max_concurrent_streams", limits.calls_max),
+        ("grpc.max_concurrent_streams", limits.connection_calls_max),
         ("grpc.max_allowed_incoming_connections", limits.connections_max),
         ("grpc.max_metadata_size", shared.head_bytes_max),
         ("grpc.absolute_max_metadata_size", shared.head_bytes_max),
@@ -184,6 +184,7 @@ class GrpcServer:
         self._certificate = certificate
         self._queries = Queries(site.core)
         self._calls: set[Call] = set()
+        self._turns = asyncio.Semaphore(limits.reads_max)
         self._servers: list[Any] = []
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -273,9 +274,21 @@ class GrpcServer:
             call.end()
 
     async def _read(self, context: Context) -> bytes:
+        try:
+            async with asyncio.timeout(self._site.limits.admission_timeout_s):
+                await self._turns.acquire()
+        except TimeoutError:
+            self._site.counters.refuse("reads")
+            await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests are coming in; try again later")
+        try:
+            return await self._read_now(context)
+        finally:
+            self._turns.release()
+
+    async def _read_now(self, context: Context) -> bytes:
         message: Any = aio.EOF
         try:
-            async with asyncio.timeout(self._site.limits.body_time_max_s):
+            async with asyncio.timeout(self._limits.read_time_max_s):
                 message = await context.read()
         except TimeoutError:
             self._site.counters.refuse("long_body")

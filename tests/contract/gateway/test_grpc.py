@@ -44,6 +44,8 @@ WAIT_S = 20.0
 CLIENT = [("grpc.max_receive_message_length", -1)]
 #: A client that takes no more of a reply than it has asked for.
 SLOW_CLIENT = [*CLIENT, ("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_535)]
+#: A client with a connection of its own, whoever else asks from this process.
+ALONE = [*CLIENT, ("grpc.use_local_subchannel_pool", 1)]
 ABOUT = {"device_id": "d1", "app_name": None, "app_version": None, "platform": None, "platform_version": None}
 NOBODY: dict[str, Any] = {"device_info": ABOUT, "user_info": None}
 TASK = {**NOBODY, "job_id": "small", "cookie": None}
@@ -290,8 +292,32 @@ async def test_one_request_more_than_may_be_is_told_to_come_later(tmp_path: Path
         assert world.refused == {"calls": 1}
 
 
+async def test_one_connection_does_not_keep_the_others_out(tmp_path: Path) -> None:
+    dispatcher = FakeDispatcher(hold=True)
+    limits = GrpcLimits(calls_max=8, connection_calls_max=2)
+    async with serving(tmp_path, grpc_limits=limits, dispatcher=dispatcher) as world:
+        await world.ask("Hello", {})  # so that it knows how many it may
+        greedy = [asyncio.create_task(world.ask("SelectionRequest", TASK)) for _ in range(8)]
+        await until(lambda: len(dispatcher.waiting) >= 2)
+        async with aio.insecure_channel(f"127.0.0.1:{world.port}", options=ALONE) as other:
+            hello = Request(type="Hello", payload=b"{}").SerializeToString()
+            reply = await other.unary_unary(METHOD)(hello, timeout=WAIT_S)
+            assert Reply.FromString(reply).status == "INVALID_REQUEST"
+        assert len(dispatcher.waiting) == 2
+        for asking in greedy:
+            asking.cancel()
+        await asyncio.gather(*greedy, return_exceptions=True)
+
+
+async def test_requests_that_do_not_come_leave_their_turn_to_others(tmp_path: Path) -> None:
+    async with serving(tmp_path, grpc_limits=GrpcLimits(reads_max=1, read_time_max_s=0.05)) as world:
+        idle = [world.channel.stream_stream(METHOD)() for _ in range(3)]
+        assert (await world.ask("ResultReport", RESULT))[1]["counted"]
+        assert [await call.code() for call in idle] == [grpc.StatusCode.DEADLINE_EXCEEDED] * 3
+
+
 async def test_a_request_that_never_comes_is_given_up(tmp_path: Path) -> None:
-    async with serving(tmp_path, GatewayLimits(body_time_max_s=0.05)) as world:
+    async with serving(tmp_path, grpc_limits=GrpcLimits(read_time_max_s=0.05)) as world:
         call = world.channel.stream_stream(METHOD)()
         assert await call.code() is grpc.StatusCode.DEADLINE_EXCEEDED
         assert world.refused == {"long_body": 1}
