@@ -14,6 +14,7 @@ from turnout.messages import DeviceInfo
 from turnout.wire.edge_headers import DEVICE_ID, DeviceReader
 
 HEADS_KEPT_MAX = 1024  #: One for each app version, job and kind of request that is about.
+HEAD_KEPT_BYTES_MAX = 2048  #: The longest of these; a browser's has about eight hundred bytes.
 HEAD_END = b"\r\n\r\n"
 
 _ID_LINE = f"\r\n{DEVICE_ID}: ".encode()
@@ -76,6 +77,8 @@ class KnownHeads:
     def remember(self, data: bytes, expect: Expect, body_bytes: int, info: bytes | None) -> None:
         """Keep the head of ``data``, if that is one whole request, which was parsed and means ``expect``."""
         head_bytes = len(data) - body_bytes
+        if head_bytes > HEAD_KEPT_BYTES_MAX:
+            return
         head = data[:head_bytes]
         start = head.find(_ID_LINE) + len(_ID_LINE)
         if not head.endswith(HEAD_END) or start < len(_ID_LINE) or head.lower().count(_ID_NAME) != 1:

@@ -8,6 +8,8 @@ fleet in one selection request, under the id ``prefix?N``; each of its devices t
 
 import functools
 import re
+from itertools import islice
+from typing import TypeVar
 from urllib.parse import parse_qsl, urlencode
 
 import msgspec
@@ -26,6 +28,7 @@ ANDROID = "android"
 INFO_FIELDS_MAX = 64  #: Fields in one info header; existing clients send at most six.
 FLEET_DEVICES_MAX = 1_000_000  #: Devices that one selection request may speak for.
 TEXTS_KEPT_MAX = 1024  #: Info headers whose meaning is remembered: devices of one app version send the same text.
+TEXT_KEPT_BYTES_MAX = 1024  #: The longest of these; existing clients send about two hundred bytes.
 
 _DEVICE_ID = re.compile(rb"[A-Za-z0-9._:@~+=/#-]{1,%d}" % DEVICE_ID_CHARS_MAX)
 _FLEET_ID = re.compile(rb"(?=.*\?)[A-Za-z0-9._:@~+=/#?-]{1,%d}" % DEVICE_ID_CHARS_MAX)
@@ -34,6 +37,7 @@ _JSON_OBJECT: msgspec.json.Decoder[dict[str, object]] = msgspec.json.Decoder(dic
 _FLEET_MARK = "?"
 _FLEET_DEVICES = re.compile(r"[0-9]{1,7}")  # no more digits than FLEET_DEVICES_MAX has
 
+T = TypeVar("T")
 Known = tuple[str, str, str, str, dict[str, str]]  #: The fields of a DeviceInfo after its id.
 
 
@@ -60,9 +64,7 @@ class DeviceReader:
         known = self._infos.get(info)
         if known is None:
             known = _info(info)
-            if len(self._infos) >= TEXTS_KEPT_MAX:
-                self._infos.clear()
-            self._infos[info] = known
+            _keep(self._infos, info, known)
         fields, also_named = known
         if also_named is not None and also_named != name:
             raise BadHeader(
@@ -80,10 +82,16 @@ class DeviceReader:
         user = self._users.get(text)
         if user is None:
             user = _user(text)
-            if len(self._users) >= TEXTS_KEPT_MAX:
-                self._users.clear()
-            self._users[text] = user
+            _keep(self._users, text, user)
         return user
+
+
+def _keep(kept: dict[bytes, T], text: bytes, meaning: T) -> None:
+    if len(text) > TEXT_KEPT_BYTES_MAX:
+        return
+    if len(kept) >= TEXTS_KEPT_MAX:
+        kept.clear()
+    kept[text] = meaning
 
 
 def fleet_of(device_id: str) -> FleetRange | None:
@@ -209,9 +217,10 @@ def _fields(raw: bytes, header: str) -> dict[str, str]:
 
 
 def _json_fields(text: str) -> dict[str, str]:
-    """The text and number fields of a JSON object. FLARE ignores this form, so nothing in it is refused."""
+    """The text and number fields of a JSON object. FLARE ignores this form: too many are not refused."""
     try:
         found = _JSON_OBJECT.decode(text)
     except (msgspec.DecodeError, RecursionError):
         return {}
-    return {key: str(value) for key, value in found.items() if isinstance(value, str | float | int)}
+    said = ((key, str(value)) for key, value in found.items() if isinstance(value, str | float | int))
+    return dict(islice(said, INFO_FIELDS_MAX))

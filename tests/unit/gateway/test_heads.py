@@ -163,3 +163,8 @@ def test_the_heads_kept_are_bounded() -> None:
         heads.remember(task("d1", f"/task?job_id={number}"), EXPECT, len(BODY), None)
     assert heads.find(task("d2", "/task?job_id=0")) is None
     assert heads.find(task("d2", f"/task?job_id={HEADS_KEPT_MAX}")) is not None
+
+
+def test_a_long_head_is_not_kept() -> None:
+    assert remembers(task("d1", Padding="x" * 1000).removesuffix(BODY) + BODY)
+    assert not remembers(task("d1", Padding="x" * 2000).removesuffix(BODY) + BODY)

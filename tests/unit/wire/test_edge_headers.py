@@ -1,5 +1,7 @@
 """Who asks, in every form that existing clients send."""
 
+import json
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -163,3 +165,17 @@ def test_what_a_device_writes_the_gateway_reads(name: str, version: str, platfor
     reader = DeviceReader()
     assert reader.device(headers[edge_headers.DEVICE_ID].encode(), headers[edge_headers.DEVICE_INFO].encode()) == told
     assert reader.user(headers[edge_headers.USER_INFO].encode()) == UserInfo(user)
+
+
+def test_of_a_json_info_so_many_fields_are_read() -> None:
+    info = json.dumps({f"f{number}": number for number in range(1000)}).encode()
+    device = DeviceReader().device(b"d1", info)
+    assert list(device.extra) == [f"f{number}" for number in range(edge_headers.INFO_FIELDS_MAX)]
+
+
+def test_long_texts_are_read_but_not_remembered() -> None:
+    reader = DeviceReader()
+    for text in (b"note=" + b"x" * 1000, b"note=" + b"x" * 1020):
+        assert len(reader.device(b"d1", text).extra["note"]) == len(text) - 5
+        assert len(reader.user(text).extra["note"]) == len(text) - 5
+    assert (len(reader._infos), len(reader._users)) == (1, 1)
