@@ -40,6 +40,7 @@ def track(
     client = remote.client()
     view = find(client, job)
     tracker: Tracker = MLflow(mlflow, experiment, view.job_id) if tensorboard is None else TensorBoard(tensorboard)
+    print(f"job {view.job_id} is followed to its end; its numbers go to {tensorboard or mlflow}", file=sys.stderr)
     state = JobState.RUNNING
     try:
         state = follow(client, view.job_id, tracker, lambda line: print(line, file=sys.stderr))

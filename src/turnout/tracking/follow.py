@@ -15,6 +15,7 @@ from turnout.messages import JobEvent
 from turnout.tracking.course import Course, Tracker
 
 RETRY_S = 2.0
+TOLD_EVERY_S = 30.0  #: So often a person is told that it goes on.
 PATIENCE_S = 600.0  #: A server that is away for longer is given up; started again, everything is passed on.
 
 
@@ -28,7 +29,7 @@ def follow(
     client: Events,
     job_id: str,
     tracker: Tracker,
-    complain: Callable[[str], None],
+    say: Callable[[str], None],
     pause: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
 ) -> JobState:
@@ -37,10 +38,15 @@ def follow(
     Raises UnreachableError when nobody answers for long.
     """
     course, after, heard_at = Course(), "", clock()
+    passed_on, told_at = 0, heard_at
     while True:
         try:
             for event in client.events(job_id, after):
                 heard_at, after = clock(), event.id or after
+                passed_on += 1
+                if heard_at - told_at >= TOLD_EVERY_S:
+                    told_at = heard_at
+                    say(f"{passed_on} events and samples passed on")
                 match event.kind:
                     case "event":
                         course.event(msgspec.json.decode(event.data, type=JobEvent), tracker)
@@ -51,5 +57,5 @@ def follow(
         except UnreachableError as error:
             if clock() - heard_at > PATIENCE_S:
                 raise
-            complain(f"{error}; trying again")
+            say(f"{error}; trying again")
         pause(RETRY_S)

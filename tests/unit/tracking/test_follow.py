@@ -15,7 +15,7 @@ from turnout.control.view import JobView
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent, JobStatus
 from turnout.tracking.course import Course
-from turnout.tracking.follow import PATIENCE_S, follow
+from turnout.tracking.follow import PATIENCE_S, TOLD_EVERY_S, follow
 from turnout.tracking.mlflow import MLflow
 from turnout.tracking.tensorboard import TensorBoard
 
@@ -71,6 +71,13 @@ def test_versions_and_metrics_are_passed_on_by_version() -> None:
         ({"version/results": 10, "version/seconds": 2.0}, 1, 5.0),
         ({"model/accuracy": 0.5}, 1, 9.0),
     ]
+
+
+def test_now_and_then_a_person_is_told_that_it_goes_on() -> None:
+    said, times = list[str](), iter([0.0, 1.0, TOLD_EVERY_S, TOLD_EVERY_S + 1.0, 99.0])
+    server = Server([published(1, 5.0), published(2, 6.0), published(3, 7.0), END])
+    follow(server, "digits-1", Kept(), said.append, clock=lambda: next(times))
+    assert said == ["2 events and samples passed on", "4 events and samples passed on"]
 
 
 def test_after_a_break_it_goes_on_after_the_last_event_and_tells_no_version_twice() -> None:
