@@ -47,6 +47,8 @@ TENSOR_OVERHEAD_BYTES = 256
 #: The longest a float32 gets in JSON, with its comma, a space and a sign.
 JSON_BYTES_PER_NUMBER = 28
 
+PHONES = ("android", "ios")  #: Whose SDKs of FLARE speak JSON alone.
+
 NO_ORIGINS = Origins()
 Headers = Mapping[bytes, bytes]
 SchemaOf = Callable[[str], ModelSchema | None]
@@ -214,7 +216,8 @@ class GatewayCore:
         job_id = fields.get("job_id")
         expect = Expect(Route.RESULT, device, user, fields, self._result_limit(job_id, binary))
         if length is not None and length > expect.limit_bytes:
-            return too_large(expect.limit_bytes, "a result of this job", binary)
+            no_choice = binary or device.platform.lower() in PHONES
+            return too_large(expect.limit_bytes, "a result of this job", no_choice)
         expect.binary = binary
         if job_id and self._schema_of(job_id) is not None:
             expect.room_of = job_id
@@ -338,9 +341,9 @@ def refused(error: DeviceError) -> Reply:
     return refusal(error.status, error.reason, str(error))
 
 
-def too_large(limit_bytes: int, what: str = "this request", binary: bool = True) -> Reply:
+def too_large(limit_bytes: int, what: str = "this request", no_choice: bool = True) -> Reply:
     """413, with what would fit."""
-    hint = "" if binary else f"; as {SAFETENSORS} it is much smaller"
+    hint = "" if no_choice else f"; as {SAFETENSORS} it is much smaller"
     return refusal(413, "too_large", f"the body of {what} may have {limit_bytes} bytes at most{hint}")
 
 

@@ -21,6 +21,7 @@ OK = "OK"
 ERROR = "ERROR"
 ERROR_KIND = "error"  #: What iOS sends when its training failed.
 TEXT_CHARS_MAX = 1024  #: Of an id, a name and the status.
+TEXTS = ("job_id", "task_id", "task_name", "status")
 METRICS_MAX = 64
 #: As JSON. A cookie of ours has some fifty bytes, and devices only echo it.
 METRICS_BYTES_MAX = 8 * 1024
@@ -101,6 +102,8 @@ def decode_result_query(query: dict[str, str]) -> ResultQuery:
             metrics = _METRICS.decode(text)
         except MALFORMED as error:
             raise bad_body("/result, metrics in its query", error, 'metrics={"loss": 0.5}, percent-encoded') from None
+    for name in TEXTS:
+        _check_length(name, query.get(name, ""))
     return ResultQuery(
         query.get("job_id"), query.get("task_id"), query.get("task_name"), query.get("status"), num_examples, metrics
     )
@@ -131,7 +134,8 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
     try:
         found = _RESULT_BODY.decode(body)
     except MALFORMED as error:
-        raise bad_body("/result", error, WEIGHTS.example) from None
+        raise bad_body("/result", error, _example(query.job_id, schema_of)) from None
+    example = _example(found.job_id or query.job_id, schema_of)
     status = found.status or query.status or OK
     if status == OK and found.result is not None and found.result.kind == ERROR_KIND:
         status = ERROR
@@ -141,9 +145,9 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
             _either(found.task_id, query.task_id, "task_id"),
             _either(found.task_name, query.task_name, "task_name"),
             next((n for n in (found.num_examples, query.num_examples) if n is not None), 1.0),
-            _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX) or query.metrics or {},
+            _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX, example) or query.metrics or {},
             status,
-            _bounded(found.cookie, _COOKIE, "cookie", COOKIE_BYTES_MAX),
+            _bounded(found.cookie, _COOKIE, "cookie", COOKIE_BYTES_MAX, example),
         )
     )
     if status != OK:
@@ -196,7 +200,7 @@ def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
     return HttpRequest("POST", "/result?" + query_text(fields), headers, body)
 
 
-def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, bytes_max: int) -> T:
+def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, bytes_max: int, example: str) -> T:
     """A field that devices could make as large as they like."""
     num_bytes = memoryview(text).nbytes
     if num_bytes > bytes_max:
@@ -204,7 +208,13 @@ def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, byt
     try:
         return decoder.decode(text)
     except MALFORMED as error:
-        raise bad_body(f"/result, {name}", error, WEIGHTS.example) from None
+        raise bad_body(f"/result, {name}", error, example) from None
+
+
+def _example(job_id: str | None, schema_of: SchemaOf) -> str:
+    """What a result of this job looks like."""
+    schema = schema_of(job_id) if job_id else None
+    return (WEIGHTS if schema is None else FORMS[schema.form]).example
 
 
 def _either(in_body: str | None, in_query: str | None, name: str) -> str:
@@ -218,12 +228,16 @@ def _checked(fields: ResultFields) -> ResultFields:
     """The same fields, when they can be those of a result."""
     if not math.isfinite(fields.num_examples):
         raise BadField("num_examples must be a finite number")
-    for name in ("job_id", "task_id", "task_name", "status"):
-        if len(getattr(fields, name)) > TEXT_CHARS_MAX:
-            raise BadField(f"{name} is longer than {TEXT_CHARS_MAX} characters; echo that of the task unchanged")
+    for name in TEXTS:
+        _check_length(name, getattr(fields, name))
     if len(fields.metrics) > METRICS_MAX:
         raise BadField(f"metrics has more than {METRICS_MAX} entries; send the few that matter")
     return fields
+
+
+def _check_length(name: str, text: str) -> None:
+    if len(text) > TEXT_CHARS_MAX:
+        raise BadField(f"{name} is longer than {TEXT_CHARS_MAX} characters; echo that of the task unchanged")
 
 
 def _bytes_of(vector: tensors.Vector) -> memoryview:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from tests.unit.gateway.fakes import BIG_SCHEMA, NUMBER_SCHEMA, SCHEMA, SHA, schema_of, update_of
+from turnout.errors import DeviceError
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.core import BlobReply, BlobWanted, Decode, Expect, GatewayCore, select_blob, send_it
@@ -23,6 +24,8 @@ from turnout.messages import (
     TaskRequest,
 )
 from turnout.wire import tensors
+from turnout.wire.edge_results import ResultQuery, result_from_json
+from turnout.wire.forms import NUMBER
 
 HEADERS = {b"x-flare-device-id": b"d1", b"content-type": b"application/json"}
 BINARY = {**HEADERS, b"content-type": b"application/vnd.safetensors"}
@@ -162,6 +165,14 @@ def test_a_result_larger_than_its_model_can_make_it_is_413() -> None:
     assert "bytes at most" in message
     status, message = refused(head(b"/result" + QUERY % b"small", HEADERS, 100_000))
     assert "safetensors it is much smaller" in message
+
+
+@pytest.mark.parametrize("platform", [b"android", b"ios"])
+def test_the_sdks_of_phones_are_not_told_of_safetensors_which_they_do_not_speak(platform: bytes) -> None:
+    headers = {**HEADERS, b"x-flare-device-info": b"platform=" + platform}
+    status, message = refused(head(b"/result" + QUERY % b"small", headers, 100_000))
+    assert status == 413
+    assert "safetensors" not in message
 
 
 def test_the_limit_of_an_unknown_job_is_the_gateways() -> None:
@@ -306,3 +317,11 @@ def test_what_is_remembered_of_queries_is_bounded() -> None:
         gateway.head(b"POST", b"/task?job_id=%d" % i, HEADERS, 2)
     assert len(gateway._queries) <= 1024
     assert BIG_SCHEMA is schema_of("big")
+
+
+@pytest.mark.parametrize("body", [b"{", b'{"cookie": 3, "job_id": "number", "task_id": "t", "task_name": "n"}'])
+def test_a_broken_result_is_told_what_one_of_its_job_looks_like(body: bytes) -> None:
+    query = ResultQuery("number", "t1", "train")
+    with pytest.raises(DeviceError) as caught:
+        result_from_json(query, body, schema_of)
+    assert NUMBER.example in str(caught.value)

@@ -116,6 +116,13 @@ def test_one_that_is_larger_is_not_even_looked_at(kind: str) -> None:
     assert refused(kind, b"{" * (LIMITS.body_bytes_max + 1))[0] == "too_large"
 
 
+@pytest.mark.parametrize("field", ["job_id", "task_id"])
+def test_the_ids_of_a_result_are_bounded_before_it_is_offered(field: str) -> None:
+    update = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1.0] * 20_000}}, "meta": {}}
+    reason, message = refused("ResultReport", {**RESULT, "job_id": "big", "result": update, field: "x" * 1025})
+    assert (reason, message[: len(field)]) == ("bad_field", field)
+
+
 def test_users_are_carried() -> None:
     user = {"user_id": "u1", "user_name": None, "access_token": "secret", "team": "a"}
     request = read("TaskRequest", {**merged(job_id="small"), "user_info": user})
