@@ -34,6 +34,7 @@ OCTETS = b"application/octet-stream"
 #: Larger replies are written in pieces as the device takes them.
 WRITE_BYTES = 64 * 1024
 
+TOO_MANY = "too many models are being opened"
 STARTED = "the job has just started; send it again"
 TWICE = "this result is being sent on another connection already; send it again later"
 NOT_AS_JSON = 'the model is too large to be sent as JSON; send "accept": ["safetensors"] in the task request'
@@ -60,7 +61,7 @@ class BlobSource(Protocol):
 class WeightSource(Protocol):
     """Where the JSON of models comes from: ``weights.py``."""
 
-    def fetch(self, name: BlobName, form: Form, done: Callable[[bytes | None], None]) -> None: ...
+    def fetch(self, name: BlobName, form: Form, done: Callable[[bytes | Busy | None], None]) -> None: ...
 
 
 class Site:
@@ -305,16 +306,18 @@ class Exchange:
         wait_s = float(self._site.limits.retry_after_s)
         return msgspec.structs.replace(response, status=Status.RETRY, retry_wait=wait_s, message=message)
 
-    def _with_weights(self, response: TaskResponse, form: Form, weights: bytes | None) -> None:
+    def _with_weights(self, response: TaskResponse, form: Form, weights: bytes | Busy | None) -> None:
         if self._line.lost:
             return
-        if weights is None:
+        if weights is None or isinstance(weights, Busy):
             assert response.task_data is not None, "only a task has a model"
             response = TaskResponse(
                 Status.RETRY,
                 response.job_id,
                 retry_wait=float(self._site.limits.retry_after_s),
-                message=form.not_ready.format(version=response.task_data.meta.get("model_version")),
+                message=form.not_ready.format(version=response.task_data.meta.get("model_version"))
+                if weights is None
+                else TOO_MANY,
             )
             self._put(response)
         else:
@@ -336,7 +339,7 @@ class Exchange:
             self.reply(refusal(404, "blob", "no such model: it was never there, or no task needs it any more"))
             return
         if isinstance(blob, Busy):
-            self.reply(unavailable("busy", "too many models are being opened", self._site.limits.retry_after_s))
+            self.reply(unavailable("busy", TOO_MANY, self._site.limits.retry_after_s))
             return
         selected = select_blob(wanted, len(blob))
         if isinstance(selected, Reply):

@@ -9,12 +9,12 @@ from pathlib import Path
 from turnout.errors import TurnoutError
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import Blobs, Busy, FindFile
+from turnout.gateway.blobs import BUSY, Blobs, Busy, FindFile
 from turnout.gateway.routes import BlobName
 from turnout.wire.forms import EXECUTORCH, NUMBER, WEIGHTS, Form
 from turnout.workers import WorkerPool
 
-Done = Callable[[bytes | None], None]
+Done = Callable[[bytes | Busy | None], None]
 Key = tuple[BlobName, str]
 
 
@@ -32,7 +32,7 @@ class Weights:
         self._tasks: set[asyncio.Task[None]] = set()
 
     def fetch(self, name: BlobName, form: Form, done: Done) -> None:
-        """Call ``done`` with the model's JSON; with None when it cannot be had now."""
+        """Call ``done`` with the model's JSON; with None when it cannot be had now, or with BUSY when too many are."""
         key = name, form.name
         text = self._kept.pop(key, None)
         if text is not None:
@@ -41,14 +41,14 @@ class Weights:
         elif key in self._waiting:
             self._waiting[key].append(done)
         elif len(self._waiting) >= self._limits.loads_max:
-            done(None)
+            done(BUSY)
         else:
             self._waiting[key] = [done]
             self._files[form.suffix].fetch(name, partial(self._found, key, form))
 
     def _found(self, key: Key, form: Form, file: memoryview | Busy | None) -> None:
         if file is None or isinstance(file, Busy):
-            self._finish(key, None)
+            self._finish(key, file)
         elif len(file) <= self._limits.inline_decode_bytes:
             self._finish(key, form.encode(file))
         else:
@@ -65,9 +65,9 @@ class Weights:
         finally:
             self._finish(key, text)
 
-    def _finish(self, key: Key, text: bytes | None) -> None:
+    def _finish(self, key: Key, text: bytes | Busy | None) -> None:
         waiting = self._waiting.pop(key)
-        if text is not None:
+        if isinstance(text, bytes):
             self._kept[key] = text
             self._bytes += len(text)
             while self._bytes > self._limits.weights_bytes_max and len(self._kept) > 1:

@@ -181,10 +181,10 @@ class NoBlobs:
 class FakeWeights:
     """Every model is this JSON."""
 
-    def __init__(self, text: bytes | None) -> None:
+    def __init__(self, text: bytes | Busy | None) -> None:
         self._text = text
 
-    def fetch(self, name: BlobName, form: Form, done: Callable[[bytes | None], None]) -> None:
+    def fetch(self, name: BlobName, form: Form, done: Callable[[bytes | Busy | None], None]) -> None:
         done(self._text)
 
 

@@ -115,9 +115,24 @@ def weights_in(folder: Folder, limits: GatewayLimits, workers: WorkerPool | None
 
 
 async def weights_of(weights: Weights, name: BlobName, form: Form = WEIGHTS) -> bytes | None:
-    found: asyncio.Future[bytes | None] = asyncio.get_running_loop().create_future()
+    found = await outcome_of(weights, name, form)
+    assert not isinstance(found, Busy)
+    return found
+
+
+async def outcome_of(weights: Weights, name: BlobName, form: Form = WEIGHTS) -> bytes | Busy | None:
+    found: asyncio.Future[bytes | Busy | None] = asyncio.get_running_loop().create_future()
     weights.fetch(name, form, found.set_result)
     return await found
+
+
+async def test_models_being_made_into_json_are_bounded_in_number(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    first, second = (folder.put(tensors.to_safetensors(VECTOR + n, SCHEMA)) for n in (0, 1))
+    weights = weights_in(folder, GatewayLimits(loads_max=1))
+    found = await asyncio.gather(outcome_of(weights, first), outcome_of(weights, second))
+    assert isinstance(found[0], bytes)
+    assert found[1] is BUSY
 
 
 @pytest.mark.parametrize("inline_bytes", [10_000, 1])

@@ -18,6 +18,7 @@ from tests.unit.gateway.fakes import (
     update_of,
 )
 from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.blobs import BUSY
 from turnout.messages import (
     JobRequest,
     JobResponse,
@@ -703,6 +704,12 @@ def test_a_device_that_does_not_take_safetensors_gets_the_model_inside() -> None
         "meta": {"model_version": 1},
         "data": {"w": [1.0]},
     }
+
+
+def test_a_device_of_executorch_is_told_when_the_gateway_is_busy() -> None:
+    wire = Gateway(weights=FakeWeights(BUSY)).connect().send(http("/task?job_id=executorch", b"{}"))
+    reply = wire.only_reply().json
+    assert (reply["status"], reply["message"]) == ("RETRY", "too many models are being opened")
 
 
 def test_a_device_of_executorch_is_told_which_version_is_being_exported() -> None:
