@@ -113,6 +113,6 @@ def _guarded(file: Path, what: str, call: Callable[[], T]) -> T:
         return call()
     except Exception as error:
         frames = traceback.extract_tb(error.__traceback__)
-        lines = [frame.lineno for frame in frames if frame.filename == str(file)]
+        lines = [frame.lineno for frame in frames if frame.filename == str(file.absolute())]
         text = str(error) if isinstance(error, TurnoutError) else one_line(error)
         raise JobFolderError(f"{file.name}: {what}: {text}" + (f" (line {lines[-1]})" if lines else "")) from error

@@ -221,6 +221,7 @@ def _model_from_code(file: Path, source: str) -> tuple[Vector, ModelSchema]:
 
 def _reason(error: Exception, file: Path) -> str:
     """What went wrong in the folder's code, and at which of its lines."""
-    lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == str(file)]
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [frame.lineno for frame in frames if frame.filename == str(file.absolute())]
     text = " ".join(f"{type(error).__name__}: {error}".split())
     return f"{text} (line {lines[-1]})" if lines else text

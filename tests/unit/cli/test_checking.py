@@ -1,5 +1,6 @@
 """``turnout check`` says what a job folder is, and what in its settings may not be meant."""
 
+import os
 from pathlib import Path
 
 import msgspec
@@ -73,6 +74,15 @@ def test_a_folder_is_read_in_another_process(tmp_path: Path) -> None:
     assert "tried     evaluate of server.py" in lines
     assert checking.examine(folder, trial=False).trial is None
     assert lines[-1] == f"it can be run: turnout run {folder}"
+
+
+@pytest.mark.parametrize("code", ["\n1 / 0\n", "\ndef trainer(index, devices, seed): return 1 / 0\n"])
+def test_the_line_that_fails_is_named_where_the_folder_is_given_by_a_relative_path(tmp_path: Path, code: str) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    (folder / "device.py").write_text(code)
+    with pytest.raises(JobFolderError, match=r"division by zero \(line 2\)"):
+        checking.examine(Path(os.path.relpath(folder)))
 
 
 def test_a_folder_that_nobody_can_simulate_is_for_a_server(tmp_path: Path) -> None:
