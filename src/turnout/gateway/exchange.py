@@ -34,7 +34,7 @@ OCTETS = b"application/octet-stream"
 #: Larger replies are written in pieces as the device takes them.
 WRITE_BYTES = 64 * 1024
 
-TOO_MANY = "too many models are being opened"
+TOO_MANY = "too many models are being read; ask again later"
 STARTED = "the job has just started; send it again"
 TWICE = "this result is being sent on another connection already; send it again later"
 NOT_AS_JSON = 'the model is too large to be sent as JSON; send "accept": ["safetensors"] in the task request'
@@ -339,7 +339,7 @@ class Exchange:
             self.reply(refusal(404, "blob", "no such model: it was never there, or no task needs it any more"))
             return
         if isinstance(blob, Busy):
-            self.reply(unavailable("busy", TOO_MANY, self._site.limits.retry_after_s))
+            self.reply(unavailable("busy", "too many models are being opened", self._site.limits.retry_after_s))
             return
         selected = select_blob(wanted, len(blob))
         if isinstance(selected, Reply):

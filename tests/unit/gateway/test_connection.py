@@ -709,7 +709,7 @@ def test_a_device_that_does_not_take_safetensors_gets_the_model_inside() -> None
 def test_a_device_of_executorch_is_told_when_the_gateway_is_busy() -> None:
     wire = Gateway(weights=FakeWeights(BUSY)).connect().send(http("/task?job_id=executorch", b"{}"))
     reply = wire.only_reply().json
-    assert (reply["status"], reply["message"]) == ("RETRY", "too many models are being opened")
+    assert (reply["status"], reply["message"]) == ("RETRY", "too many models are being read; ask again later")
 
 
 def test_a_device_of_executorch_is_told_which_version_is_being_exported() -> None:
