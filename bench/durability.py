@@ -37,8 +37,8 @@ of every model. Every device has a task before a wave begins, and sends its resu
 {repeats} waves.
 
 {waves}
-- A job commits when something is staged, and then pauses for three times as long as the write took, unless its buffer is
-  full. Where few connections send, it is this pause that sets the rate of the durable rows, not the CPU.
+- A job commits when something is staged, and then pauses for three times as long as the write took, unless its buffer
+  is full. Where few connections send, it is this pause that sets the rate of the durable rows, not the CPU.
 - `written per result` is what the kernel counts for the process of the job (`write_bytes` in `/proc`): the journal's
   log, its folding into the journal, and the files of models. A commit writes the sum, 8 bytes a parameter, and every
   task that is out; one that closes a version writes its model too. So the more results share a commit, the less each
