@@ -8,6 +8,13 @@ import pytest
 collect_ignore = [] if importlib.util.find_spec("nvflare") else ["flare"]
 
 
+if importlib.util.find_spec("hypothesis"):  # FLARE's environment has none
+    from hypothesis import settings
+
+    settings.register_profile("turnout", deadline=None)  # no test asserts a time: the machine may be busy
+    settings.load_profile("turnout")
+
+
 @pytest.fixture
 def anyio_backend() -> str:
     """Async tests run on asyncio, which is what every process of turnout runs on."""

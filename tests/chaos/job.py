@@ -22,6 +22,7 @@ name = "sgd"
 learning_rate = 1.0
 
 [selection]
+kind = "checkin"
 thinning_window_s = 0.0
 
 [pacing]

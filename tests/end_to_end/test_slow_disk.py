@@ -30,6 +30,7 @@ buffer_goal = {DEVICES}
 concurrency = {DEVICES}
 weighting = "uniform"
 [selection]
+kind = "checkin"
 thinning_window_s = 0
 [stop]
 versions = 1

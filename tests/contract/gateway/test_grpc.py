@@ -365,7 +365,7 @@ async def test_answered_requests_are_freed_without_the_collector(world: World) -
     try:
         for kind, payload in (("ResultReport", RESULT), ("ResultReport", BIG_RESULT), ("TaskRequest", b"0")):
             await world.ask(kind, payload)
-        await until(lambda: not any(isinstance(found, GrpcExchange) for found in gc.get_objects()))
+        await until(lambda: not any(type(found) is GrpcExchange for found in gc.get_objects()))
     finally:
         gc.enable()
 
