@@ -146,7 +146,7 @@ def test_ctrl_c_ends_a_script_and_its_run_and_leaves_nothing(tmp_path: Path, wai
     os.killpg(started.pid, signal.SIGINT)
     _, errors = started.communicate(timeout=8 * PATIENCE_S)
     assert started.returncode == -signal.SIGINT
-    assert "KeyboardInterrupt" in errors.splitlines(), "Python's own last words"
+    assert errors.splitlines()[-1] == "KeyboardInterrupt", "Python's own last words, and no others after them"
     assert not list(temporary.iterdir())
     eventually("all has ended", lambda: not [line for _, line in processes().values() if str(temporary) in line])
 
