@@ -19,6 +19,7 @@ from turnout.errors import TurnoutError
 from turnout.job.choice_hook import Numbers, init_of
 from turnout.job.folder import JobFolder
 from turnout.job.leases import Lease
+from turnout.loops import tell_failure
 from turnout.messages import DeviceInfo, ResultReport
 from turnout.workers import WorkerPool
 
@@ -184,7 +185,7 @@ class Judge:
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = self._loop.create_task(work)
-        task.add_done_callback(_complain)
+        task.add_done_callback(tell_failure)  # what was called back may be half done: the job's process must end
         return task
 
     async def close(self) -> None:
@@ -194,12 +195,6 @@ class Judge:
         if self._working is not None:
             self._working.cancel()
         await self._workers.close()
-
-
-def _complain(task: asyncio.Task[None]) -> None:
-    """Whoever was called back failed: what that left behind may be half done, so the job's process must end."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        task.get_loop().call_exception_handler({"message": "the job cannot go on", "exception": error})
 
 
 class Chances:

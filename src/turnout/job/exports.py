@@ -7,11 +7,13 @@ wait. A file that is there is not made again, whichever process made it.
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 
 from turnout.errors import TurnoutError
 from turnout.job.blobs import BlobStore
 from turnout.job.journal import BlobRef
+from turnout.loops import tell_failure
 from turnout.workers import WorkerPool
 
 EXPORT_TIMEOUT_S = 300.0
@@ -55,7 +57,7 @@ class Exports:
         self._more.set()
         if self._working is None:
             self._working = asyncio.get_running_loop().create_task(self._work())
-            self._working.add_done_callback(_complain)
+            self._working.add_done_callback(partial(tell_failure, message="models are not exported any more"))
 
     def forget(self, blob: BlobRef) -> None:
         """No device needs this model any more; its file goes with it (``BlobStore.drop``)."""
@@ -115,10 +117,3 @@ class Exports:
         if sha256 not in self._failed:
             self._failed.add(sha256)
             self._warn(text)
-
-
-def _complain(task: asyncio.Task[None]) -> None:
-    """It only ends by ``close``, or by our own mistake."""
-    if not task.cancelled() and (error := task.exception()) is not None:
-        context = {"message": "models are not exported any more", "exception": error}
-        task.get_loop().call_exception_handler(context)

@@ -390,8 +390,7 @@ class JobProcess:
 
     def _reap(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
-        if not task.cancelled() and task.exception() is not None:
-            self._loop.call_exception_handler({"message": "the job cannot go on", "exception": task.exception()})
+        loops.tell_failure(task)
 
     async def _commit(self, snapshot: Snapshot) -> Event:
         try:
