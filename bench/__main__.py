@@ -174,7 +174,8 @@ def _requests(bench: Bench) -> None:
             "turnout": stack.enter_context(servers.turnout(folder / "turnout", options.gateways, options.devices))
         }
         if options.references:
-            running["echo"] = stack.enter_context(servers.echo())
+            for server, module in servers.REFERENCES.items():
+                running[server] = stack.enter_context(servers.reference(server, module))
             nginx = stack.enter_context(servers.nginx(folder / "nginx", options.gateways))
             if nginx is None:
                 bench.report.missing["nginx"] = INSTALL["nginx"]

@@ -19,8 +19,8 @@ from bench.traffic import STATIC_REPLY
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
 BINARY = b"application/vnd.safetensors"
 
-_decode = msgspec.json.Decoder(dict[str, object]).decode
-_encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(dict[str, object]).decode
+encode = msgspec.json.Encoder().encode
 
 
 class Echo(asyncio.Protocol):
@@ -49,8 +49,8 @@ class Echo(asyncio.Protocol):
         body = b"".join(self._chunks)
         self._chunks = []
         if self._json:
-            _decode(body)
-        reply = _encode(STATIC_REPLY)
+            decode(body)
+        reply = encode(STATIC_REPLY)
         self._write(HEAD % len(reply) + reply)
 
 

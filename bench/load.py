@@ -27,7 +27,7 @@ LEASE_WAIT_S = 0.2  #: Between two rounds of asking, while a job starts.
 LEASE_SHARE = 0.8  #: Not every device can have a task: those of this version's buffer have done theirs.
 #: task: of devices that have a task; refused: of those that have none; result: of each task once; blob: its model;
 #: inline: task, with the model as JSON in the reply.
-Requests = Literal["lease", "job", "task", "refused", "result", "blob", "inline"]
+Requests = Literal["lease", "job", "task", "refused", "result", "blob", "inline", "selection"]
 KEPT_BYTES = 2048  #: Of a reply, to look for the words that it must have.
 STATUS_LINE = b"HTTP/1.1 200 "
 LENGTH = b"Content-Length: "
@@ -255,7 +255,11 @@ class Client:
 
     def _requests(self, order: Order) -> list[bytes]:
         """All different requests of an order."""
-        makers = {"job": traffic.job_requests, "inline": traffic.inline_requests}
+        makers = {
+            "job": traffic.job_requests,
+            "inline": traffic.inline_requests,
+            "selection": traffic.selection_requests,
+        }
         make = makers.get(order.requests, traffic.task_requests)
         key = (make.__name__, order.job, order.devices)
         if key not in self._prepared:

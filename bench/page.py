@@ -28,8 +28,8 @@ says when and where it ran, and what disturbed it.
 
 REQUESTS = """\
 - `nginx, static` answers every request with the same {body_bytes} bytes, and has as many workers as there are gateways,
-  here {gateways}. `httptools echo` is the least that a Python server does: it parses, decodes the JSON, answers. Both
-  get the very same requests as turnout.
+  here {gateways}. `httptools echo` is the least that a Python server does: it parses, decodes the JSON, answers;
+  `uvicorn and Starlette` do the same as most would write it. All get the very same requests as turnout.
 - A connection sends its next request when the reply to the last one is there: status 200 and the words that it must
   have (`"status":"OK"`, `"RETRY"` where no place is free, `"counted":true`).
 - {devices} devices take turns on the connections, so that no two requests in a row on a connection are alike. A gateway

@@ -12,7 +12,7 @@ class Row:
     """One kind of request to one server."""
 
     name: str
-    server: Literal["nginx", "echo", "turnout"]
+    server: Literal["nginx", "echo", "starlette", "turnout"]
     requests: Requests
     expect: str = traffic.OK
     keeps_device: bool = False
@@ -39,26 +39,35 @@ class Table:
 
 NGINX = "nginx, static"
 ECHO = "httptools echo"
+STARLETTE = "uvicorn and Starlette"
 JOB = "job"
 TASK = "task (granted again)"
 TASK_KEPT = "task (granted again), a device per connection"
 REFUSED = "task (refused)"
+SELECTION = "selection"
 RESULT = "result, 1k float32, until committed"
 
 _NGINX = Row(NGINX, "nginx", "job")
 _ECHO = Row(ECHO, "echo", "job")
+_STARLETTE = Row(STARLETTE, "starlette", "job")
 _JOB = Row(JOB, "turnout", "job")
 _TASK = Row(TASK, "turnout", "task")
 _TASK_KEPT = Row(TASK_KEPT, "turnout", "task", keeps_device=True)
 _REFUSED = Row(REFUSED, "turnout", "refused", traffic.RETRY)
+_SELECTION = Row(SELECTION, "turnout", "selection")
 
-SMALL = Table("Job and task requests", "own", (_NGINX, _ECHO, _JOB, _TASK, _TASK_KEPT, _REFUSED))
+SMALL = Table(
+    "Job, task and selection requests",
+    "own",
+    (_NGINX, _ECHO, _STARLETTE, _JOB, _TASK, _TASK_KEPT, _REFUSED, _SELECTION),
+)
 RESULTS = Table(
     "Results",
     "own",
     (
         Row(NGINX, "nginx", "result", traffic.COUNTED),
         Row(ECHO, "echo", "result", traffic.COUNTED),
+        Row(STARLETTE, "starlette", "result", traffic.COUNTED),
         Row(RESULT, "turnout", "result", traffic.COUNTED),
     ),
 )

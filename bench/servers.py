@@ -55,6 +55,8 @@ min_s = 3600.0
 [stop]
 versions = 1000000
 """
+#: Servers in Python to compare with, and the modules that they are.
+REFERENCES = {"echo": "bench.echo", "starlette": "bench.starlette_app"}
 OPEN, FULL = "bench", "bench-full"  #: The job with a place for every device, and the one whose only place is taken.
 GOALS_PER_FLEET = 10  #: The open job makes a version of a tenth of its devices.
 
@@ -174,15 +176,15 @@ def nginx(folder: Path, workers: int) -> Iterator[Server | None]:
 
 
 @contextmanager
-def echo() -> Iterator[Server]:
-    """``bench.echo``, one process."""
+def reference(name: str, module: str) -> Iterator[Server]:
+    """A server of one process, such as ``bench.echo``, that ends with its standard input."""
     port = _free_port()
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.echo", str(port)], cwd=ROOT, stdin=subprocess.PIPE, process_group=0
+        [sys.executable, "-m", module, str(port)], cwd=ROOT, stdin=subprocess.PIPE, process_group=0
     )
     try:
-        _eventually("the echo server answers", lambda: _answers(port, process))
-        yield Server("echo", process.pid, port)
+        _eventually(f"{module} answers", lambda: _answers(port, process))
+        yield Server(name, process.pid, port)
     finally:
         _end(process)
         assert process.stdin is not None

@@ -10,6 +10,7 @@ from bench.load import Outcome
 from bench.rows import ECHO, JOB, NGINX, RESULT, TASK, TASK_KEPT, Table
 
 MICRO = 1e6
+COLUMNS = ("requests/s", "of nginx", "p50 ms", "p99 ms", "p99.9 ms", "CPU µs", "gateway", "job", "others")
 ROLES = ("gateway", "job")  #: Shown apart; control, supervisor and the rest are "others".
 
 
@@ -86,8 +87,8 @@ class Results:
 def markdown(table: Table, results: Results, connections: Sequence[int], missing: dict[str, str]) -> str:
     """One table of the page; ``missing`` says of servers why they were not measured."""
     lines = [
-        "| connections | request | requests/s | of nginx | p50 ms | p99 ms | CPU µs | gateway | job | others |",
-        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        f"| connections | request | {' | '.join(COLUMNS)} |",
+        "|---:|---|" + "---:|" * len(COLUMNS),
     ]
     for count in connections:
         for row in table.rows:
@@ -95,7 +96,7 @@ def markdown(table: Table, results: Results, connections: Sequence[int], missing
             if figures is not None:
                 lines.append(f"| {count} | {row.name} | {_figures(figures, row.server == 'turnout')} |")
             elif row.server in missing:
-                lines.append(f"| {count} | {row.name} | {missing[row.server]} | | | | | | | |")
+                lines.append(f"| {count} | {row.name} | {missing[row.server]} |" + " |" * (len(COLUMNS) - 1))
     return "\n".join(lines)
 
 
@@ -107,6 +108,7 @@ def _figures(figures: Figures, ours: bool) -> str:
         f"{statistics.median(figures.of_nginx):.2f}" if figures.of_nginx else "",
         f"{figures.median(lambda cell: cell.outcome.p50_ms):.2f}",
         f"{figures.median(lambda cell: cell.outcome.p99_ms):.2f}",
+        f"{p999:.2f}" if (p999 := figures.median(lambda cell: cell.outcome.p999_ms)) else "",
         f"{figures.median(lambda cell: cell.cpu_us()):.1f} ({cpu_low:.1f}-{cpu_high:.1f})",
     ]
     if ours:

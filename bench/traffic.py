@@ -3,7 +3,15 @@
 import msgspec
 import numpy as np
 
-from turnout.messages import DeviceInfo, JobRequest, ModelSchema, ResultReport, TaskRequest, TensorSpec
+from turnout.messages import (
+    DeviceInfo,
+    JobRequest,
+    ModelSchema,
+    ResultReport,
+    SelectionRequest,
+    TaskRequest,
+    TensorSpec,
+)
 from turnout.wire.edge_replies import blob_path
 from turnout.wire.edge_requests import JSON, HttpRequest, encode_request
 from turnout.wire.edge_results import encode_result
@@ -48,6 +56,11 @@ def task_requests(job_id: str, devices: int) -> list[bytes]:
 def inline_requests(job_id: str, devices: int) -> list[bytes]:
     """What shall I do, and give me the model as JSON?"""
     return [_bytes(encode_request(TaskRequest(device(i), job_id))) for i in range(devices)]
+
+
+def selection_requests(job_id: str, devices: int) -> list[bytes]:
+    """Who is selected?"""
+    return [_bytes(encode_request(SelectionRequest(device(i), job_id))) for i in range(devices)]
 
 
 def blob_request(job_id: str, sha256: str) -> bytes:

@@ -1,6 +1,7 @@
-"""Models and results of 100 000 and of a million parameters, in every form in which they travel."""
+"""Models and results of 100 000, 250 000 and a million parameters, in every form in which they travel."""
 
 import socket
+import statistics
 import threading
 import time
 
@@ -9,21 +10,23 @@ from scipy.linalg import blas
 
 from bench import traffic
 from bench.load import Order, Outcome, Requests
-from bench.section import Bench, Line, Section
+from bench.section import Bench, Line, Report, Section, figure
 from bench.servers import Started, job_folder, started
-from bench.table import count
+from bench.table import Goal, count
 from turnout.wire.tensors import to_safetensors
 
 NOTES = """\
-8 connections. `GB/s` is of float32 numbers, 4 bytes each, whatever they are written as; JSON has 4 to 5 times as many
+32 connections. `GB/s` is of float32 numbers, 4 bytes each, whatever they are written as; JSON has 4 to 5 times as many
 bytes. `two copies and saxpy` is what an update must at least cost: its bytes through the loopback twice (to the
 gateway, to the job), by plain sockets of two threads, and added. `of two copies and saxpy` is the rate beside that,
-in the same repeat. Every result is counted in a commit, and every device has its task before. A model as JSON is made
-once a version.
+in the same repeat. Every result is counted in a commit, and every device has its task before; a quarter of
+the devices makes a version. A model as JSON is made once a version.
 """
-CONNECTIONS = 8
+CONNECTIONS = 32
 #: (parameters, devices): results use up their tasks.
-SIZES = ((100_000, 128), (1_000_000, 24))
+SIZES = ((100_000, 512), (250_000, 384), (1_000_000, 128))
+JSON_SHARE = 8  #: One device of so many sends its result as JSON too: that takes many times as long.
+GOAL_PARAMETERS, GOAL_RATIO = 250_000, 0.5  #: An update of a megabyte.
 REFERENCE, RATIO = "two copies and saxpy", "of two copies and saxpy"
 FORMS: tuple[tuple[str, Requests, bool], ...] = (
     ("download, safetensors", "blob", False),
@@ -50,7 +53,8 @@ def measure(bench: Bench) -> None:
                 name = f"{count(parameters)} parameters"
                 bench.add(Line(f"{name}: {REFERENCE}", _values(1 / least, parameters), {RATIO: 1.0}))
                 for form, requests, as_json in FORMS:
-                    outcome = _send(bench, server, job, parameters, devices, requests, as_json)
+                    senders = devices // JSON_SHARE if as_json else devices
+                    outcome = _send(bench, server, job, parameters, senders, requests, as_json)
                     rate = outcome.requests / outcome.elapsed_s
                     cpu_us = sum(outcome.cpu_s.values()) / outcome.requests * 1e6
                     values = {**_values(rate, parameters), "p99 ms": outcome.p99_ms, "CPU µs": cpu_us}
@@ -115,4 +119,16 @@ def _read(there: socket.socket, num_bytes: int) -> None:
         num_bytes -= there.recv_into(buffer)
 
 
-SECTION = Section("models", "Large models", NOTES, measure)
+def goals(report: Report) -> list[Goal]:
+    """A megabyte's way into the sum."""
+    row = f"{count(GOAL_PARAMETERS)} parameters: result, safetensors"
+    found = [line.ratios[RATIO] for line in report.lines if line.row == row]
+    if not found:
+        return []
+    share = statistics.median(found)
+    return [
+        Goal("an update of 1 MB: rate of two copies and saxpy", f"≥ {GOAL_RATIO}", figure(share), share >= GOAL_RATIO)
+    ]
+
+
+SECTION = Section("models", "Large models", NOTES, measure, goals)
