@@ -16,6 +16,7 @@ from msgspec import inspect
 from turnout.errors import JobFolderError
 
 VALUE_SHOWN_CHARS = 60
+DEPTH_MAX = 64  #: Of tables and lists in one another; dotted keys nest as well.
 
 _PLACED = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
 _UNKNOWN = re.compile(r"^Object contains unknown field `(?P<key>.*)`$", re.DOTALL)
@@ -43,7 +44,9 @@ def decode_toml(text: str, kind: type[Settings], file: str) -> Settings:
 
 
 def _check_values(value: Any, path: Path, file: str) -> None:
-    """Refuse what TOML can say but no setting means: dates, nan and inf."""
+    """Refuse what TOML can say but no setting means: dates, nan and inf, and thousands of tables in one another."""
+    if len(path) > DEPTH_MAX:
+        raise JobFolderError(f"{file}: {_clip(_shown(path[:1]))}: nested more than {DEPTH_MAX} deep; make it flatter")
     if isinstance(value, dict):
         for key, inner in value.items():
             _check_values(inner, (*path, key), file)

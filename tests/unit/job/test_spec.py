@@ -218,6 +218,12 @@ def test_broken_toml_is_reported_with_its_line() -> None:
     assert "nested too deeply" in complaint("a = " + "[" * 10_000)
 
 
+def test_tables_in_one_another_have_a_bound_whichever_way_they_are_written() -> None:
+    expected = "job.toml: device: nested more than 64 deep; make it flatter"
+    assert complaint(f'name = "mnist"\n[device]\n{".".join("a" * 3000)} = 1\n') == expected
+    assert complaint(f'name = "mnist"\n[device]\na = {"[" * 70}{"]" * 70}\n') == expected
+
+
 def test_what_is_shown_of_a_value_is_bounded() -> None:
     assert len(complaint(f'name = "{"x" * 100_000}"{STOP}')) < 200
     assert len(complaint(f'name = "mnist"\n{"x" * 100_000} = 1{STOP}')) < 400
