@@ -5,6 +5,7 @@ A name or id that is there but empty or null is not malformed: the dispatcher an
 are in ``edge_results.py``.
 """
 
+import functools
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -14,9 +15,10 @@ import msgspec
 
 from turnout.errors import DeviceError
 from turnout.messages import DeviceInfo, JobRequest, SelectionRequest, TaskRequest, UserInfo
-from turnout.wire.edge_headers import device_headers, fleet_of
+from turnout.wire.edge_headers import TEXTS_KEPT_MAX, device_headers, fleet_of
 
 JSON = "application/json"
+_JSON_HEADER = ("Content-Type", JSON)
 _PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
 
 #: Numbers that a cookie may hold; larger ones cannot travel on to a job.
@@ -110,26 +112,47 @@ def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str
 
 def encode_request(request: JobRequest | TaskRequest | SelectionRequest) -> HttpRequest:
     """What a device sends. Results: ``edge_results.encode_result``."""
-    body: dict[str, object] = {}
-    match request:
-        case JobRequest():
-            target = "/job"
-            body = {"job_name": request.job_name, "capabilities": {"methods": [], **request.capabilities}}
-        case TaskRequest():
-            target = "/task?" + query_text({"job_id": request.job_id})
-            if request.accept:
-                body["accept"] = request.accept
-            if request.cookie is not None:
-                body["cookie"] = request.cookie
-        case SelectionRequest():
-            target = "/selection?" + query_text({"job_id": request.job_id})
-    headers = (*device_headers(request.device, request.user), ("Content-Type", JSON))
-    return HttpRequest("POST", target, headers, msgspec.json.encode(body))
+    if isinstance(request, TaskRequest):
+        target, body = _task_target(request.job_id), _task_body(request.accept, request.cookie)
+    elif isinstance(request, JobRequest):
+        target, body = "/job", _job_body(request.job_name, request.capabilities)
+    else:
+        target, body = f"/selection?job_id={query_value(request.job_id)}", b"{}"
+    return HttpRequest("POST", target, (*device_headers(request.device, request.user), _JSON_HEADER), body)
 
 
-def query_text(fields: Mapping[str, str]) -> str:
-    """The query of a target. Most values are ids, which need no encoding."""
-    return "&".join(f"{name}={text if _PLAIN.fullmatch(text) else quote_plus(text)}" for name, text in fields.items())
+def _job_body(job_name: str, capabilities: dict[str, Any]) -> bytes:
+    if not capabilities:
+        return _plain_job_body(job_name)
+    return msgspec.json.encode({"job_name": job_name, "capabilities": {"methods": [], **capabilities}})
+
+
+def _task_body(accept: tuple[str, ...], cookie: dict[str, Any] | None) -> bytes:
+    if cookie is None:
+        return _plain_task_body(accept)
+    return msgspec.json.encode({"accept": accept, "cookie": cookie} if accept else {"cookie": cookie})
+
+
+@functools.lru_cache(maxsize=TEXTS_KEPT_MAX)
+def _plain_job_body(job_name: str) -> bytes:
+    """Of a device that says nothing of itself: a whole fleet sends the same."""
+    return msgspec.json.encode({"job_name": job_name, "capabilities": {"methods": []}})
+
+
+@functools.lru_cache(maxsize=TEXTS_KEPT_MAX)
+def _plain_task_body(accept: tuple[str, ...]) -> bytes:
+    """Of a device without a cookie."""
+    return msgspec.json.encode({"accept": accept} if accept else {})
+
+
+@functools.lru_cache(maxsize=TEXTS_KEPT_MAX)
+def _task_target(job_id: str) -> str:
+    return f"/task?job_id={query_value(job_id)}"
+
+
+def query_value(text: str) -> str:
+    """A value as it stands in a query. Most are ids, which need no encoding."""
+    return text if _PLAIN.fullmatch(text) else quote_plus(text)
 
 
 def _job_id(in_body: str | msgspec.UnsetType | None, query: Mapping[str, str], path: str) -> str:

@@ -3,6 +3,7 @@
 ``application/vnd.safetensors`` with the fields in the query, or FLARE's JSON in the job's form (``forms/``).
 """
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -12,11 +13,12 @@ import numpy as np
 
 from turnout.messages import VALIDATED, DeviceInfo, ModelSchema, ResultReport, UserInfo
 from turnout.wire import tensors
-from turnout.wire.edge_headers import device_headers
-from turnout.wire.edge_requests import MALFORMED, BadField, Cookie, HttpRequest, MissingField, bad_body, query_text
+from turnout.wire.edge_headers import TEXTS_KEPT_MAX, device_headers
+from turnout.wire.edge_requests import MALFORMED, BadField, Cookie, HttpRequest, MissingField, bad_body, query_value
 from turnout.wire.forms import FORMS, WEIGHTS
 
 SAFETENSORS = "application/vnd.safetensors"
+_SAFETENSORS_HEADER = ("Content-Type", SAFETENSORS)
 OK = "OK"
 ERROR = "ERROR"
 ERROR_KIND = "error"  #: What iOS sends when its training failed.
@@ -55,7 +57,7 @@ class DecodedResult(msgspec.Struct, frozen=True, array_like=True):
 
 
 class ResultQuery(msgspec.Struct, frozen=True, array_like=True):
-    """What the query of ``POST /result`` says; a JSON body may say the rest."""
+    """What the query of ``POST /result`` says, in texts of bounded length; a JSON body may say the rest."""
 
     job_id: str | None = None
     task_id: str | None = None
@@ -103,7 +105,8 @@ def decode_result_query(query: dict[str, str]) -> ResultQuery:
         except MALFORMED as error:
             raise bad_body("/result, metrics in its query", error, 'metrics={"loss": 0.5}, percent-encoded') from None
     for name in TEXTS:
-        _check_length(name, query.get(name, ""))
+        if len(query.get(name, "")) > TEXT_CHARS_MAX:
+            raise _too_long(name)
     return ResultQuery(
         query.get("job_id"), query.get("task_id"), query.get("task_name"), query.get("status"), num_examples, metrics
     )
@@ -111,16 +114,21 @@ def decode_result_query(query: dict[str, str]) -> ResultQuery:
 
 def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf) -> DecodedResult:
     """A result whose body is the update alone, and empty when its status is not OK. Raises DeviceError."""
-    fields = _checked(
-        ResultFields(
-            _either(None, query.job_id, "job_id"),
-            _either(None, query.task_id, "task_id"),
-            _either(None, query.task_name, "task_name"),
-            1.0 if query.num_examples is None else query.num_examples,
-            query.metrics or {},
-            OK if query.status is None else query.status,
-        )
+    if query.job_id is None:
+        raise _missing("job_id")
+    if query.task_id is None:
+        raise _missing("task_id")
+    if query.task_name is None:
+        raise _missing("task_name")
+    fields = ResultFields(
+        query.job_id,
+        query.task_id,
+        query.task_name,
+        1.0 if query.num_examples is None else query.num_examples,
+        query.metrics or {},
+        OK if query.status is None else query.status,
     )
+    _check_numbers(fields)
     if fields.status != OK:
         return DecodedResult(fields, memoryview(b""))
     schema = schema_of(fields.job_id)
@@ -185,19 +193,23 @@ def report(
 
 def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
     """What a device sends: raw safetensors, its fields in the query; no body when it has no update."""
-    fields: dict[str, str] = {"job_id": result.job_id, "task_id": result.task_id, "task_name": result.task_name}
+    job_id, task_name = _remembered_value(result.job_id), _remembered_value(result.task_name)
+    target = f"/result?job_id={job_id}&task_id={query_value(result.task_id)}&task_name={task_name}"
+    body = b""
     if result.status == OK:
-        fields["num_examples"] = repr(float(result.num_examples))
-        body = tensors.to_safetensors(np.frombuffer(result.update, dtype="<f4"), schema)
+        body = tensors.update_to_safetensors(result.update, schema)
     else:
-        fields["status"] = result.status
-        if result.status == VALIDATED:
-            fields["num_examples"] = repr(float(result.num_examples))
-        body = b""
+        target += f"&status={query_value(result.status)}"
+    if result.status in (OK, VALIDATED):
+        target += f"&num_examples={query_value(repr(float(result.num_examples)))}"
     if result.metrics:
-        fields["metrics"] = msgspec.json.encode(result.metrics).decode()
-    headers = (*device_headers(result.device, result.user), ("Content-Type", SAFETENSORS))
-    return HttpRequest("POST", "/result?" + query_text(fields), headers, body)
+        target += f"&metrics={query_value(msgspec.json.encode(result.metrics).decode())}"
+    headers = (*device_headers(result.device, result.user), _SAFETENSORS_HEADER)
+    return HttpRequest("POST", target, headers, body)
+
+
+#: For what the results of many devices have in common.
+_remembered_value = functools.lru_cache(maxsize=TEXTS_KEPT_MAX)(query_value)
 
 
 def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, bytes_max: int, example: str) -> T:
@@ -220,24 +232,31 @@ def _example(job_id: str | None, schema_of: SchemaOf) -> str:
 def _either(in_body: str | None, in_query: str | None, name: str) -> str:
     value = in_body if in_body is not None else in_query
     if value is None:
-        raise MissingField(f"missing {name}: send it in the query of /result, as in /result?{name}=...")
+        raise _missing(name)
     return value
 
 
-def _checked(fields: ResultFields) -> ResultFields:
-    """The same fields, when they can be those of a result."""
+def _missing(name: str) -> MissingField:
+    return MissingField(f"missing {name}: send it in the query of /result, as in /result?{name}=...")
+
+
+def _check(fields: ResultFields) -> None:
+    """Raises BadField when these cannot be the fields of a result."""
+    _check_numbers(fields)
+    for name in TEXTS:
+        if len(getattr(fields, name)) > TEXT_CHARS_MAX:
+            raise _too_long(name)
+
+
+def _check_numbers(fields: ResultFields) -> None:
     if not math.isfinite(fields.num_examples):
         raise BadField("num_examples must be a finite number")
-    for name in TEXTS:
-        _check_length(name, getattr(fields, name))
     if len(fields.metrics) > METRICS_MAX:
         raise BadField(f"metrics has more than {METRICS_MAX} entries; send the few that matter")
-    return fields
 
 
-def _check_length(name: str, text: str) -> None:
-    if len(text) > TEXT_CHARS_MAX:
-        raise BadField(f"{name} is longer than {TEXT_CHARS_MAX} characters; echo that of the task unchanged")
+def _too_long(name: str) -> BadField:
+    return BadField(f"{name} is longer than {TEXT_CHARS_MAX} characters; echo that of the task unchanged")
 
 
 def _bytes_of(vector: tensors.Vector) -> memoryview:
