@@ -1,11 +1,12 @@
 """Leases: sealed by one job for one device, live until result or expiry."""
 
+import hmac
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.job.leases import TASK_ID_CHARS, Lease, LeaseTime, LiveLeases, Seal, device_hash
+from turnout.job.leases import SEAL_BYTES, TASK_ID_CHARS, Lease, LeaseTime, LiveLeases, Seal, device_hash
 
 KEY = b"k" * 32
 LEASE = Lease(version=7, task=42, device=device_hash("a"), weight_max=100.0, granted_at=3.0, expires_at=63.0)
@@ -18,6 +19,26 @@ def test_a_sealed_lease_opens_to_itself() -> None:
 
 def test_the_same_lease_always_gives_the_same_task_id() -> None:
     assert Seal("job-1", KEY).close(LEASE) == Seal("job-1", KEY).close(LEASE)
+
+
+def test_leases_of_earlier_releases_open() -> None:
+    earlier = "AQJqtjnCHfiqAAAABwAAAAAAAAAqypeBEsobvcr6wjGzmiPcTUBZAAAAAAAAQAgAAAAAAABAT4AAAAAAAKHewtqfpRLJi9jvbT5iHpk"
+    assert Seal("job-1", KEY).open(earlier) == LEASE
+
+
+@given(st.binary(max_size=64))
+def test_a_lease_ends_with_the_hmac_of_the_rest_cut_to_half(key: bytes) -> None:
+    task_id = Seal("job-1", key).close(LEASE)
+    sealed = urlsafe_b64decode(task_id + "=" * (-len(task_id) % 4))
+    assert sealed[-SEAL_BYTES:] == hmac.digest(key, sealed[:-SEAL_BYTES], "sha256")[:SEAL_BYTES]
+
+
+def test_a_text_of_another_length_does_not_open() -> None:
+    task_id = Seal("job-1", KEY).close(LEASE)
+    assert len(task_id) == TASK_ID_CHARS
+    for longer in (task_id + "=", task_id + "A", "=" + task_id, task_id + "\n"):
+        assert Seal("job-1", KEY).open(longer) is None
+    assert Seal("job-1", KEY).open(task_id[:-1]) is None
 
 
 def test_a_lease_of_another_job_or_key_does_not_open() -> None:
