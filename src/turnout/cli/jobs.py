@@ -2,7 +2,8 @@
 
 import os
 import sys
-from typing import Annotated
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
@@ -23,6 +24,10 @@ from turnout.cli.base import (
 )
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE
+
+if TYPE_CHECKING:  # these take long to import, and most commands need neither
+    from turnout.control.client import ControlClient
+    from turnout.control.view import JobView
 
 LOG_LINES = 100
 
@@ -126,52 +131,56 @@ def logs(
     return EXIT_DONE
 
 
-@app.command(group=JOBS, help_epilogue=examples("turnout pause digits"))
-def pause(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """Give out no more tasks of a job until it is resumed; results of tasks given out before still count."""
+def _have_it(job: str, remote: Remote, json: bool, ask: "Callable[[ControlClient, str], JobView]", told: str) -> int:
+    """Have the server do something with a job, and say what became of the job; ``told`` takes its view."""
     from turnout.cli.finding import find
 
     client = remote.client()
-    view = client.pause(find(client, job).job_id)
-    answer(view, [f"job {view.job_id} gives out no more tasks; let it go on with: turnout resume {view.job_id}"], json)
+    view = ask(client, find(client, job).job_id)
+    answer(view, [f"job {view.job_id} {told.format(view)}"], json)
     return EXIT_DONE
+
+
+@app.command(group=JOBS, help_epilogue=examples("turnout pause digits"))
+def pause(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Give out no more tasks of a job until it is resumed; results of tasks given out before still count."""
+    return _have_it(
+        job,
+        remote,
+        json,
+        lambda client, job_id: client.pause(job_id),
+        "gives out no more tasks; let it go on with: turnout resume {0.job_id}",
+    )
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout resume digits"))
 def resume(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """Let a job go on that was paused, or that has paused itself for want of devices."""
-    from turnout.cli.finding import find
-
-    client = remote.client()
-    view = client.resume(find(client, job).job_id)
-    answer(view, [f"job {view.job_id} goes on"], json)
-    return EXIT_DONE
+    return _have_it(job, remote, json, lambda client, job_id: client.resume(job_id), "goes on")
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout abort digits-1f2e3d4c"))
 def abort(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """End a job before its stop rule does; what it has learned so far is kept; turnout start goes on from it."""
-    from turnout.cli.finding import find
-
-    client = remote.client()
-    view = client.abort(find(client, job).job_id)
-    answer(
-        view,
-        [f"job {view.job_id} is {view.state}; once it has ended it goes on with: turnout start {view.job_id}"],
+    return _have_it(
+        job,
+        remote,
         json,
+        lambda client, job_id: client.abort(job_id),
+        "is {0.state}; once it has ended it goes on with: turnout start {0.job_id}",
     )
-    return EXIT_DONE
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout start digits-1f2e3d4c"))
 def start(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     """Start a job again that was aborted, or that a person ended; it goes on where it was."""
-    from turnout.cli.finding import find
-
-    client = remote.client()
-    view = client.start(find(client, job).job_id)
-    answer(view, [f"job {view.job_id} is being started; watch it with: turnout watch {view.job_id}"], json)
-    return EXIT_DONE
+    return _have_it(
+        job,
+        remote,
+        json,
+        lambda client, job_id: client.start(job_id),
+        "is being started; watch it with: turnout watch {0.job_id}",
+    )
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout delete digits-1f2e3d4c"))
