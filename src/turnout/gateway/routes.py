@@ -79,24 +79,25 @@ def parse_query(query: bytes) -> dict[str, str]:
     """The fields of a query. Raises BadTarget when one comes twice, or is not UTF-8."""
     if not query:
         return {}
-    parts = query.split(b"&", QUERY_FIELDS_MAX)
+    parts = query.decode("latin-1").split("&", QUERY_FIELDS_MAX)
     if len(parts) > QUERY_FIELDS_MAX:
         raise BadTarget(f"the query has more than {QUERY_FIELDS_MAX} fields; send fewer")
     fields: dict[str, str] = {}
     for part in parts:
-        name, _, value = part.partition(b"=")
+        name, _, value = part.partition("=")
         if not name:
             continue
-        key, text = _text(name), _text(value)
-        if key in fields:
-            raise BadTarget(f"the query names a field twice: {ascii(key)[:80]}; send it once")
-        fields[key] = text
+        if "%" in part or "+" in part or not part.isascii():  # ids and numbers are seldom encoded
+            name, value = _text(name), _text(value)
+        if name in fields:
+            raise BadTarget(f"the query names a field twice: {ascii(name)[:80]}; send it once")
+        fields[name] = value
     return fields
 
 
-def _text(raw: bytes) -> str:
+def _text(encoded: str) -> str:
+    """The text of one name or value, of which each character is a byte."""
     try:
-        text = raw.decode("utf-8")
-        return unquote_plus(text, errors="strict") if "%" in text or "+" in text else text
+        return unquote_plus(encoded.encode("latin-1").decode("utf-8"), errors="strict")
     except UnicodeDecodeError:
         raise BadTarget("the query is not percent-encoded UTF-8; encode it as such") from None

@@ -128,7 +128,8 @@ def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf
         query.metrics or {},
         OK if query.status is None else query.status,
     )
-    _check_numbers(fields)
+    _check_number(fields.num_examples)
+    _check_metrics(fields.metrics)
     if fields.status != OK:
         return DecodedResult(fields, memoryview(b""))
     schema = schema_of(fields.job_id)
@@ -147,17 +148,18 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
     status = found.status or query.status or OK
     if status == OK and found.result is not None and found.result.kind == ERROR_KIND:
         status = ERROR
-    fields = _checked(
-        ResultFields(
-            _either(found.job_id, query.job_id, "job_id"),
-            _either(found.task_id, query.task_id, "task_id"),
-            _either(found.task_name, query.task_name, "task_name"),
-            next((n for n in (found.num_examples, query.num_examples) if n is not None), 1.0),
-            _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX, example) or query.metrics or {},
-            status,
-            _bounded(found.cookie, _COOKIE, "cookie", COOKIE_BYTES_MAX, example),
-        )
+    fields = ResultFields(
+        _either(found.job_id, query.job_id, "job_id"),
+        _either(found.task_id, query.task_id, "task_id"),
+        _either(found.task_name, query.task_name, "task_name"),
+        next((n for n in (found.num_examples, query.num_examples) if n is not None), 1.0),
+        _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX, example) or query.metrics or {},
+        status,
+        _bounded(found.cookie, _COOKIE, "cookie", COOKIE_BYTES_MAX, example),
     )
+    _check_number(fields.num_examples)
+    _check_lengths(fields)
+    _check_metrics(fields.metrics)
     if status != OK:
         return DecodedResult(fields, memoryview(b""))
     schema = schema_of(fields.job_id)
@@ -240,18 +242,19 @@ def _missing(name: str) -> MissingField:
     return MissingField(f"missing {name}: send it in the query of /result, as in /result?{name}=...")
 
 
-def _check(fields: ResultFields) -> None:
-    """Raises BadField when these cannot be the fields of a result."""
-    _check_numbers(fields)
+def _check_number(num_examples: float) -> None:
+    if not math.isfinite(num_examples):
+        raise BadField("num_examples must be a finite number")
+
+
+def _check_lengths(fields: ResultFields) -> None:
     for name in TEXTS:
         if len(getattr(fields, name)) > TEXT_CHARS_MAX:
             raise _too_long(name)
 
 
-def _check_numbers(fields: ResultFields) -> None:
-    if not math.isfinite(fields.num_examples):
-        raise BadField("num_examples must be a finite number")
-    if len(fields.metrics) > METRICS_MAX:
+def _check_metrics(metrics: dict[str, float]) -> None:
+    if len(metrics) > METRICS_MAX:
         raise BadField(f"metrics has more than {METRICS_MAX} entries; send the few that matter")
 
 
