@@ -6,11 +6,13 @@ or crash.
 
 import asyncio
 import contextlib
+import signal
 import sys
 from pathlib import Path
 
 import msgspec
 
+from turnout import loops
 from turnout.errors import JobFolderError
 from turnout.messages import Message, RunningJob
 from turnout.supervisor.commands import PYTHON, environment
@@ -42,7 +44,7 @@ async def check(folder: Path) -> RunningJob:
         raise JobFolderError(f"reading the job folder took longer than {CHECK_TIMEOUT_S:.0f} s") from None
     finally:
         if process.returncode is None:
-            process.kill()
+            loops.send_signal(process, signal.SIGKILL)
             await process.wait()
     try:
         checked = msgspec.json.decode(output[:ANSWER_BYTES_MAX], type=Checked)

@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from turnout import loops
 from turnout.errors import TurnoutError
 from turnout.supervisor import commands, policy
 
@@ -41,23 +42,17 @@ class Child:
     async def stop(self, grace_s: float = GRACE_S) -> None:
         """End it: kindly, and by force after ``grace_s``."""
         self.stopping = True
-        self._send(signal.SIGTERM)
+        loops.send_signal(self._process, signal.SIGTERM)
         try:
             async with asyncio.timeout(grace_s):
                 await self.wait()
         except TimeoutError:
-            self._send(signal.SIGKILL)
+            loops.send_signal(self._process, signal.SIGKILL)
             await self.wait()
 
     def ended_as(self, code: int) -> str:
         """How it ended, as a sentence without its end."""
         return f"{self.name} (pid {self.pid}) {policy.describe_exit(code)}"
-
-    def _send(self, number: signal.Signals) -> None:
-        try:
-            self._process.send_signal(number)
-        except ProcessLookupError:
-            pass
 
 
 class Children:

@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 
+from turnout import loops
 from turnout.supervisor import commands
 
 LINE_BYTES_MAX = 4096  #: A child's output is passed on in pieces of at most this size.
@@ -24,11 +25,8 @@ class Life:
         self._pulse = pulse
 
     def signal(self, number: signal.Signals) -> None:
-        """Send a signal, unless the process has just ended."""
-        try:
-            self._process.send_signal(number)
-        except ProcessLookupError:
-            pass
+        """Send a signal, unless the process has ended."""
+        loops.send_signal(self._process, number)
 
     async def ended(self) -> tuple[int, str]:
         """Its exit code and the last line it printed. All its signs of life have been passed on by then."""
