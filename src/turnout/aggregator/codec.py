@@ -87,7 +87,7 @@ class DenseFloat32:
         return None
 
     def add(self, vector: NDArray[Any], factor: float) -> None:
-        self._block = blas.saxpy(vector, self._block, a=factor)
+        self._block = blas.saxpy(vector, self._block, vector.size, factor)  # with names it takes 0.2 µs more
         self._in_block += 1
         self._copy = None
         if self._in_block == BLOCK:

@@ -17,6 +17,7 @@ from turnout.messages import (
 )
 
 TASK_NAME = "train"
+OK = Status.OK  #: To look up a member of an enum takes 0.2 µs, and each request needs this one a few times.
 SOON_S = 1.0  #: The wait told to a device that meets a full hold or a job that only just starts or was replaced.
 
 
@@ -62,13 +63,13 @@ def task(
     if selection_id is None:
         selection_id = lease.task + 1
     return TaskResponse(
-        status=Status.OK,
+        status=OK,
         job_id=job_id,
         task_id=task_id,
         task_name=VALIDATE if lease.validate else TASK_NAME,
         task_data=ModelRef(blob.sha256, blob.num_bytes, {"model_version": lease.version, **settings}),
         cookie={"model_version": lease.version, "device_selection_id": selection_id},
-        lease_s=round(max(lease.expires_at - now, 0.0), 3),
+        lease_s=round(max(lease.expires_at - now, 0.0) * 1000) / 1000,  # to digits takes 0.4 µs more
         retry_wait=0.0,
     )
 
@@ -96,7 +97,7 @@ def no_more_tasks(job_id: str, why: str) -> TaskResponse:
 def counted(report: ResultReport | ResultOffer, duplicate: bool) -> ResultResponse:
     """The promise. To be sent only after the commit that holds the result."""
     return ResultResponse(
-        status=Status.OK,
+        status=OK,
         counted=True,
         duplicate=duplicate,
         task_id=report.task_id,

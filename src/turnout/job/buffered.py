@@ -7,7 +7,7 @@ the version that was newest when it began, and the server steps after every K re
 from dataclasses import dataclass
 from typing import Any
 
-from turnout.job.workflow import Verdict
+from turnout.job.workflow import CLOSE, WAIT, Verdict
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ class Buffered:
         return self.concurrency
 
     def verdict(self, buffered: int, live: int, now: float) -> Verdict:
-        return Verdict.CLOSE if buffered >= self.goal else Verdict.WAIT
+        return CLOSE if buffered >= self.goal else WAIT
 
     def deadline(self) -> float | None:
         return None

@@ -49,7 +49,8 @@ class Commits:
 
     def save_by(self, at: float) -> None:
         """Something is to be durable by ``at``, though no result may come."""
-        self._save_at = at if self._save_at is None else min(at, self._save_at)
+        if self._save_at is None or at < self._save_at:
+            self._save_at = at
 
     def possible(self, now: float) -> bool:
         """Whether one may begin at all; the pause is for those that can wait."""
@@ -57,7 +58,7 @@ class Commits:
 
     def due(self, now: float, wanted: bool) -> bool:
         """Whether the next shall begin, if it is possible. ``wanted``: there is something to write at once."""
-        return (self._wanted(wanted) or self._save_due(now)) and now >= self._next_at
+        return now >= self._next_at and (self._wanted(wanted) or self._save_due(now))
 
     def when(self, now: float, wanted: bool) -> float | None:
         """When ``due`` will say so; None while nothing is to be written."""

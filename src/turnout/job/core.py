@@ -54,13 +54,12 @@ from turnout.job.snapshots import TASK_BLOCK
 from turnout.job.staged import Staged, send_again
 from turnout.job.tally import Tally
 from turnout.job.warnings import Warnings
-from turnout.job.workflow import Verdict
+from turnout.job.workflow import CLOSE, PAUSE
 from turnout.messages import (
     VALIDATE,
     ResultOffer,
     ResultReport,
     ResultResponse,
-    Status,
     TaskResponse,
 )
 
@@ -197,20 +196,21 @@ class JobCore:
             return [self._come_back(event.ticket, "the job cannot save results now", now)]
         if self._holding():
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
+        request, places = event.request, self.parts.places
         self.parts.pacing.arrived(now)
-        device = device_hash(event.request.device.device_id)
-        self.groups.asked(event.request.device)
+        device = device_hash(request.device.device_id)
+        group = self.groups.asked(request.device)
         drawn = event.chance >= 1 or lot(device, self.version) < event.chance
-        drawn = self.parts.places.selection.asked(device, event.request.device.device_id, now, drawn)
-        if not drawn and self._live.of(device) is None:
+        drawn = places.selection.asked(device, request.device.device_id, now, drawn)
+        if not drawn and places.live.of(device) is None:
             return [self._come_back(event.ticket, "others were chosen this time", now)]
-        validates, rng = VALIDATE in event.request.accept, self.parts.rng
-        lease = self.parts.places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
+        validates, rng = VALIDATE in request.accept, self.parts.rng
+        lease = places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
         if isinstance(lease, Lease):
-            self.groups.granted(device, event.request.device, new=lease.granted_at == now)
+            self.groups.granted(device, group, new=lease.granted_at == now)
             self.commits.save_by(now + SAVE_GRANTS_S)
             blob, task_id = self.models.of(lease.version), self.parts.seal.close(lease)
-            chosen = self.parts.places.selection.id_of(device)
+            chosen = places.selection.id_of(device)
             given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now, chosen)
             return [Answer(event.ticket, given)]
         return [self._come_back(event.ticket, "the job is paused" if self.pause.on else lease, now)]
@@ -257,14 +257,16 @@ class JobCore:
             return [Answer(event.ticket, answers.not_saved(report.task_id, SOON_S))]
         if self._holding():
             return self._hold(event, answers.not_saved(report.task_id, SOON_S))
-        held_place = self.parts.places.reported(lease, now, trained=report.status == Status.OK)
-        self._retire({lease.version})
+        places = self.parts.places
+        held_place = places.reported(lease, now, trained=report.status == answers.OK)
+        if not places.live.on(lease.version):
+            self._retire({lease.version})
         refusal = self._too_late(lease) or self._stage(event, lease, now)
         if refusal is None and not held_place:
-            self.parts.places.lease_time.observe(now - lease.granted_at)
+            places.lease_time.observe(now - lease.granted_at)
         effects: list[Effect] = []
         if refusal is not None:
-            self.parts.places.refuse(lease)
+            places.refuse(lease)
             effects.append(self._refuse(event.ticket, report, refusal))
         self.groups.reported(lease.device)
         return effects
@@ -301,18 +303,18 @@ class JobCore:
 
     def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
         """Add what the device learned or measured to the running sums, or say why not; that changes nothing."""
-        report = event.report
-        sound = judged(report, lease, self.rules.by_examples, self.parts.aggregator, self.bases, event.factor)
+        report, parts = event.report, self.parts
+        sound = judged(report, lease, self.rules.by_examples, parts.aggregator, self.bases, event.factor)
         if isinstance(sound, Refused):
             return sound
         staleness = self.version - lease.version
         if lease.validate:
             self.federated.add(lease.version, report.metrics, sound.weight)
-            self.parts.places.measured(lease)
+            parts.places.measured(lease)
         else:
-            self.parts.aggregator.add(sound.update, sound.weight, self.parts.discount(staleness))
+            parts.aggregator.add(sound.update, sound.weight, parts.discount(staleness))
         self.counted.add(lease.version, lease.task)
-        self.counted.keep(lease.version, max(lease.expires_at, now) + self.parts.places.resend_window_s)
+        self.counted.keep(lease.version, max(lease.expires_at, now) + parts.places.resend_window_s)
         self.tally.count(staleness)
         self.groups.counted(lease.device, report.device)
         self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
@@ -342,12 +344,9 @@ class JobCore:
 
     def _holding(self) -> bool:
         """Whether what comes in has to do with what is not durable yet: a full buffer's version, or the job's end."""
-        if self._ending is not None and not self._ending.sure:
-            return True
-        if self.ended:
-            return False
-        full = self.parts.aggregator.count >= self.parts.workflow.goal
-        return not self.models.has(self.version) or (full and self._ending is None)
+        if self._ending is None:
+            return self.parts.aggregator.count >= self.parts.workflow.goal or not self.models.has(self.version)
+        return not self._ending.sure or (not self.ended and not self.models.has(self.version))
 
     def _hold(self, event: TaskAsked | Result, otherwise: TaskResponse | ResultResponse) -> list[Effect]:
         return [] if self.held.add(event) else [Answer(event.ticket, otherwise)]
@@ -371,13 +370,14 @@ class JobCore:
             return [self._commit(now)]
         if self._ending is not None:
             return self._wind_up(now)
+        workflow, buffered = self.parts.workflow, self.parts.aggregator.count
         live, clock = len(self._live), self.pause.clock(now)
-        match self.parts.workflow.verdict(self.parts.aggregator.count, live, clock):
-            case Verdict.CLOSE:
-                return self._close(now)
-            case Verdict.PAUSE:
-                words = self.parts.workflow.words(self.parts.aggregator.count, live, self.version, clock)
-                self.warnings.add(f"paused; the job waits for {words}")
+        verdict = workflow.verdict(buffered, live, clock)
+        if verdict is CLOSE:
+            return self._close(now)
+        if verdict is PAUSE:
+            words = workflow.words(buffered, live, self.version, clock)
+            self.warnings.add(f"paused; the job waits for {words}")
         return [self._commit(now)] if self.commits.due(now, self._must_commit()) else []
 
     def _must_commit(self) -> bool:

@@ -79,8 +79,8 @@ class CountedTasks:
         kept = self._versions.get(version)
         if kept is None:
             return False
-        byte, bit = divmod(task - kept.first_task, 8)
-        return 0 <= byte < len(kept.bits) and bool(kept.bits[byte] >> bit & 1)
+        place = task - kept.first_task
+        return 0 <= place < 8 * len(kept.bits) and kept.bits[place >> 3] >> (place & 7) & 1 == 1
 
     def add(self, version: int, task: int) -> None:
         kept = self._versions[version]

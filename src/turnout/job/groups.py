@@ -38,12 +38,14 @@ class Groups:
     _groups: dict[Key, _Group] = field(default_factory=dict)
     _training: dict[bytes, Key] = field(default_factory=dict)  # by device hash; of live leases, so bounded by places
 
-    def asked(self, device: DeviceInfo) -> None:
-        self._of(_key(device)).asked += 1
-
-    def granted(self, device_hash: bytes, device: DeviceInfo, new: bool) -> None:
-        """A device has a lease, ``new`` or the one that it had."""
+    def asked(self, device: DeviceInfo) -> Key:
+        """A device asks; returns the key of its group."""
         key = _key(device)
+        self._of(key).asked += 1
+        return key
+
+    def granted(self, device_hash: bytes, key: Key, new: bool) -> None:
+        """A device of this group has a lease, ``new`` or the one that it had."""
         self._training[device_hash] = key
         self._of(key).given += new
 

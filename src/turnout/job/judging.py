@@ -1,7 +1,6 @@
 """Whether a result is sound in itself, whatever the state of the job."""
 
-from dataclasses import dataclass
-
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,8 +14,7 @@ from turnout.messages import VALIDATED, ResultReport, Status
 FLOAT_BYTES = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Sound:
+class Sound(msgspec.Struct, frozen=True):
     """What a result brings: of a task to validate the update is empty."""
 
     update: NDArray[np.float32]
@@ -32,7 +30,7 @@ def judged(
     factor: float = 1.0,
 ) -> Sound | Refused:
     """Why a result is refused, or what is to be added: with ``factor`` times its weight. Changes nothing."""
-    expected = VALIDATED if lease.validate else Status.OK
+    expected = VALIDATED if lease.validate else answers.OK
     if report.status != expected:
         reason = f"the device reports {report.status[:40]!r}, and not {str(expected)!r}"
         return Refused(answers.DEVICE_FAILED, reason, Status.ERROR)

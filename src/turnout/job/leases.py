@@ -201,24 +201,20 @@ class LeaseTime:
         self._first, self._min, self._max = first_s, min_s, max_s
         self.restore(())
 
-    @property
-    def lease_s(self) -> float:
-        return self._lease_s
-
     def durations(self) -> tuple[float, ...]:
         return tuple(self._durations)
 
     def restore(self, durations: Iterable[float]) -> None:
         self._durations = deque(durations, maxlen=self.WINDOW)
         self._fresh = 0
-        self._lease_s = self._estimate()
+        self.lease_s = self._estimate()
 
     def observe(self, duration_s: float) -> None:
         self._durations.append(max(duration_s, 0.0))
         self._fresh += 1
         if self._fresh >= self.REFRESH or len(self._durations) == self.ENOUGH:
             self._fresh = 0
-            self._lease_s = self._estimate()
+            self.lease_s = self._estimate()
 
     def _estimate(self) -> float:
         if len(self._durations) < self.ENOUGH:

@@ -99,6 +99,7 @@ EXITS: dict[type[TurnoutError], int] = {
     JobLocked: EXIT_NOT_OURS,
     Fenced: EXIT_NOT_OURS,
 }
+TASK, RESULT = Topic.TASK, Topic.RESULT  #: To look up a member of an enum takes 0.2 µs.
 COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in it.
 
 logger = logging.getLogger("turnout.job")
@@ -215,11 +216,15 @@ class JobProcess:
         """One request of a gateway or of control."""
         if self._deaf:
             return
+        if topic == TASK:
+            self._task(_task_request.decode(payload), reply)
+        elif topic == RESULT:
+            self._weigh(payload, reply)
+        else:
+            self._seldom(topic, payload, reply)
+
+    def _seldom(self, topic: Topic, payload: memoryview, reply: Reply) -> None:
         match topic:
-            case Topic.TASK:
-                self._task(_task_request.decode(payload), reply)
-            case Topic.RESULT:
-                self._weigh(payload, reply)
             case Topic.OFFER:
                 self._feed(ResultOffered(self._ticket(reply), _result_offer.decode(payload)))
             case Topic.SELECTION:
@@ -314,8 +319,8 @@ class JobProcess:
 
     def _answer(self, effect: Answer) -> None:
         reply, since = self._waiting.pop(effect.ticket)
-        reply(_encoder.encode(effect.response))
         response = effect.response
+        reply(_encoder.encode(response))
         if isinstance(response, ResultResponse) and response.counted and not response.duplicate:
             self._acks.add(self._loop.time() - since)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
-from turnout.job.workflow import Verdict
+from turnout.job.workflow import CLOSE, PAUSE, WAIT, Verdict
 
 
 @dataclass(slots=True)
@@ -41,15 +41,15 @@ class Rounds:
 
     def verdict(self, buffered: int, live: int, now: float) -> Verdict:
         if buffered >= self.goal:
-            return Verdict.CLOSE
+            return CLOSE
         due = self.closes_at is None or now >= self.closes_at
         if due and buffered >= max(ceil(self.goal * self.quorum), 1):
-            return Verdict.CLOSE
+            return CLOSE
         if self.closes_at is None or now < self.closes_at:
-            return Verdict.WAIT
+            return WAIT
         if self.extensions >= self.extensions_max:
             self.closes_at = None
-            return Verdict.PAUSE
+            return PAUSE
         self._extend(buffered, live, now)
         return Verdict.EXTEND
 

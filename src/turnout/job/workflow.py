@@ -13,6 +13,9 @@ class Verdict(Enum):
     PAUSE = "pause"  #: The deadline passed for the last time: no more tasks until a person resumes the job.
 
 
+WAIT, CLOSE, PAUSE = Verdict.WAIT, Verdict.CLOSE, Verdict.PAUSE  #: Asked for at each event; a look-up takes 0.2 µs.
+
+
 class Workflow(Protocol):
     """``rounds.py`` or ``buffered.py``. Times are job time without its pauses, in seconds."""
 
