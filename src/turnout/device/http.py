@@ -67,6 +67,81 @@ def trust(ca: Path) -> ssl.SSLContext:
         raise TurnoutError(f"--ca {ca} cannot be read: {what}") from None
 
 
+class Deadlines:
+    """Gives up what does not move: connections that carry a request, and attempts to make one.
+
+    One timer does for any number of clients of one server with the same limits.
+    """
+
+    def __init__(self, server: Server, limits: HttpLimits) -> None:
+        self._server = server
+        self._limits = limits
+        self._loop = asyncio.get_running_loop()
+        self._busy: dict[Connection, None] = {}  # in the order of their deadlines
+        self._connecting: dict[asyncio.Task[Connection | HttpFailure], float] = {}  # and these
+        self._tick: asyncio.TimerHandle | None = None
+
+    def connects(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
+        """This attempt is cancelled, unless it is over in time."""
+        self._connecting[task] = self._loop.time() + self._limits.connect_timeout_s
+        self._watch()
+
+    def connected(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
+        """This attempt is over, well or not."""
+        self._connecting.pop(task, None)
+
+    def begins(self, connection: Connection, exchange: Exchange) -> None:
+        """This connection begins to carry a request."""
+        exchange.sent_at = self._loop.time()
+        self._busy[connection] = None
+        self._moves(exchange, exchange.sent_at)
+        self._watch()
+
+    def moved(self, connection: Connection) -> None:
+        """Bytes came or went: its deadline moves to the end of the queue."""
+        assert connection.exchange is not None
+        self._busy.pop(connection)
+        self._busy[connection] = None
+        self._moves(connection.exchange, self._loop.time())
+
+    def ends(self, connection: Connection) -> None:
+        """It carries nothing any more."""
+        self._busy.pop(connection, None)
+
+    def _moves(self, exchange: Exchange, now: float) -> None:
+        exchange.deadline = min(exchange.ends, now + self._limits.idle_timeout_s)
+
+    def _watch(self) -> None:
+        if self._tick is None:
+            self._tick = self._loop.call_later(TICK_S, self._expire)
+
+    def _expire(self) -> None:
+        now = self._loop.time()
+        self._expire_attempts(now)
+        while self._busy:
+            connection = next(iter(self._busy))
+            exchange = connection.exchange
+            assert exchange is not None
+            if exchange.deadline > now:
+                break
+            if now < exchange.ends and connection.is_sending():
+                self.moved(connection)
+                continue
+            waited_s = self._limits.idle_timeout_s if now < exchange.ends else self._limits.overall_timeout_s
+            connection.fail("timeout", f"{self._server.authority} did not answer within {waited_s:g} s")
+        self._tick = None
+        if self._busy or self._connecting:
+            self._watch()
+
+    def _expire_attempts(self, now: float) -> None:
+        while self._connecting:
+            task, deadline = next(iter(self._connecting.items()))
+            if deadline > now:
+                break
+            del self._connecting[task]
+            task.cancel()
+
+
 class HttpClient:
     """Requests to one server over a bounded number of connections; what finds none free waits its turn.
 
@@ -75,23 +150,24 @@ class HttpClient:
     """
 
     def __init__(
-        self, server: str | Server, limits: HttpLimits = DEFAULT_LIMITS, tls: ssl.SSLContext | None = None
+        self,
+        server: str | Server,
+        limits: HttpLimits = DEFAULT_LIMITS,
+        tls: ssl.SSLContext | None = None,
+        deadlines: Deadlines | None = None,
     ) -> None:
-        """``server`` may be its URL."""
+        """``server`` may be its URL. Clients of one server may share ``deadlines``."""
         self.server = Server.of(server) if isinstance(server, str) else server
         self.limits = limits
         self.tls = (tls or ssl.create_default_context()) if self.server.tls else None
         self._loop = asyncio.get_running_loop()
         self.now = self._loop.time
+        self._deadlines = deadlines or Deadlines(self.server, limits)
         self._open: set[Connection] = set()
         self._idle: list[Connection] = []
-        self._busy: dict[Connection, None] = {}  # in the order of their deadlines
         self._waiting: deque[Exchange] = deque()
         self._connecting: set[asyncio.Task[Connection | HttpFailure]] = set()
-        self._tick: asyncio.TimerHandle | None = None
-        self._all_lost = asyncio.Event()
-        self._all_lost.set()
-        self._closed = False
+        self._all_lost: asyncio.Event | None = None  # there once it was closed
 
     @property
     def connections(self) -> int:
@@ -105,7 +181,7 @@ class HttpClient:
 
         Without ``keep``, the connection that carries it is closed after the reply.
         """
-        assert not self._closed
+        assert self._all_lost is None, "a client that was closed sends nothing"
         bytes_max = self.limits.reply_bytes_max if reply_bytes_max is None else reply_bytes_max
         ends = self._loop.time() + self.limits.overall_timeout_s
         exchange = Exchange(self._head(request), request.body, bytes_max, ends, done, keep)
@@ -136,9 +212,7 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close all connections; what waits for a reply fails."""
-        self._closed = True
-        if self._tick is not None:
-            self._tick.cancel()
+        self._all_lost = asyncio.Event()
         for task in self._connecting:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
@@ -146,16 +220,17 @@ class HttpClient:
             connection.fail("closed", "the client was closed")
         while self._waiting:
             self._waiting.popleft().done(HttpFailure("closed", "the client was closed"))
-        await self._all_lost.wait()
+        if self._open:
+            await self._all_lost.wait()
 
     def _head(self, request: HttpRequest) -> bytes:
         server = self.server
-        lines = [f"{request.method} {server.prefix}{request.target} HTTP/1.1\r\nHost: {server.authority}\r\n"]
-        lines += [f"{name}: {value}\r\n" for name, value in request.headers]
+        head = f"{request.method} {server.prefix}{request.target} HTTP/1.1\r\nHost: {server.authority}\r\n"
+        for name, value in request.headers:
+            head += f"{name}: {value}\r\n"
         if request.body or request.method == "POST":
-            lines.append(f"Content-Length: {len(request.body)}\r\n")
-        lines.append("\r\n")
-        return "".join(lines).encode("ascii")
+            head += f"Content-Length: {len(request.body)}\r\n"
+        return f"{head}\r\n".encode("ascii")
 
     def _give(self, exchange: Exchange) -> None:
         """Have a connection carry this exchange, now or when one is free."""
@@ -168,54 +243,53 @@ class HttpClient:
         self._connect_if_needed()
 
     def _carry(self, connection: Connection, exchange: Exchange) -> None:
-        exchange.sent_at = self._loop.time()
-        exchange.deadline = min(exchange.ends, exchange.sent_at + self.limits.idle_timeout_s)
         exchange.carrier = connection
-        self._busy[connection] = None
+        self._deadlines.begins(connection, exchange)
         connection.send(exchange)
-        if self._tick is None:
-            self._tick = self._loop.call_later(TICK_S, self._expire)
 
     def _connect_if_needed(self) -> None:
         while (
             len(self._connecting) < len(self._waiting)
             and len(self._connecting) + len(self._open) < self.limits.connections_max
-            and not self._closed
+            and self._all_lost is None
         ):
             task = self._loop.create_task(self._connect())
             self._connecting.add(task)
+            self._deadlines.connects(task)
             task.add_done_callback(self._connected)
 
     async def _connect(self) -> Connection | HttpFailure:
         server = self.server
         try:
-            async with asyncio.timeout(self.limits.connect_timeout_s):
-                _, connection = await self._loop.create_connection(
-                    lambda: Connection(self), server.host, server.port, ssl=self.tls
-                )
+            _, connection = await self._loop.create_connection(
+                lambda: Connection(self), server.host, server.port, ssl=self.tls
+            )
         except ssl.SSLCertVerificationError as error:
             return HttpFailure(
                 "certificate",
                 f"the certificate of {server.authority} is not trusted: {error.verify_message}; "
                 "if its authority is your own, name the authority's file (--ca)",
             )
-        except (OSError, TimeoutError) as error:
-            return HttpFailure("connect", f"cannot connect to {server.authority}: {error or 'no answer'}")
+        except OSError as error:
+            return self._no_connection(str(error))
         self._open.add(connection)
-        self._all_lost.clear()
         return connection
 
     def _connected(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
         """One of those that wait pays for each attempt that failed; the others have theirs."""
         self._connecting.discard(task)
-        if task.cancelled():
+        self._deadlines.connected(task)
+        if task.cancelled() and self._all_lost is not None:
             return
-        outcome = task.result()
+        outcome = self._no_connection("no answer") if task.cancelled() else task.result()
         if isinstance(outcome, Connection):
             self._free(outcome)
         elif self._waiting:
             self._waiting.popleft().done(outcome)
         self._connect_if_needed()
+
+    def _no_connection(self, why: str) -> HttpFailure:
+        return HttpFailure("connect", f"cannot connect to {self.server.authority}: {why or 'no answer'}")
 
     def _free(self, connection: Connection) -> None:
         if not connection.is_open():
@@ -225,46 +299,27 @@ class HttpClient:
         else:
             self._idle.append(connection)
 
-    def _expire(self) -> None:
-        """Give up what does not move."""
-        now = self._loop.time()
-        while self._busy:
-            connection = next(iter(self._busy))
-            exchange = connection.exchange
-            assert exchange is not None
-            if exchange.deadline > now:
-                break
-            if now < exchange.ends and connection.is_sending():
-                self.moved(connection)
-                continue
-            waited_s = self.limits.idle_timeout_s if now < exchange.ends else self.limits.overall_timeout_s
-            connection.fail("timeout", f"{self.server.authority} did not answer within {waited_s:g} s")
-        self._tick = self._loop.call_later(TICK_S, self._expire) if self._busy else None
-
     # --- what connections say ---
 
     def moved(self, connection: Connection) -> None:
-        """Bytes came or went: its deadline moves to the end of the queue."""
-        assert connection.exchange is not None
-        self._busy.pop(connection)
-        self._busy[connection] = None
-        connection.exchange.deadline = min(connection.exchange.ends, self._loop.time() + self.limits.idle_timeout_s)
+        """Bytes of a reply came."""
+        self._deadlines.moved(connection)
 
     def settled(self, connection: Connection, exchange: Exchange, outcome: HttpReply | HttpFailure) -> None:
         """An exchange is over."""
-        self._busy.pop(connection, None)
+        self._deadlines.ends(connection)
         self._free(connection)
         exchange.done(outcome)
 
     def resend(self, connection: Connection, exchange: Exchange) -> None:
         """The connection had been closed before the request reached it."""
-        self._busy.pop(connection, None)
+        self._deadlines.ends(connection)
         exchange.resent = True
         self._waiting.appendleft(exchange)
 
     def lost(self, connection: Connection) -> None:
         """The connection is gone."""
         self._open.discard(connection)
-        if not self._open:
+        if self._all_lost is not None and not self._open:
             self._all_lost.set()
         self._connect_if_needed()

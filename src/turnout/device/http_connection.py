@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Protocol
 
 import httptools
+import msgspec
 
 from turnout.errors import TurnoutError
 
@@ -14,8 +14,7 @@ WRITE_AT_ONCE_BYTES = 65_536  #: A smaller body leaves in one piece with its hea
 KEPT_HEADERS = frozenset((b"content-length", b"content-range", b"etag", b"retry-after", b"transfer-encoding"))
 
 
-@dataclass(frozen=True, slots=True)
-class HttpReply:
+class HttpReply(msgspec.Struct, frozen=True):
     """A whole reply. Only the headers of KEPT_HEADERS are there, in lower case."""
 
     status: int

@@ -3,7 +3,7 @@
 import ssl
 from typing import Protocol
 
-from turnout.device.http import HttpClient, HttpLimits, Server
+from turnout.device.http import DEFAULT_LIMITS, Deadlines, HttpClient, Server
 from turnout.fleet.core import SimDevice
 
 
@@ -49,12 +49,14 @@ class OwnLines:
     def __init__(self, server: Server, tls: ssl.SSLContext | None) -> None:
         self.server = server
         self._tls = tls
+        self._deadlines = Deadlines(server, DEFAULT_LIMITS)
         self._clients: dict[int, HttpClient] = {}
 
     def of(self, device: SimDevice) -> HttpClient:
         client = self._clients.get(device.index)
         if client is None:
-            client = self._clients[device.index] = HttpClient(self.server, HttpLimits(), self._tls)
+            client = HttpClient(self.server, DEFAULT_LIMITS, self._tls, self._deadlines)
+            self._clients[device.index] = client
         return client
 
     def ended(self, device: SimDevice) -> None:

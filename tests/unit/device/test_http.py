@@ -10,7 +10,7 @@ import pytest
 import trustme
 
 from tests.unit.device.scripted import CLOSE, Asked, ScriptedServer, get, post, reply
-from turnout.device.http import HttpClient, HttpLimits, Server, trust
+from turnout.device.http import Deadlines, HttpClient, HttpLimits, Server, trust
 from turnout.device.http_connection import HttpFailure
 from turnout.errors import TurnoutError
 from turnout.wire.edge_requests import HttpRequest
@@ -119,6 +119,27 @@ async def test_nobody_at_the_door_is_a_failure_to_connect() -> None:
 async def test_a_server_that_stays_silent_is_given_up() -> None:
     async with ScriptedServer(silence) as server:
         assert await ask(server, "/", limits=HttpLimits(idle_timeout_s=0.05)) == ["timeout"]
+
+
+async def test_a_server_that_takes_no_connection_in_time_is_given_up() -> None:
+    async with ScriptedServer(silence) as server:
+        limits = HttpLimits(connect_timeout_s=0.05)
+        client = HttpClient(f"https://127.0.0.1:{server.port}", limits)  # it never answers TLS's first words
+        with pytest.raises(HttpFailure, match=f"cannot connect to 127.0.0.1:{server.port}: no answer") as caught:
+            await client.request(get("/"))
+        assert caught.value.reason == "connect"
+        await client.close()
+
+
+async def test_clients_that_share_their_deadlines_are_each_kept_to_them() -> None:
+    async with ScriptedServer(silence) as server:
+        limits = HttpLimits(idle_timeout_s=0.05)
+        deadlines = Deadlines(Server.of(server.url), limits)
+        clients = [HttpClient(server.url, limits, deadlines=deadlines) for _ in range(3)]
+        outcomes = await asyncio.gather(*(each.request(get("/")) for each in clients), return_exceptions=True)
+        assert [cast(HttpFailure, outcome).reason for outcome in outcomes] == ["timeout"] * 3
+        for client in clients:
+            await client.close()
 
 
 class Trickle(asyncio.Protocol):
