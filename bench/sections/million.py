@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from bench import machine
+from bench import handshake, machine
 from bench.section import Bench, Line, Report, Section, figure
 from bench.servers import Started, find, job_folder, started
 from bench.table import Goal
@@ -22,6 +22,7 @@ QUICK_DEVICES = 2_000
 AT_ONCE = 1024
 GOAL = 1000  #: Results to a version.
 GOAL_S = 300
+CERT, KEY = "cert.pem", "key.pem"
 ROLES = ("gateway", "job", "control", "supervisor")
 
 NOTES = f"""\
@@ -30,7 +31,8 @@ machine: every device asks for the job, for a task, sends 1000 float32 as raw sa
 counted. {GOAL} results make a version. `counted` is read from the journal; `wrong` is every answer that was none or a
 refusal. With connections of their own devices connect for these three requests alone; the client closes first, and
 finds free ports because Linux uses those of the loopback again a second after (`tcp_tw_reuse`). CPU is per device;
-`MB` are peaks of resident memory.
+`MB` are peaks of resident memory. `handshake` is what one full TLS handshake costs OpenSSL on both sides together,
+measured in one process just after: a million of them, shared by all cores, are the least that the row can take.
 """
 
 
@@ -62,13 +64,16 @@ def measure(bench: Bench) -> None:
                 continue
             tls = _certificate(bench.folder)
         with started(bench.folder / f"million-{number}", bench.options.gateways, options=tls) as server:
-            bench.add(_run(bench.folder / f"job-{number}", server, way, devices))
+            line = _run(bench.folder / f"job-{number}", server, way, devices)
+        if way.tls:
+            line.values["CPU µs handshake"] = handshake.seconds(bench.folder / CERT, bench.folder / KEY) * 1e6
+        bench.add(line)
         bench.disturbed(way.name, watch)
 
 
 def _certificate(folder: Path) -> list[str]:
     """A certificate of a P-256 key, as options of a server."""
-    cert, key = folder / "cert.pem", folder / "key.pem"
+    cert, key = folder / CERT, folder / KEY
     command = [
         *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"),
         *("-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", str(key), "-out", str(cert)),
@@ -80,7 +85,7 @@ def _certificate(folder: Path) -> list[str]:
 def _run(folder: Path, server: Started, way: _Way, devices: int) -> Line:
     job = server.control.submit(job_folder(folder, "million", 4 * AT_ONCE, GOAL))
     url = f"http{'s' * way.tls}://127.0.0.1:{server.port}"
-    trust = ["--ca", str(folder.parent / "cert.pem")] if way.tls else []
+    trust = ["--ca", str(folder.parent / CERT)] if way.tls else []
     command = [
         *(sys.executable, "-m", "turnout", "fleet", url, "--job", "million", *trust),
         *("--untrained", "--devices", str(devices), "--each-once", "--at-once", str(AT_ONCE), "--start-s", "0"),
