@@ -7,22 +7,26 @@ import sys
 import time
 from pathlib import Path
 
+import msgspec
+
 from bench import machine, traffic
 from bench.load import Order
 from bench.section import Bench, Line, Report, Section, figure
 from bench.servers import Started, job_folder, started
 from bench.table import Goal
+from turnout.device.counters import FleetCounters
 
-NOTES = """\
+PACED, PACED_WAIT_S = 1_000_000, 240.0
+KNOWN = 100_000
+NOTES = f"""\
 `open connections` have each been asked something once, and are silent then; `kB each` is what the gateway's memory
-grew by. The paced devices find the only place of a job taken, and come back when they are told to: here is what the
-server takes for them, in per cent of a core. `known devices` asked a job of kind `cohort` for a task within the last
-`known_s`; `bytes each` is what its process grew by. `nothing` is a server with these jobs and no device, over the
-same time.
+grew by. The paced devices find the only place of a job taken, and come back when they are told to, which is within
+{PACED_WAIT_S:g} s here and by default within 600: this is what the server takes for them, in per cent of a core, and
+`MB` what its processes have in memory then. `known devices` asked a job of kind `cohort` for a task within the last
+`known_s`; `bytes each` is what its process grew by. `nothing` is a server without jobs and devices.
 """
 CONNECTIONS, FILES_SPARE = 20_000, 200
 CONNECTION_KB_MAX, KNOWN_BYTES_MAX = 10, 100
-PACED, KNOWN = 10_000, 100_000
 WATCH_S, KNOWN_S = 10.0, 60.0
 OPEN, DEVICES_KNOWN = "open connections", "known devices"
 
@@ -31,12 +35,10 @@ def measure(bench: Bench) -> None:
     """Once each: what grows does so the first time."""
     share = 20 if bench.quick else 1
     with started(bench.folder / "idle", bench.options.gateways) as server:
-        full = server.control.submit(job_folder(bench.folder / "full", "full", 1, 1)).job_id
-        bench.client.carry_out(Order(port=server.port, requests="lease", job=full, devices=1))
         for _ in bench.repeats(1):
             bench.add(Line("nothing", _watched(server, WATCH_S / share)))
             _connections(bench, server, CONNECTIONS // share)
-            _paced(bench, server, PACED // share, WATCH_S / min(share, 4))
+            _paced(bench, server, PACED // share**2, PACED_WAIT_S / share)
             _known(bench, server, KNOWN // share)
 
 
@@ -44,7 +46,11 @@ def _watched(server: Started, seconds: float) -> dict[str, float]:
     before = server.by_role(machine.cpu_by_process(server.pid))
     time.sleep(seconds)
     after = server.by_role(machine.cpu_by_process(server.pid))
-    return {f"% {role}": (after[role] - before[role]) / seconds * 100 for role in ("gateway", "job", "control")}
+    return {
+        f"% {role}": (after[role] - before[role]) / seconds * 100
+        for role in ("gateway", "job", "control")
+        if role in after
+    }
 
 
 def _connections(bench: Bench, server: Started, count: int) -> None:
@@ -68,18 +74,41 @@ def _connections(bench: Bench, server: Started, count: int) -> None:
             connection.close()
 
 
-def _paced(bench: Bench, server: Started, devices: int, seconds: float) -> None:
+def _paced(bench: Bench, server: Started, devices: int, wait_s: float) -> None:
+    folder = job_folder(bench.folder / "paced", "paced", 1, 1)
+    with (folder / "job.toml").open("a") as file:
+        file.write(f"[pacing]\nwait_max_s = {wait_s}\n")
+    job = server.control.submit(folder).job_id
+    bench.client.carry_out(Order(port=server.port, requests="lease", job=job, devices=1))
     command = [
-        *(sys.executable, "-m", "turnout", "fleet", f"http://127.0.0.1:{server.port}", "--job", "full", "--untrained"),
-        *("--devices", str(devices), "--start-s", str(seconds)),
+        *(sys.executable, "-m", "turnout", "fleet", f"http://127.0.0.1:{server.port}", "--job", "paced"),
+        *("--untrained", "--devices", str(devices), "--start-s", str(wait_s), "--connections", "64", "--json"),
     ]
-    fleet = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
+    fleet = subprocess.Popen(command, stdout=subprocess.PIPE, process_group=0)
     try:
-        time.sleep(2 * seconds)  # all have come, and have been told when to come back
-        bench.add(Line("paced devices", {"count": devices, **_watched(server, seconds)}))
+        _read_until(fleet, wait_s * 1.25)  # all have come, and the first come back
+        used = _watched(server, wait_s / 4)
+        counters = _read_until(fleet, wait_s * 1.5)
+        answered = {"count": devices, "requests/s": counters.requests_per_s, "errors": sum(counters.errors.values())}
+        memory = {
+            f"MB {role}": machine.memory_bytes(pid) / 2**20
+            for pid, role in server.roles().items()
+            if role == "gateway" or f"--job-id {job} " in machine.command_line(pid)
+        }
+        bench.add(Line("paced devices", {**answered, **used, **memory}))
     finally:
         fleet.kill()
         fleet.wait()
+
+
+def _read_until(fleet: "subprocess.Popen[bytes]", elapsed_s: float) -> FleetCounters:
+    """Read what a fleet says of itself until it has lasted so long."""
+    assert fleet.stdout is not None
+    for line in fleet.stdout:
+        counters = msgspec.json.decode(line, type=FleetCounters)
+        if counters.elapsed_s >= elapsed_s:
+            return counters
+    raise SystemExit(f"the fleet ended with exit code {fleet.wait()}")
 
 
 def _known(bench: Bench, server: Started, devices: int) -> None:
