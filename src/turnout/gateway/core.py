@@ -6,6 +6,7 @@ and answers, or gives the message that the dispatcher shall forward. Shells own 
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
@@ -53,31 +54,31 @@ NO_ORIGINS = Origins()
 Headers = Mapping[bytes, bytes]
 SchemaOf = Callable[[str], ModelSchema | None]
 
+# On the hot path: looking up a member of an enumeration is slow in Python 3.11.
+_JOB: Final = Route.JOB
+_TASK: Final = Route.TASK
+_RESULT: Final = Route.RESULT
 _DECODED = msgspec.msgpack.Decoder(DecodedResult)
 _JSON = JSON.encode()
 _SAFETENSORS = SAFETENSORS.encode()
 _PLAIN_ENCODINGS = (b"", b"identity")
 
 
-class Expect:
+class Expect(msgspec.Struct, frozen=True, eq=False):
     """A body to read, and who sends it. ``offer``, if any, must be taken by the job before it is read.
 
     ``room_of`` is the job whose room a result takes, "" while there is no such job.
     """
 
-    binary = False
-    room_of = ""
+    route: Route
+    device: DeviceInfo
+    user: UserInfo
+    query: Mapping[str, str]
+    limit_bytes: int
+    binary: bool = False
+    room_of: str = ""
     result: ResultQuery | None = None
     offer: ResultOffer | None = None
-
-    def __init__(
-        self, route: Route, device: DeviceInfo, user: UserInfo, query: Mapping[str, str], limit_bytes: int
-    ) -> None:
-        self.route = route
-        self.device = device
-        self.user = user
-        self.query = query
-        self.limit_bytes = limit_bytes
 
     @property
     def is_ordinary(self) -> bool:
@@ -123,7 +124,7 @@ class GatewayCore:
         self._health = health
         self._devices = DeviceReader()
         self._queries: dict[bytes, dict[str, str]] = {}
-        self._sizes: dict[str, tuple[ModelSchema, int, int]] = {}
+        self._sizes: dict[str, tuple[ModelSchema, int, int]] = {}  # limits of results as safetensors, and as JSON
 
     # --- the first step ---
 
@@ -194,7 +195,7 @@ class GatewayCore:
         binary: bool = False,
     ) -> Reply | Expect:
         """What to do about a body, by what is known of its request without it. Raises DeviceError."""
-        if route is Route.RESULT:
+        if route is _RESULT:
             return self._expect_result(device, user, fields, binary, length)
         limit = self.longest(route)
         if length is not None and length > limit:
@@ -213,72 +214,72 @@ class GatewayCore:
     def _expect_result(
         self, device: DeviceInfo, user: UserInfo, fields: dict[str, str], binary: bool, length: int | None
     ) -> Reply | Expect:
-        job_id = fields.get("job_id")
-        expect = Expect(Route.RESULT, device, user, fields, self._result_limit(job_id, binary))
-        if length is not None and length > expect.limit_bytes:
+        job_id = fields.get("job_id", "")
+        schema = self._schema_of(job_id) if job_id else None
+        limits = self._limits
+        limit = limits.result_bytes_max if schema is None else self._result_limit(job_id, schema, binary)
+        if length is not None and length > limit:
             no_choice = binary or device.platform.lower() in PHONES
-            return too_large(expect.limit_bytes, "a result of this job", no_choice)
-        expect.binary = binary
-        if job_id and self._schema_of(job_id) is not None:
-            expect.room_of = job_id
-        result = expect.result = edge_results.decode_result_query(fields)
-        if length is None or length > self._limits.ask_first_bytes:
+            return too_large(limit, "a result of this job", no_choice)
+        result = edge_results.decode_result_query(fields)
+        offer = None
+        if length is None or length > limits.ask_first_bytes:
             if result.job_id is None or result.task_id is None:
                 return refusal(
                     400,
                     "task_not_in_query",
-                    f"a result in chunks or over {self._limits.ask_first_bytes} bytes is read only for a task that "
+                    f"a result in chunks or over {limits.ask_first_bytes} bytes is read only for a task that "
                     "takes it: send job_id and task_id in the query, as in /result?job_id=...&task_id=...",
                 )
-            expect.offer = ResultOffer(device, result.job_id, result.task_id)
-        return expect
+            offer = ResultOffer(device, result.job_id, result.task_id)
+        room_of = "" if schema is None else job_id
+        return Expect(_RESULT, device, user, fields, limit, binary, room_of, result, offer)
 
     def form_of(self, job_id: str) -> Form:
         """What devices of this job speak that take no safetensors."""
         schema = self._schema_of(job_id)
         return WEIGHTS if schema is None else FORMS[schema.form]
 
-    def _result_limit(self, job_id: str | None, binary: bool) -> int:
+    def _result_limit(self, job_id: str, schema: ModelSchema, binary: bool) -> int:
         """How large a result of this job can be in this form."""
-        schema = self._schema_of(job_id) if job_id else None
-        if job_id is None or schema is None:
-            return self._limits.result_bytes_max
         kept = self._sizes.get(job_id)
         if kept is None or kept[0] is not schema:
             if len(self._sizes) >= QUERIES_KEPT_MAX:
                 self._sizes.clear()
             names = sum(len(tensor.name) * 4 + TENSOR_OVERHEAD_BYTES for tensor in schema.tensors)
-            kept = schema, tensors.num_parameters(schema), names + RESULT_OVERHEAD_BYTES
+            numbers, overhead = tensors.num_parameters(schema), names + RESULT_OVERHEAD_BYTES
+            kept = (
+                schema,
+                min(numbers * tensors.ELEMENT_BYTES + overhead, self._limits.result_bytes_max),
+                min(numbers * JSON_BYTES_PER_NUMBER + overhead, self._limits.result_bytes_max),
+            )
             self._sizes[job_id] = kept
-        _, numbers, overhead = kept
-        per_number = tensors.ELEMENT_BYTES if binary else JSON_BYTES_PER_NUMBER
-        return min(numbers * per_number + overhead, self._limits.result_bytes_max)
+        return kept[1] if binary else kept[2]
 
     # --- the second step ---
 
     def body(self, expect: Expect, data: bytes) -> Reply | EdgeRequest | Decode:
         """What to do with the body that was expected."""
         try:
-            if expect.route is Route.TASK:
+            if expect.result is not None:
+                return self._result_body(expect, expect.result, data)
+            if expect.route is _TASK:
                 return decode_task(expect.device, expect.user, expect.query, data)
-            if expect.route is Route.JOB:
+            if expect.route is _JOB:
                 return decode_job(expect.device, expect.user, data)
-            if expect.route is Route.SELECTION:
-                return decode_selection(expect.device, expect.user, expect.query, data)
-            return self._result_body(expect, data)
+            return decode_selection(expect.device, expect.user, expect.query, data)
         except DeviceError as error:
             return refused(error)
 
-    def _result_body(self, expect: Expect, data: bytes) -> Reply | EdgeRequest | Decode:
-        assert expect.result is not None, "the head of a result has read its query"
+    def _result_body(self, expect: Expect, query: ResultQuery, data: bytes) -> Reply | EdgeRequest | Decode:
         if expect.binary:
-            return self._report(expect, result_from_safetensors(expect.result, data, self._schema_of))
+            return self._report(expect, result_from_safetensors(query, data, self._schema_of))
         if len(data) <= self._limits.inline_decode_bytes or expect.offer is None:
-            return self._report(expect, result_from_json(expect.result, data, self._schema_of))
+            return self._report(expect, result_from_json(query, data, self._schema_of))
         schema = self._schema_of(expect.offer.job_id)
         if schema is None:
             return expect.offer
-        return Decode(decode.result_work(expect.result, schema, data))
+        return Decode(decode.result_work(query, schema, data))
 
     def decoded(self, expect: Expect, answer: bytes) -> Reply | EdgeRequest:
         """What to do with a result that a worker has decoded."""

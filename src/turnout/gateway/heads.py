@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from turnout.errors import DeviceError
 from turnout.gateway.core import Expect, GatewayCore
-from turnout.gateway.routes import Route, parse_query
+from turnout.gateway.routes import parse_query
 from turnout.messages import DeviceInfo
 from turnout.wire.edge_headers import DEVICE_ID, DeviceReader
 
@@ -69,7 +69,7 @@ class KnownHeads:
             return None
         try:
             fields = parse_query(query)
-            expect = self._core.expect(Route.RESULT, device, like.user, fields, body_bytes, like.binary)
+            expect = self._core.expect(like.route, device, like.user, fields, body_bytes, like.binary)
         except DeviceError:
             return None
         return expect if isinstance(expect, Expect) and expect.offer is None else None
