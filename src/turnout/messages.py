@@ -68,7 +68,7 @@ class TensorSpec(Message, frozen=True):
     shape: tuple[int, ...]
 
 
-class ModelSchema(Message, frozen=True):
+class ModelSchema(Message, frozen=True, cache_hash=True):
     """The tensors of a model in the order in which they lie in its flat float32 vector.
 
     ``form`` is what the job's devices speak that take no safetensors: "weights", "number" or "executorch".
