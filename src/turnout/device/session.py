@@ -12,7 +12,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from turnout.device.meanings import Then, meaning
+import msgspec
+
+from turnout.device.meanings import AGAIN, END, LOOK, NEXT, OK, OVER, TAKE_JOB, TRAIN, Then, meaning
 from turnout.messages import (
     VALIDATE,
     VALIDATED,
@@ -61,29 +63,25 @@ DEFAULT_POLICY = SessionPolicy()
 # --- what to do, and what became of it ----------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(msgspec.Struct, frozen=True):
     """Send this request; then call ``received`` or ``failed``."""
 
     request: EdgeRequest
 
 
-@dataclass(frozen=True, slots=True)
-class Train:
+class Train(msgspec.Struct, frozen=True):
     """Do this task; then call ``trained``."""
 
     task: TaskResponse
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(msgspec.Struct, frozen=True):
     """Nothing to do before ``until``."""
 
     until: float
 
 
-@dataclass(frozen=True, slots=True)
-class Ended:
+class Ended(msgspec.Struct, frozen=True):
     """Nothing to do any more, unless ``resume`` is called."""
 
     reason: str
@@ -137,20 +135,17 @@ class Saved(Message, frozen=True):
 # --- the session --------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _Looking:
+class _Looking(msgspec.Struct, frozen=True):
     """Without a job."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Asking:
+class _Asking(msgspec.Struct, frozen=True):
     """Of a job, without a task."""
 
     job_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class _Training:
+class _Training(msgspec.Struct, frozen=True):
     """On a task since ``since``."""
 
     task: TaskResponse
@@ -158,8 +153,7 @@ class _Training:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class _Reporting:
+class _Reporting(msgspec.Struct, frozen=True):
     """With a result, or word of a failure, that nobody acknowledged; ``until`` is None before it was first sent."""
 
     report: ResultReport
@@ -168,11 +162,10 @@ class _Reporting:
 
     @property
     def failed(self) -> bool:
-        return self.report.status not in (Status.OK, VALIDATED)
+        return self.report.status not in (OK, VALIDATED)
 
 
-@dataclass(frozen=True, slots=True)
-class _Over:
+class _Over(msgspec.Struct, frozen=True):
     """At the end."""
 
     reason: str
@@ -239,24 +232,22 @@ class Session:
             if not state.failed:
                 self.counters.given_up += 1
                 self._fruitless += 1
-            self._settle(Then.NEXT, state.report.job_id, now)
+            self._settle(NEXT, state.report.job_id, now)
             return self.next(now)
         if now < self._due:
             return Sleep(self._due)
         return self._send(state, now)
 
     def _send(self, state: _Looking | _Asking | _Reporting, now: float) -> Send:
-        match state:
-            case _Looking():
-                self._answered_by = JobResponse
-                return Send(JobRequest(self.device, self.job_name, self.capabilities))
-            case _Asking():
-                self._answered_by = TaskResponse
-                return Send(TaskRequest(self.device, state.job_id, self._cookie, self._accept))
-            case _Reporting():
-                self._answered_by = ResultResponse
-                self._state = _Reporting(state.report, state.lease_until, self._until(state, now))
-                return Send(state.report)
+        if isinstance(state, _Looking):
+            self._answered_by = JobResponse
+            return Send(JobRequest(self.device, self.job_name, self.capabilities))
+        if isinstance(state, _Asking):
+            self._answered_by = TaskResponse
+            return Send(TaskRequest(self.device, state.job_id, self._cookie, self._accept))
+        self._answered_by = ResultResponse
+        self._state = _Reporting(state.report, state.lease_until, self._until(state, now))
+        return Send(state.report)
 
     # --- what became of it ---
 
@@ -266,26 +257,25 @@ class Session:
             return
         self._answered_by = None
         then = meaning(response)
-        if isinstance(self._state, _Reporting) and then is not Then.AGAIN:
+        if isinstance(self._state, _Reporting) and then is not AGAIN:
             assert isinstance(response, ResultResponse)
             if not self._state.failed:
                 self._note(response)
             self._settle(then, self._state.report.job_id, now, response.retry_wait)
             return
-        match then:
-            case Then.TAKE_JOB:
-                assert isinstance(response, JobResponse)
-                assert response.job_id
-                self._unanswered = 0
-                self._cookie = None
-                self._go(_Asking(response.job_id), now)
-            case Then.TRAIN:
-                assert isinstance(response, TaskResponse)
-                self._take(response, now)
-            case Then.AGAIN:
-                self._again(now, now + self._wait(response.retry_wait))
-            case _:
-                self._leave(then, now, response.retry_wait, response.message)
+        if then is TAKE_JOB:
+            assert isinstance(response, JobResponse)
+            assert response.job_id
+            self._unanswered = 0
+            self._cookie = None
+            self._go(_Asking(response.job_id), now)
+        elif then is TRAIN:
+            assert isinstance(response, TaskResponse)
+            self._take(response, now)
+        elif then is AGAIN:
+            self._again(now, now + self._wait(response.retry_wait))
+        else:
+            self._leave(then, now, response.retry_wait, response.message)
 
     def failed(self, reason: str, now: float, retry_wait: float | None = None) -> None:
         """No answer: a broken connection, a time-out, HTTP 429 or 5xx (whose Retry-After is ``retry_wait``)."""
@@ -304,7 +294,7 @@ class Session:
             self._fruitless += 1
             _count(self.counters.trainings_failed, outcome.reason)
             if outcome.again:
-                self._settle(Then.NEXT, state.job_id, now)
+                self._settle(NEXT, state.job_id, now)
                 return
         lease_until = state.since + (state.task.lease_s or 0.0)
         self._go(_Reporting(self._report(state, outcome), lease_until), now)
@@ -371,7 +361,7 @@ class Session:
         return ResultReport(
             self.device, state.job_id, task.task_id, task.task_name,
             outcome.update, outcome.num_examples, dict(outcome.metrics),
-            VALIDATED if outcome.measured else Status.OK, task.cookie,
+            VALIDATED if outcome.measured else OK, task.cookie,
         )  # fmt: skip
 
     def _take(self, task: TaskResponse, now: float) -> None:
@@ -398,7 +388,7 @@ class Session:
         self._unanswered = 0
         if self.policy.counted_max is not None and self._counted >= self.policy.counted_max:
             self._state = _Over("enough results counted")
-        elif then is Then.NEXT:
+        elif then is NEXT:
             pause = self._jitter(self._fruitless - 1) if self._fruitless else 0.0
             self._go(_Asking(job_id), now + max(pause, self._told(retry_wait) or 0.0))
         else:
@@ -406,14 +396,14 @@ class Session:
 
     def _leave(self, then: Then, now: float, retry_wait: float | None, message: str | None = None) -> None:
         """This job is not for us any more."""
-        if then is Then.END:
+        if then is END:
             self._state = _Over(f"not understood by the server: {message or 'no reason given'}")
-        elif then is Then.OVER and not self.policy.stay:
+        elif then is OVER and not self.policy.stay:
             self._state = _Over("the job is done")
-        elif then is Then.OVER:
+        elif then is OVER:
             self._go(_Looking(), now + max(self._spread(self.policy.stay_wait_s), self._told(retry_wait) or 0.0))
         else:
-            assert then is Then.LOOK
+            assert then is LOOK
             self._go(_Looking(), now + self._wait(retry_wait))
 
     def _go(self, state: _State, due: float) -> None:

@@ -13,7 +13,6 @@ from random import Random
 from turnout import __version__
 from turnout.device.session import (
     ACCEPT_ALL,
-    Ended,
     Send,
     Session,
     SessionCounters,
@@ -50,6 +49,11 @@ class Doing(IntEnum):
     ENDED = 4
 
 
+#: By name: to look up a member of an enum takes ten times as long in Python 3.11.
+WAITING, TRAINING, LOST, OFFLINE, ENDED = Doing
+_NO_MORE = (Status.NO_JOB, Status.DONE)
+
+
 class SimDevice:
     """One simulated device. ``schema`` is that of the model it trained from."""
 
@@ -60,7 +64,7 @@ class SimDevice:
     def __init__(self, index: int, session: Session, spec: FleetSpec, now: float) -> None:
         self.index = index
         self.session = session
-        self.doing = Doing.WAITING
+        self.doing = WAITING
         self.tasks = 0
         self.sent = 0  # requests, copies among them
         self.delay_s = spec.delay_time_s(index)
@@ -113,12 +117,12 @@ class Fleet:
         self._began = now
         self._arrived = 0  # devices are made in the order of their numbers
         self._next_arrival = now + spec.starts_at(0)
-        self.doing[Doing.WAITING] = spec.devices
+        self.doing[WAITING] = spec.devices
 
     @property
     def ended(self) -> bool:
         """Has every device ended?"""
-        return self.doing[Doing.ENDED] == self.spec.devices
+        return self.doing[ENDED] == self.spec.devices
 
     @property
     def next_due(self) -> float:
@@ -142,7 +146,7 @@ class Fleet:
     def answered(self, device: SimDevice, response: EdgeResponse, now: float) -> None:
         """A device has the answer to its request."""
         self.silent_since = None
-        if response.status not in (Status.NO_JOB, Status.DONE):
+        if response.status not in _NO_MORE:
             self.over_since = None
             self.had_job = self.had_job or response.status is Status.OK
         elif self.over_since is None:
@@ -169,7 +173,7 @@ class Fleet:
     def _has_room(self) -> bool:
         """May one more device take part?"""
         at_once = self.spec.at_once
-        return at_once is None or self._arrived - self.doing[Doing.ENDED] < at_once
+        return at_once is None or self._arrived - self.doing[ENDED] < at_once
 
     def _arrivals(self, now: float) -> None:
         """Devices whose time has come begin."""
@@ -196,30 +200,30 @@ class Fleet:
         if until is None:
             self._step(device, now)
         else:
-            self._now_doing(device, Doing.OFFLINE)
+            self._now_doing(device, OFFLINE)
             self._at(until, device)
 
     def _finish(self, device: SimDevice, outcome: Outcome, now: float) -> None:
         device.session.trained(outcome, now)
-        self._now_doing(device, Doing.WAITING)
+        self._now_doing(device, WAITING)
         self._wake(device, now)
 
     def _step(self, device: SimDevice, now: float) -> None:
-        match device.session.next(now):
-            case Send(request):
-                self._now_doing(device, Doing.WAITING)
-                self.requests[KINDS[type(request)]] += 1
-                if device.delay_s:
-                    self._at(now + device.delay_s, device, request)
-                else:
-                    self._send(device, request)
-            case Train(task):
-                self._begin(device, task, now)
-            case Sleep(until):
-                self._at(until, device)
-            case Ended():
-                self._now_doing(device, Doing.ENDED)
-                self._arrivals(now)
+        action = device.session.next(now)
+        if isinstance(action, Send):
+            self._now_doing(device, WAITING)
+            self.requests[KINDS[type(action.request)]] += 1
+            if device.delay_s:
+                self._at(now + device.delay_s, device, action.request)
+            else:
+                self._send(device, action.request)
+        elif isinstance(action, Train):
+            self._begin(device, action.task, now)
+        elif isinstance(action, Sleep):
+            self._at(action.until, device)
+        else:
+            self._now_doing(device, ENDED)
+            self._arrivals(now)
 
     def _begin(self, device: SimDevice, task: TaskResponse, now: float) -> None:
         device.tasks += 1
@@ -227,14 +231,16 @@ class Fleet:
             self.dropped += 1
             back_at = now + self.spec.away_s(device.index, device.tasks)
             device.session.abandon(back_at)
-            self._now_doing(device, Doing.LOST)
+            self._now_doing(device, LOST)
             self._at(back_at, device)
             return
-        self._now_doing(device, Doing.TRAINING)
+        self._now_doing(device, TRAINING)
         device.ready_at = now + self.spec.training_time_s(device.index)
         self._train(device, task)
 
     def _now_doing(self, device: SimDevice, doing: Doing) -> None:
+        if doing is device.doing:
+            return
         self.doing[device.doing] -= 1
         self.doing[doing] += 1
         device.doing = doing

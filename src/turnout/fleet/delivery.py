@@ -12,7 +12,7 @@ from random import Random
 
 from turnout.device.exchange import NoAnswer, from_http, to_http
 from turnout.device.http_connection import HttpFailure, HttpReply
-from turnout.fleet.core import Doing, SimDevice
+from turnout.fleet.core import ENDED, SimDevice
 from turnout.fleet.ledger import Ledger
 from turnout.fleet.lines import Lines
 from turnout.fleet.spec import Break, FleetSpec
@@ -105,5 +105,5 @@ class Delivery:
         if not sending.answered and (last_hope or not isinstance(answer, NoAnswer)):
             sending.answered = True
             self._heard(sending.device, answer)
-            if sending.device.doing is Doing.ENDED:
+            if sending.device.doing is ENDED:
                 self._lines.ended(sending.device)

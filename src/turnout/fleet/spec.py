@@ -123,7 +123,7 @@ class FleetSpec:
 
     def is_first_online(self, index: int) -> bool:
         """Is a device online when it starts?"""
-        return self._draw(index, _What.FIRST_PHASE) < self.availability
+        return self.availability == 1.0 or self._draw(index, _What.FIRST_PHASE) < self.availability
 
     def phase_s(self, index: int, phase: int, online: bool) -> float:
         """How long a device's ``phase``-th time online or offline lasts."""
