@@ -74,7 +74,7 @@ class Pending(Generic[Context]):
     ) -> bool:
         """Enter a request that is about to be sent. False when its bound is reached: nothing was entered then.
 
-        ``has_room``: room for this result was taken before, and is given back by whoever took it.
+        ``has_room``: there is room for this result. If it was taken before, whoever took it gives it back.
         """
         limits = self._limits
         if topic is _RESULT:

@@ -37,6 +37,10 @@ class Room:
             return of_job + num_bytes <= self._job_share_max * (self._bytes_max - others)
         return not others or others + num_bytes <= self._bytes_max
 
+    def lets_in(self, job_id: str, num_bytes: int) -> bool:
+        """Whether ``ask`` would enter this at once: it fits, and it passes nobody who waits."""
+        return job_id not in self._waiting and self.fits(job_id, num_bytes)
+
     def enter(self, job_id: str, num_bytes: int) -> None:
         """Hold so much more, fits or not."""
         self._held += num_bytes
@@ -54,7 +58,7 @@ class Room:
 
     def ask(self, job_id: str, num_bytes: int, resume: Resume) -> bool:
         """Enter, or else wait: ``resume`` is then called once, when this has entered."""
-        if job_id not in self._waiting and self.fits(job_id, num_bytes):
+        if self.lets_in(job_id, num_bytes):
             self.enter(job_id, num_bytes)
             return True
         self._waiting.setdefault(job_id, deque()).append((num_bytes, resume))

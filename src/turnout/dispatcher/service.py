@@ -118,7 +118,8 @@ class EdgeTaskDispatcher:
     def submit(self, request: EdgeRequest, answer: Answer, has_room: bool = False) -> None:
         """Bring a request to its job; ``answer`` is called exactly once, perhaps before this returns.
 
-        ``has_room``: this result's room is reserved. It is counted by itself from here on, so ``release`` that room.
+        ``has_room``: there is room for this result, or it is reserved. It is counted by itself from here on, so
+        ``release`` what is reserved.
         """
         if isinstance(request, JobRequest):
             answer(self._offer_job(request))
@@ -155,6 +156,10 @@ class EdgeTaskDispatcher:
     def results_bytes(self) -> int:
         """Bytes of results held now, those still being read included; never above ``results_bytes_max`` but alone."""
         return self._room.held
+
+    def has_room(self, job_id: str, num_bytes: int) -> bool:
+        """Whether ``reserve`` would take room at once. A result that is whole may then be submitted without it."""
+        return self._room.lets_in(job_id, num_bytes)
 
     def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
         """Take room for a result's body that is about to be read.

@@ -145,11 +145,10 @@ class Connection(Receiver, asyncio.Protocol):
         self._site.counters.requests[expect.route] += 1
         exchange = Exchange(self, self._site, expect.route)
         self._queue.append(exchange)
-        exchange.begin(expect, len(body))
+        exchange.take(expect, body)
         if exchange.held:
             self._since = self._site.now
             self._pause(ADMISSION)
-        exchange.run(body)
 
     def _give_up_admission(self) -> None:
         wait_s = self._site.limits.retry_after_s

@@ -48,6 +48,7 @@ class Dispatcher(Protocol):
     """What a gateway needs of the dispatcher."""
 
     def submit(self, request: EdgeRequest, answer: Callable[[EdgeResponse], None], has_room: bool = False) -> None: ...
+    def has_room(self, job_id: str, num_bytes: int) -> bool: ...
     def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool: ...
     def release(self, job_id: str, num_bytes: int) -> None: ...
 
@@ -143,6 +144,7 @@ class Exchange:
 
     # What most exchanges never set.
     _body: bytes | None = None
+    _has_room = False
     _inline = False
     _only_offered = False
     _platform = ""
@@ -178,6 +180,20 @@ class Exchange:
             self._site.dispatcher.submit(expect.offer, self._offered)
         else:
             self._reserve()
+
+    def take(self, expect: Expect, body: bytes) -> None:
+        """Go on with a request whose body came with its head, once there is room for it.
+
+        Room is taken only by one that must wait: any other is in the dispatcher's hands before the next begins.
+        """
+        num_bytes = len(body)
+        if expect.result is None or not self._site.dispatcher.has_room(expect.room_of, num_bytes):
+            self.begin(expect, num_bytes)
+        else:
+            self.expect = expect
+            self._platform = expect.device.platform
+            self._has_room = num_bytes > 0
+        self.run(body)
 
     def _offered(self, response: EdgeResponse) -> None:
         line = self._line
@@ -267,10 +283,10 @@ class Exchange:
         elif type(request) is ResultOffer:
             self._only_offered = True
         if self.reserved:
-            self._site.dispatcher.submit(request, self._answer, has_room=True)
+            self._site.dispatcher.submit(request, self._answer, True)
             self.drop()
         else:
-            self._site.dispatcher.submit(request, self._answer)
+            self._site.dispatcher.submit(request, self._answer, self._has_room)
 
     def _decoded(self, outcome: bytes | Reply) -> None:
         if self._line.lost or self.gone:

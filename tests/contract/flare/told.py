@@ -33,6 +33,9 @@ class Told:
         else:
             self._real.submit(request, answer, has_room)
 
+    def has_room(self, job_id: str, num_bytes: int) -> bool:
+        return self._real.has_room(job_id, num_bytes)
+
     def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
         return self._real.reserve(job_id, num_bytes, resume)
 

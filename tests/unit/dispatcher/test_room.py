@@ -59,6 +59,16 @@ def test_within_a_job_nobody_overtakes(room: Room) -> None:
     room.resume()
 
 
+def test_who_is_let_in_at_once_fits_and_passes_nobody_who_waits(room: Room) -> None:
+    assert room.ask("a", 50, pytest.fail)
+    assert room.lets_in("a", 10)
+    assert not room.lets_in("a", 11)
+    assert not room.ask("a", 40, pytest.fail)
+    assert not room.lets_in("a", 10)
+    assert room.lets_in("b", 10)
+    assert room.held == 50
+
+
 def test_no_job_waits_behind_another(room: Room) -> None:
     resumed: list[str] = []
     assert room.ask("hung", 60, pytest.fail)

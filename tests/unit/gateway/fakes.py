@@ -107,6 +107,9 @@ class FakeDispatcher:
         request, answer = self.waiting.pop(index)
         answer(self.answer_to(request))
 
+    def has_room(self, job_id: str, num_bytes: int) -> bool:
+        return self.reserved + num_bytes <= self.room
+
     def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
         if self.reserved + num_bytes <= self.room:
             self.reserved_by[job_id] += num_bytes
