@@ -18,6 +18,8 @@ def test_a_query_is_read_percent_encoded_or_not() -> None:
     }
     assert parse_query(b"") == {}
     assert parse_query(b"&&a=1&") == {"a": "1"}
+    assert parse_query("straße=süß&weiß+%C3%A4=1".encode()) == {"straße": "süß", "weiß ä": "1"}
+    assert parse_query(b"=\xff&=%ff&a=1") == {"a": "1"}, "what has no name is left out unread"
 
 
 def test_a_field_that_comes_twice_is_refused() -> None:

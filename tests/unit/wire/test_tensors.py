@@ -102,6 +102,16 @@ def test_a_number_that_is_not_finite_is_found(number: float) -> None:
     assert reason(error) == "not_finite"
 
 
+def test_infinities_that_would_cancel_out_are_found() -> None:
+    with pytest.raises(tensors.TensorNotFiniteError, match='"b" is inf at position 0'):
+        tensors.flatten({**ARRAYS, "b": np.array([np.inf, -np.inf], dtype=np.float32)}, SCHEMA)
+
+
+def test_numbers_whose_squares_are_beyond_float32_are_finite() -> None:
+    large = np.array([3e38, -3e38], dtype=np.float32)
+    assert tensors.flatten({**ARRAYS, "b": large}, SCHEMA)[-2:].tolist() == large.tolist()
+
+
 @given(MODELS)
 def test_flattening_and_back_changes_nothing(model: dict[str, np.ndarray]) -> None:
     schema = tensors.schema_of(model)
