@@ -65,6 +65,7 @@ class Snapshot:
     bases: dict[int, float] = field(default_factory=dict)  #: The one number of the model, by version.
     #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.
     changes: Changes | None = field(default=None, compare=False)
+    whole: bool = field(default=True, compare=False)  #: Not: these two are empty, for ``changes`` says enough.
 
 
 class Fenced(TurnoutError):
@@ -78,6 +79,7 @@ class Journal(Protocol):
     """
 
     durable: bool  #: Whether a commit survives the end of the process.
+    by_changes: bool  #: Whether a snapshot need not be ``whole`` when its changes are known.
     key: bytes  #: What the job seals its leases with; lives as long as the snapshots.
     incarnation: int  #: Counts the processes that have held this journal, from 1.
 
@@ -111,6 +113,7 @@ class MemoryJournal:
     """A journal that forgets with its process."""
 
     durable = False
+    by_changes = False
 
     def __init__(self) -> None:
         self.key = secrets.token_bytes(KEY_BYTES)
@@ -132,6 +135,7 @@ class MemoryJournal:
         self._check_incarnation()
         last = self._memory.snapshot.commit if self._memory.snapshot else 0
         assert snapshot.commit == last + 1, "commits are numbered without gaps"
+        assert snapshot.whole, "what is not in this snapshot is nowhere"
         self._memory.snapshot = snapshot
 
     def _check_incarnation(self) -> None:

@@ -18,6 +18,8 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
     """All of ``core`` that must survive. ``closes``: this is the commit of a new version."""
     parts = core.parts
     total, total_weight, buffered = parts.aggregator.snapshot()
+    changes = parts.places.changes(closes)
+    whole = changes is None or parts.places.whole
     return Snapshot(
         commit=core.commits.last + 1,
         version=core.version,
@@ -28,8 +30,8 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         counted=core.counted.snapshot(),
         tasks=core.counted.tasks,
         checksum=core.counted.checksum,
-        leases=parts.places.live.all(),
-        taken={} if closes else parts.places.taken(),
+        leases=parts.places.live.all() if whole else (),
+        taken=parts.places.taken() if whole and not closes else {},
         reserved_until=parts.places.next_task + TASK_BLOCK,
         blobs=core.models.all(),
         workflow=parts.workflow.snapshot(),
@@ -47,7 +49,8 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
         federated=core.federated.snapshot(),
         fleets=parts.places.selection.snapshot(),
         bases=core.bases.snapshot(),
-        changes=parts.places.changes(closes),
+        changes=changes,
+        whole=whole,
     )
 
 

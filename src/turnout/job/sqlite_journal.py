@@ -110,6 +110,7 @@ class SqliteJournal:
     """The journal of ``job_id`` in ``folder``, held by this process until ``close`` or its end."""
 
     durable = True
+    by_changes = True
 
     def __init__(
         self, folder: Path, job_id: str, *, bytes_max: int = BYTES_MAX, lock_patience_s: float = LOCK_PATIENCE_S
@@ -251,6 +252,7 @@ def _write(db: sqlite3.Connection, snapshot: Snapshot, before: _Saved) -> _Saved
 def _write_given(db: sqlite3.Connection, snapshot: Snapshot, before: _Saved) -> given.Rows:
     """By its changes, if they are those since the commit that the file holds."""
     if snapshot.changes is None or before.rows is None or snapshot.commit != before.commit + 1:
+        assert snapshot.whole, "these changes are not of what the file holds"
         return given.rewrite(db, snapshot.leases, snapshot.taken)
     given.write(db, snapshot.changes, before.rows)
     return before.rows

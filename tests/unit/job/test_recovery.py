@@ -7,6 +7,7 @@ from turnout.job.buffered import Buffered
 from turnout.job.commits import RETRY_COMMIT_S
 from turnout.job.core import TASK_BLOCK
 from turnout.job.events import CommitDoubtful, Resumed, Tick
+from turnout.job.journal import Snapshot
 from turnout.job.rounds import Rounds
 from turnout.job.status import status_of
 from turnout.messages import Status
@@ -25,6 +26,28 @@ def test_nobody_is_told_counted_when_the_commit_failed(job: Job) -> None:
 def test_a_commit_under_way_is_no_state_for_people(job: Job) -> None:
     job.report("a", job.ask("a"))
     assert (job.core.state, status_of(job.core, job.now).state) == ("COMMITTING", "OPEN")
+
+
+def test_where_changes_are_enough_a_snapshot_is_whole_only_after_a_commit_that_failed(job: Job) -> None:
+    """What came and went before that commit is then in no list of changes."""
+    job.core.parts.places.whole = False
+    job.report("a", job.ask("a"))
+    job.ask("b")
+    first = snapshot_under_way(job)
+    assert first.changes is not None
+    assert (first.whole, first.leases, first.taken) == (False, (), {})
+    job.fail_commit()
+    job.now += RETRY_COMMIT_S
+    job.happens(Tick())
+    second = snapshot_under_way(job)
+    assert (second.whole, second.changes) == (True, None)
+    assert len(second.leases) == 1, "that of b"
+    assert len(second.taken) == 2
+
+
+def snapshot_under_way(job: Job) -> Snapshot:
+    assert job.committing is not None
+    return job.committing.snapshot
 
 
 def test_a_result_sent_again_after_a_failed_commit_counts_once(job: Job) -> None:

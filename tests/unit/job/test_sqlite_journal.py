@@ -307,6 +307,32 @@ def test_changes_that_are_not_those_since_the_last_commit_are_not_believed(journ
     assert found.taken == {}
 
 
+def test_changes_that_do_not_fit_the_file_are_not_written_when_nothing_else_is_known(journal: SqliteJournal) -> None:
+    journal.commit(snapshot())
+    with pytest.raises(AssertionError, match="not of what the file holds"):
+        journal.commit(snapshot(3, leases=(), taken={}, changes=Changes({5: lease(5)}), whole=False))
+    assert_same(journal.load(), snapshot())
+
+
+def test_many_commits_of_nothing_but_changes_leave_what_they_say(journal: SqliteJournal, tmp_path: Path) -> None:
+    """Leases come, go and come again; devices take tasks, lose them and begin anew. The sums of all rows follow."""
+    rng, leases, taken = random.Random(5), dict[int, Lease](), dict[bytes, int]()
+    journal.commit(snapshot(leases=(), taken={}))
+    for number in range(2, 40):
+        ended = set(rng.sample(range(12), 4))
+        come = {task: lease(task, expires_at=number) for task in rng.sample(range(12), 4)}
+        took = {bytes([rng.randrange(9)]) * 16: rng.randrange(-2, 100) for _ in range(3)}
+        all_new = rng.random() < 0.2
+        leases = {task: each for task, each in leases.items() if task not in ended} | come
+        taken = ({} if all_new else taken) | took
+        changes = Changes(come, ended, took, all_new)
+        journal.commit(snapshot(number, leases=(), taken={}, changes=changes, whole=False))
+        found = read_snapshot(tmp_path / JOURNAL)
+        assert found is not None
+        assert {each.task: each for each in found.leases} == leases
+        assert found.taken == taken
+
+
 def test_what_devices_have_taken_is_what_the_last_commit_says(journal: SqliteJournal) -> None:
     one, two, three = b"a" * 16, b"b" * 16, b"c" * 16
     commits = [
