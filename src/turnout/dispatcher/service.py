@@ -28,6 +28,7 @@ from turnout.messages import (
     ResultOffer,
     ResultReport,
     ResultResponse,
+    RunningJob,
     SelectionRequest,
     SelectionResponse,
     Status,
@@ -46,6 +47,8 @@ RETRY_DOWN_S: Final = 2.0  #: The job's process does not answer yet, or not any 
 RETRY_BUSY_S: Final = 2.0  #: Too much is in flight to the job.
 RETRY_SLOW_S: Final = 5.0  #: The job did not answer in time.
 RETRY_FAILED_S: Final = 5.0  #: The job could not handle this request.
+
+_OK: Final = Status.OK  # on the hot path: looking up a member of an enumeration is slow in Python 3.11
 
 ForwardedRequest: TypeAlias = TaskRequest | SelectionRequest | ResultReport | ResultOffer
 Answer: TypeAlias = Callable[[EdgeResponse], None]
@@ -111,6 +114,7 @@ class EdgeTaskDispatcher:
         self._leaving: set[str] = set()  # of these, jobs that ended while something was in flight to them
         self._connected: set[str] = set()
         self._schemas: dict[str, ModelSchema] = {}
+        self._offers: dict[str, tuple[RunningJob, JobResponse]] = {}  # what every device of a job is told
         transport.attach(self)
 
     # --- what devices ask ---------------------------------------------------------------------------------------
@@ -182,6 +186,7 @@ class EdgeTaskDispatcher:
         complaint = self._table.apply(event)
         if complaint:
             logger.error(complaint)
+        self._offers.clear()
         for job in self._table:
             self._leaving.discard(job.job_id)
             if job.address:
@@ -273,7 +278,11 @@ class EdgeTaskDispatcher:
         job = self._table.match(request, self._rng)
         if job is None:
             return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
-        return JobResponse(Status.OK, job.job_id, request.job_name, job_data={"config": job.device_config})
+        kept = self._offers.get(job.job_id)
+        if kept is None or kept[0] is not job:
+            offer = JobResponse(_OK, job.job_id, job.name, job_data={"config": job.device_config})
+            kept = self._offers[job.job_id] = job, offer
+        return kept[1]
 
     def _forward(self, request: ForwardedRequest, held: _Held, has_room: bool) -> None:
         try:

@@ -7,7 +7,7 @@ is told another one; ``counted`` tells the truth to everybody.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -31,7 +31,8 @@ from turnout.wire.forms import Form
 IOS = "ios"
 MODEL_REF = "model_ref"
 SAFETENSORS_FORMAT = "safetensors"  #: The word in ``accept`` and in ``format``.
-CONFIGS_KEPT_MAX = 256  #: Device configs whose JSON is remembered: one for each job.
+JOBS_KEPT_MAX = 256  #: Jobs whose reply is remembered, with its device config.
+_OK: Final = Status.OK  # on the hot path: looking up a member of an enumeration is slow in Python 3.11
 
 #: Android ends its session on anything but OK for a result, and RETRY does not make it send the result again.
 #: iOS ends its session on ERROR and INVALID_REQUEST, and goes on to the next task on NO_TASK.
@@ -97,20 +98,20 @@ def blob_path(job_id: str, sha256: str) -> str:
 
 
 class ReplyWriter:
-    """Turns responses into JSON. Remembers the JSON of device configs, which many devices get."""
+    """Turns responses into JSON. Remembers that of a response which many devices get: the offer of a job."""
 
     def __init__(self) -> None:
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-        self._configs: dict[int, tuple[object, msgspec.Raw]] = {}
+        self._offers: dict[str, tuple[JobResponse, bytes]] = {}
 
     def encode(self, response: EdgeResponse, platform: str = "") -> bytes:
         """The JSON body of a reply; a task's model is named, not sent."""
         if type(response) is TaskResponse:
             return self._encode(_task(response, platform))
         if type(response) is JobResponse:
-            return self._encode(self._job(response, platform))
+            return self._job(response, platform)
         if type(response) is ResultResponse:
-            return self._encode(_result(response, platform))
+            return self._result(response, platform)
         assert type(response) is SelectionResponse
         return self._encode(
             _Selection(
@@ -136,29 +137,49 @@ class ReplyWriter:
         opening = self._encode(rest)[:-1] + b',"task_data":{"kind":"%b","meta":' % form.kind.encode()
         return opening + self._encode({**response.task_data.meta, **form.meta}) + b',"data":', weights, b"}}"
 
-    def _job(self, response: JobResponse, platform: str) -> _Job:
-        data: object = response.job_data
-        if response.job_data is not None and response.job_data.keys() == {"config"}:
-            data = self._config(response.job_data["config"])
-        return _Job(
-            response.status,
-            response.job_id,
-            response.job_name,
-            response.method,
-            data,
-            _wait(response.retry_wait, platform),
-            response.message,
+    def _job(self, response: JobResponse, platform: str) -> bytes:
+        job_id = response.job_id
+        if job_id is None or response.retry_wait is not None:
+            return self._encode(_job(response, platform))
+        kept = self._offers.get(job_id)
+        if kept is None or kept[0] is not response:
+            if len(self._offers) >= JOBS_KEPT_MAX:
+                self._offers.clear()
+            kept = self._offers[job_id] = response, self._encode(_job(response, platform))
+        return kept[1]
+
+    def _result(self, response: ResultResponse, platform: str) -> bytes:
+        status = response.status
+        if response.retry_wait is None and (status is _OK or not platform):
+            return self._encode(response)  # its words are what a device is told
+        if status is not _OK:
+            status = RESULT_STATUS.get(platform.lower(), {}).get(status, status)
+        return self._encode(
+            _Result(
+                status,
+                response.counted,
+                response.task_id,
+                response.task_name,
+                response.message,
+                _wait(response.retry_wait, platform),
+                response.duplicate,
+            )
         )
 
-    def _config(self, config: object) -> msgspec.Raw:
-        """The JSON of ``{"config": config}`` without nulls, made once for each config object."""
-        kept = self._configs.get(id(config))
-        if kept is None or kept[0] is not config:
-            if len(self._configs) >= CONFIGS_KEPT_MAX:
-                self._configs.clear()
-            kept = config, msgspec.Raw(self._encode(_without_nulls({"config": config})))
-            self._configs[id(config)] = kept
-        return kept[1]
+
+def _job(response: JobResponse, platform: str) -> _Job:
+    data: object = response.job_data
+    if response.job_data is not None and response.job_data.keys() == {"config"}:
+        data = _without_nulls(response.job_data)
+    return _Job(
+        response.status,
+        response.job_id,
+        response.job_name,
+        response.method,
+        data,
+        _wait(response.retry_wait, platform),
+        response.message,
+    )
 
 
 def _task(response: TaskResponse, platform: str) -> _Task:
@@ -176,21 +197,6 @@ def _task(response: TaskResponse, platform: str) -> _Task:
         response.lease_s,
         response.message,
         ref,
-    )
-
-
-def _result(response: ResultResponse, platform: str) -> _Result:
-    status = response.status
-    if status is not Status.OK and platform:
-        status = RESULT_STATUS.get(platform.lower(), {}).get(status, status)
-    return _Result(
-        status,
-        response.counted,
-        response.task_id,
-        response.task_name,
-        response.message,
-        _wait(response.retry_wait, platform),
-        response.duplicate,
     )
 
 

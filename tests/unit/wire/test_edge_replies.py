@@ -46,6 +46,23 @@ def test_a_job_without_a_device_config_has_empty_job_data() -> None:
     assert told(JobResponse(Status.OK, "j", "n", job_data={"config": None}))["job_data"] == {}
 
 
+def test_the_answer_to_a_result_says_only_what_is_not_as_usual() -> None:
+    writer = ReplyWriter()
+    plain = ResultResponse(Status.OK, False, "t", "train")
+    assert writer.encode(plain, "ios") == b'{"status":"OK","counted":false,"task_id":"t","task_name":"train"}'
+    again = ResultResponse(Status.OK, True, duplicate=True)
+    assert writer.encode(again) == b'{"status":"OK","counted":true,"duplicate":true}'
+    later = ResultResponse(Status.RETRY, False, retry_wait=1.5)
+    assert writer.encode(later) == b'{"status":"RETRY","counted":false,"retry_wait":2}'
+
+
+def test_a_response_that_is_written_again_waits_in_the_unit_of_each_platform() -> None:
+    writer = ReplyWriter()
+    response = JobResponse(Status.RETRY, "j", retry_wait=2.0)
+    waits = [msgspec.json.decode(writer.encode(response, platform))["retry_wait"] for platform in ("", "android", "")]
+    assert waits == [2, 2000, 2]
+
+
 def test_a_device_config_is_encoded_once_and_another_one_anew() -> None:
     writer = ReplyWriter()
     for config in ({"a": 1}, {"a": 2}, {"a": 1}):
