@@ -3,6 +3,7 @@
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 
 from turnout.job.counted import CountedTasks
@@ -86,13 +87,12 @@ class Places:
         """Tells a selection which devices it may choose. The ids of selections come from the task numbers: they are
         never used again either, not even after a crash.
         """
+        return partial(self._enlist, version, counted, now)
 
-        def enlist(device: bytes) -> int | None:
-            if self.live.of(device) is not None or self._refusal(device, version, counted, now):
-                return None
-            return self._number() + 1 if self.next_task < self.reserved_until else None
-
-        return enlist
+    def _enlist(self, version: int, counted: CountedTasks, now: float, device: bytes) -> int | None:
+        if self.live.of(device) is not None or self._refusal(device, version, counted, now):
+            return None
+        return self._number() + 1 if self.next_task < self.reserved_until else None
 
     def _number(self) -> int:
         """A task number that was never given out and never will be again."""
