@@ -84,7 +84,8 @@ class Deadlines:
     def connects(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
         """This attempt is cancelled, unless it is over in time."""
         self._connecting[task] = self._loop.time() + self._limits.connect_timeout_s
-        self._watch()
+        if self._tick is None:
+            self._watch()
 
     def connected(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
         """This attempt is over, well or not."""
@@ -92,28 +93,25 @@ class Deadlines:
 
     def begins(self, connection: Connection, exchange: Exchange) -> None:
         """This connection begins to carry a request."""
-        exchange.sent_at = self._loop.time()
+        exchange.sent_at = now = self._loop.time()
+        exchange.deadline = min(exchange.ends, now + self._limits.idle_timeout_s)
         self._busy[connection] = None
-        self._moves(exchange, exchange.sent_at)
-        self._watch()
+        if self._tick is None:
+            self._watch()
 
     def moved(self, connection: Connection) -> None:
         """Bytes came or went: its deadline moves to the end of the queue."""
         assert connection.exchange is not None
         self._busy.pop(connection)
         self._busy[connection] = None
-        self._moves(connection.exchange, self._loop.time())
+        connection.exchange.deadline = min(connection.exchange.ends, self._loop.time() + self._limits.idle_timeout_s)
 
     def ends(self, connection: Connection) -> None:
         """It carries nothing any more."""
         self._busy.pop(connection, None)
 
-    def _moves(self, exchange: Exchange, now: float) -> None:
-        exchange.deadline = min(exchange.ends, now + self._limits.idle_timeout_s)
-
     def _watch(self) -> None:
-        if self._tick is None:
-            self._tick = self._loop.call_later(TICK_S, self._expire)
+        self._tick = self._loop.call_later(TICK_S, self._expire)
 
     def _expire(self) -> None:
         now = self._loop.time()
@@ -286,7 +284,8 @@ class HttpClient:
             self._free(outcome)
         elif self._waiting:
             self._waiting.popleft().done(outcome)
-        self._connect_if_needed()
+        if self._waiting:
+            self._connect_if_needed()
 
     def _no_connection(self, why: str) -> HttpFailure:
         return HttpFailure("connect", f"cannot connect to {self.server.authority}: {why or 'no answer'}")
@@ -322,4 +321,5 @@ class HttpClient:
         self._open.discard(connection)
         if self._all_lost is not None and not self._open:
             self._all_lost.set()
-        self._connect_if_needed()
+        if self._waiting:
+            self._connect_if_needed()

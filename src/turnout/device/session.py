@@ -222,21 +222,26 @@ class Session:
         """What to do now. Asked again only after the last Send or Train came to an end."""
         assert self._answered_by is None, "the last request has neither an answer nor failed"
         state = self._state
-        if isinstance(state, _Over):
-            return Ended(state.reason)
-        if self._stopped and isinstance(state, _Looking | _Asking):
-            return Ended("stopped")
-        if isinstance(state, _Training):
+        if isinstance(state, _Reporting):
+            if state.until is not None and max(now, self._due) > state.until:
+                return self._give_up(state, now)
+        elif isinstance(state, _Training):
             return Train(state.task)
-        if isinstance(state, _Reporting) and state.until is not None and max(now, self._due) > state.until:
-            if not state.failed:
-                self.counters.given_up += 1
-                self._fruitless += 1
-            self._settle(NEXT, state.report.job_id, now)
-            return self.next(now)
+        elif isinstance(state, _Over):
+            return Ended(state.reason)
+        elif self._stopped:
+            return Ended("stopped")
         if now < self._due:
             return Sleep(self._due)
         return self._send(state, now)
+
+    def _give_up(self, state: _Reporting, now: float) -> Action:
+        """Nobody answered while it could still be known whether this result had counted."""
+        if not state.failed:
+            self.counters.given_up += 1
+            self._fruitless += 1
+        self._settle(NEXT, state.report.job_id, now)
+        return self.next(now)
 
     def _send(self, state: _Looking | _Asking | _Reporting, now: float) -> Send:
         if isinstance(state, _Looking):
@@ -257,8 +262,8 @@ class Session:
             return
         self._answered_by = None
         then = meaning(response)
-        if isinstance(self._state, _Reporting) and then is not AGAIN:
-            assert isinstance(response, ResultResponse)
+        if isinstance(response, ResultResponse) and then is not AGAIN:
+            assert isinstance(self._state, _Reporting)
             if not self._state.failed:
                 self._note(response)
             self._settle(then, self._state.report.job_id, now, response.retry_wait)
