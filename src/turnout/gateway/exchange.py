@@ -39,7 +39,8 @@ STARTED = "the job has just started; send it again"
 TWICE = "this result is being sent on another connection already; send it again later"
 NOT_AS_JSON = 'the model is too large to be sent as JSON; send "accept": ["safetensors"] in the task request'
 #: The end of a reply's head, for the lengths that most replies have.
-LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(4096))
+LENGTHS = 4096
+LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(LENGTHS))
 
 Buffers = tuple[bytes | memoryview, ...]
 
@@ -396,12 +397,13 @@ class Exchange:
         """A response in JSON with status 200."""
         site = self._site
         body = site.writer.encode(response, self._platform)
-        self._count(response.status)
+        site.counters.answer(self._kind, response.status, self._asked_at)
         size = len(body)
-        tail = self._tail()
-        if size < len(LENGTH_LINES) and not tail:
+        if size < LENGTHS and not (self.close or self.tail or self.cors or site.draining):
             self.out = site.ok_head + LENGTH_LINES[size] + body
-        elif size <= WRITE_BYTES:
+            return
+        tail = self._tail()
+        if size <= WRITE_BYTES:
             self.out = b"%b%d\r\n%b\r\n%b" % (site.ok_head, size, tail, body)
         else:
             self.out = (b"%b%d\r\n%b\r\n" % (site.ok_head, size, tail), body)

@@ -4,7 +4,6 @@ Devices of one app send heads that differ in the device's id and in nothing else
 query too. A head is kept without these; one that is the same but for them is not parsed again.
 """
 
-import re
 from typing import NamedTuple
 
 from turnout.errors import DeviceError
@@ -20,7 +19,7 @@ HEAD_END = b"\r\n\r\n"
 _ID_LINE = f"\r\n{DEVICE_ID}: ".encode()
 _ID_NAME = DEVICE_ID.lower().encode()
 _RESULT = b"POST /result?"
-_QUERY = re.compile(rb"[!-~]*")  #: What stands in other queries is the parser's to judge.
+_QUERY_BYTES = bytes(range(ord("!"), ord("~") + 1))  #: What stands in other queries is the parser's to judge.
 
 
 class _Known(NamedTuple):
@@ -65,7 +64,7 @@ class KnownHeads:
 
     def _result(self, like: Expect, device: DeviceInfo, query: bytes, body_bytes: int) -> Expect | None:
         """What is to become of a result, if that is nothing unusual."""
-        if not _QUERY.fullmatch(query):
+        if query.translate(None, _QUERY_BYTES):  # some are left; a regular expression takes four times as long
             return None
         try:
             fields = parse_query(query)

@@ -135,7 +135,7 @@ def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf
     schema = schema_of(fields.job_id)
     if schema is None:
         return DecodedResult(fields, None)
-    return DecodedResult(fields, _bytes_of(tensors.from_safetensors(body, schema)))
+    return DecodedResult(fields, tensors.update_from_safetensors(body, schema))
 
 
 def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: SchemaOf) -> DecodedResult:

@@ -138,19 +138,38 @@ def from_safetensors(data: bytes | memoryview, schema: ModelSchema) -> Vector:
 
     A file as ``to_safetensors`` writes it is not copied: the vector is a read-only view of ``data``.
     """
-    head, file_bytes = _head(schema)
-    if len(data) != file_bytes or data[: len(head)] != head:
-        header_bytes = int.from_bytes(data[:LENGTH_BYTES], "little")
-        if len(data) > header_bytes > 2 * len(head) + HEADER_SPARE_BYTES:  # parsed, it would be thirty times as large
-            tensors = len(schema.tensors)
-            raise TensorFormatError(
-                f"the header has {header_bytes} bytes; the model's {tensors} tensors need {len(head)}"
-            )
-        return flatten(_load(data), schema)
-    vector = np.frombuffer(data, _FLOAT32, -1, len(head))
+    begin = _numbers_begin(data, schema)
+    if not begin:
+        return _from_other_writer(data, schema)
+    vector = np.frombuffer(data, _FLOAT32, -1, begin)
     vector = vector.astype(np.float32, copy=not vector.flags.aligned)
     check_finite(vector, schema)
     return vector
+
+
+def update_from_safetensors(data: bytes | memoryview, schema: ModelSchema) -> memoryview:
+    """The same as the bytes of a flat little-endian float32 vector."""
+    begin = _numbers_begin(data, schema)
+    if not begin:
+        return _from_other_writer(data, schema).view(np.uint8).data
+    check_finite(np.frombuffer(data, _FLOAT32, -1, begin), schema)
+    return memoryview(data)[begin:]
+
+
+def _numbers_begin(data: bytes | memoryview, schema: ModelSchema) -> int:
+    """Where the numbers begin in a file as ``to_safetensors`` writes it; 0 when another writer made it."""
+    head, file_bytes = _head(schema)
+    begin = len(head)
+    return begin if len(data) == file_bytes and data[:begin] == head else 0
+
+
+def _from_other_writer(data: bytes | memoryview, schema: ModelSchema) -> Vector:
+    head, _ = _head(schema)
+    header_bytes = int.from_bytes(data[:LENGTH_BYTES], "little")
+    if len(data) > header_bytes > 2 * len(head) + HEADER_SPARE_BYTES:  # parsed, it would be thirty times as large
+        tensors = len(schema.tensors)
+        raise TensorFormatError(f"the header has {header_bytes} bytes; the model's {tensors} tensors need {len(head)}")
+    return flatten(_load(data), schema)
 
 
 def read_safetensors(data: bytes | memoryview) -> tuple[Vector, ModelSchema]:

@@ -129,7 +129,7 @@ def test_our_files_are_read_by_us_without_a_copy_and_by_the_library(model: dict[
     vector = tensors.flatten(model, schema)
     data = tensors.to_safetensors(vector, schema)
     read = tensors.from_safetensors(data, schema)
-    assert read.tobytes() == vector.tobytes()
+    assert read.tobytes() == vector.tobytes() == tensors.update_from_safetensors(data, schema)
     assert np.shares_memory(read, np.frombuffer(data, np.uint8)) or not vector.size
     library = safetensors.numpy.load(data)
     assert all(np.array_equal(library[name], model[name]) for name in model)
@@ -139,7 +139,8 @@ def test_our_files_are_read_by_us_without_a_copy_and_by_the_library(model: dict[
 def test_files_of_the_library_are_read(model: dict[str, np.ndarray]) -> None:
     schema = tensors.schema_of(model)
     data = safetensors.numpy.save(model, metadata={"format": "np"})
-    assert tensors.from_safetensors(data, schema).tobytes() == tensors.flatten(model, schema).tobytes()
+    flat = tensors.flatten(model, schema).tobytes()
+    assert tensors.from_safetensors(data, schema).tobytes() == tensors.update_from_safetensors(data, schema) == flat
     by_name = dict(sorted(model.items()))
     vector, found = tensors.read_safetensors(data)
     assert found == tensors.schema_of(by_name)
@@ -152,6 +153,7 @@ def test_a_body_may_lie_anywhere_in_a_larger_buffer(shift: int) -> None:
     body = memoryview(bytes(shift) + data + b"next")[shift : shift + len(data)]
     read = tensors.from_safetensors(body, SCHEMA)
     assert read.tolist() == VECTOR.tolist()
+    assert tensors.update_from_safetensors(body, SCHEMA) == VECTOR.tobytes()
     assert read.flags.aligned
     assert read.dtype == np.float32
 
