@@ -44,7 +44,7 @@ CALM_MAX_S = 1200.0  #: After that, this much is time enough to make progress an
 PROGRESS = 3  #: Versions that must be made once the faults have stopped.
 RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
 PAUSE_EVERY_S = 50.0  #: Mean; a person pauses the job this often, in every other world.
-END_MAX_S = 60.0  #: Enough for a last commit and a last evaluation.
+END_MAX_S = 300.0  #: Enough for a last commit and for evaluations, of which two may be to come and one be slow.
 MODEL_SIZE = 32
 
 
