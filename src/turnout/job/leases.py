@@ -4,13 +4,13 @@
 without knowing. Nothing is kept per task once its place is free: the seal itself says what was promised to whom.
 """
 
+import hmac
 import struct
 from binascii import a2b_base64, b2a_base64
 from collections import deque
 from collections.abc import Iterable
 from hashlib import sha256
 from heapq import heapify, heappop, heappush
-from hmac import compare_digest
 
 import msgspec
 
@@ -24,7 +24,6 @@ _SEALED_BYTES = _LAYOUT.size + SEAL_BYTES
 TASK_ID_CHARS = _SEALED_BYTES * 4 // 3 + 1  #: No text of another length can hold so many bytes, and no more.
 _PADDING = "=" * (-TASK_ID_CHARS % 4)
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
-_INNER_PAD, _OUTER_PAD = 0x36, 0x5C  # of HMAC: RFC 2104 section 2
 
 
 def device_hash(device_id: str) -> bytes:
@@ -56,7 +55,7 @@ class Seal:
     """Turns leases into task ids and back, under a key that only this job has."""
 
     def __init__(self, job_id: str, key: bytes) -> None:
-        self._inner, self._outer = sha256(_padded(key, _INNER_PAD)), sha256(_padded(key, _OUTER_PAD))
+        self._hmac = hmac.new(key, digestmod="sha256")  # copied for every lease, so that the key is read once
         self._job = sha256(job_id.encode()).digest()[:8]
 
     def close(self, lease: Lease) -> str:
@@ -82,7 +81,7 @@ class Seal:
         except ValueError:  # no Base64, or not even ASCII
             return None
         body, signature = sealed[:-SEAL_BYTES], sealed[-SEAL_BYTES:]
-        if len(sealed) != _SEALED_BYTES or not compare_digest(signature, self._sign(body)):
+        if len(sealed) != _SEALED_BYTES or not hmac.compare_digest(signature, self._sign(body)):
             return None
         form, job, version, task, device, weight_max, granted_at, expires_at = _LAYOUT.unpack(body)
         if form not in FORMATS or job != self._job:
@@ -90,18 +89,9 @@ class Seal:
         return Lease(version, task, device, weight_max, granted_at, expires_at, form == VALIDATE_FORMAT)
 
     def _sign(self, body: bytes) -> bytes:
-        """By HMAC-SHA256; copies of both hashes that have read the key take 1.8 µs, those of hmac.new 2.4 µs."""
-        inner, outer = self._inner.copy(), self._outer.copy()
-        inner.update(body)
-        outer.update(inner.digest())
-        return outer.digest()[:SEAL_BYTES]
-
-
-def _padded(key: bytes, pad: int) -> bytes:
-    """``key``, of at most 64 bytes, as HMAC has a hash read it first."""
-    block = key.ljust(sha256().block_size, b"\0")
-    assert len(block) == sha256().block_size, "a longer key would have to be hashed"
-    return bytes(byte ^ pad for byte in block)
+        signing = self._hmac.copy()
+        signing.update(body)
+        return signing.digest()[:SEAL_BYTES]
 
 
 class LiveLeases:
