@@ -317,6 +317,7 @@ class JobCore:
         self.counted.keep(lease.version, max(lease.expires_at, now) + parts.places.resend_window_s)
         self.tally.count(staleness)
         self.groups.counted(lease.device, report.device)
+        self.commits.staged(now)
         self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
         return None
 

@@ -93,12 +93,12 @@ class Job:
         published = self.core.models.has(commit.snapshot.version)
         return self.keeps_grants and published and not self.core.uncommitted() and not self.core.commits.error
 
-    def commit(self) -> list[Effect]:
+    def commit(self, took_s: float = 0.001) -> list[Effect]:
         """The commit under way succeeds."""
         assert self.committing is not None, "nothing is being committed"
         snapshot, self.committing = self.committing.snapshot, None
         self.journal.commit(snapshot)
-        return self.happens(Committed(snapshot.commit, 0.001, blob_of(snapshot.version)))
+        return self.happens(Committed(snapshot.commit, took_s, blob_of(snapshot.version)))
 
     def fail_commit(self, but_it_happened: bool = False) -> list[Effect]:
         assert self.committing is not None

@@ -1,13 +1,14 @@
 """What a job decides: tasks, results, duplicates, lateness."""
 
 import numpy as np
+import pytest
 
 from tests.contract.flare.quirks import covers
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
 from turnout.job.bases import Bases
 from turnout.job.buffered import Buffered
-from turnout.job.commits import PAUSE_MIN_S
+from turnout.job.commits import PAUSE_MIN_S, PAUSE_MULTIPLE, QUIET_MULTIPLE, QUIET_S, QUIET_WRITE_MAX_S
 from turnout.job.core import LAST_COMMITS_MAX, SAVE_GRANTS_S, TASK_BLOCK
 from turnout.job.events import (
     Answer,
@@ -398,12 +399,51 @@ def test_a_commit_waits_after_the_last_one_but_a_full_buffer_does_not(job: Job) 
     job.commit()
     job.between_s = 0.0
     job.report("c", job.ask("c"))
-    assert job.committing is None, "one of two: not within three times the last commit's duration, or 5 ms"
-    due = job.core.next_tick(job.now)
-    assert due == job.now + PAUSE_MIN_S
-    job.now = due
-    job.happens(Tick())
+    assert job.committing is None, "one of two: not at once"
+    assert tick(job) == pytest.approx(QUIET_S)
     assert job.committing is not None
+
+
+@pytest.fixture
+def busy() -> Job:
+    """A job with places and a goal out of reach, just after its first commit."""
+    job = new_job(lambda: Buffered(1000, 1000, 0))
+    job.between_s = 0.0
+    return job
+
+
+def test_the_pause_after_a_commit_gathers_results_while_they_come_and_is_over_when_none_does(busy: Job) -> None:
+    """The first, of a millisecond, is followed by 5 at most; it began with a result each half of one."""
+    began = busy.now
+    while busy.committing is None:
+        busy.now += QUIET_S / 2
+        busy.report(f"{busy.now}", busy.ask(f"{busy.now}"))
+    assert busy.now - began == pytest.approx(PAUSE_MIN_S)
+    busy.commit(took_s=0.01)
+    busy.report("a", busy.ask("a"))
+    assert tick(busy) == pytest.approx(QUIET_MULTIPLE * 0.01), "half of what it took, though it is quiet before"
+    busy.commit(took_s=0.01)
+    busy.now += 0.02
+    busy.report("b", busy.ask("b"))
+    assert tick(busy) == pytest.approx(QUIET_S)
+
+
+def test_after_a_long_commit_the_pause_is_never_cut_short(busy: Job) -> None:
+    busy.report("a", busy.ask("a"))
+    tick(busy)
+    took_s = 2 * QUIET_WRITE_MAX_S
+    busy.commit(took_s)
+    busy.report("b", busy.ask("b"))
+    assert tick(busy) == pytest.approx(PAUSE_MULTIPLE * took_s)
+
+
+def tick(job: Job) -> float:
+    """Let the next tick come; returns how long that took."""
+    due = job.core.next_tick(job.now)
+    assert due is not None
+    waited, job.now = due - job.now, due
+    job.happens(Tick())
+    return waited
 
 
 def test_task_numbers_are_reserved_again_before_the_block_is_used_up(job: Job) -> None:
