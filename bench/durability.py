@@ -38,11 +38,12 @@ of every model. Every device has a task before a wave begins, and sends its resu
 
 {waves}
 - A job commits when something is staged, and then pauses for three times as long as the write took, unless its buffer
-  is full. Where few connections send, it is this pause that sets the rate of the durable rows, not the CPU.
+  is full or, after a short write, no more results come. Where few connections send, it is this rhythm that sets the
+  rate of the durable rows, not the CPU.
 - `written per result` is what the kernel counts for the process of the job (`write_bytes` in `/proc`): the journal's
-  log, its folding into the journal, and the files of models. A commit writes the sum, 8 bytes a parameter, and every
-  task that is out; one that closes a version writes its model too. So the more results share a commit, the less each
-  writes.
+  log, its folding into the journal, and the files of models. A commit writes the sum, 8 bytes a parameter, and the
+  tasks that came or went; one that closes a version writes its model too. So the more results share a commit, the less
+  each writes.
 - `write and fsync alone` writes the bytes of one such sum over the last ones and waits for the disk ({file_system}):
   what a commit must at least cost here.
 - The client works on the same cores, the more the larger the bodies; p99 of a few dozen results is the slowest of them.

@@ -87,9 +87,9 @@ class Deadlines:
         if self._tick is None:
             self._watch()
 
-    def connected(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
-        """This attempt is over, well or not."""
-        self._connecting.pop(task, None)
+    def connected(self, task: "asyncio.Task[Connection | HttpFailure]") -> bool:
+        """This attempt is over, well or not; whether that was in time."""
+        return self._connecting.pop(task, None) is not None
 
     def begins(self, connection: Connection, exchange: Exchange) -> None:
         """This connection begins to carry a request."""
@@ -165,7 +165,8 @@ class HttpClient:
         self._idle: list[Connection] = []
         self._waiting: deque[Exchange] = deque()
         self._connecting: set[asyncio.Task[Connection | HttpFailure]] = set()
-        self._all_lost: asyncio.Event | None = None  # there once it was closed
+        self._closed = False
+        self._all_lost: asyncio.Event | None = None  # made by ``close``
 
     @property
     def connections(self) -> int:
@@ -179,7 +180,7 @@ class HttpClient:
 
         Without ``keep``, the connection that carries it is closed after the reply.
         """
-        assert self._all_lost is None, "a client that was closed sends nothing"
+        assert not self._closed, "a client that was closed sends nothing"
         bytes_max = self.limits.reply_bytes_max if reply_bytes_max is None else reply_bytes_max
         ends = self._loop.time() + self.limits.overall_timeout_s
         exchange = Exchange(self._head(request), request.body, bytes_max, ends, done, keep)
@@ -210,7 +211,9 @@ class HttpClient:
 
     async def close(self) -> None:
         """Close all connections; what waits for a reply fails."""
-        self._all_lost = asyncio.Event()
+        self._closed = True
+        if self._all_lost is None:
+            self._all_lost = asyncio.Event()
         for task in self._connecting:
             task.cancel()
         await asyncio.gather(*self._connecting, return_exceptions=True)
@@ -249,7 +252,7 @@ class HttpClient:
         while (
             len(self._connecting) < len(self._waiting)
             and len(self._connecting) + len(self._open) < self.limits.connections_max
-            and self._all_lost is None
+            and not self._closed
         ):
             task = self._loop.create_task(self._connect())
             self._connecting.add(task)
@@ -276,8 +279,8 @@ class HttpClient:
     def _connected(self, task: "asyncio.Task[Connection | HttpFailure]") -> None:
         """One of those that wait pays for each attempt that failed; the others have theirs."""
         self._connecting.discard(task)
-        self._deadlines.connected(task)
-        if task.cancelled() and self._all_lost is not None:
+        in_time = self._deadlines.connected(task)
+        if task.cancelled() and (in_time or self._closed):  # not by us: the loop ends
             return
         outcome = self._no_connection("no answer") if task.cancelled() else task.result()
         if isinstance(outcome, Connection):

@@ -28,7 +28,6 @@ from turnout.messages import (
     ResultOffer,
     ResultReport,
     ResultResponse,
-    RunningJob,
     SelectionRequest,
     SelectionResponse,
     Status,
@@ -114,7 +113,7 @@ class EdgeTaskDispatcher:
         self._leaving: set[str] = set()  # of these, jobs that ended while something was in flight to them
         self._connected: set[str] = set()
         self._schemas: dict[str, ModelSchema] = {}
-        self._offers: dict[str, tuple[RunningJob, JobResponse]] = {}  # what every device of a job is told
+        self._offers: dict[str, JobResponse] = {}  # what every device of a job is told, until the table changes
         transport.attach(self)
 
     # --- what devices ask ---------------------------------------------------------------------------------------
@@ -278,11 +277,11 @@ class EdgeTaskDispatcher:
         job = self._table.match(request, self._rng)
         if job is None:
             return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
-        kept = self._offers.get(job.job_id)
-        if kept is None or kept[0] is not job:
+        offer = self._offers.get(job.job_id)
+        if offer is None:
             offer = JobResponse(_OK, job.job_id, job.name, job_data={"config": job.device_config})
-            kept = self._offers[job.job_id] = job, offer
-        return kept[1]
+            self._offers[job.job_id] = offer
+        return offer
 
     def _forward(self, request: ForwardedRequest, held: _Held, has_room: bool) -> None:
         try:

@@ -38,9 +38,8 @@ TOO_MANY = "too many models are being read; ask again later"
 STARTED = "the job has just started; send it again"
 TWICE = "this result is being sent on another connection already; send it again later"
 NOT_AS_JSON = 'the model is too large to be sent as JSON; send "accept": ["safetensors"] in the task request'
-#: The end of a reply's head, for the lengths that most replies have.
-LENGTHS = 4096
-LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(LENGTHS))
+LENGTHS = 4096  #: Most replies are shorter.
+LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(LENGTHS))  #: The end of their heads.
 
 Buffers = tuple[bytes | memoryview, ...]
 

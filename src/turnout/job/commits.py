@@ -75,7 +75,7 @@ class Commits:
         """When ``due`` will say so; None while nothing is to be written."""
         if self._wanted(wanted):
             return self._pause_ends()
-        return None if self._save_at is None else max(self._save_at, self._next_at)
+        return None if self._save_at is None else max(self._save_at, self._pause_ends())
 
     def retry_at(self, now: float) -> float | None:
         """When the next is possible, after one that failed; None if that is not what it waits for."""

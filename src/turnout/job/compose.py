@@ -33,7 +33,7 @@ from turnout.job.spec import Evaluation as EvaluationRule
 from turnout.job.workflow import Workflow
 
 
-def rules_of(spec: JobSpec, job_id: str) -> Rules:
+def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:
     return Rules(
         job_id=job_id,
         name=spec.name,
@@ -41,6 +41,7 @@ def rules_of(spec: JobSpec, job_id: str) -> Rules:
         versions_max=spec.stop.versions,
         time_max_s=spec.stop.time_s,
         device_settings=spec.device,
+        whole_snapshots=whole_snapshots,
     )
 
 

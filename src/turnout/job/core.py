@@ -469,7 +469,7 @@ class JobCore:
         """A failed commit may have happened: answer by what the journal holds, and go on from there."""
         if event.durable is not None and event.durable.commit > self.commits.last:
             assert event.blob is not None
-            return self._committed(Committed(event.commit, 0.0, event.blob), now)
+            return self._committed(Committed(event.commit, self.committing_for(now), event.blob), now)
         inflight = self.commits.failed(now)
         self.parts.places.lose_changes()
         self._note_disk_error(event.reason)

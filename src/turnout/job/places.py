@@ -26,7 +26,6 @@ class Places:
     weight_max: float  #: The cap put into each lease.
     resend_window_s: float
     participation_interval_s: float
-    whole: bool = True  #: Whether a snapshot has all leases and taken tasks, though it can say what changed.
     validate_share: float = 0.0  #: Of the tasks given to devices that can do it: to measure the model only.
     live: LiveLeases = field(default_factory=LiveLeases)
     next_task: int = 0

@@ -148,9 +148,8 @@ class JobProcess:
             evaluates=self._hooks is not None,
             rng=Random(),
         )
-        parts.places.whole = not journal.by_changes
         bases = Bases(on=folder.spec.wire.form == "number")
-        self.core = JobCore(rules_of(folder.spec, job_id), parts, folder.model, bases=bases)
+        self.core = JobCore(rules_of(folder.spec, job_id, not journal.by_changes), parts, folder.model, bases=bases)
         self._waiting: dict[int, tuple[Reply, float]] = {}  # and since when, by the loop's clock
         self._acks, self._commits = Latency(), Latency()
         self._tickets = 0

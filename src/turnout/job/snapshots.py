@@ -19,7 +19,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
     parts = core.parts
     total, total_weight, buffered = parts.aggregator.snapshot()
     changes = parts.places.changes(closes)
-    whole = changes is None or parts.places.whole
+    whole = changes is None or core.rules.whole_snapshots
     return Snapshot(
         commit=core.commits.last + 1,
         version=core.version,

@@ -27,8 +27,8 @@ ANDROID_ID_PREFIX = "NVFlare_Android-"
 ANDROID = "android"
 INFO_FIELDS_MAX = 64  #: Fields in one info header; existing clients send at most six.
 FLEET_DEVICES_MAX = 1_000_000  #: Devices that one selection request may speak for.
-TEXTS_KEPT_MAX = 1024  #: Info headers whose meaning is remembered: devices of one app version send the same text.
-TEXT_KEPT_BYTES_MAX = 1024  #: The longest of these; existing clients send about two hundred bytes.
+TEXTS_KEPT_MAX = 1024  #: Texts of one kind, such as info headers, that are remembered: many devices share them.
+TEXT_KEPT_BYTES_MAX = 1024  #: The longest of these headers; existing clients send about two hundred bytes.
 
 _DEVICE_ID = re.compile(rb"[A-Za-z0-9._:@~+=/#-]{1,%d}" % DEVICE_ID_CHARS_MAX)
 _FLEET_ID = re.compile(rb"(?=.*\?)[A-Za-z0-9._:@~+=/#?-]{1,%d}" % DEVICE_ID_CHARS_MAX)

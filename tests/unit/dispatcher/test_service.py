@@ -12,6 +12,7 @@ from turnout.errors import ServerError
 from turnout.messages import (
     JobCompleted,
     JobLaunched,
+    JobRequest,
     ResultResponse,
     RunningJob,
     Status,
@@ -336,6 +337,15 @@ async def test_a_late_answer_to_a_question_is_dropped() -> None:
         await world.dispatcher.ask("job-1", Topic.STATUS, b"", 0.001)
 
     world.wires.inbox.replied(world.wires.sent[0][1], b"late")
+
+
+def test_a_job_launched_again_is_offered_as_it_is_then() -> None:
+    world = World()
+    offers = []
+    for config in ({"epochs": 1}, {"epochs": 2}):
+        world.launch(device_config=config)
+        offers += [world.answer_now(JobRequest(DEVICE, "mnist")) for _ in range(2)]
+    assert [offer.job_data for offer in offers] == [{"config": {"epochs": n}} for n in (1, 1, 2, 2)]
 
 
 def test_launching_by_event_and_by_snapshot_is_the_same() -> None:

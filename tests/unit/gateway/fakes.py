@@ -108,7 +108,7 @@ class FakeDispatcher:
         answer(self.answer_to(request))
 
     def has_room(self, job_id: str, num_bytes: int) -> bool:
-        return self.reserved + num_bytes <= self.room
+        return job_id not in (waits for waits, *_ in self.wanting) and self.reserved + num_bytes <= self.room
 
     def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
         if self.reserved + num_bytes <= self.room:

@@ -28,9 +28,9 @@ def test_a_commit_under_way_is_no_state_for_people(job: Job) -> None:
     assert (job.core.state, status_of(job.core, job.now).state) == ("COMMITTING", "OPEN")
 
 
-def test_where_changes_are_enough_a_snapshot_is_whole_only_after_a_commit_that_failed(job: Job) -> None:
+def test_where_changes_are_enough_a_snapshot_is_whole_only_after_a_commit_that_failed() -> None:
     """What came and went before that commit is then in no list of changes."""
-    job.core.parts.places.whole = False
+    job = new_job(lambda: Buffered(4, 2, 1), whole_snapshots=False)
     job.report("a", job.ask("a"))
     job.ask("b")
     first = snapshot_under_way(job)

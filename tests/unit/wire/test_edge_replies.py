@@ -1,5 +1,7 @@
 """What devices are told, in their own units and words."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -63,11 +65,24 @@ def test_a_response_that_is_written_again_waits_in_the_unit_of_each_platform() -
     assert waits == [2, 2000, 2]
 
 
-def test_a_device_config_is_encoded_once_and_another_one_anew() -> None:
+def test_the_same_offer_is_written_once_and_another_of_the_same_job_anew() -> None:
     writer = ReplyWriter()
-    for config in ({"a": 1}, {"a": 2}, {"a": 1}):
-        body = writer.encode(JobResponse(Status.OK, "j", "n", job_data={"config": config}))
-        assert msgspec.json.decode(body)["job_data"] == {"config": config}
+    offers = [JobResponse(Status.OK, "j", "n", job_data={"config": {"a": a}}) for a in (1, 2)]
+    bodies = [writer.encode(offers[number]) for number in (0, 0, 1, 1, 0)]
+    assert [msgspec.json.decode(body)["job_data"]["config"]["a"] for body in bodies] == [1, 1, 2, 2, 1]
+    assert bodies[0] is bodies[1]
+    assert bodies[2] is bodies[3]
+
+
+@pytest.mark.parametrize("status", list(Status))
+@pytest.mark.parametrize("fields", [{}, {"message": "so"}, {"counted": True, "duplicate": True}])
+def test_an_answer_to_a_result_reads_the_same_with_a_wait_and_without(status: Status, fields: dict[str, Any]) -> None:
+    """Those without are written as they are, and not word by word."""
+    response = ResultResponse(status, **{"counted": False, "task_id": "t", "task_name": "train", **fields})
+    waits = msgspec.structs.replace(response, retry_wait=3.0)
+    plain, waiting = (msgspec.json.decode(ReplyWriter().encode(each)) for each in (response, waits))
+    assert waiting.pop("retry_wait") == 3
+    assert plain == waiting
 
 
 @pytest.mark.parametrize(
