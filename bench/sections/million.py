@@ -20,6 +20,7 @@ from turnout.job.sqlite_journal import read_snapshot
 DEVICES = 1_000_000
 QUICK_DEVICES = 2_000
 AT_ONCE = 1024
+TLS_SHARE = 10  #: A handshake costs so much that a tenth of the devices say as much.
 GOAL = 1000  #: Results to a version.
 GOAL_S = 300
 CERT, KEY = "cert.pem", "key.pem"
@@ -32,7 +33,8 @@ counted. {GOAL} results make a version. `counted` is read from the journal; `wro
 refusal. With connections of their own devices connect for these three requests alone; the client closes first, and
 finds free ports because Linux uses those of the loopback again a second after (`tcp_tw_reuse`). CPU is per device;
 `MB` are peaks of resident memory. `handshake` is what one full TLS handshake costs OpenSSL on both sides together,
-measured in one process just after: a million of them, shared by all cores, are the least that the row can take.
+measured in one process just after: a million of them, shared by all cores, are the least that a million devices with
+TLS can take, so a tenth of them is measured.
 """
 
 
@@ -43,12 +45,13 @@ class _Way:
     name: str
     options: tuple[str, ...] = ()
     tls: bool = False
+    share: int = 1  #: One of so many devices.
 
 
 WAYS = (
     _Way(f"{AT_ONCE} kept-alive connections, shared"),
     _Way("a TCP connection for each device", ("--own-connections",)),
-    _Way("a TLS connection for each device", ("--own-connections",), tls=True),
+    _Way("a TLS connection for each device", ("--own-connections",), tls=True, share=TLS_SHARE),
 )
 
 
@@ -64,7 +67,7 @@ def measure(bench: Bench) -> None:
                 continue
             tls = _certificate(bench.folder)
         with started(bench.folder / f"million-{number}", bench.options.gateways, options=tls) as server:
-            line = _run(bench.folder / f"job-{number}", server, way, devices)
+            line = _run(bench.folder / f"job-{number}", server, way, max(devices // way.share, 1))
         if way.tls:
             line.values["CPU µs handshake"] = handshake.seconds(bench.folder / CERT, bench.folder / KEY) * 1e6
         bench.add(line)
@@ -137,13 +140,13 @@ def _peaks(server: Started) -> dict[str, float]:
 
 
 def goals(report: Report) -> list[Goal]:
-    """Each way is to take less than five minutes, and to lose nothing."""
+    """Each way is to take less than five minutes for all devices, and to lose nothing."""
     return [
         Goal(
             f"a million devices, {line.row}",
             f"< {GOAL_S} s, none lost, none wrong",
-            f"{figure(line.values['seconds'])} s, {figure(line.values['devices'] - line.values['counted'])} lost, "
-            f"{figure(line.values['wrong'])} wrong",
+            f"{figure(line.values['seconds'])} s for {figure(line.values['devices'])}, "
+            f"{figure(line.values['devices'] - line.values['counted'])} lost, {figure(line.values['wrong'])} wrong",
             line.values["seconds"] < GOAL_S and line.values["counted"] == DEVICES and not line.values["wrong"],
         )
         for line in report.lines
