@@ -31,6 +31,7 @@ Requests = Literal["lease", "job", "task", "refused", "result", "blob", "inline"
 KEPT_BYTES = 2048  #: Of a reply, to look for the words that it must have.
 STATUS_LINE = b"HTTP/1.1 200 "
 LENGTH = b"Content-Length: "
+PLAIN_LENGTH = LENGTH.lower()  #: As uvicorn writes it.
 HEAD_END = b"\r\n\r\n"
 
 
@@ -184,6 +185,8 @@ class Connection(asyncio.Protocol):
             data = self._data + data
         head_end = data.find(HEAD_END)
         at = data.find(LENGTH, 0, head_end) if head_end >= 0 else -1
+        if at < 0 <= head_end:
+            at = data.find(PLAIN_LENGTH, 0, head_end)
         if at >= 0:
             length = int(data[at + len(LENGTH) : data.index(b"\r", at)])
             left = head_end + len(HEAD_END) + length - len(data)
