@@ -270,7 +270,7 @@ class Client:
         requests = self._prepared[key]
         if order.requests == "refused":
             return [request for number, request in enumerate(requests) if number not in self._tasks[order.job]]
-        if order.requests == "task" and order.job in self._tasks:
+        if order.requests in ("task", "inline") and order.job in self._tasks:
             return [requests[number] for number in self._tasks[order.job]]
         return requests
 
