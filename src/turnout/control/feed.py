@@ -13,7 +13,7 @@ import msgspec
 
 from turnout.errors import ServerError
 from turnout.messages import FeedEvent, GatewayCounters, LifeCycleEvent, RunningJob, TableSnapshot
-from turnout.wire import stream
+from turnout.transport import stream
 
 RECONNECT_MIN_S = 0.1
 RECONNECT_MAX_S = 0.5  #: A gateway that starts serves nobody before it has heard from control.

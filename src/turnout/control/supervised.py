@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 
 from turnout.supervisor.messages import Order, Report
-from turnout.wire import stream
+from turnout.transport import stream
 
 RECONNECT_S = 0.2
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import msgspec
 
 from turnout.supervisor.messages import ForgetJob, JobProcess, JobReport, Order, Roster, StartJob, StopJob
-from turnout.wire import stream
+from turnout.transport import stream
 
 
 class Channel:

@@ -9,7 +9,7 @@ import pytest
 
 from turnout.errors import ServerError
 from turnout.messages import JobCompleted
-from turnout.wire.stream import MESSAGE_BYTES_MAX, MessageStream
+from turnout.transport.stream import MESSAGE_BYTES_MAX, MessageStream
 
 pytestmark = pytest.mark.anyio
 
