@@ -214,7 +214,9 @@ def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
 _remembered_value = functools.lru_cache(maxsize=TEXTS_KEPT_MAX)(query_value)
 
 
-def _bounded(text: msgspec.Raw, decoder: msgspec.json.Decoder[T], name: str, bytes_max: int, example: str) -> T:
+def _bounded(
+    text: msgspec.Raw, decoder: msgspec.json.Decoder[T | None], name: str, bytes_max: int, example: str
+) -> T | None:
     """A field that devices could make as large as they like."""
     num_bytes = memoryview(text).nbytes
     if num_bytes > bytes_max:
