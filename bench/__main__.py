@@ -88,11 +88,7 @@ class Requests:
         )
         if row.leased:
             devices = 1 if row.full else order.devices
-            leased = self._client.carry_out(
-                Order(port=server.port, requests="lease", job=order.job, devices=devices, expect=traffic.OK)
-            )
-            if leased.errors:
-                raise SystemExit(f"no tasks to measure with: {leased.first_error}")
+            self._client.lease(server.port, order.job, devices)
         if client == "own":
             return self._client.carry_out(order)
         assert self._wrk is not None

@@ -33,6 +33,19 @@ class OwnClient:
             raise SystemExit(f"the client ended with exit code {self._process.wait()}")
         return _outcome.decode(line)
 
+    def lease(self, port: int, job: str, devices: int) -> None:
+        """Have these devices get tasks, unless they have some; raises SystemExit when they cannot."""
+        leased = self.carry_out(Order(port=port, requests="lease", job=job, devices=devices))
+        if leased.errors:
+            raise SystemExit(f"no tasks to measure with: {leased.first_error}")
+
+    def measure(self, order: Order) -> Outcome:
+        """What came of it; raises SystemExit when a reply was wrong."""
+        outcome = self.carry_out(order)
+        if outcome.errors:
+            raise SystemExit(f"{order.requests}: {outcome.first_error}")
+        return outcome
+
 
 @contextmanager
 def own_client() -> Iterator[OwnClient]:

@@ -148,9 +148,7 @@ def _wave(number: int, server: Journaled, size: Size, connections: int, client: 
         expect=traffic.COUNTED,
         server_pid=server.pid,
     )
-    leased = client.carry_out(Order(port=server.port, requests="lease", job=job, devices=size.devices))
-    if leased.errors:
-        raise SystemExit(f"no tasks to measure with: {leased.first_error}")
+    client.lease(server.port, job, size.devices)
     assert server.has_journal(job) == (server.name == DURABLE)
     pid = server.job_pid(job)
     written, commits = written_bytes(pid), server.commits(job)

@@ -44,7 +44,7 @@ def _line(row: str, outcome: Outcome, rate: float, beside: float) -> Line:
 
 
 def _send(bench: Bench, server: Started, job: str, requests: Requests, expect: str, connections: int) -> Outcome:
-    leased = bench.client.carry_out(Order(port=server.port, requests="lease", job=job, devices=DEVICES))
+    bench.client.lease(server.port, job, DEVICES)
     order = Order(
         port=server.port,
         requests=requests,
@@ -55,10 +55,7 @@ def _send(bench: Bench, server: Started, job: str, requests: Requests, expect: s
         expect=expect,
         server_pid=server.pid,
     )
-    outcome = bench.client.carry_out(order)
-    if leased.errors or outcome.errors:
-        raise SystemExit(f"{requests}: {leased.first_error or outcome.first_error}")
-    return outcome
+    return bench.client.measure(order)
 
 
 SECTION = Section("gateways", "More gateways", NOTES, measure)

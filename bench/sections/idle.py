@@ -79,7 +79,7 @@ def _paced(bench: Bench, server: Started, devices: int, wait_s: float) -> None:
     with (folder / "job.toml").open("a") as file:
         file.write(f"[pacing]\nwait_max_s = {wait_s}\n")
     job = server.control.submit(folder).job_id
-    bench.client.carry_out(Order(port=server.port, requests="lease", job=job, devices=1))
+    bench.client.lease(server.port, job, 1)
     command = [
         *(sys.executable, "-m", "turnout", "fleet", f"http://127.0.0.1:{server.port}", "--job", "paced"),
         *("--untrained", "--devices", str(devices), "--start-s", str(wait_s), "--connections", "64", "--json"),

@@ -33,7 +33,7 @@ def measure(bench: Bench) -> None:
             for n in range(max(COUNTS) + 1)
         ]
         for job in jobs:
-            bench.client.carry_out(Order(port=server.port, requests="lease", job=job, devices=DEVICES))
+            bench.client.lease(server.port, job, DEVICES)
         for _ in bench.repeats(3):
             alone = 0.0
             for count in COUNTS:
@@ -55,10 +55,7 @@ def _ask(bench: Bench, server: Started, jobs: list[str]) -> Outcome:
         seconds=bench.options.seconds,
         server_pid=server.pid,
     )
-    outcome = bench.client.carry_out(order)
-    if outcome.errors:
-        raise SystemExit(f"{len(jobs)} jobs: {outcome.first_error}")
-    return outcome
+    return bench.client.measure(order)
 
 
 def _rate(outcome: Outcome) -> float:

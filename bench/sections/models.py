@@ -64,7 +64,7 @@ def measure(bench: Bench) -> None:
 def _send(
     bench: Bench, server: Started, job: str, parameters: int, devices: int, requests: Requests, as_json: bool
 ) -> Outcome:
-    leased = bench.client.carry_out(Order(port=server.port, requests="lease", job=job, devices=devices))
+    bench.client.lease(server.port, job, devices)
     sha256 = server.model_of(job)
     order = Order(
         port=server.port,
@@ -79,10 +79,7 @@ def _send(
         sha256=sha256,
         server_pid=server.pid,
     )
-    outcome = bench.client.carry_out(order)
-    if leased.errors or outcome.errors:
-        raise SystemExit(f"{requests}: {leased.first_error or outcome.first_error}")
-    return outcome
+    return bench.client.measure(order)
 
 
 def _values(rate: float, parameters: int) -> dict[str, float]:

@@ -33,7 +33,7 @@ def measure(bench: Bench) -> None:
     with started(bench.folder / "tail", bench.options.gateways) as server:
         small = server.control.submit(job_folder(bench.folder / "small", "small", DEVICES, DEVICES)).job_id
         large = server.control.submit(job_folder(bench.folder / "large", "large", 1, 1, PARAMETERS)).job_id
-        bench.client.carry_out(Order(port=server.port, requests="lease", job=small, devices=DEVICES))
+        bench.client.lease(server.port, small, DEVICES)
         middle = server.control.submit(job_folder(bench.folder / "middle", "middle", 1, 1, CROWD_PARAMETERS)).job_id
         wanted = traffic.blob_request(large, server.model_of(large))
         new = traffic.blob_request(middle, server.model_of(middle))
@@ -73,10 +73,7 @@ def _ask(bench: Bench, server: Started, job: str) -> Outcome:
         seconds=bench.options.seconds,
         server_pid=server.pid,
     )
-    outcome = bench.client.carry_out(order)
-    if outcome.errors:
-        raise SystemExit(f"tasks: {outcome.first_error}")
-    return outcome
+    return bench.client.measure(order)
 
 
 class _Readers:

@@ -5,7 +5,7 @@ Times are in seconds everywhere here: ``retry_wait`` turns into a device's own u
 """
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -22,6 +22,7 @@ class Status(StrEnum):
     INVALID_REQUEST = "INVALID_REQUEST"
 
 
+OK: Final = Status.OK  #: For hot paths: to look up a member of an enum takes 0.2 µs in Python 3.11.
 VALIDATE = "validate"  #: The name of a task to measure the model only; given to who has it in ``accept``.
 VALIDATED = "VALIDATED"  #: The status of its result: metrics and ``num_examples``, and no update.
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from enum import Enum, auto
 
-from turnout.messages import EdgeResponse, JobResponse, ResultResponse, Status, TaskResponse
+from turnout.messages import OK, EdgeResponse, JobResponse, ResultResponse, Status, TaskResponse
 
 
 class Then(Enum):
@@ -18,9 +18,9 @@ class Then(Enum):
     END = auto()  #: We are not understood, and saying it again does not help: end.
 
 
-#: By name: to look up a member of an enum takes ten times as long in Python 3.11.
-TAKE_JOB, TRAIN, AGAIN, LOOK, NEXT, OVER, END = Then
-OK = Status.OK
+#: By name, for the same reason as ``messages.OK``.
+TAKE_JOB, TRAIN, AGAIN, LOOK = Then.TAKE_JOB, Then.TRAIN, Then.AGAIN, Then.LOOK
+NEXT, OVER, END = Then.NEXT, Then.OVER, Then.END
 
 Meaning = Mapping[Status, Then]
 

@@ -14,8 +14,9 @@ from typing import Any
 
 import msgspec
 
-from turnout.device.meanings import AGAIN, END, LOOK, NEXT, OK, OVER, TAKE_JOB, TRAIN, Then, meaning
+from turnout.device.meanings import AGAIN, END, LOOK, NEXT, OVER, TAKE_JOB, TRAIN, Then, meaning
 from turnout.messages import (
+    OK,
     VALIDATE,
     VALIDATED,
     DeviceInfo,

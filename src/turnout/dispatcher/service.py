@@ -19,6 +19,7 @@ from turnout.dispatcher.room import Room
 from turnout.dispatcher.table import JobTable
 from turnout.errors import ServerError
 from turnout.messages import (
+    OK,
     EdgeRequest,
     EdgeResponse,
     FeedEvent,
@@ -46,8 +47,6 @@ RETRY_DOWN_S: Final = 2.0  #: The job's process does not answer yet, or not any 
 RETRY_BUSY_S: Final = 2.0  #: Too much is in flight to the job.
 RETRY_SLOW_S: Final = 5.0  #: The job did not answer in time.
 RETRY_FAILED_S: Final = 5.0  #: The job could not handle this request.
-
-_OK: Final = Status.OK  # on the hot path: looking up a member of an enumeration is slow in Python 3.11
 
 ForwardedRequest: TypeAlias = TaskRequest | SelectionRequest | ResultReport | ResultOffer
 Answer: TypeAlias = Callable[[EdgeResponse], None]
@@ -279,7 +278,7 @@ class EdgeTaskDispatcher:
             return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
         offer = self._offers.get(job.job_id)
         if offer is None:
-            offer = JobResponse(_OK, job.job_id, job.name, job_data={"config": job.device_config})
+            offer = JobResponse(OK, job.job_id, job.name, job_data={"config": job.device_config})
             self._offers[job.job_id] = offer
         return offer
 

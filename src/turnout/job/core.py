@@ -56,6 +56,7 @@ from turnout.job.tally import Tally
 from turnout.job.warnings import Warnings
 from turnout.job.workflow import CLOSE, PAUSE
 from turnout.messages import (
+    OK,
     VALIDATE,
     ResultOffer,
     ResultReport,
@@ -258,7 +259,7 @@ class JobCore:
         if self._holding():
             return self._hold(event, answers.not_saved(report.task_id, SOON_S))
         places = self.parts.places
-        held_place = places.reported(lease, now, trained=report.status == answers.OK)
+        held_place = places.reported(lease, now, trained=report.status == OK)
         if not places.live.on(lease.version):
             self._retire({lease.version})
         refusal = self._too_late(lease) or self._stage(event, lease, now)

@@ -9,7 +9,7 @@ from turnout.job import answers
 from turnout.job.answers import Refused
 from turnout.job.bases import Bases
 from turnout.job.leases import Lease
-from turnout.messages import VALIDATED, ResultReport, Status
+from turnout.messages import OK, VALIDATED, ResultReport, Status
 
 FLOAT_BYTES = 4
 
@@ -30,7 +30,7 @@ def judged(
     factor: float = 1.0,
 ) -> Sound | Refused:
     """Why a result is refused, or what is to be added: with ``factor`` times its weight. Changes nothing."""
-    expected = VALIDATED if lease.validate else answers.OK
+    expected = VALIDATED if lease.validate else OK
     if report.status != expected:
         reason = f"the device reports {report.status[:40]!r}, and not {str(expected)!r}"
         return Refused(answers.DEVICE_FAILED, reason, Status.ERROR)

@@ -7,12 +7,13 @@ is told another one; ``counted`` tells the truth to everybody.
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import msgspec
 
 from turnout.errors import ServerError
 from turnout.messages import (
+    OK,
     EdgeRequest,
     EdgeResponse,
     JobRequest,
@@ -32,7 +33,6 @@ IOS = "ios"
 MODEL_REF = "model_ref"
 SAFETENSORS_FORMAT = "safetensors"  #: The word in ``accept`` and in ``format``.
 JOBS_KEPT_MAX = 256  #: Jobs whose reply is remembered, with its device config.
-_OK: Final = Status.OK  # on the hot path: looking up a member of an enumeration is slow in Python 3.11
 
 #: Android ends its session on anything but OK for a result, and RETRY does not make it send the result again.
 #: iOS ends its session on ERROR and INVALID_REQUEST, and goes on to the next task on NO_TASK.
@@ -150,9 +150,9 @@ class ReplyWriter:
 
     def _result(self, response: ResultResponse, platform: str) -> bytes:
         status = response.status
-        if response.retry_wait is None and (status is _OK or not platform):
+        if response.retry_wait is None and (status is OK or not platform):
             return self._encode(response)  # its words are what a device is told
-        if status is not _OK:
+        if status is not OK:
             status = RESULT_STATUS.get(platform.lower(), {}).get(status, status)
         return self._encode(
             _Result(
