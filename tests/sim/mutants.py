@@ -15,13 +15,14 @@ from turnout.aggregator.mean import MeanAggregator
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.job import answers
 from turnout.job.answers import Refused
-from turnout.job.core import TASK_BLOCK, JobCore
+from turnout.job.core import JobCore
 from turnout.job.counted import CountedTasks
 from turnout.job.events import Answer, CommitFailed, Committed, Effect, Evaluated, Result, ResultOffered
 from turnout.job.journal import BlobRef, MemoryJournal, Snapshot
 from turnout.job.leases import Lease
 from turnout.job.models import Models
 from turnout.job.places import Places
+from turnout.job.standing import TASK_BLOCK
 from turnout.job.tally import Tally
 from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status
 from turnout.sim.world import Builders

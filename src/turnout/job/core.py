@@ -8,17 +8,14 @@ commit that closes a version is under way the core holds what comes in, so nobod
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from turnout.job import answers, snapshots
 from turnout.job.answers import SOON_S, Refused
-from turnout.job.bases import Bases
-from turnout.job.commits import Commits, InFlight
-from turnout.job.counted import CountedTasks
-from turnout.job.ending import Ending
+from turnout.job.commits import InFlight
+from turnout.job.ending import Ending, Step
 from turnout.job.events import (
     Answer,
     Commit,
@@ -41,19 +38,11 @@ from turnout.job.events import (
     TaskAsked,
     Tick,
 )
-from turnout.job.federated import Federated
-from turnout.job.groups import Groups
-from turnout.job.held import Held
 from turnout.job.journal import BlobRef, Snapshot
 from turnout.job.judging import judged
-from turnout.job.leases import Lease, LiveLeases, device_hash, lot
-from turnout.job.models import Models
-from turnout.job.parts import Parts, Rules
-from turnout.job.pause import Pause
-from turnout.job.snapshots import TASK_BLOCK
-from turnout.job.staged import Staged, send_again
-from turnout.job.tally import Tally
-from turnout.job.warnings import Warnings
+from turnout.job.leases import Lease, device_hash, lot
+from turnout.job.staged import send_again
+from turnout.job.standing import Standing
 from turnout.job.workflow import CLOSE, PAUSE
 from turnout.messages import (
     OK,
@@ -66,31 +55,12 @@ from turnout.messages import (
 
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
-LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
 DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
 
 
 @dataclass(slots=True)
-class JobCore:
+class JobCore(Standing):
     """One training run. Call ``start`` once, then ``handle`` for every event, and carry out the effects in order."""
-
-    rules: Rules
-    parts: Parts
-    model: NDArray[np.float32]
-    version: int = 0
-    commits: Commits = field(default_factory=Commits)
-    counted: CountedTasks = field(default_factory=CountedTasks)
-    tally: Tally = field(default_factory=Tally)
-    groups: Groups = field(default_factory=Groups)
-    bases: Bases = field(default_factory=Bases)
-    federated: Federated = field(default_factory=Federated)
-    models: Models = field(default_factory=Models)
-    pause: Pause = field(default_factory=Pause)
-    warnings: Warnings = field(default_factory=Warnings)
-    staged: Staged = field(default_factory=Staged)
-    held: Held = field(default_factory=Held)
-    _retired: list[BlobRef] = field(default_factory=list)
-    _ending: Ending | None = None
 
     # --- life --------------------------------------------------------------------------------------------------
 
@@ -114,48 +84,6 @@ class JobCore:
         effects += self._advance(now)
         assert not self.staged.fresh or self._ending is None or not self._ending.announced, "staged after the end"
         return effects
-
-    def next_tick(self, now: float) -> float | None:
-        """When a Tick is due, unless another event comes first; None: not before one does."""
-        due = [self._live.next_expiry(), self.commits.retry_at(now)]
-        if self.commits.possible(now) and self._ending is None:  # else the next occasion is an event
-            due.append(self._deadline())
-            due.append(self.pause.when(self.rules.time_max_s))
-            due.append(self.commits.when(now, self._must_commit()))
-        return min((at for at in due if at is not None), default=None)
-
-    @property
-    def _live(self) -> LiveLeases:
-        return self.parts.places.live
-
-    def _deadline(self) -> float | None:
-        """The workflow's, in job time; None while it has none or the job is paused."""
-        return self.pause.when(self.parts.workflow.deadline())
-
-    def _places(self) -> int:
-        """How many leases may live now."""
-        return 0 if self.pause.on else self.parts.workflow.places(self.parts.aggregator.count)
-
-    @property
-    def state(self) -> str:
-        if self._ending is not None:
-            return "CLOSED" if self._ending.announced else "CLOSING"
-        if self.commits.trouble:
-            return "FULL"
-        if self.models.newest() is None:
-            return "RECOVER"
-        if self.pause.on or self.parts.workflow.paused:
-            return "PAUSED"
-        return "OPEN" if self.commits.under_way is None else "COMMITTING"
-
-    @property
-    def lasting_state(self) -> str:
-        """The state for people, without the flicker of commits."""
-        return "OPEN" if self.state == "COMMITTING" else self.state
-
-    @property
-    def ended(self) -> bool:
-        return self._ending is not None and self._ending.announced
 
     def _react(self, event: Event, now: float) -> list[Effect]:
         match event:
@@ -366,8 +294,8 @@ class JobCore:
         """Close the version or commit what is staged, if it is time and no commit is under way."""
         if not self.commits.possible(now):
             return []
-        if self._ending is not None and self._ending.aborted and self._ending.failed_commits >= LAST_COMMITS_MAX:
-            return self._give_up(now)
+        if self._ending is not None and self._ending.hopeless:
+            return self._wind_up(now)
         if not self.models.has(self.version):  # the first commit of this process failed: try again
             return [self._commit(now)]
         if self._ending is not None:
@@ -381,10 +309,6 @@ class JobCore:
             words = workflow.words(buffered, live, self.version, clock)
             self.warnings.add(f"paused; the job waits for {words}")
         return [self._commit(now)] if self.commits.due(now, self._must_commit()) else []
-
-    def _must_commit(self) -> bool:
-        places = self.parts.places
-        return bool(self.staged.fresh) or places.reserved_until - places.next_task < TASK_BLOCK // 2
 
     def _close(self, now: float) -> list[Effect]:
         """Make the next version of what is in the buffer. Nobody sees it before its commit."""
@@ -525,46 +449,23 @@ class JobCore:
 
     def _wind_up(self, now: float) -> list[Effect]:
         """The last steps, one per event: what was acknowledged goes into the model, then the end is announced."""
+        ending = self._ending
+        assert ending is not None
+        effects = [] if ending.announced or ending.hopeless else self._release(now)
+        match ending.next(bool(self.staged.fresh), self.parts.aggregator.count, self.parts.evaluation.running):
+            case Step.CLOSE:
+                effects += self._close(now)
+            case Step.COMMIT:
+                effects.append(self._commit(now))
+            case Step.FINISH:
+                effects.append(self._finish())
+            case Step.GIVE_UP:  # the disk does not take the last version
+                ending.give_up(self.parts.aggregator.count)
+                finish = self._finish()
+                effects += [*self._release(now), finish]
+        return effects
+
+    def _finish(self) -> Effect:
         assert self._ending is not None
-        if self._ending.announced:
-            return []
-        effects = self._release(now)
-        if self.staged.fresh and (self._ending.diverged or not self.parts.aggregator.count):
-            return [*effects, self._commit(now)]
-        if self.parts.aggregator.count and not self._ending.diverged:
-            return effects + self._close(now)
-        if not self._ending.sure:  # after a crash this would not be the end, and who was refused might be counted
-            return [*effects, self._commit(now)]
-        if self.parts.evaluation.running:
-            return effects
         self._ending.announced = self._ending.sure = True
-        return [*effects, Finish(self._ending.aborted, self._ending.reason)]
-
-    def _give_up(self, now: float) -> list[Effect]:
-        """The disk does not take the last version: end without it, and say so."""
-        assert self._ending is not None
-        if self._ending.announced:
-            return []
-        self._ending.announced = self._ending.sure = True
-        left = self.parts.aggregator.count
-        reason = f"{self._ending.reason}; the disk failed, so {left} counted results are in no version of the model"
-        self._ending.reason = reason
-        return [*self._release(now), Finish(True, reason)]
-
-    def uncommitted(self) -> int:
-        """Results staged and not yet durable."""
-        return len(self.staged)
-
-    def committing_for(self, now: float) -> float:
-        """How long the commit under way has taken so far, in seconds."""
-        return now - self.commits.under_way.since if self.commits.under_way is not None else 0.0
-
-    @property
-    def remembered_ending(self) -> str:
-        """Why the job ends, if only its journal can tell the next process; empty if not."""
-        return self._ending.reason if self._ending is not None and self._ending.remembered else ""
-
-    @property
-    def ending(self) -> str:
-        """Why the job ends or ended; empty while it goes on."""
-        return self._ending.reason if self._ending else ""
+        return Finish(self._ending.aborted, self._ending.reason)

@@ -1,20 +1,14 @@
 """From a job to a snapshot of it, and back."""
 
-from typing import TYPE_CHECKING
-
 from turnout.job.counted import CountedTasks
 from turnout.job.federated import Federated
 from turnout.job.journal import Snapshot
 from turnout.job.pause import Pause
+from turnout.job.standing import TASK_BLOCK, Standing
 from turnout.job.tally import Tally
 
-if TYPE_CHECKING:
-    from turnout.job.core import JobCore
 
-TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
-
-
-def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
+def taken(core: Standing, now: float, closes: bool) -> Snapshot:
     """All of ``core`` that must survive. ``closes``: this is the commit of a new version."""
     parts = core.parts
     total, total_weight, buffered = parts.aggregator.snapshot()
@@ -54,7 +48,7 @@ def taken(core: "JobCore", now: float, closes: bool) -> Snapshot:
     )
 
 
-def restore_sums(core: "JobCore", durable: Snapshot) -> None:
+def restore_sums(core: Standing, durable: Snapshot) -> None:
     """What results change. Nothing else goes back when a commit fails: tasks given out since then stand."""
     core.version, core.model = durable.version, durable.model
     core.counted = CountedTasks(durable.counted, durable.tasks, durable.checksum)
@@ -66,7 +60,7 @@ def restore_sums(core: "JobCore", durable: Snapshot) -> None:
     core.federated = Federated(durable.federated)
 
 
-def restore_rest(core: "JobCore", durable: Snapshot) -> None:
+def restore_rest(core: Standing, durable: Snapshot) -> None:
     """What the next process needs beside the sums."""
     core.commits.last = durable.commit
     core.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)

@@ -1,13 +1,13 @@
 """A job's account of itself, for people."""
 
 from turnout.ages import ago
-from turnout.job.core import JobCore
+from turnout.job.standing import Standing
 from turnout.messages import JobStatus, KeptModel
 
 SLOW_COMMIT_S = 10.0  #: A commit that has taken longer is what the job waits for.
 
 
-def status_of(core: JobCore, now: float) -> JobStatus:
+def status_of(core: Standing, now: float) -> JobStatus:
     """What the CLI and the dashboard show. ``counted`` leaves out what is not durable yet."""
     parts, tally = core.parts, core.tally
     newest = core.models.newest()
@@ -45,13 +45,13 @@ def status_of(core: JobCore, now: float) -> JobStatus:
     )
 
 
-def _metrics(core: JobCore) -> dict[str, float]:
+def _metrics(core: Standing) -> dict[str, float]:
     """What the server measured comes first: whoever shows one metric shows that."""
     own, evaluation = core.parts.evaluation.metrics, core.parts.evaluation
     return {**own, **core.federated.newest()} if own or not evaluation.every else {}
 
 
-def _kept(core: JobCore) -> tuple[KeptModel, ...]:
+def _kept(core: Standing) -> tuple[KeptModel, ...]:
     """The models that do not go with the last device that needs them."""
     newest, ranking = core.models.newest(), core.parts.ranking
     return tuple(
@@ -61,7 +61,7 @@ def _kept(core: JobCore) -> tuple[KeptModel, ...]:
     )
 
 
-def _waiting_for(core: JobCore, now: float) -> str:
+def _waiting_for(core: Standing, now: float) -> str:
     committing_s = core.committing_for(now)
     if committing_s > SLOW_COMMIT_S:
         return f"the disk, so that no result is acknowledged: a commit has been under way for {committing_s:.0f} s"

@@ -9,7 +9,8 @@ from turnout.aggregator.mean import MeanAggregator
 from turnout.job.bases import Bases
 from turnout.job.buffered import Buffered
 from turnout.job.commits import PAUSE_MIN_S, PAUSE_MULTIPLE, QUIET_MULTIPLE, QUIET_S, QUIET_WRITE_MAX_S
-from turnout.job.core import LAST_COMMITS_MAX, SAVE_GRANTS_S, TASK_BLOCK
+from turnout.job.core import SAVE_GRANTS_S
+from turnout.job.ending import LAST_COMMITS_MAX
 from turnout.job.events import (
     Answer,
     Commit,
@@ -24,6 +25,7 @@ from turnout.job.events import (
     Tick,
 )
 from turnout.job.rounds import Rounds
+from turnout.job.standing import TASK_BLOCK
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status, TaskRequest, TaskResponse
 
 

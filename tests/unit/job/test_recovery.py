@@ -5,10 +5,10 @@ import pytest
 from tests.unit.job.a_job import Job, new_job
 from turnout.job.buffered import Buffered
 from turnout.job.commits import RETRY_COMMIT_S
-from turnout.job.core import TASK_BLOCK
 from turnout.job.events import CommitDoubtful, Resumed, Tick
 from turnout.job.journal import Snapshot
 from turnout.job.rounds import Rounds
+from turnout.job.standing import TASK_BLOCK
 from turnout.job.status import status_of
 from turnout.messages import Status
 

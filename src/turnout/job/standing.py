@@ -1,0 +1,114 @@
+"""Where a job stands: all that its core keeps, and what can be read from it.
+
+``core.py`` changes it, ``snapshots.py`` makes it durable, ``status.py`` tells people.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from turnout.job.bases import Bases
+from turnout.job.commits import Commits
+from turnout.job.counted import CountedTasks
+from turnout.job.ending import Ending
+from turnout.job.federated import Federated
+from turnout.job.groups import Groups
+from turnout.job.held import Held
+from turnout.job.journal import BlobRef
+from turnout.job.leases import LiveLeases
+from turnout.job.models import Models
+from turnout.job.parts import Parts, Rules
+from turnout.job.pause import Pause
+from turnout.job.staged import Staged
+from turnout.job.tally import Tally
+from turnout.job.warnings import Warnings
+
+TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
+
+
+@dataclass(slots=True)
+class Standing:
+    """Of one job, now."""
+
+    rules: Rules
+    parts: Parts
+    model: NDArray[np.float32]
+    version: int = 0
+    commits: Commits = field(default_factory=Commits)
+    counted: CountedTasks = field(default_factory=CountedTasks)
+    tally: Tally = field(default_factory=Tally)
+    groups: Groups = field(default_factory=Groups)
+    bases: Bases = field(default_factory=Bases)
+    federated: Federated = field(default_factory=Federated)
+    models: Models = field(default_factory=Models)
+    pause: Pause = field(default_factory=Pause)
+    warnings: Warnings = field(default_factory=Warnings)
+    staged: Staged = field(default_factory=Staged)
+    held: Held = field(default_factory=Held)
+    _retired: list[BlobRef] = field(default_factory=list)
+    _ending: Ending | None = None
+
+    @property
+    def _live(self) -> LiveLeases:
+        return self.parts.places.live
+
+    def _deadline(self) -> float | None:
+        """The workflow's, in job time; None while it has none or the job is paused."""
+        return self.pause.when(self.parts.workflow.deadline())
+
+    def _places(self) -> int:
+        """How many leases may live now."""
+        return 0 if self.pause.on else self.parts.workflow.places(self.parts.aggregator.count)
+
+    @property
+    def state(self) -> str:
+        if self._ending is not None:
+            return "CLOSED" if self._ending.announced else "CLOSING"
+        if self.commits.trouble:
+            return "FULL"
+        if self.models.newest() is None:
+            return "RECOVER"
+        if self.pause.on or self.parts.workflow.paused:
+            return "PAUSED"
+        return "OPEN" if self.commits.under_way is None else "COMMITTING"
+
+    @property
+    def lasting_state(self) -> str:
+        """The state for people, without the flicker of commits."""
+        return "OPEN" if self.state == "COMMITTING" else self.state
+
+    @property
+    def ended(self) -> bool:
+        return self._ending is not None and self._ending.announced
+
+    def next_tick(self, now: float) -> float | None:
+        """When a Tick is due, unless another event comes first; None: not before one does."""
+        due = [self._live.next_expiry(), self.commits.retry_at(now)]
+        if self.commits.possible(now) and self._ending is None:  # else the next occasion is an event
+            due.append(self._deadline())
+            due.append(self.pause.when(self.rules.time_max_s))
+            due.append(self.commits.when(now, self._must_commit()))
+        return min((at for at in due if at is not None), default=None)
+
+    def _must_commit(self) -> bool:
+        places = self.parts.places
+        return bool(self.staged.fresh) or places.reserved_until - places.next_task < TASK_BLOCK // 2
+
+    def uncommitted(self) -> int:
+        """Results staged and not yet durable."""
+        return len(self.staged)
+
+    def committing_for(self, now: float) -> float:
+        """How long the commit under way has taken so far, in seconds."""
+        return now - self.commits.under_way.since if self.commits.under_way is not None else 0.0
+
+    @property
+    def remembered_ending(self) -> str:
+        """Why the job ends, if only its journal can tell the next process; empty if not."""
+        return self._ending.reason if self._ending is not None and self._ending.remembered else ""
+
+    @property
+    def ending(self) -> str:
+        """Why the job ends or ended; empty while it goes on."""
+        return self._ending.reason if self._ending else ""
