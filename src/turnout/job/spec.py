@@ -68,6 +68,13 @@ class HingeDiscount(Section, frozen=True, tag_field="discount", tag="hinge"):
         return staleness.hinge(versions, self.a, self.b)
 
 
+class FlareDiscount(Section, frozen=True, tag_field="discount", tag="flare"):
+    """An update ``s`` versions old counts ``1 / (1 + sqrt(s + 1))``, a fresh one half: as in NVIDIA FLARE."""
+
+    def at(self, versions: int) -> float:
+        return staleness.flare(versions)
+
+
 # --- [training] ---------------------------------------------------------------------------------------------------
 
 
@@ -111,7 +118,7 @@ class BufferedTraining(Training, frozen=True, tag_field="workflow", tag="buffere
     #: A result trained from a version more than so many behind is refused. Above what slow honest devices reach.
     staleness_max: Annotated[int, Meta(ge=0, le=100_000)] = 20
     #: What a stale result still counts.
-    staleness: ConstantDiscount | PolynomialDiscount | HingeDiscount = PolynomialDiscount()
+    staleness: ConstantDiscount | PolynomialDiscount | HingeDiscount | FlareDiscount = PolynomialDiscount()
 
 
 # --- the other tables ---------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.aggregator.staleness import constant, hinge, polynomial
+from turnout.aggregator.staleness import constant, flare, hinge, polynomial
 
 
 def test_constant_s_is_1() -> None:
@@ -22,8 +22,13 @@ def test_hinge_s_is_1_up_to_b_then_falls_with_a() -> None:
     assert [hinge(s, 10, 4) for s in (0, 4, 5, 6)] == [1, 1, 1 / 11, 1 / 21]
 
 
+def test_flare_s_is_a_half_when_fresh_and_a_third_at_age_three() -> None:
+    """1 / (1 + sqrt(s + 1)); tests/flare holds it against FLARE's own code."""
+    assert [flare(s) for s in (0, 3, 8)] == [1 / 2, 1 / 3, 1 / 4]
+
+
 @given(st.integers(0, 1000), st.floats(0.01, 10), st.floats(0, 20))
-def test_every_discount_is_1_when_fresh_and_never_grows_with_age(age: int, a: float, b: float) -> None:
+def test_every_discount_of_the_paper_is_1_when_fresh_and_never_grows_with_age(age: int, a: float, b: float) -> None:
     """The paper asks of s that it is 1 when t = tau, and falls monotonically as t - tau grows."""
     for discount in (constant, lambda s: polynomial(s, a), lambda s: hinge(s, a, b)):
         assert discount(0) == 1

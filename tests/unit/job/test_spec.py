@@ -14,6 +14,7 @@ from turnout.job.spec import (
     AdamOptimizer,
     BufferedTraining,
     ConstantDiscount,
+    FlareDiscount,
     HingeDiscount,
     JobSpec,
     Optimizer,
@@ -107,6 +108,7 @@ def test_every_table_is_read() -> None:
         ('discount = "constant"', ConstantDiscount(), 1.0),
         ('discount = "polynomial"\nexponent = 1', PolynomialDiscount(exponent=1), 0.25),
         ('discount = "hinge"\na = 1\nb = 2', HingeDiscount(a=1, b=2), 0.5),
+        ('discount = "flare"', FlareDiscount(), 1 / 3),
     ],
 )
 def test_each_discount_carries_its_own_settings(lines: str, expected: object, at_three: float) -> None:
@@ -129,7 +131,7 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
         ("[training]\nconcurrency = 1", 'training.workflow is missing; expected is "rounds" or "buffered"'),
         (
             '[training]\nworkflow = "buffered"\n[training.staleness]\ndiscount = "linear"',
-            'training.staleness.discount = "linear": expected is "constant" or "polynomial" or "hinge"',
+            'training.staleness.discount = "linear": expected is "constant" or "polynomial" or "hinge" or "flare"',
         ),
         (
             '[training]\nworkflow = "buffered"\n[training.staleness]\ndiscount = "hinge"\na = 0',
