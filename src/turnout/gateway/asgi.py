@@ -12,7 +12,7 @@ from urllib.parse import quote
 from turnout.gateway.core import BlobReply, BlobWanted, Expect, too_large
 from turnout.gateway.counters import OTHER
 from turnout.gateway.exchange import OCTETS, WRITE_BYTES, Buffers, Exchange, Site
-from turnout.gateway.framing import SINGLE_HEADERS
+from turnout.gateway.framing import HOST, repeated, wrong_host
 from turnout.gateway.replies import JSON_TYPE, Header, Reply, refusal, unavailable
 from turnout.messages import EdgeResponse, Status
 
@@ -74,7 +74,7 @@ class Call:
     async def run(self, scope: Scope) -> None:
         """Answer the request."""
         site = self._site
-        headers, twice = _headers(scope)
+        headers, wrong = _headers(scope)
         length = _length(scope, headers)
         route, decision = site.core.head(scope["method"].encode("ascii"), _target(scope), headers, length)
         kind = OTHER if route is None else route
@@ -82,9 +82,8 @@ class Call:
         exchange = AsgiExchange(self, site, kind)
         exchange.head_only = scope["method"] == "HEAD"
         exchange.cors = site.core.cors(headers)
-        if twice:
-            message = f"{twice.decode()} comes twice with different values; send it once"
-            decision = refusal(400, "repeated_header", message)
+        if wrong is not None:
+            decision = wrong
         try:
             await self._answer(exchange, decision, length, b"content-length" in headers)
         except Disconnected:
@@ -194,15 +193,17 @@ class AsgiGateway:
             counters.connections -= 1
 
 
-def _headers(scope: Scope) -> tuple[dict[bytes, bytes], bytes]:
-    """The headers by name, and one that decides something and comes twice with different values, or nothing."""
+def _headers(scope: Scope) -> tuple[dict[bytes, bytes], Reply | None]:
+    """The headers by name; and what is wrong with them, if anything."""
     headers: dict[bytes, bytes] = {}
-    twice = b""
+    wrong = None
     for name, value in scope["headers"]:
         name, value = bytes(name).lower(), bytes(value)
-        if headers.setdefault(name, value) != value and name in SINGLE_HEADERS:
-            twice = name
-    return headers, twice
+        if name in headers:
+            wrong = wrong or repeated(name, headers[name] == value)
+        else:
+            headers[name] = value
+    return headers, wrong or wrong_host(headers.get(HOST), scope["http_version"])
 
 
 def _length(scope: Scope, headers: dict[bytes, bytes]) -> int | None:

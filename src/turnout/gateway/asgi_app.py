@@ -3,7 +3,8 @@
     TURNOUT_PORT=8710 uvicorn --loop uvloop turnout.gateway.asgi_app:app
 
 TURNOUT_PORT names the server, of the same user on the same machine, by the port on which its own gateways listen;
-TURNOUT_CORS_ORIGINS the pages that may use this one, separated by spaces.
+TURNOUT_CORS_ORIGINS the pages that may use this one, separated by spaces. Give uvicorn ``--http h11`` if devices offer
+HTTP/2 by an Upgrade header, as Java's HttpClient does: its quicker parser drops the body of such a request.
 """
 
 import asyncio

@@ -78,6 +78,7 @@ class Site:
         "draining",
         "emptied",
         "heads",
+        "host",
         "limits",
         "now",
         "ok_head",
@@ -108,6 +109,7 @@ class Site:
         self.uploads: dict[tuple[str, str], Exchange] = {}  #: Each large result that is let in, by job and task.
         self.draining = False
         self.emptied = asyncio.Event()  #: The last connection is gone.
+        self.host = b""  #: The Host header that was found right last: most requests have the same one.
         self.set_time(0.0, b"")
 
     def set_time(self, now: float, date: bytes) -> None:

@@ -1,11 +1,12 @@
 """Where a request ends: what HTTP/1.1 forbids though the parser lets it through. Pure."""
 
+import re
+
 from turnout.gateway.replies import Reply, refusal
 
 #: Headers that decide something: two different ones of a name are an attempt to be read in two ways.
 SINGLE_HEADERS = frozenset(
     (
-        b"host",
         b"content-type",
         b"content-encoding",
         b"transfer-encoding",
@@ -16,14 +17,32 @@ SINGLE_HEADERS = frozenset(
         b"x-flare-user-info",
     )
 )
+HOST = b"host"  #: Twice is once too often, whatever it says (RFC 9112, section 3.2).
+_HOST = re.compile(rb"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._~%!$&'()*+,;=-]+)(:[0-9]*)?")
 
 
-def find_length(headers: dict[bytes, bytes], version: str, upgrade: bool) -> tuple[int | None, Reply | None]:
+def repeated(name: bytes, equal: bool) -> Reply | None:
+    """What to say when a header comes twice, if anything; ``equal``: with the same value."""
+    if name == HOST:
+        return refusal(400, "host", "the Host header comes twice; send it once")
+    if equal or name not in SINGLE_HEADERS:
+        return None
+    return refusal(400, "repeated_header", f"{name.decode()} comes twice with different values; send it once")
+
+
+def wrong_host(host: bytes | None, version: str) -> Reply | None:
+    """What is wrong with a Host header, if anything. Only HTTP/1.0 does without it."""
+    if host is None:
+        return refusal(400, "host", "the Host header is missing; HTTP/1.1 demands it") if version == "1.1" else None
+    if _HOST.fullmatch(host) is None:
+        return refusal(400, "host", "the Host header must be a name or an address, with a port or without")
+    return None
+
+
+def find_length(headers: dict[bytes, bytes], version: str, method: bytes) -> tuple[int | None, Reply | None]:
     """The length of the body, None for chunks; or why its end cannot be told with certainty."""
-    if version == "1.1" and b"host" not in headers:
-        return 0, refusal(400, "host", "the Host header is missing; HTTP/1.1 demands it")
-    if upgrade:
-        return 0, refusal(400, "upgrade", "no other protocol is spoken here; leave the Upgrade header out")
+    if method == b"CONNECT":
+        return 0, refusal(400, "connect", "CONNECT asks for a proxy, and this is a server")
     expect = headers.get(b"expect")
     if expect is not None and expect.strip().lower() != b"100-continue":
         return 0, refusal(417, "expect", "Expect may be 100-continue only")

@@ -8,8 +8,8 @@ import httptools
 from turnout.gateway.core import BlobWanted, Expect, too_large
 from turnout.gateway.counters import OTHER
 from turnout.gateway.exchange import KEEP_ALIVE, Exchange, Site
-from turnout.gateway.framing import SINGLE_HEADERS, find_length, malformed, wrong_version
-from turnout.gateway.replies import Reply, refusal
+from turnout.gateway.framing import find_length, malformed, repeated, wrong_host, wrong_version
+from turnout.gateway.replies import Reply, header_lines, refusal
 from turnout.gateway.sender import ADMISSION, PIPELINE, Sender
 
 #: At most so many bytes are parsed before we look again whether to go on reading.
@@ -19,8 +19,9 @@ CHUNKING_FACTOR, CHUNKING_BYTES = 8, 64 * 1024
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NOTHING = memoryview(b"")
 
-# Where the parser is. OVER: nothing that still comes is a request.
-HEAD, BODY, OVER = "head", "body", "over"
+# Where the parser is. OFFER: at the end of a head that offers another protocol. OVER: nothing that still comes is a
+# request.
+HEAD, BODY, OFFER, OVER = "head", "body", "offer", "over"
 
 
 class Refused(Exception):
@@ -92,7 +93,7 @@ class Receiver(Sender):
 
     def _feed(self, data: bytes | memoryview) -> None:
         try:
-            self._parser.feed_data(data)
+            self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
             if cause is not None and not isinstance(cause, Refused):
@@ -105,6 +106,36 @@ class Receiver(Sender):
                 self._read_part_of_head(len(data))
         elif self._length is None:
             self._read_part_of_chunks(len(data))
+
+    def _parse(self, data: bytes | memoryview) -> None:
+        """Parse it all, past every head that offers another protocol."""
+        while True:
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserUpgrade as offer:
+                data = memoryview(data)[offer.args[0] :]
+            else:
+                return
+            self._decline()
+
+    def _decline(self) -> None:
+        """Read a head again without its offer, as RFC 9110, section 7.8, lets a server.
+
+        The parser takes what follows such a head for the other protocol, so another begins with the same request.
+        """
+        method, version = self._parser.get_method(), self._parser.get_http_version().encode()
+        head = b"%b %b HTTP/%b\r\n%b\r\n" % (method, self._url, version, header_lines(tuple(self._headers.items())))
+        self._begin_head()
+        self._parser = httptools.HttpRequestParser(self)
+        self._parser.feed_data(head)
+
+    def _begin_head(self) -> None:
+        """The next bytes are the beginning of a request."""
+        self._begun = False
+        self._url = b""
+        self._headers = {}
+        self._head_bytes = 0
+        self._state = HEAD
 
     def _read_part_of_head(self, num_bytes: int) -> None:
         if not self._head_bytes:
@@ -236,8 +267,11 @@ class Receiver(Sender):
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._state is not HEAD or self._headers.setdefault(name.lower(), value) is not value:
-            self._unusual_header(name.lower(), value)
+        name = name.lower()
+        if self._state is not HEAD or name in self._headers:
+            self._unusual_header(name, value)
+        else:
+            self._headers[name] = value
 
     def on_headers_complete(self) -> None:
         parser, headers, site = self._parser, self._headers, self._site
@@ -246,13 +280,17 @@ class Receiver(Sender):
         if self._measuring or self._head_bytes or len(headers) > site.limits.headers_max:
             self._measure_head()
         keep_alive = parser.should_keep_alive()
+        if b"upgrade" in headers and parser.should_upgrade() and parser.get_method() != b"CONNECT":
+            del headers[b"upgrade"]
+            headers[b"connection"] = b"keep-alive" if keep_alive else b"close"
+            self._state = OFFER
+            return
         method = parser.get_method()
         version, continues = "1.1", False
         length: int | None
         if (
             not keep_alive
             or b"connection" in headers
-            or b"host" not in headers
             or b"transfer-encoding" in headers
             or b"expect" in headers
             or method == b"CONNECT"
@@ -262,6 +300,9 @@ class Receiver(Sender):
             continues = version == "1.1" and b"expect" in headers
         else:  # without a Connection header, only HTTP/1.1 is kept alive
             length = int(headers.get(b"content-length", 0))
+        host = headers.get(b"host")
+        if not host or host != site.host:
+            self._check_host(host)
         route, decision = site.core.head(method, self._url, headers, length)
         kind = OTHER if route is None else route
         site.counters.requests[kind] += 1
@@ -318,15 +359,14 @@ class Receiver(Sender):
         self._chunks.append(data)
 
     def on_message_complete(self) -> None:
-        if self._state is OVER:
+        if self._state is OVER or self._state is OFFER:
             return
         current, chunks = self._current, self._chunks
         info = self._headers.get(b"x-flare-device-info")
-        self._state = HEAD if self._parser.should_keep_alive() else OVER
-        self._begun = False
-        self._url = b""
-        self._headers = {}
-        self._head_bytes = self._received = self._paced_from = self._chunked_bytes = 0
+        self._begin_head()
+        if not self._parser.should_keep_alive():
+            self._state = OVER
+        self._received = self._paced_from = self._chunked_bytes = 0
         self._continue = False
         if current is not None:
             self._current = None
@@ -344,9 +384,9 @@ class Receiver(Sender):
         """A trailer, or a header whose name came before: it may change who reads the request how."""
         if self._state is not HEAD:
             self._refuse_within(refusal(400, "trailers", "trailers after the body are not supported; leave them out"))
-        if self._headers[name] != value and name in SINGLE_HEADERS:
-            message = f"{name.decode()} comes twice with different values; send it once"
-            self._refuse_within(refusal(400, "repeated_header", message))
+        wrong = repeated(name, self._headers[name] == value)
+        if wrong is not None:
+            self._refuse_within(wrong)
 
     def _measure_head(self) -> None:
         headers, limits = self._headers, self._site.limits
@@ -355,11 +395,18 @@ class Receiver(Sender):
         if long or size > limits.head_bytes_max or len(headers) > limits.headers_max:
             self._refuse_within(self._head_too_large())
 
+    def _check_host(self, host: bytes | None) -> None:
+        wrong = wrong_host(host, self._parser.get_http_version())
+        if wrong is not None:
+            self._refuse_within(wrong)
+        if host is not None:
+            self._site.host = host
+
     def _unusual_framing(self, version: str) -> int | None:
         """The length of the body, None for chunks, of a head that says more of it than Content-Length."""
         if version not in ("1.1", "1.0"):
             self._refuse_within(wrong_version())
-        length, wrong = find_length(self._headers, version, self._parser.should_upgrade())
+        length, wrong = find_length(self._headers, version, self._parser.get_method())
         if wrong is not None:
             self._refuse_within(wrong)
         return length

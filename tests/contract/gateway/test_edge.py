@@ -39,6 +39,32 @@ async def test_the_four_requests_of_a_device_are_answered_on_one_connection(worl
     ]
 
 
+OFFER = {"Connection": "Upgrade, HTTP2-Settings", "Upgrade": "h2c", "HTTP2_Settings": "AAMAAABkAAQAAP__"}
+
+
+async def test_an_offer_of_another_protocol_is_ignored(world: World) -> None:
+    device = await world.connect()
+    assert [(await device.ask(data)).status for data in (get("/healthz", **OFFER), TASK)] == [200, 200]
+
+
+@pytest.mark.parametrize("shells", [("http", "granian")])  # uvicorn drops the body of a request with an offer
+async def test_an_offer_of_another_protocol_spoils_no_body(world: World, shells: tuple[str, ...]) -> None:
+    body = b'{"job_name": "mnist", "capabilities": {"methods": []}}'
+    chunked = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+    device = await world.connect()
+    requests = (
+        http("/job", body, **OFFER),
+        http("/job", chunked, drop=("Content-Length",), Transfer_Encoding="chunked", **OFFER),
+        TASK,
+    )
+    assert [(await device.ask(data)).status for data in requests] == [200] * 3
+
+
+@pytest.mark.parametrize("hosts", ["Host: x\r\nHost: x\r\n", "Host:\r\n", "Host: a b\r\n"])
+async def test_a_host_is_one_name_or_address(world: World, hosts: str) -> None:
+    assert (await world.ask(f"GET /healthz HTTP/1.1\r\n{hosts}\r\n".encode())).status == 400
+
+
 async def test_an_outcome_of_any_status_is_http_200(world: World) -> None:
     world.dispatcher.answer_to = lambda request: TaskResponse(Status.RETRY, retry_wait=2.5, message="no place")
     reply = await world.ask(TASK)

@@ -211,10 +211,15 @@ MALFORMED = {
     "space before colon": (b"GET /healthz HTTP/1.1\r\nHost : x\r\n\r\n", 400),
     "no host": (b"GET /healthz HTTP/1.1\r\n\r\n", 400),
     "two hosts": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: y\r\n\r\n", 400),
+    "two equal hosts": (b"GET /healthz HTTP/1.1\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+    "two equal hosts in HTTP/1.0": (b"GET /healthz HTTP/1.0\r\nHost: x\r\nHost: x\r\n\r\n", 400),
+    "empty host": (get("/healthz", Host=""), 400),
+    "host of two words": (get("/healthz", Host="a b"), 400),
+    "host with a path": (get("/healthz", Host="a/b"), 400),
+    "host of another shape after an offer": (get("/healthz", Host="a@b", Connection="upgrade", Upgrade="h2c"), 400),
     "two ids": (http("/job", b"{}", x_flare_device_id="d2"), 400),
     "unknown method": (b"FROB /healthz HTTP/1.1\r\nHost: x\r\n\r\n", 400),
     "CONNECT": (b"CONNECT x:80 HTTP/1.1\r\nHost: x\r\n\r\n", 400),
-    "upgrade": (get("/healthz", Connection="Upgrade", Upgrade="h2c"), 400),
     "odd expectation": (http("/job", b"{}", Expect="a-present"), 417),
     "TLS": (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", 400),
     "no length": (http("/job", b"", drop=("Content-Length",)), 411),
@@ -231,6 +236,47 @@ def test_malformed_requests_are_refused_in_json(data: bytes, status: int) -> Non
         assert reply.json["status"] == "INVALID_REQUEST"
         assert reply.json["message"]
         assert gateway.dispatcher.requests == []
+
+
+@pytest.mark.parametrize("host", ["gateway", "10.0.0.1:8710", "[::1]:8710", "a.example:", "x_y-z.example"])
+def test_a_host_is_a_name_or_an_address(host: str) -> None:
+    wire = Gateway().connect().send(get("/healthz", Host=host))
+    assert wire.only_reply().status == 200
+
+
+OFFER = {"Connection": "Upgrade, HTTP2-Settings", "HTTP2_Settings": "AAMAAABkAAQAAP__"}
+
+
+@pytest.mark.parametrize("step", [1, 100, 10**6])
+@pytest.mark.parametrize("protocol", ["h2c", "websocket", "foo/2, bar"])
+def test_an_offer_of_another_protocol_is_ignored(protocol: str, step: int) -> None:
+    offer = {**OFFER, "Upgrade": protocol}
+    chunked = b"6\r\n" + b'{"job_' + b"\r\n" + b"%x\r\n" % 41 + b'name": "mnist", "capabilities":{"methods"' + b"\r\n"
+    chunked += b"5\r\n:[]}}\r\n0\r\n\r\n"
+    requests = (
+        get("/healthz", **offer),
+        http("/job", b'{"job_name": "mnist", "capabilities": {"methods": []}}', **offer),
+        http("/job", chunked, drop=("Content-Length",), Transfer_Encoding="chunked", **offer),
+        result(update_of(SCHEMA), **offer),
+        TASK,
+    )
+    data = b"".join(requests) * 2
+    gateway = Gateway()
+    wire = gateway.connect().send(*(data[i : i + step] for i in range(0, len(data), step)))
+    assert [reply.status for reply in wire.replies()] == [200] * 10
+    kinds = [type(request) for request in gateway.dispatcher.requests]
+    assert kinds == [JobRequest, JobRequest, ResultReport, TaskRequest] * 2
+
+
+def test_many_offers_in_one_read_are_answered_one_after_the_other() -> None:
+    data = get("/healthz", Connection="Upgrade", Upgrade="h2c") * 1500
+    wire = Gateway().connect().send(data)
+    assert [reply.status for reply in wire.replies()] == [200] * 1500
+
+
+def test_an_offer_keeps_what_the_request_says_of_its_connection() -> None:
+    wire = Gateway().connect().send(get("/healthz", Connection="close, Upgrade", Upgrade="h2c"), TASK)
+    assert wire.only_reply().headers["connection"] == "close"
 
 
 def test_what_follows_a_malformed_request_is_not_a_request() -> None:
