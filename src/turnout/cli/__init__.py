@@ -8,19 +8,32 @@ import os
 import sys
 
 from turnout.exits import EXIT_FAILED, EXIT_INTERRUPTED
+from turnout.process import streams
+
+FIRST_PID = 1  #: Of a container's first process, which has others to look after.
 
 
 def main() -> None:
     """The ``turnout`` command."""
+    streams.prepare()
+    if os.getpid() == FIRST_PID:
+        from turnout.process import first
+
+        first.go_on_in_child()
     try:
         from turnout.cli.commands import run
 
         code = run(sys.argv[1:])
         sys.stdout.flush()
     except KeyboardInterrupt:
-        print("turnout: interrupted", file=sys.stderr)
+        streams.say("turnout: interrupted")
         code = EXIT_INTERRUPTED
     except BrokenPipeError:  # the reader of our output has gone, as with: turnout jobs | head
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        streams.let_go()
         code = EXIT_FAILED
+    except OSError as error:  # that no command has words of its own for: a full disk under our output, say
+        streams.let_go()
+        streams.say(f"turnout: {error}")
+        code = EXIT_FAILED
+    streams.close()
     sys.exit(code)

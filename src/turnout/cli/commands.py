@@ -1,6 +1,5 @@
 """All commands together, and what becomes of their errors: one line and an exit code."""
 
-import sys
 from collections.abc import Sequence
 
 from cyclopts import CycloptsError, MissingArgumentError
@@ -9,6 +8,7 @@ from turnout.cli import fleet, jobs, local, models, server, tokens, tracking
 from turnout.cli.base import TOKEN_VARIABLE, app
 from turnout.errors import JobFolderError, NotAllowedError, TurnoutError, UsageError
 from turnout.exits import EXIT_FAILED, EXIT_USAGE
+from turnout.process.streams import say
 
 __all__ = ["app", "fleet", "jobs", "local", "models", "run", "server", "tokens", "tracking"]
 
@@ -28,6 +28,9 @@ def run(arguments: Sequence[str]) -> int:
     except TurnoutError as error:
         _complain(str(error))
         return EXIT_USAGE if isinstance(error, JobFolderError | UsageError) else EXIT_FAILED
+    except UnicodeEncodeError as error:  # an argument, or the name of a file, came as bytes that are no text
+        _complain(f"{error.object[:100]!r} is not text in the encoding of this system; use another name")
+        return EXIT_USAGE
     return code if isinstance(code, int) else 0  # help has been printed
 
 
@@ -46,4 +49,4 @@ def _help_of(arguments: Sequence[str]) -> str:
 
 
 def _complain(line: str) -> None:
-    print(f"turnout: {line}", file=sys.stderr)
+    say(f"turnout: {line}")

@@ -35,6 +35,8 @@ SETTINGS: dict[str, object] = {
 def write(folder: Path, name: str) -> tuple[str, ...]:
     """Write the folder; the names of its files. Raises UsageError when something is there, or the name is none."""
     try:
+        if not name.isprintable():  # as the name of a folder that is no text here
+            raise msgspec.ValidationError
         msgspec.convert(name, Name)
     except msgspec.ValidationError:
         raise UsageError(f"{name!r} is no name of a job; give --name, 1 to 128 printable characters") from None

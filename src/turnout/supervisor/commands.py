@@ -88,5 +88,9 @@ def central(seed: int) -> list[str]:
 
 
 def environment() -> dict[str, str]:
-    """Ours, with one BLAS thread per process unless the user said otherwise: processes share the cores already."""
-    return {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ, "PYTHONUNBUFFERED": "1"}
+    """Ours, with one BLAS thread per process unless the user said otherwise: processes share the cores already.
+
+    What children print comes through pipes of ours, which are read as UTF-8 whatever the terminal's encoding is.
+    """
+    pipes = {"PYTHONUNBUFFERED": "1", "PYTHONIOENCODING": "utf-8:backslashreplace"}
+    return {**dict.fromkeys(_ONE_THREAD, "1"), **os.environ, **pipes}

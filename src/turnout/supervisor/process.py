@@ -16,6 +16,8 @@ from pathlib import Path
 from turnout import lifeline
 from turnout.errors import TurnoutError
 from turnout.job.directory import LOG
+from turnout.process import streams
+from turnout.process.streams import say
 from turnout.pulse import PROGRESS
 from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
@@ -39,14 +41,6 @@ class Settings:
     gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
     hang_s: float = HANG_S  #: A process that gives no sign of life for this long is killed and started again.
     control_host: str = "127.0.0.1"  #: Where people's tools connect; elsewhere than here only once there is a token.
-
-
-def say(line: str) -> None:
-    """One line for people. Nobody may be listening any more, which is no reason to end."""
-    try:
-        print(line, file=sys.stderr, flush=True)
-    except (OSError, ValueError):
-        pass
 
 
 class Supervisor:
@@ -242,6 +236,7 @@ def run(
 
 def main() -> int:
     """``python -m turnout.supervisor.process``: a server as the child of ``turnout run`` or ``turnout demo``."""
+    streams.prepare()
     parser = argparse.ArgumentParser(prog="turnout.supervisor.process")
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--gateways", type=int, required=True)
