@@ -19,7 +19,6 @@ FILES_MIN = 1024
 SYNCS = 40
 SYNC_S_MAX = 0.05
 DRIFT_MAX_S = 0.05
-NAME_WIDTH = 14
 LOOK_AT_CLOCK_S = 0.5
 
 
@@ -29,14 +28,7 @@ def examine(port: int, control_port: int, data: Path, tls: tuple[Path, Path] | N
     return found if tls is None else [*found, certificates.examine(*tls, time.time())]
 
 
-def line(finding: Finding) -> str:
-    """For people."""
-    mark = "ok   " if finding.ok else "WRONG"
-    return f"{mark}  {finding.name:<{NAME_WIDTH}}{finding.found}" + (f": {finding.advice}" if finding.advice else "")
-
-
 def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
-    yield from installed.findings()
     yield _port(port, "--port")
     yield _port(control_port, "--control-port")
     yield open_files(machine.open_files_max())

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import turnout
 from turnout.cli.findings import Finding
+from turnout.process.systems import SUPPORTED, can_serve
 
 PYTHON_MIN = (3, 11)
 SQLITE_MIN = (3, 35, 0)
@@ -18,9 +19,20 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(?P<rest>[^;]*)(;(?P<marker>.*))?")
 
 def findings() -> Iterator[Finding]:
     """All but the clock."""
+    yield system(sys.platform, can_serve())
     yield _at_least("python", sys.version_info[:3], PYTHON_MIN, "install a newer Python and make the environment anew")
     yield _at_least("sqlite", sqlite3.sqlite_version_info, SQLITE_MIN, "install a newer Python, or a newer libsqlite3")
     yield packages(importlib.metadata.requires("turnout") or [])
+
+
+def system(name: str, serves: bool) -> Finding:
+    """Whether this is a system that a server runs on."""
+    if serves:
+        return Finding("system", True, name)
+    found = f"{name}: a server needs {SUPPORTED}"
+    return Finding(
+        "system", False, found, "on Windows run it in WSL 2; devices and commands for a server elsewhere work"
+    )
 
 
 def packages(requirements: Iterable[str]) -> Finding:

@@ -23,6 +23,7 @@ from turnout.cli.base import (
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
 from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
+from turnout.process.systems import can_serve, check_server
 from turnout.supervisor.policy import HANG_S, HANG_S_MIN
 
 if TYPE_CHECKING:
@@ -73,6 +74,7 @@ def up(
     json: Json = False,
 ) -> int:
     """Run a server: gateways for devices, an API for people, and a process for each job."""
+    check_server()
     from turnout.supervisor.entrance import EntranceSettings, Grpc
     from turnout.supervisor.process import Settings, run
 
@@ -100,12 +102,17 @@ def doctor(
     json: Json = False,
 ) -> int:
     """Look whether this machine can run a server: ports, limits, disk, clock, versions; and say how to mend it."""
-    from turnout.cli import doctor as checks
+    from turnout.cli import installed
+    from turnout.cli.findings import line
 
     _check_ports({"--port": port, "--control-port": control_port})
-    tls = _tls(tls_cert, tls_key)
-    findings = checks.examine(port, control_port, data, None if tls is None else (tls.cert, tls.key))
-    answer(findings, [checks.line(finding) for finding in findings], json)
+    findings = list(installed.findings())
+    if can_serve():
+        from turnout.cli import doctor as checks
+
+        tls = _tls(tls_cert, tls_key)
+        findings += checks.examine(port, control_port, data, None if tls is None else (tls.cert, tls.key))
+    answer(findings, [line(finding) for finding in findings], json)
     return EXIT_DONE if all(finding.ok for finding in findings) else EXIT_FAILED
 
 

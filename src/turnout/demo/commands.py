@@ -14,6 +14,7 @@ from turnout.demo.runner import Outcome, Plan, Stopped, plan_run, run
 from turnout.demo.screen import screen_for
 from turnout.errors import TurnoutError
 from turnout.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
+from turnout.process.systems import check_server
 from turnout.supervisor import commands
 
 DEMO_MODEL = Path("turnout-demo") / "model.safetensors"
@@ -30,6 +31,7 @@ DEMO_FLEET = {
 
 def demo(mode: Literal["buffered", "sync"], devices: int, seed: int, as_json: bool = False) -> int:
     """Train the digits. ``as_json``: the end is told as JSON on stdout, all else on stderr."""
+    check_server()
     from turnout.demo.job import write_folder
 
     with tempfile.TemporaryDirectory(prefix="turnout-demo-") as temporary:

@@ -26,6 +26,7 @@ from turnout.errors import JobFolderError, ServerError, TurnoutError
 from turnout.exits import EXIT_USAGE
 from turnout.fleet.spec import FleetSpec
 from turnout.job.folder import DEVICE_CODE, load_job_folder
+from turnout.process.systems import check_server
 from turnout.supervisor import commands
 from turnout.supervisor.policy import Policy
 
@@ -63,6 +64,7 @@ class Outcome:
 
 def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path) -> Plan:
     """How to run a folder with a simulated fleet. Raises JobFolderError, BadFleet or UsageError when none can be."""
+    check_server()
     msgspec.convert({option.replace("-", "_"): value for option, value in fleet.items()}, FleetSpec)  # or BadFleet
     job, devices = load_job_folder(folder), int(fleet["devices"])
     if job.device is None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from turnout.cli import doctor, installed, machine
-from turnout.cli.findings import Finding
+from turnout.cli.findings import Finding, line
 
 HERE = Path("/srv/turnout")
 
@@ -18,8 +18,8 @@ def well(finding: Finding) -> bool:
 
 
 def test_a_line_says_ok_or_what_to_do() -> None:
-    assert doctor.line(Finding("clock", True, "12:00 UTC")) == "ok     clock         12:00 UTC"
-    assert doctor.line(Finding("clock", False, "off", "set it")) == "WRONG  clock         off: set it"
+    assert line(Finding("clock", True, "12:00 UTC")) == "ok     clock         12:00 UTC"
+    assert line(Finding("clock", False, "off", "set it")) == "WRONG  clock         off: set it"
 
 
 def test_the_limit_of_open_files_bounds_the_devices() -> None:
