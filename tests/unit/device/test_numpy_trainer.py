@@ -55,6 +55,13 @@ def test_one_step_of_softmax_regression_by_hand() -> None:
     assert update.metrics["loss"] == pytest.approx(math.log(2))
 
 
+def test_without_momentum_nothing_of_the_last_step_is_kept() -> None:
+    """With a tiny rate both gradients are (-1/2, 1/2): two steps move b by rate * (1 + 1) / 2."""
+    trainer = NumpyTrainer(np.array([[0.0]], dtype=np.float32), np.array([0]))
+    update = trainer.train(initial_model((1, 2)), {"learning_rate": 1e-4, "epochs": 2})
+    assert update.delta["b1"].tolist() == pytest.approx([1e-4, -1e-4], rel=1e-3)
+
+
 def test_momentum_repeats_a_share_of_the_last_step() -> None:
     """With a tiny rate both gradients are (-1/2, 1/2): two steps move b by rate * (1 + 1.5) / 2."""
     trainer = NumpyTrainer(np.array([[0.0]], dtype=np.float32), np.array([0]))

@@ -125,7 +125,8 @@ def _descend(
     rng: np.random.Generator,
 ) -> tuple[Vector, float]:
     """The parameters after SGD, and the mean loss of the last epoch, without the term of ``mu``."""
-    parameters, gradient, velocity = start.copy(), np.empty_like(start), np.zeros_like(start)
+    parameters, gradient = start.copy(), np.empty_like(start)
+    velocity = np.zeros_like(start) if settings.momentum else gradient  # without momentum it is the gradient itself
     layers, by_layer = _layers(unflatten(parameters, schema)), _layers(unflatten(gradient, schema))
     step_size, loss = np.float32(settings.step_size), 0.0
     for _ in range(settings.epochs):
@@ -136,8 +137,9 @@ def _descend(
             loss += _backward(layers, by_layer, examples[batch], labels[batch]) * len(batch) / len(order)
             if settings.mu:
                 gradient += np.float32(settings.mu) * (parameters - start)
-            velocity *= settings.momentum
-            velocity += gradient
+            if settings.momentum:
+                velocity *= settings.momentum
+                velocity += gradient
             parameters -= step_size * velocity
     return parameters, loss
 
