@@ -177,20 +177,20 @@ class SaysOkForLostJobs(EdgeTaskDispatcher):
 class TakesOffersForResults(JobCore):
     """Says counted to a gateway that only asks whether it shall read a result."""
 
-    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
+    def _judge_offer(self, event: ResultOffered, now: float) -> list[Effect]:
         return [Answer(event.ticket, answers.counted(event.offer, duplicate=False))]
 
 
 class JudgesOffersByTheNextVersion(JobCore):
     """While a version is being committed, offers are judged as if it were there already."""
 
-    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
-        lease = self._lease_of(event.offer)
+    def _judge_offer(self, event: ResultOffered, now: float) -> list[Effect]:
+        lease = self._lease_of(event.offer, now)
         if not isinstance(lease, Refused) and not self._counted_already(lease):
             late = self._too_late(lease)
             if late is not None:
                 return [self._refuse(event.ticket, event.offer, late)]
-        return super()._judge_offer(event)
+        return super()._judge_offer(event, now)
 
 
 class NeverGivesUp(EdgeTaskDispatcher):
@@ -252,8 +252,8 @@ class TakesTheFutureForThePast(JobCore):
     def _collect(self, event: Result, now: float) -> list[Effect]:
         return self._disowned(event.ticket, event.report) or super()._collect(event, now)
 
-    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
-        return self._disowned(event.ticket, event.offer) or super()._judge_offer(event)
+    def _judge_offer(self, event: ResultOffered, now: float) -> list[Effect]:
+        return self._disowned(event.ticket, event.offer) or super()._judge_offer(event, now)
 
     def _disowned(self, ticket: int, request: ResultReport | ResultOffer) -> list[Effect]:
         lease = self.parts.seal.open(request.task_id)
@@ -309,12 +309,12 @@ class NeverTriesAgain(JobCore):
 class CountsTheForgotten(JobCore):
     """Counts what comes for a version of which it has forgotten what was counted and what was refused."""
 
-    def _lease_of(self, request: ResultReport | ResultOffer) -> Lease | Refused:
+    def _lease_of(self, request: ResultReport | ResultOffer, now: float) -> Lease | Refused:
         lease = self.parts.seal.open(request.task_id)
         if lease is not None and not self.counted.knows(lease.version):
             self.counted.open(lease.version, 0)
             self.__dict__.setdefault("reopened", set()).add(lease.version)
-        return super()._lease_of(request)
+        return super()._lease_of(request, now)
 
     def _too_late(self, lease: Lease) -> Refused | None:
         return None if lease.version in self.__dict__.get("reopened", ()) else super()._too_late(lease)

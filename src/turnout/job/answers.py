@@ -36,6 +36,12 @@ class Refused:
 NOT_LEASED = Refused("not_leased", "task_id is not a task of this job; ask for a task and echo its task_id unchanged")
 OTHER_DEVICE = Refused("other_device", "this task was given to another device")
 TOO_OLD = Refused("too_old", "this task is so old that nobody knows any more whether it was counted")
+NOT_GIVEN = Refused("not_given", "no task like this was ever given out; ask for a task and echo its task_id unchanged")
+NOT_GIVEN_HERE = Refused(
+    "not_given_here",
+    "this process of the job has given out no such task; if another process has, it will answer: send it again",
+    Status.RETRY,
+)
 REPLACED = Refused("replaced", "this process of the job was replaced by another; send the result again", Status.RETRY)
 FINISHED = Refused("finished", "the job has ended; this result came too late")
 WEIGHED_NOTHING = Refused("weighed_nothing", "the job's own rule gives this result no weight")
@@ -116,15 +122,21 @@ def refused(report: ResultReport | ResultOffer, why: Refused) -> ResultResponse:
     )
 
 
-def not_saved(report_task_id: str, wait_s: float) -> ResultResponse:
-    """The commit failed: nothing was counted, and the device should send the same result again."""
+NOT_SAVED = "the result could not be saved; send it again"
+BEING_SAVED = "the result is being saved; send it again to hear that it is counted"
+IN_DOUBT = "it is not known yet whether the result was saved; send it again"
+BUSY = "the job is busy with a new version; send the result again"
+
+
+def again(task_id: str, why: str) -> ResultResponse:
+    """Nothing is promised yet: the device should send the same result again. ``why`` is one of the above."""
     return ResultResponse(
         status=Status.RETRY,
         counted=False,
-        task_id=report_task_id,
+        task_id=task_id,
         task_name=TASK_NAME,
-        retry_wait=wait_s,
-        message="the result could not be saved; send it again",
+        retry_wait=SOON_S,
+        message=why,
     )
 
 

@@ -92,7 +92,7 @@ class JobCore(Standing):
             case Result():
                 return self._collect(event, now)
             case ResultOffered():
-                return self._judge_offer(event)
+                return self._judge_offer(event, now)
             case Committed():
                 return self._committed(event, now)
             case CommitDoubtful():
@@ -176,16 +176,16 @@ class JobCore(Standing):
 
     def _collect(self, event: Result, now: float) -> list[Effect]:
         report = event.report
-        lease = self._lease_of(report)
+        lease = self._lease_of(report, now)
         if isinstance(lease, Refused):
             return [self._refuse(event.ticket, report, lease)]
         if self._counted_already(lease):
             self.tally.duplicates += 1
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(report, duplicate=True)))
         if self.commits.doubtful:
-            return [Answer(event.ticket, answers.not_saved(report.task_id, SOON_S))]
+            return [Answer(event.ticket, answers.again(report.task_id, answers.IN_DOUBT))]
         if self._holding():
-            return self._hold(event, answers.not_saved(report.task_id, SOON_S))
+            return self._hold(event, answers.again(report.task_id, answers.BUSY))
         places = self.parts.places
         held_place = places.reported(lease, now, trained=report.status == OK)
         if not places.live.on(lease.version):
@@ -200,7 +200,7 @@ class JobCore(Standing):
         self.groups.reported(lease.device)
         return effects
 
-    def _lease_of(self, request: ResultReport | ResultOffer) -> Lease | Refused:
+    def _lease_of(self, request: ResultReport | ResultOffer, now: float) -> Lease | Refused:
         lease = self.parts.seal.open(request.task_id)
         if lease is None:
             return answers.NOT_LEASED
@@ -210,7 +210,10 @@ class JobCore(Standing):
             return answers.REPLACED
         if not self.counted.knows(lease.version):
             return answers.TOO_OLD
-        return lease
+        places = self.parts.places
+        if lease.task >= places.next_task:  # as above, unless somebody has our key
+            return answers.NOT_GIVEN_HERE
+        return lease if places.can_have_given(lease, self.counted, now) else answers.NOT_GIVEN
 
     def _counted_already(self, lease: Lease) -> bool:
         return self.counted.has(lease.version, lease.task)
@@ -219,8 +222,9 @@ class JobCore(Standing):
         """At once if its first copy is durable; else together with it, unless nobody knows when that will be."""
         if lease.task not in self.staged:
             return [answer]
-        alone = self.commits.doubtful
-        return [send_again(each) for each in ([answer] if alone else self.staged.wait_with(lease.task, answer))]
+        if self.commits.doubtful:
+            return [send_again(answer, answers.IN_DOUBT)]
+        return [send_again(each, answers.BEING_SAVED) for each in self.staged.wait_with(lease.task, answer)]
 
     def _too_late(self, lease: Lease) -> Refused | None:
         if self._ending is not None:
@@ -255,16 +259,16 @@ class JobCore(Standing):
         self.groups.refused(device_hash(request.device.device_id), request.device)
         return Answer(ticket, answers.refused(request, why))
 
-    def _judge_offer(self, event: ResultOffered) -> list[Effect]:
+    def _judge_offer(self, event: ResultOffered, now: float) -> list[Effect]:
         """As a result, as far as one can be judged unseen."""
-        lease = self._lease_of(event.offer)
+        lease = self._lease_of(event.offer, now)
         if isinstance(lease, Refused):
             return [self._refuse(event.ticket, event.offer, lease)]
         if self._counted_already(lease):
             self.tally.duplicates += 1
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(event.offer, duplicate=True)))
         if self.commits.error:
-            return [Answer(event.ticket, answers.not_saved(event.offer.task_id, SOON_S))]
+            return [Answer(event.ticket, answers.again(event.offer.task_id, answers.NOT_SAVED))]
         late = None if self._holding() else self._too_late(lease)  # while holding, our version may not come to be
         if late is not None:
             return [self._refuse(event.ticket, event.offer, late)]
@@ -383,7 +387,7 @@ class JobCore(Standing):
         assert self.commits.under_way is not None
         self.commits.under_way.doubtful = True
         self._note_disk_error(event.reason)
-        return [send_again(answer) for answer in self.staged.dismiss()]
+        return [send_again(answer, answers.IN_DOUBT) for answer in self.staged.dismiss()]
 
     def _note_disk_error(self, reason: str) -> None:
         if not self.commits.trouble:  # once, however many commits fail
@@ -401,7 +405,7 @@ class JobCore(Standing):
         if self._ending is not None:
             self._ending.failed_commits += 1
         self._retired += inflight.retired
-        effects: list[Effect] = [send_again(answer) for answer in self.staged.dismiss()]
+        effects: list[Effect] = [send_again(answer, answers.NOT_SAVED) for answer in self.staged.dismiss()]
         self.staged.drop()
         if event.durable is not None:
             resumed = not self.parts.workflow.paused

@@ -68,6 +68,11 @@ class CountedTasks:
         """False: too old to know. No answer about its tasks would be sure to be right."""
         return version in self._versions
 
+    def numbered(self, version: int, task: int, next_task: int) -> bool:
+        """Whether ``task`` is one of those of a known ``version``; ``next_task`` has not been given out yet."""
+        after = self._versions.get(version + 1)
+        return self._versions[version].first_task <= task < (next_task if after is None else after.first_task)
+
     def keep(self, version: int, until: float) -> None:
         """Remember ``version`` at least until then (job time)."""
         kept = self._versions[version]

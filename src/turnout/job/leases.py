@@ -70,10 +70,10 @@ class Seal:
             lease.granted_at,
             lease.expires_at,
         )
-        return b2a_base64(body + self._sign(body), newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
+        return _spelled(body + self._sign(body))
 
     def open(self, task_id: str) -> Lease | None:
-        """The lease that this job sealed into ``task_id``; None for anything else."""
+        """The lease that this job sealed into ``task_id``; None for anything else, another spelling of it included."""
         if len(task_id) != TASK_ID_CHARS:
             return None
         try:
@@ -82,6 +82,8 @@ class Seal:
             return None
         body, signature = sealed[:-SEAL_BYTES], sealed[-SEAL_BYTES:]
         if len(sealed) != _SEALED_BYTES or not hmac.compare_digest(signature, self._sign(body)):
+            return None
+        if _spelled(sealed) != task_id:  # Base64 has several texts for the same bytes
             return None
         form, job, version, task, device, weight_max, granted_at, expires_at = _LAYOUT.unpack(body)
         if form not in FORMATS or job != self._job:
@@ -92,6 +94,11 @@ class Seal:
         signing = self._hmac.copy()
         signing.update(body)
         return signing.digest()[:SEAL_BYTES]
+
+
+def _spelled(sealed: bytes) -> str:
+    """The one text of a sealed lease: Base64 for URLs, without padding (RFC 4648 section 5)."""
+    return b2a_base64(sealed, newline=False).translate(_URL_SAFE).rstrip(b"=").decode()
 
 
 class LiveLeases:
@@ -179,16 +186,21 @@ class LiveLeases:
 class LeaseTime:
     """How long a new lease lasts: four times the running p90 of observed durations, so nobody tunes timeouts.
 
-    Durations of late results count too, else a lease that is too short would never be seen to be.
+    Durations of late results count too, else a lease that is too short would never be seen to be. Devices that answer
+    late on purpose must not set it for all: it is at most eight times the median, a duration counts as at most twice
+    the lease, and it changes by at most a factor of two at once, up or down.
     """
 
     MULTIPLE = 4.0
+    MEDIANS_MAX = 8.0  #: At most so many medians: fewer than half of the devices cannot raise it beyond that.
+    LATE_MAX = 2.0  #: A duration counts as at most so many leases.
+    STEP_MAX = 2.0  #: A refresh multiplies or divides it by at most this.
     WINDOW = 256  #: Durations remembered; enough for a p90 within a few percent.
     REFRESH = 32  #: Sort again after so many new ones.
     ENOUGH = 20  #: Fewer observations than this say too little: the first lease time holds.
 
     def __init__(self, first_s: float, min_s: float, max_s: float) -> None:
-        self._first, self._min, self._max = first_s, min_s, max_s
+        self._first, self._min, self.max_s = first_s, min_s, max_s
         self.restore(())
 
     def durations(self) -> tuple[float, ...]:
@@ -200,14 +212,15 @@ class LeaseTime:
         self.lease_s = self._estimate()
 
     def observe(self, duration_s: float) -> None:
-        self._durations.append(max(duration_s, 0.0))
+        self._durations.append(min(max(duration_s, 0.0), self.LATE_MAX * self.lease_s))
         self._fresh += 1
         if self._fresh >= self.REFRESH or len(self._durations) == self.ENOUGH:
             self._fresh = 0
-            self.lease_s = self._estimate()
+            self.lease_s = min(max(self._estimate(), self.lease_s / self.STEP_MAX), self.lease_s * self.STEP_MAX)
 
     def _estimate(self) -> float:
         if len(self._durations) < self.ENOUGH:
             return self._first
-        p90 = sorted(self._durations)[int(0.9 * (len(self._durations) - 1))]
-        return min(max(self.MULTIPLE * p90, self._min), self._max)
+        ordered = sorted(self._durations)
+        p90, median = (ordered[int(share * (len(ordered) - 1))] for share in (0.9, 0.5))
+        return min(max(min(self.MULTIPLE * p90, self.MEDIANS_MAX * median), self._min), self.max_s)

@@ -14,6 +14,7 @@ from turnout.job.selection import Enlist, Selection
 RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; the oldest beyond it may come early.
 TAKEN_MAX = 1_000_000  #: Devices that may have a task of one version; beyond it nobody new gets one until the next.
 SPENT = -1  #: Instead of a task number: this device's task of the version was refused, it gets no other.
+LOST_TIME_MAX_S = 3600.0  #: A restart sets job time back to the last commit: a lease may seem to be of so much later.
 MEASURED = -2  #: This device has measured the version; it may train it too, and measures it no more.
 
 
@@ -72,6 +73,15 @@ class Places:
         if can_validate and not measured and self.validate_share > 0 and rng.random() < self.validate_share:
             return self._grant(device, version, task, counted, now, validate=True)
         return self._grant(device, version, task, counted, now)
+
+    def can_have_given(self, lease: Lease, counted: CountedTasks, now: float) -> bool:
+        """Whether this job can have sealed ``lease``, whose version is known: who has the key can seal any numbers."""
+        return (
+            counted.numbered(lease.version, lease.task, self.next_task)
+            and 0 < lease.weight_max <= self.weight_max
+            and 0 <= lease.granted_at <= now + LOST_TIME_MAX_S
+            and lease.granted_at < lease.expires_at <= lease.granted_at + self.lease_time.max_s
+        )
 
     def _refusal(self, device: bytes, version: int, counted: CountedTasks, now: float) -> str:
         """Why this device may have no task now, however many places are free; empty when it may."""

@@ -3,17 +3,16 @@
 from dataclasses import dataclass, field
 
 from turnout.job import answers
-from turnout.job.answers import SOON_S
 from turnout.job.events import Answer
 from turnout.messages import ResultResponse
 
 WAITING_MAX = 2  #: Copies of one result that wait for its commit; devices send another when a gateway has given up.
 
 
-def send_again(answer: Answer) -> Answer:
-    """Instead of ``answer``, to who is not to wait for the commit any longer."""
+def send_again(answer: Answer, why: str) -> Answer:
+    """Instead of ``answer``, to a device that is not to wait for the commit any longer; ``why`` as in ``answers``."""
     assert isinstance(answer.response, ResultResponse)
-    return Answer(answer.ticket, answers.not_saved(answer.response.task_id or "", SOON_S))
+    return Answer(answer.ticket, answers.again(answer.response.task_id or "", why))
 
 
 @dataclass(slots=True)

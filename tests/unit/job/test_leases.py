@@ -1,8 +1,11 @@
 """Leases: sealed by one job for one device, live until result or expiry."""
 
 import hmac
+import itertools
+import string
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -114,9 +117,64 @@ def test_a_lease_lasts_four_times_the_p90_of_observed_durations() -> None:
 
 def test_a_lease_stays_within_its_bounds() -> None:
     time = LeaseTime(first_s=60.0, min_s=5.0, max_s=100.0)
-    for _ in range(20):
+    for _ in range(20 + 4 * LeaseTime.REFRESH):
         time.observe(0.001)
     assert time.lease_s == 5.0
-    for _ in range(LeaseTime.WINDOW + LeaseTime.REFRESH):
+    for _ in range(LeaseTime.WINDOW + 5 * LeaseTime.REFRESH):
         time.observe(1000.0)
     assert time.lease_s == 100.0
+
+
+def test_a_lease_lasts_at_most_eight_medians() -> None:
+    """Half of the devices take 1 s; the p90 is 10 s, and four times that would be 40 s."""
+    time = LeaseTime(first_s=10.0, min_s=0.1, max_s=600.0)
+    for duration_s in [1.0] * 12 + [10.0] * 8:
+        time.observe(duration_s)
+    assert time.lease_s == 8.0
+
+
+def test_a_lease_changes_by_at_most_a_factor_of_two_at_once_up_or_down() -> None:
+    time = LeaseTime(first_s=10.0, min_s=0.01, max_s=10_000.0)
+    course = []
+    for duration_s in [0.01] * 20 + [0.01] * 4 * LeaseTime.WINDOW + [1000.0] * 4 * LeaseTime.WINDOW:
+        time.observe(duration_s)
+        if not course or course[-1] != time.lease_s:
+            course.append(time.lease_s)
+    steps = [after / before for before, after in itertools.pairwise(course)]
+    assert min(course) == 0.04, "four times 0.01 s"
+    assert max(course) > 1000.0
+    assert all(0.5 <= step <= 2.0 for step in steps)
+
+
+def test_forty_late_strangers_of_256_double_the_lease_at_most() -> None:
+    """They hold their tasks for 40 s where the fleet takes 0.25 s, and are forgotten as fast as they came."""
+    time = LeaseTime(first_s=1.0, min_s=0.1, max_s=3600.0)
+    for _ in range(LeaseTime.WINDOW):
+        time.observe(0.25)
+    assert time.lease_s == 1.0
+    highest = 0.0
+    for number in range(LeaseTime.WINDOW):
+        time.observe(40.0 if number % 6 == 0 and number < 240 else 0.25)
+        highest = max(highest, time.lease_s)
+    assert highest == 2.0
+    for _ in range(LeaseTime.WINDOW):
+        time.observe(0.25)
+    assert time.lease_s == 1.0
+
+
+def test_forty_late_strangers_at_once_double_the_lease_at_most() -> None:
+    time = LeaseTime(first_s=1.0, min_s=0.1, max_s=3600.0)
+    for duration_s in [0.25] * 216 + [40.0] * 40:
+        time.observe(duration_s)
+    assert time.lease_s <= 2.0
+
+
+def test_a_lease_has_one_spelling() -> None:
+    """The last of 107 characters has two bits to spare, and Base64 has two alphabets."""
+    seal = Seal("job-1", KEY)
+    task_id = seal.close(msgspec.structs.replace(LEASE, granted_at=3.1, expires_at=63.1))
+    assert {"-", "_"} & set(task_id), "else the other alphabet spells it the same"
+    assert seal.open(task_id) is not None
+    assert seal.open(task_id.replace("-", "+").replace("_", "/")) is None
+    others = set(string.ascii_letters + string.digits + "-_+/=") - {task_id[-1]}
+    assert [last for last in others if seal.open(task_id[:-1] + last) is not None] == []
