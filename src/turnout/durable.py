@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from turnout import private
+
 
 def sync(path: Path) -> None:
     """Put what is in a file on the disk; or the names that are in a folder."""
@@ -13,10 +15,10 @@ def sync(path: Path) -> None:
         os.close(fd)
 
 
-def write(path: Path, data: bytes | memoryview, mode: int = 0o666) -> None:
-    """Write a file that is whole, or not there, whenever somebody looks; durable when this returns."""
+def write(path: Path, data: bytes | memoryview) -> None:
+    """Write a file that is whole, or not there, whenever somebody looks; durable when this returns, and private."""
     unfinished = path.with_name(f"{path.name}.unfinished")
-    with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode), "wb") as file:
+    with open(private.create(unfinished), "wb") as file:
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

@@ -105,12 +105,13 @@ class Server:
 
 @contextmanager
 def server(
-    data: Path, port: int = 0, gateways: int = 1, hang_s: float = HANG_S, options: Sequence[str] = ()
+    data: Path, port: int = 0, gateways: int = 1, hang_s: float = HANG_S, options: Sequence[str] = (), umask: int = -1
 ) -> Iterator[Server]:
     """Run ``turnout up`` until the block ends; then, unless the block killed it, none of its processes may be left."""
     ports = ["--port", str(port), "--control-port", "0"]
     settings = ["--gateways", str(gateways), "--data", str(data), "--hang-s", str(hang_s)]
-    process = subprocess.Popen([*TURNOUT, "up", *ports, *settings, *options], stderr=subprocess.PIPE, text=True)
+    command = [*TURNOUT, "up", *ports, *settings, *options]
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, umask=umask)
     running = None
     try:
         running = Server(process)

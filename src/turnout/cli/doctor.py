@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+from turnout import private
 from turnout.cli import certificates, installed, machine
 from turnout.cli.findings import Finding
 from turnout.errors import TurnoutError
@@ -33,6 +34,7 @@ def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
     yield _port(control_port, "--control-port")
     yield open_files(machine.open_files_max())
     yield _runtime_folder()
+    yield who_may_open(data, private.open_parts(data))
     nearest = next(folder for folder in (data, *data.parents) if folder.is_dir())
     yield free_disk(nearest, shutil.disk_usage(nearest).free)
     yield memory_disk(nearest, machine.filesystem(nearest))
@@ -92,6 +94,15 @@ def sockets(root: Path) -> Finding:
         return Finding("sockets", True, f"{root} is ours alone, and short enough")
     found = f"paths of sockets in {root} may have {longest} bytes, and {runtime.SOCKET_PATH_MAX} are allowed"
     return Finding("sockets", False, found, "set XDG_RUNTIME_DIR to a folder with a shorter path")
+
+
+def who_may_open(data: Path, parts: list[Path]) -> Finding:
+    """Whether other accounts may open ``parts`` of the data folder: there are keys and tokens in it."""
+    if not parts:
+        return Finding("data folder", True, f"other accounts may open nothing of {data}")
+    names = " ".join(str(part) for part in parts)
+    advice = f"turnout up closes them when it starts; to do it now: chmod -R go= {names}"
+    return Finding("data folder", False, f"other accounts may open {names}", advice)
 
 
 def free_disk(folder: Path, free_bytes: int) -> Finding:

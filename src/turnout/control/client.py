@@ -11,6 +11,7 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from turnout import private
 from turnout.control import package
 from turnout.control.package import Progress, no_progress
 from turnout.control.view import History, JobView, TokenView
@@ -204,7 +205,7 @@ class ControlClient:
             total = int(response.headers.get("Content-Length") or 0)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with unfinished.open("wb") as file:
+                with open(private.create(unfinished), "wb") as file:
                     try:
                         for chunk in self._chunks(response):
                             file.write(chunk)

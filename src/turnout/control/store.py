@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from turnout import migrations
+from turnout import migrations, private
 from turnout.errors import TurnoutError
 from turnout.messages import Message, RunningJob
 
@@ -55,6 +55,8 @@ class Store:
 
     def __init__(self, path: Path | str) -> None:
         """Open or make the file. Raises TurnoutError when a newer turnout has written it."""
+        if path != ":memory:":
+            private.touch(Path(path))
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")

@@ -67,7 +67,7 @@ class KeptFile:
         """Keep this one, durable when it returns. A disk that does not take it is no reason not to go on."""
         kept = KeptResult(saved, schema, zlib.crc32(saved.report.update))
         try:
-            durable.write(self._path, _encoder.encode(kept), mode=0o600)
+            durable.write(self._path, _encoder.encode(kept))
         except OSError as error:
             log.warning("a result cannot be kept in %s, so it may be lost with this process: %s", self._path, error)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from turnout import private
 from turnout.messages import Message, ResultReport, ResultResponse
 
 _encode = msgspec.json.Encoder().encode
@@ -41,7 +42,7 @@ class Ledger:
     """Appends to a file, a line with one write: a reader finds whole lines, whenever it looks."""
 
     def __init__(self, path: Path) -> None:
-        self._fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0), 0o644)
+        self._fd = private.create(path, os.O_WRONLY | os.O_APPEND)
 
     def sends(self, index: int, report: ResultReport) -> None:
         """The device with this number is about to send this."""

@@ -14,7 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from turnout import durable
+from turnout import durable, private
 from turnout.errors import TurnoutError
 from turnout.job import sqlite_journal
 from turnout.job.blobs import SUFFIX
@@ -52,6 +52,7 @@ def backup(directory: Path, target: Path) -> Contents:
     path = directory / JOURNAL
     if not path.exists():
         raise NothingToBackUp(f"there is no journal in {directory} yet; try again when the job runs")
+    private.touch(target)
     with sqlite_journal.disk_errors(path), closing(sqlite3.connect(target)) as copy:
         with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True, timeout=BUSY_TIMEOUT_S)) as db:
             db.backup(copy)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from turnout import private
 from turnout.job.directory import EVENTS
 from turnout.messages import JobEvent
 
@@ -40,7 +41,7 @@ class EventLog:
             self._complained = True
 
     def _append(self, line: bytes) -> None:
-        fd = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+        fd = private.create(self._path, os.O_WRONLY | os.O_APPEND)
         try:
             if os.fstat(fd).st_size + len(line) > BYTES_MAX:
                 self._path.replace(older(self._path))

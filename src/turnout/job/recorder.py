@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+from turnout import private
 from turnout.job.directory import RECORDER
 
 _LAYOUT = struct.Struct("<BBxxIQQ")
@@ -73,7 +74,7 @@ class Recorder:
         """``before`` is what the last process left."""
         self.before = read(folder)
         self._noted = b""
-        self._fd = os.open(folder / RECORDER, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._fd = private.create(folder / RECORDER, os.O_RDWR)
         if self.before is not None:
             self.note(Phase.RECOVERY, 0, self.before.durable, self.before.version)
 

@@ -23,7 +23,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import migrations
+from turnout import migrations, private
 from turnout.durable import sync
 from turnout.errors import TurnoutError
 from turnout.job import counted, given
@@ -455,7 +455,7 @@ def _state_crc(commit: int, version: int, state: bytes) -> int:
 
 def lock(path: Path, patience_s: float) -> int:
     """The lock of a job's directory, ours until the descriptor is closed; its file holds the pid for people."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fd = private.create(path, os.O_RDWR)
     try:
         _flock(fd, path, patience_s)
         os.ftruncate(fd, 0)
@@ -488,6 +488,7 @@ def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | N
     """
     unfinished = path.with_suffix(".unfinished")
     unfinished.unlink(missing_ok=True)
+    private.touch(unfinished)
     with disk_errors(unfinished), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
         db.execute(f"PRAGMA page_size = {PAGE_BYTES}")
         db.execute("PRAGMA synchronous = FULL")

@@ -10,6 +10,8 @@ import threading
 import time
 from pathlib import Path
 
+from turnout import private
+
 BYTES_MAX = 2**20  #: At this size the log begins anew; one older part is kept beside it.
 LINES_WAITING_MAX = 10_000
 
@@ -58,12 +60,12 @@ class JobLogs:
 
 def append(path: Path, line: bytes, bytes_max: int = BYTES_MAX) -> None:
     """Append, in a part of its own when this one is full. Raises OSError."""
-    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+    fd = private.create(path, os.O_WRONLY | os.O_APPEND)
     try:
         if os.fstat(fd).st_size + len(line) > bytes_max:
             path.replace(older(path))
             os.close(fd)
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+            fd = private.create(path, os.O_WRONLY | os.O_APPEND)
         os.write(fd, line)
     finally:
         os.close(fd)

@@ -8,12 +8,12 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from turnout import lifeline
+from turnout import lifeline, private
 from turnout.errors import TurnoutError
 from turnout.job.directory import LOG
 from turnout.process import streams
@@ -59,6 +59,7 @@ class Supervisor:
         self._api = runtime.listen(settings.control_host, settings.control_port, "--control-port")
         self._data = settings.data.absolute()
         self._data_lock = runtime.take_data(self._data)
+        self._closed = private.close(self._data)
         self._gateways = settings.gateways
         self._children = Children(policies(settings.hang_s))
         self._channel = Channel(self._start_job, self._stop_job)
@@ -71,6 +72,14 @@ class Supervisor:
     def api_url(self) -> str:
         """Where people's tools connect."""
         return f"http://{address(self._api)}"
+
+    def lines(self) -> Iterator[str]:
+        """What people should know of its start."""
+        if self._closed:
+            yield (
+                f"{self._data} was open to other accounts of this machine, as an earlier release left it; "
+                f"{self._closed} files and folders are closed now. Close old backups, too, which hold keys: chmod 600"
+            )
 
     async def run(self) -> None:
         """Keep the children until ``stop`` is called and all have ended."""
@@ -218,10 +227,11 @@ def run(
     ``ready_fd`` is told both URLs, a line each, once devices and people can connect; so is ``told``, and after them
     the address for gRPC, which may be empty.
     """
+    private.by_default()
     supervisor = Supervisor(settings)
     devices = supervisor.devices
     say(f"turnout is up (pid {os.getpid()}): devices at {devices.url}, API at {supervisor.api_url}")
-    for line in devices.lines():
+    for line in (*devices.lines(), *supervisor.lines()):
         say(line)
     if ready_fd is None:
         say(f"jobs and models are kept in {settings.data}; Ctrl-C ends it")

@@ -36,6 +36,13 @@ def test_paths_of_sockets_must_be_short() -> None:
     assert "XDG_RUNTIME_DIR" in deep.advice
 
 
+def test_a_data_folder_that_others_may_open_is_wrong() -> None:
+    assert well(doctor.who_may_open(HERE, []))
+    found = doctor.who_may_open(HERE, [HERE / "jobs", HERE / "control.sqlite"])
+    assert not well(found)
+    assert found.advice.endswith("chmod -R go= /srv/turnout/jobs /srv/turnout/control.sqlite")
+
+
 def test_a_full_disk_and_a_disk_in_memory_are_wrong() -> None:
     assert well(doctor.free_disk(HERE, 2 << 30))
     assert not well(doctor.free_disk(HERE, 5 << 20))

@@ -1,0 +1,87 @@
+"""Files and folders that only their owner may open: the one place that sees to it, whatever the umask.
+
+The first process of a server calls ``by_default`` before it makes anything, and all others inherit its umask: what a
+server makes is private by construction. What is made in a process whose umask is not ours to set, such as a notebook,
+goes through ``create``.
+"""
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+OTHERS = 0o077  #: What group and others might do.
+#: What a data folder holds. Nothing else in it is ours to close: somebody may have put one beside files of their own.
+OURS = ("lock", "owner.token", "control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "incoming", "jobs")
+
+
+def by_default() -> None:
+    """Let this process and its children make nothing that others may open."""
+    os.umask(OTHERS)
+
+
+def create(path: Path, flags: int = os.O_WRONLY | os.O_TRUNC) -> int:
+    """Open a file, making it if it is not there; nobody else may open it from now on. Raises OSError."""
+    fd = os.open(path, flags | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
+    mode = os.fstat(fd).st_mode
+    if stat.S_ISREG(mode) and mode & OTHERS and hasattr(os, "fchmod"):  # it was there; Windows has other means
+        try:
+            os.fchmod(fd, 0o600)
+        except PermissionError:  # it is somebody else's, who lets us write
+            pass
+    return fd
+
+
+def touch(path: Path) -> None:
+    """Make an empty file, unless it is there. SQLite gives the files beside a database the rights of the database."""
+    os.close(create(path, os.O_WRONLY))
+
+
+def is_open(path: Path) -> bool:
+    """Whether others may open this file or folder; False when it is not there."""
+    try:
+        found = path.lstat()
+    except OSError:
+        return False
+    return not stat.S_ISLNK(found.st_mode) and bool(found.st_mode & OTHERS)
+
+
+def open_parts(data: Path) -> list[Path]:
+    """What others may open of a data folder: those entries of it that are ours, and the folder when it holds nothing
+    else. What is deeper is closed with them.
+    """
+    found = [path for name in OURS if is_open(path := data / name)]
+    return [data, *found] if is_open(data) and _holds_only_ours(data) else found
+
+
+def close(data: Path) -> int:
+    """Close what is open of a data folder, all the way down; how many files and folders were open.
+
+    What belongs to another account stays as it is.
+    """
+    closed = 0
+    for part in open_parts(data):
+        closed += sum(map(_closed, [part] if part == data else [part, *_below(part)]))
+    return closed
+
+
+def _closed(path: Path) -> bool:
+    if not is_open(path):
+        return False
+    try:
+        path.chmod(path.stat().st_mode & 0o700)
+    except OSError:
+        return False
+    return True
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, folders, files in os.walk(folder):
+        yield from (Path(place, name) for name in (*folders, *files))
+
+
+def _holds_only_ours(data: Path) -> bool:
+    try:
+        return {entry.name for entry in data.iterdir()} <= set(OURS)
+    except OSError:
+        return False

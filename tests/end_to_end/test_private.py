@@ -1,0 +1,54 @@
+"""Nothing of a server may be opened by other accounts of its machine, in no part of its life, whatever the umask."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.device import job_folder
+from tests.end_to_end.server import eventually, server
+from tests.end_to_end.test_server import state_of, train
+from turnout import private
+from turnout.control.store import JobState
+from turnout.supervisor import runtime
+
+
+@pytest.fixture(autouse=True)
+def umask() -> Iterator[None]:
+    """All that is made may be read and written by everybody, unless somebody sees to it."""
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def open_files(*places: Path) -> list[Path]:
+    return [path for place in places for path in (place, *place.rglob("*")) if private.is_open(path)]
+
+
+def test_nothing_of_a_server_is_open_to_others_in_its_whole_life(tmp_path: Path) -> None:
+    data, out = tmp_path / "data", tmp_path / "out"
+    out.mkdir()
+    with server(data, umask=0) as running:
+        job_id = running.client.submit(job_folder(tmp_path / "job", versions=1000)).job_id
+        train(running, 2, job_id)
+        assert not open_files(data, runtime.root() / str(running.port))
+        running.client.model(job_id, out / "model.safetensors")
+        running.client.model(job_id, out / "model.npz", form="npz")
+        running.client.backup(job_id, out / "backup")
+        running.client.abort(job_id)
+        eventually("cancelled", lambda: state_of(running, job_id) is JobState.CANCELLED)
+        assert not open_files(data)
+        running.client.restore(job_id, out / "backup")
+        train(running, 4, job_id)
+        assert not open_files(data)
+    assert not [path for path in (*data.rglob("*"), *out.iterdir()) if private.is_open(path)]
+
+
+def test_a_data_folder_that_an_earlier_release_left_open_is_closed_and_that_is_said(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    (data / "jobs").mkdir(parents=True)
+    (data / "jobs" / "old").touch()
+    with server(data) as running:
+        running.wait_line(r"was open to other accounts .* 3 files and folders are closed now")
+        assert not open_files(data)
