@@ -103,7 +103,7 @@ class JobRequest(Message, frozen=True):
 
 
 class JobResponse(Message, frozen=True):
-    """``job_data`` is ``{"config": content of device_config.json or None}`` when ``status`` is OK."""
+    """``job_data`` is ``{"config": the device config of the platform or None}`` when ``status`` is OK."""
 
     status: Status
     job_id: str | None = None
@@ -245,6 +245,7 @@ class RunningJob(Message, frozen=True):
     """A launched job as gateways know it: ``meta["edge_method"]`` must be non-empty for it to be offered.
 
     ``address`` is where its process listens and ``blobs`` the folder of its model files; both may be absent yet.
+    ``device_configs``: what devices of a platform, in lower case, are told in place of ``device_config``.
     """
 
     job_id: str
@@ -254,6 +255,7 @@ class RunningJob(Message, frozen=True):
     eligibility: Eligibility = Eligibility()
     address: str = ""
     blobs: str = ""
+    device_configs: dict[str, Any] = {}
 
 
 class JobLaunched(Message, frozen=True, tag=True):
@@ -304,7 +306,10 @@ class KeptModel(Message, frozen=True):
 
 
 class FleetGroup(Message, frozen=True):
-    """How the devices of one platform and app version fare: task requests, tasks given, results."""
+    """How the devices of one platform and app version fare: task requests, tasks given, results.
+
+    ``zeros``: of the results, counted or refused, those with an update whose numbers are all 0.
+    """
 
     platform: str = ""
     app_version: str = ""
@@ -314,6 +319,7 @@ class FleetGroup(Message, frozen=True):
     counted: int = 0
     refused: int = 0
     lost: int = 0
+    zeros: int = 0
 
 
 class JobStatus(Message, frozen=True):

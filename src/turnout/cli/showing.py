@@ -11,7 +11,7 @@ from turnout.demo.view import refused
 from turnout.messages import FleetGroup, JobStatus
 
 LABEL_WIDTH = 12
-FLEET = ("PLATFORM", "APP", "ASKED", "TASKS", "TRAINING", "COUNTED", "REFUSED", "LOST", "")
+FLEET = ("PLATFORM", "APP", "ASKED", "TASKS", "TRAINING", "COUNTED", "REFUSED", "LOST", "ZEROS", "")
 
 
 def described(view: JobView, now: float | None = None) -> list[str]:
@@ -77,6 +77,8 @@ def _work(status: JobStatus) -> Iterator[tuple[str, str]]:
 
 
 def _group(group: FleetGroup) -> tuple[str, ...]:
-    never = "" if group.counted or not group.asked else "never counted"
-    numbers = (group.asked, group.given, group.training, group.counted, group.refused, group.lost)
-    return group.platform or "-", group.app_version or "-", *map(str, numbers), never
+    note = "" if group.counted or not group.asked else "never counted"
+    if group.zeros and group.zeros >= group.counted:
+        note = "only zeros: it does not train"
+    numbers = (group.asked, group.given, group.training, group.counted, group.refused, group.lost, group.zeros)
+    return group.platform or "-", group.app_version or "-", *map(str, numbers), note

@@ -45,6 +45,9 @@ NOT_GIVEN_HERE = Refused(
 REPLACED = Refused("replaced", "this process of the job was replaced by another; send the result again", Status.RETRY)
 FINISHED = Refused("finished", "the job has ended; this result came too late")
 WEIGHED_NOTHING = Refused("weighed_nothing", "the job's own rule gives this result no weight")
+ZEROS = Refused(
+    "zeros", "every number of the update is 0, as if nothing had been trained; this job refuses that", Status.ERROR
+)
 DEVICE_FAILED = "device_failed"
 
 

@@ -237,7 +237,7 @@ class JobCore(Standing):
     def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
         """Add what the device learned or measured to the running sums, or say why not; that changes nothing."""
         report, parts = event.report, self.parts
-        sound = judged(report, lease, self.rules.by_examples, parts.aggregator, self.bases, event.factor)
+        sound = judged(report, lease, self.rules, parts.aggregator, self.bases, event.factor)
         if isinstance(sound, Refused):
             return sound
         staleness = self.version - lease.version
@@ -249,14 +249,14 @@ class JobCore(Standing):
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, max(lease.expires_at, now) + parts.places.resend_window_s)
         self.tally.count(staleness)
-        self.groups.counted(lease.device, report.device)
+        self.groups.counted(lease.device, report.device, sound.zeros)
         self.commits.staged(now)
         self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
         return None
 
     def _refuse(self, ticket: int, request: ResultReport | ResultOffer, why: Refused) -> Answer:
         self.tally.refuse(why.reason)
-        self.groups.refused(device_hash(request.device.device_id), request.device)
+        self.groups.refused(device_hash(request.device.device_id), request.device, why is answers.ZEROS)
         return Answer(ticket, answers.refused(request, why))
 
     def _judge_offer(self, event: ResultOffered, now: float) -> list[Effect]:

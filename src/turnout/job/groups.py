@@ -10,12 +10,12 @@ from dataclasses import astuple, dataclass, field
 
 from turnout.job.leases import LiveLeases
 from turnout.messages import DeviceInfo, FleetGroup
-from turnout.printable import label
 
 GROUPS_MAX = 50
+NAME_CHARS_MAX = 64  #: Of a platform or a version; the rest is cut off.
 
 Key = tuple[str, str]  #: (platform, app version)
-Counts = tuple[int, int, int, int, int]  #: asked, given, counted, refused, lost
+Counts = tuple[int, ...]  #: asked, given, counted, refused, lost, zeros; an old journal lacks the last.
 OTHER: Key = ("other", "")  #: All groups beyond the bound, and devices of which only a hash is known any more.
 
 
@@ -26,6 +26,7 @@ class _Group:
     counted: int = 0
     refused: int = 0
     lost: int = 0
+    zeros: int = 0
 
 
 @dataclass(slots=True)
@@ -49,11 +50,16 @@ class Groups:
         self._training[device_hash] = key
         self._of(key).given += new
 
-    def counted(self, device_hash: bytes, device: DeviceInfo) -> None:
-        self._of(self._training.get(device_hash) or _key(device)).counted += 1
+    def counted(self, device_hash: bytes, device: DeviceInfo, zeros: bool = False) -> None:
+        """``zeros``: every number of the update is 0."""
+        group = self._of(self._training.get(device_hash) or _key(device))
+        group.counted += 1
+        group.zeros += zeros
 
-    def refused(self, device_hash: bytes, device: DeviceInfo) -> None:
-        self._of(self._training.get(device_hash) or _key(device)).refused += 1
+    def refused(self, device_hash: bytes, device: DeviceInfo, zeros: bool = False) -> None:
+        group = self._of(self._training.get(device_hash) or _key(device))
+        group.refused += 1
+        group.zeros += zeros
 
     def reported(self, device_hash: bytes) -> None:
         """Its place is free."""
@@ -88,6 +94,7 @@ class Groups:
                 counted=group.counted,
                 refused=group.refused,
                 lost=group.lost,
+                zeros=group.zeros,
             )
             for key, group in groups
         )
@@ -101,4 +108,4 @@ class Groups:
 
 
 def _key(device: DeviceInfo) -> Key:
-    return label(device.platform), label(device.app_version)
+    return device.platform[:NAME_CHARS_MAX], device.app_version[:NAME_CHARS_MAX]

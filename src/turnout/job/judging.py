@@ -9,6 +9,7 @@ from turnout.job import answers
 from turnout.job.answers import Refused
 from turnout.job.bases import Bases
 from turnout.job.leases import Lease
+from turnout.job.parts import Rules
 from turnout.messages import OK, VALIDATED, ResultReport, Status
 
 FLOAT_BYTES = 4
@@ -19,12 +20,13 @@ class Sound(msgspec.Struct, frozen=True):
 
     update: NDArray[np.float32]
     weight: float
+    zeros: bool = False  #: There are numbers, and every one is 0: the device has not trained.
 
 
 def judged(
     report: ResultReport,
     lease: Lease,
-    by_examples: bool,
+    rules: Rules,
     aggregator: MeanAggregator,
     bases: Bases,
     factor: float = 1.0,
@@ -34,7 +36,7 @@ def judged(
     if report.status != expected:
         reason = f"the device reports {report.status[:40]!r}, and not {str(expected)!r}"
         return Refused(answers.DEVICE_FAILED, reason, Status.ERROR)
-    weight = min(report.num_examples, lease.weight_max) if by_examples else 1.0
+    weight = min(report.num_examples, lease.weight_max) if rules.by_examples else 1.0
     if lease.validate:
         if not weight > 0:
             return Refused("weight", f"weight {weight:g} is not above 0", Status.ERROR)
@@ -53,4 +55,12 @@ def judged(
     refusal = aggregator.check(update, weight)
     if refusal is not None:
         return Refused(refusal.reason, refusal.message, Status.ERROR)
-    return Sound(update, weight)
+    zeros = _all_zeros(update)
+    if zeros and rules.refuse_zeros:
+        return answers.ZEROS
+    return Sound(update, weight, zeros)
+
+
+def _all_zeros(update: NDArray[np.float32]) -> bool:
+    """Two of its numbers nearly always tell, at no cost."""
+    return not update[0] and not update[-1] and not update.any()

@@ -90,6 +90,9 @@ class Training(Section, frozen=True):
     #: The largest L2 norm of an update; a larger one is refused. Unset: no bound. Look at the norms of honest updates
     #: and set it to a few times their largest.
     update_norm_max: Positive | None = None
+    #: Whether an update whose numbers are all 0 is refused. Its device has not trained, and it thins the mean: FLARE's
+    #: SDK for iOS sends nothing else unless it was corrected. Not for models that are often right already.
+    refuse_zeros: bool = False
 
 
 class RoundsTraining(Training, frozen=True, tag_field="workflow", tag="rounds"):

@@ -5,6 +5,7 @@ from turnout.cli.logs import added, printed
 from turnout.cli.outputs import Saved, whole
 from turnout.cli.showing import described
 from turnout.control.store import JobState
+from turnout.messages import FleetGroup
 
 
 def test_json_has_every_field_also_those_that_hold_their_default() -> None:
@@ -42,6 +43,21 @@ def test_a_running_job_is_described_by_what_it_waits_for() -> None:
     assert "buffer      2 of 4 results for version 8" in lines
     assert "results     30 counted, 0 sent again, 3 refused: norm 2, too stale 1" in lines
     assert lines[-1] == "warning     the disk is slow"
+
+
+def test_platforms_that_send_only_zeros_or_are_never_counted_are_told_so() -> None:
+    groups = (
+        FleetGroup("android", "2.4", asked=9, given=8, counted=5, zeros=1),
+        FleetGroup("ios", "2.3", asked=9, given=8, counted=5, zeros=5),
+        FleetGroup("web", "", asked=9),
+    )
+    fleet = described(view("digits-1", status=status(7, fleet=groups), fresh=True), now=1090.0)[-4:]
+    assert [" ".join(line.split()) for line in fleet] == [
+        "fleet PLATFORM APP ASKED TASKS TRAINING COUNTED REFUSED LOST ZEROS",
+        "android 2.4 9 8 0 5 0 0 1",
+        "ios 2.3 9 8 0 5 0 0 5 only zeros: it does not train",
+        "web - 9 0 0 0 0 0 0 never counted",
+    ]
 
 
 def test_an_ended_job_is_described_by_its_reason() -> None:

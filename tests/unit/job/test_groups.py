@@ -62,6 +62,21 @@ def test_the_counts_survive_a_restart(job: Job) -> None:
     assert fleet(again) == (FleetGroup("android", "1.4", asked=1, given=1, counted=1),)
 
 
+def test_updates_of_zeros_are_told_by_platform(job: Job) -> None:
+    job.report("p", ask(job, PHONE), (0.0, 0.0))
+    job.report("b", job.ask("b"), (0.0, 1e-30))
+    job.commit()
+    phone, other = fleet(job)
+    assert (phone.counted, phone.zeros) == (1, 1)
+    assert (other.counted, other.zeros) == (1, 0)
+
+
+def test_counts_of_a_journal_that_knew_no_zeros_are_restored() -> None:
+    groups = Groups()
+    groups.restore([(("ios", "2.0"), (1, 2, 3, 4, 5))])
+    assert groups.shown() == (FleetGroup("ios", "2.0", asked=1, given=2, counted=3, refused=4, lost=5, zeros=0),)
+
+
 def test_groups_beyond_the_bound_are_one() -> None:
     groups = Groups()
     for number in range(GROUPS_MAX + 10):

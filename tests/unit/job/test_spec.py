@@ -124,7 +124,7 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
         (
             '[training]\nworkflow = "buffered"\nbuffer_gaol = 3',
             'training.buffer_gaol is no setting; did you mean "buffer_goal"? allowed are: workflow, weighting, '
-            "weight_max, update_norm_max, concurrency, buffer_goal, staleness_max, staleness",
+            "weight_max, update_norm_max, refuse_zeros, concurrency, buffer_goal, staleness_max, staleness",
         ),
         ("[evaluation]\nq = 1", "evaluation.q is no setting; allowed are: every, metric, goal, keep, federated"),
         ('[training]\nworkflow = "async"', 'training.workflow = "async": expected is "rounds" or "buffered"'),

@@ -55,14 +55,16 @@ export class FleetTable extends Card {
   }
 
   show(status, now, ended) {
-    const heads = [["Platform"], ["App"], ["Training", "number"], ["Counted", "number"], ["Refused", "number"], ["Lost", "number"]];
+    const heads = [["Platform"], ["App"], ["Training", "number"], ["Counted", "number"], ["Refused", "number"], ["Lost", "number"], ["Zeros", "number"]];
     const fleet = status.fleet ?? [];
     const rows = fleet.map((group) => [group.platform || "not said", group.app_version || "–",
       ended ? "–" : count(group.training ?? 0),
-      ...[group.counted, group.refused, group.lost].map((many) => count(many ?? 0))]);
+      ...[group.counted, group.refused, group.lost, group.zeros].map((many) => count(many ?? 0))]);
     const never = fleet.filter((group) => !group.counted && (group.refused || group.lost)).map(groupName);
+    const idle = fleet.filter((group) => group.zeros && group.zeros >= (group.counted ?? 0)).map(groupName);
     this.fill("Devices by platform and app version", heads, rows, "No device has asked for a task yet.",
-      never.length ? `No result was ever counted of ${never.join(", ")}.` : "");
+      [never.length ? `No result was ever counted of ${never.join(", ")}.` : "",
+        idle.length ? `All updates of ${idle.join(", ")} are zeros: these devices do not train.` : ""].filter(Boolean).join(" "));
   }
 }
 
