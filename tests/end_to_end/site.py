@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
+import msgspec
+
+from turnout.control.check import running_job
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
@@ -17,7 +20,7 @@ from turnout.job.blobs import BlobStore
 from turnout.job.folder import load_job_folder
 from turnout.job.journal import Journal, MemoryJournal
 from turnout.job.process import JobProcess
-from turnout.messages import JobLaunched, RunningJob
+from turnout.messages import JobLaunched
 from turnout.transport.inprocess import InProcessJobs, InProcessTransport
 
 JOB_ID = "job-1"
@@ -55,15 +58,8 @@ class Site:
 
     async def start(self) -> None:
         self.job.start()
-        folder = self.job.folder
-        job = RunningJob(
-            JOB_ID,
-            folder.spec.name,
-            {"edge_method": "any"},
-            folder.device_config,
-            address=JOB_ID,
-            blobs=str(self._blobs.folder),
-        )
+        known = running_job(self.job.folder)
+        job = msgspec.structs.replace(known, job_id=JOB_ID, address=JOB_ID, blobs=str(self._blobs.folder))
         self.dispatcher.apply(JobLaunched(job))
         self._ticking = asyncio.create_task(self._tick())
         await self.gateway.start([self._listening])

@@ -9,8 +9,6 @@ from cyclopts import App, Group, Parameter
 from turnout import __version__
 from turnout.errors import UsageError
 from turnout.exits import MEANINGS
-from turnout.printable import printable_json
-from turnout.process.streams import tell
 
 if TYPE_CHECKING:
     from turnout.control.client import ControlClient
@@ -87,7 +85,7 @@ def answer(value: object, lines: list[str], as_json: bool) -> None:
         print_json(value)
     else:
         for line in lines:
-            tell(line)
+            print(line)
 
 
 def print_json(value: object) -> None:
@@ -96,4 +94,4 @@ def print_json(value: object) -> None:
 
     from turnout.cli.outputs import whole
 
-    tell(printable_json(msgspec.json.encode(whole(value))))
+    print(msgspec.json.encode(whole(value)).decode(), flush=True)

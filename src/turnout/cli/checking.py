@@ -10,12 +10,12 @@ from pathlib import Path
 import msgspec
 
 from turnout.cli.advice import advice, stop_rule, training
-from turnout.cli.device_config import findings, settings_findings, without_a_file
+from turnout.cli.device_config import findings_of
 from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
 from turnout.gateway.admission import GatewayLimits
-from turnout.job.folder import DEVICE_CODE, EVALUATE, JobFolder, load_job_folder
+from turnout.job.folder import DEVICE_CODE, EVALUATE, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
@@ -167,7 +167,7 @@ def read(folder: Path, *, trial: bool) -> Report:
         warnings=(
             *advice(job.spec, evaluates=job.has_hook(EVALUATE), has_device=job.device is not None),
             *_too_large(4 * parameters, job.spec.wire.form),
-            *_device_config(job),
+            *map(str, findings_of(job)),
         ),
     )
 
@@ -181,16 +181,6 @@ def _too_large(model_bytes: int, form: str) -> Iterator[str]:
             f"more than {size(bytes_max)} as JSON (weights_model_bytes_max); train a smaller one, or let devices send "
             '"accept": ["safetensors"], as turnout\'s own do'
         )
-
-
-def _device_config(job: JobFolder) -> Iterator[str]:
-    mobile = job.spec.wire.form == "executorch"
-    if job.device_config is not None:
-        yield from map(str, findings(job.device_config))
-    elif mobile:
-        yield without_a_file()
-    if mobile:
-        yield from map(str, settings_findings(job.spec.name, job.spec.device))
 
 
 if __name__ == "__main__":

@@ -1,30 +1,34 @@
-"""What the device SDKs of FLARE make of a ``device_config.json``: what one would ignore, refuse or misread. Pure.
+"""What the device SDKs of FLARE make of a job's device config: what one would ignore, refuse or misread. Pure.
 
-The three parse the same file by different rules: Python resolves references between components, the mobile ones do not;
-iOS takes executors and filters as lists of objects, the others take names. Nothing here stops a job, for its devices
-may be none of these.
+The three parse a config by different rules: Python resolves references between components, the mobile ones do not;
+iOS takes executors and filters as lists of objects, the others take names. Each is judged by what it is really sent
+(``job/device_configs.py``). Nothing here stops a job, for its devices may be none of these.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
+from turnout.job import device_configs
 from turnout.job.answers import TASK_NAME
-from turnout.job.folder import JOB_TOML
+from turnout.job.device_configs import ANDROID_TRAINER, COMPONENTS, TOTAL_EPOCHS, TRAINER
+from turnout.job.device_configs import IOS_TRAINER as DL_TRAINER
+from turnout.job.folder import DEVICE_CONFIG, DEVICE_CONFIG_OF, JOB_TOML, JobFolder
+from turnout.wire import edge_headers
 
-PYTHON, ANDROID, IOS = "Python", "Android", "iOS"
+PYTHON, ANDROID, IOS, NO_SDK = "Python", "Android", "iOS", "no SDK"
+SDK_OF = {edge_headers.ANDROID: ANDROID, edge_headers.IOS: IOS}  #: By platform.
 IGNORES, REFUSES, MISREADS = "ignores", "refuses", "misreads"
 
-COMPONENTS, EXECUTORS, TRAINER = "components", "executors", "trainer"
+EXECUTORS = "executors"
 LISTS = ("in_filters", "out_filters", "handlers")
 READ = {COMPONENTS, EXECUTORS, *LISTS}
 ANY_TASK = "*"
-DL_TRAINER = "Trainer.DLTrainer"
 #: Types that a mobile SDK knows by itself; an app can register more.
 BUILT_IN = {
     ANDROID: {
         DL_TRAINER,
-        "Executor.ETTrainerExecutor",
+        ANDROID_TRAINER,
         "Filter.NoOpFilter",
         "EventHandler.NoOpEventHandler",
         "Batch.SimpleBatch",
@@ -33,14 +37,21 @@ BUILT_IN = {
 }
 #: Arguments of ``Trainer.DLTrainer`` that Android's SDK does not hand to its training, and what it does instead.
 UNUSED_ON_ANDROID = {
-    "epoch": "it trains one epoch; set total_epochs under [device] in job.toml",
-    "batch_size": "set batch_size under [device] in job.toml",
-    "shuffle": "set dataset_shuffle under [device] in job.toml",
-    "method": 'a job whose name contains "cnn" or "cifar" trains cnn, any other xor; or set method under [device]',
+    "epoch": f"it trains one epoch; give total_epochs in meta in args of a {ANDROID_TRAINER}",
+    "batch_size": f"give batch_size in meta in args of a {ANDROID_TRAINER}",
+    "shuffle": "nothing in it reads this",
+    "method": 'a job whose name contains "cnn" or "cifar" trains cnn, any other xor; or give method in meta in args of '
+    f"a {ANDROID_TRAINER}",
 }
+#: Settings of its executor, and what it uses where they are no numbers.
+NUMBERS_ON_ANDROID = {"learning_rate": "0.1", TOTAL_EPOCHS: "1", "batch_size": "1, or 4 for cnn,"}
 CNN_NAMES = ("cnn", "cifar")  #: In the name of a job, they make Android train a cnn.
 XOR_BATCH_MAX = 4
 ENDLESS = "it then asks for the task again and again, without a pause"
+NO_EPOCH = (
+    "its executor hands them on as num_epochs, and its trainer reads total_epochs: it trains none and sends zeros; "
+    "correct ETTrainerExecutor.swift in your app, or set refuse_zeros under [training] or platforms under [eligibility]"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,14 +62,75 @@ class Finding:
     does: str  #: IGNORES, REFUSES or MISREADS
     what: str
     why: str
-    file: str = "device_config.json"
+    file: str = DEVICE_CONFIG
 
     def __str__(self) -> str:
         return f"{self.file}: {self.sdk} {self.does} {self.what}: {self.why}"
 
 
-def findings(config: Any) -> list[Finding]:
+def findings_of(job: JobFolder) -> list[Finding]:
+    """All that an SDK would not take as it is meant, of the platforms that the job admits."""
+    admitted = {platform.casefold() for platform in job.spec.eligibility.platforms} or SDK_OF.keys()
+    sdks = {sdk for platform, sdk in SDK_OF.items() if platform in admitted}
+    own = {platform for platform, file in DEVICE_CONFIG_OF.items() if (job.path / file).is_file()}
+    mobile = job.spec.wire.form == "executorch"
+    found = list(_of_files(job, own, mobile))
+    if mobile:
+        found += _of_settings(job, own)
+    return [each for each in dict.fromkeys(found) if each.sdk in (PYTHON, NO_SDK, *sdks)]
+
+
+def _of_files(job: JobFolder, own: set[str], mobile: bool) -> Iterator[Finding]:
+    """What is in the files, each SDK by that which it is sent."""
+    sent: dict[str, Any] = {platform: job.device_configs[platform] for platform in own}
+    if mobile:
+        sent = device_configs.by_platform(job.device_config, sent, {})
+    if job.device_config is not None:
+        elsewhere = {SDK_OF[platform] for platform in sent}
+        yield from (each for each in findings(job.device_config) if each.sdk not in elsewhere)
+    for platform, config in sent.items():
+        file = DEVICE_CONFIG_OF[platform] if platform in own else DEVICE_CONFIG
+        yield from (each for each in findings(config, file) if each.sdk in (SDK_OF[platform], NO_SDK))
+
+
+def _of_settings(job: JobFolder, own: set[str]) -> Iterator[Finding]:
+    """What is under ``[device]`` of a job for mobile SDKs, which goes before the arguments of a trainer."""
+    device = job.spec.device
+    if edge_headers.ANDROID in own and device:
+        yield Finding(ANDROID, IGNORES, "[device]", f"it is sent {DEVICE_CONFIG_OF['android']} as it is", JOB_TOML)
+    if edge_headers.IOS not in own:
+        yield from _numbers_on_ios(device, ("learning_rate", TOTAL_EPOCHS, "epochs", "batch_size"))
+    elif "learning_rate" in device:
+        why = f"it is sent {DEVICE_CONFIG_OF['ios']} as it is: give lr there"
+        yield Finding(IOS, IGNORES, "learning_rate under [device]", why, JOB_TOML)
+    yield from method_findings(job.spec.name, _settings_on_android(job.device_configs[edge_headers.ANDROID]))
+    yield Finding(IOS, IGNORES, "the epochs that it is told", NO_EPOCH, JOB_TOML)
+
+
+def _numbers_on_ios(device: Mapping[str, Any], keys: Iterable[str]) -> Iterator[Finding]:
+    for key in keys:
+        why = _misread_rate(device.get(key)) if key == "learning_rate" else _misread_count(key, device.get(key))
+        if why:
+            yield Finding(IOS, MISREADS, f"{key} under [device]", why, JOB_TOML)
+
+
+def _settings_on_android(config: Any) -> Mapping[str, Any]:
+    """What its trainer is made with; nothing where there is none that could be read."""
+    components = config.get(COMPONENTS) if isinstance(config, dict) else None
+    for component in components if isinstance(components, list) else ():
+        if isinstance(component, dict) and component.get("type") == ANDROID_TRAINER:
+            args = component.get("args")
+            meta = args.get("meta") if isinstance(args, dict) else None
+            return meta if isinstance(meta, dict) else {}
+    return {}
+
+
+def findings(config: Any, file: str = DEVICE_CONFIG) -> list[Finding]:
     """All that one SDK or another would not take as it is meant, in the order of the file's parts."""
+    return [replace(each, file=file) for each in _findings(config)]
+
+
+def _findings(config: Any) -> list[Finding]:
     if not isinstance(config, dict):
         return list(_no_object(config))
     components = config.get(COMPONENTS)
@@ -72,30 +144,20 @@ def findings(config: Any) -> list[Finding]:
     for key in config:
         if key not in READ:
             meant = "; in_filters and out_filters are read" if key == "filters" else ""
-            found.append(Finding("no SDK", "reads", key, f"they read {', '.join(sorted(READ))}{meant}"))
+            found.append(Finding(NO_SDK, "reads", key, f"they read {', '.join(sorted(READ))}{meant}"))
     return found
 
 
-def settings_findings(job_name: str, device: Mapping[str, Any]) -> list[Finding]:
-    """The same of what a job for mobile SDKs has under ``[device]``, which goes before the arguments of a trainer."""
-    found: list[Finding] = []
-    if "learning_rate" in device:
-        why = f"it wants another type of number, and 0.01 is used; leave it to lr in args of {TRAINER}"
-        found.append(Finding(IOS, MISREADS, "learning_rate under [device]", why, JOB_TOML))
-    method = device.get("method", "cnn" if any(part in job_name.lower() for part in CNN_NAMES) else "xor")
-    batch_size = device.get("batch_size", 0)
+def method_findings(job_name: str, settings: Mapping[str, Any]) -> Iterator[Finding]:
+    """Whether Android's method takes batches of this size."""
+    method = settings.get("method", "cnn" if any(part in job_name.lower() for part in CNN_NAMES) else "xor")
+    batch_size = settings.get("batch_size", 0)
     if method == "xor" and _is_number(batch_size) and batch_size > XOR_BATCH_MAX:
-        why = f'its method is xor, which takes a batch_size of {XOR_BATCH_MAX} at most; set method = "cnn" beside it'
-        found.append(Finding(ANDROID, REFUSES, "every task", why, JOB_TOML))
-    return found
-
-
-def without_a_file() -> str:
-    """What mobile SDKs make of a job that has no such file."""
-    return (
-        f"there is no device_config.json: {ANDROID} and {IOS} refuse a job without one; "
-        f'write {{"components": [{{"type": "{DL_TRAINER}", "name": "{TRAINER}", "args": {{"lr": 0.01}}}}]}}'
-    )
+        why = (
+            f"its method is xor, which takes a batch_size of {XOR_BATCH_MAX} at most; set method beside it, which says "
+            'how examples are shaped: "cnn" is 3 x 32 x 32 numbers, and any other word is one row'
+        )
+        yield Finding(ANDROID, REFUSES, "every task", why, JOB_TOML)
 
 
 def _no_object(config: Any) -> Iterator[Finding]:
@@ -145,6 +207,8 @@ def _arguments(name: str, kind: str, args: Any) -> Iterator[Finding]:
             yield Finding(sdk, MISREADS, where, "it resolves no @name there, and takes it as text")
     if kind == DL_TRAINER:
         yield from _trainer_arguments(where, args)
+    elif kind == ANDROID_TRAINER:
+        yield from _executor_arguments(f"meta in {where}", args.get("meta"))
 
 
 def _trainer_arguments(where: str, args: dict[str, Any]) -> Iterator[Finding]:
@@ -154,13 +218,37 @@ def _trainer_arguments(where: str, args: dict[str, Any]) -> Iterator[Finding]:
     lr = args.get("lr")
     if lr is not None and not _is_number(lr):
         yield Finding(ANDROID, MISREADS, f"lr in {where}", "it is no number, and 0.0001 is used")
-    if lr is not None and (not _is_number(lr) or float(lr).is_integer()):
-        why = "a number without a fraction is an integer there" if _is_number(lr) else "it is no number"
-        yield Finding(IOS, MISREADS, f"lr in {where}", f"{why}, and 0.01 is used")
-    for key, default in (("epoch", 1), ("batch_size", 32)):
-        value = args.get(key)
-        if value is not None and not (_is_number(value) and float(value).is_integer()):
-            yield Finding(IOS, MISREADS, f"{key} in {where}", f"it is no whole number, and {default} is used")
+    if why := _misread_rate(lr):
+        yield Finding(IOS, MISREADS, f"lr in {where}", why)
+    for key in ("epoch", "batch_size"):
+        if why := _misread_count(key, args.get(key)):
+            yield Finding(IOS, MISREADS, f"{key} in {where}", why)
+
+
+def _executor_arguments(where: str, meta: Any) -> Iterator[Finding]:
+    if meta is None:
+        return
+    if not isinstance(meta, dict):
+        yield Finding(ANDROID, IGNORES, where, "it must be an object")
+        return
+    for key, default in NUMBERS_ON_ANDROID.items():
+        if key in meta and not _is_number(meta[key]):
+            yield Finding(ANDROID, MISREADS, f"{key} in {where}", f"it is no number, and {default} is used")
+
+
+def _misread_rate(value: Any) -> str:
+    """Why iOS does not take this learning rate; empty if it does, or there is none."""
+    if value is None or (_is_number(value) and not float(value).is_integer()):
+        return ""
+    why = "a number without a fraction is an integer there" if _is_number(value) else "it is no number"
+    return f"{why}, and 0.01 is used"
+
+
+def _misread_count(key: str, value: Any) -> str:
+    """The same of a number of epochs or examples."""
+    if value is None or (_is_number(value) and float(value).is_integer()):
+        return ""
+    return f"it is no whole number, and {32 if key == 'batch_size' else 1} is used"
 
 
 def _is_number(value: Any) -> bool:

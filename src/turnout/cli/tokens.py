@@ -1,5 +1,6 @@
 """``turnout token``: who may use the API of a server."""
 
+import sys
 import time
 from typing import Annotated, Literal
 
@@ -8,7 +9,6 @@ from cyclopts import App, Parameter
 from turnout.cli.base import LOCAL, SERVERS, Json, Remote, answer, app, examples
 from turnout.errors import NotFoundError, UsageError
 from turnout.exits import EXIT_DONE
-from turnout.process.streams import say
 
 token = App(
     name="token",
@@ -39,7 +39,7 @@ def create(
     """Create a token and print it, this once: the server keeps only its digest."""
     made = remote.client().create_token(name, scope)
     answer(made, [made.token], json)
-    say(f"this is the only time it is shown; revoke it with: turnout token revoke {made.token_id}")
+    print(f"this is the only time it is shown; revoke it with: turnout token revoke {made.token_id}", file=sys.stderr)
     return EXIT_DONE
 
 

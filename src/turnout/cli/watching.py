@@ -17,7 +17,6 @@ from turnout.demo.picture import Picture
 from turnout.errors import UnreachableError
 from turnout.exits import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
 from turnout.messages import JobEvent
-from turnout.process.streams import tell
 
 INTERVAL_S = 1.0
 SILENT_MAX_S = 60.0  #: A server that is away for longer is given up.
@@ -56,10 +55,10 @@ class PlainScreen:
         text = line(picture)
         if text != self._last:
             self._last = text
-            tell(f"{picture.elapsed_s:6.1f} s  {text}")
+            print(f"{picture.elapsed_s:6.1f} s  {text}", flush=True)
 
     def said(self, picture: Picture, text: str) -> None:
-        tell(f"{picture.elapsed_s:6.1f} s  {text}")
+        print(f"{picture.elapsed_s:6.1f} s  {text}", flush=True)
 
 
 class JsonScreen:
@@ -91,9 +90,9 @@ def follow(client: ControlClient, view: JobView, as_json: bool) -> int:
 
 def _told(code: int, job_id: str) -> int:
     if code == EXIT_INTERRUPTED:
-        tell(f"the job goes on; watch it again with: turnout watch {job_id}")
+        print(f"the job goes on; watch it again with: turnout watch {job_id}")
     else:
-        tell(f"get its model: turnout model {job_id}")
+        print(f"get its model: turnout model {job_id}")
     return code
 
 

@@ -9,6 +9,7 @@ import contextlib
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,8 +18,11 @@ from turnout.errors import JobFolderError
 from turnout.messages import Message, RunningJob
 from turnout.supervisor.commands import PYTHON, environment
 
+if TYPE_CHECKING:
+    from turnout.job.folder import JobFolder
+
 CHECK_TIMEOUT_S = 60.0
-ANSWER_BYTES_MAX = 1 << 20
+ANSWER_BYTES_MAX = 4 << 20  #: A device config may be in it three times, as each platform is told it.
 
 
 class Checked(Message, frozen=True):
@@ -65,8 +69,19 @@ def read(folder: Path) -> Checked:
             load_module(job.server)  # else the job would run, and be done without all that is in it
     except JobFolderError as error:
         return Checked(error=str(error).replace(f"{folder}: ", ""))
-    meta = {"edge_method": job.spec.edge_method}
-    return Checked(RunningJob("", job.spec.name, meta, job.device_config, job.spec.eligibility))
+    return Checked(running_job(job))
+
+
+def running_job(job: "JobFolder") -> RunningJob:
+    """What gateways must know of it; its id is empty."""
+    return RunningJob(
+        job_id="",
+        name=job.spec.name,
+        meta={"edge_method": job.spec.edge_method},
+        device_config=job.device_config,
+        eligibility=job.spec.eligibility,
+        device_configs=job.device_configs,
+    )
 
 
 if __name__ == "__main__":

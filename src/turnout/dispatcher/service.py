@@ -112,7 +112,8 @@ class EdgeTaskDispatcher:
         self._leaving: set[str] = set()  # of these, jobs that ended while something was in flight to them
         self._connected: set[str] = set()
         self._schemas: dict[str, ModelSchema] = {}
-        self._offers: dict[str, JobResponse] = {}  # what every device of a job is told, until the table changes
+        # What every device of a job is told, by job and by platform where that matters, until the table changes.
+        self._offers: dict[tuple[str, str], JobResponse] = {}
         transport.attach(self)
 
     # --- what devices ask ---------------------------------------------------------------------------------------
@@ -276,10 +277,14 @@ class EdgeTaskDispatcher:
         job = self._table.match(request, self._rng)
         if job is None:
             return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
-        offer = self._offers.get(job.job_id)
+        platform = request.device.platform.lower() if job.device_configs else ""
+        if platform not in job.device_configs:
+            platform = ""  # however many platforms devices make up
+        offer = self._offers.get((job.job_id, platform))
         if offer is None:
-            offer = JobResponse(OK, job.job_id, job.name, job_data={"config": job.device_config})
-            self._offers[job.job_id] = offer
+            config = job.device_configs.get(platform, job.device_config)
+            offer = JobResponse(OK, job.job_id, job.name, job_data={"config": config})
+            self._offers[job.job_id, platform] = offer
         return offer
 
     def _forward(self, request: ForwardedRequest, held: _Held, has_room: bool) -> None:

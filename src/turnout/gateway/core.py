@@ -35,7 +35,7 @@ from turnout.messages import (
     UserInfo,
 )
 from turnout.wire import edge_results, tensors
-from turnout.wire.edge_headers import DeviceReader
+from turnout.wire.edge_headers import DeviceReader, phone
 from turnout.wire.edge_requests import JSON, BadField, decode_job, decode_selection, decode_task
 from turnout.wire.edge_results import SAFETENSORS, DecodedResult, ResultQuery, result_from_json, result_from_safetensors
 from turnout.wire.forms import FORMS, WEIGHTS, Form
@@ -47,8 +47,6 @@ RESULT_OVERHEAD_BYTES = 64 * 1024
 TENSOR_OVERHEAD_BYTES = 256
 #: The longest a float32 gets in JSON, with its comma, a space and a sign.
 JSON_BYTES_PER_NUMBER = 28
-
-PHONES = ("android", "ios")  #: Whose SDKs of FLARE speak JSON alone.
 
 NO_ORIGINS = Origins()
 Headers = Mapping[bytes, bytes]
@@ -219,7 +217,7 @@ class GatewayCore:
         limits = self._limits
         limit = limits.result_bytes_max if schema is None else self._result_limit(job_id, schema, binary)
         if length is not None and length > limit:
-            no_choice = binary or device.platform.lower() in PHONES
+            no_choice = binary or phone(device.platform) != ""  # whose SDKs speak JSON alone
             return too_large(limit, "a result of this job", no_choice)
         result = edge_results.decode_result_query(fields)
         offer = None

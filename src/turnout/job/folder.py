@@ -3,7 +3,8 @@
     job.toml             the settings (``spec.py``)
     model.safetensors    the model to start from; or
     model.py             with ``initial_model() -> dict[str, ndarray]``, float32
-    device_config.json   sent to devices as it is; optional
+    device_config.json   sent to devices as it is; optional. FLARE's mobile SDKs get it in their own form
+                         (``device_configs.py``), or device_config.android.json and device_config.ios.json as they are
     server.py            with ``evaluate(model) -> dict[str, float]``, or ``export(model) -> bytes``; optional
     device.py            with ``trainer(index, devices, seed) -> Trainer``, for Python devices; optional
 
@@ -13,7 +14,7 @@ The code in it is that of the person who runs the job, and is trusted. Every err
 import importlib.util
 import sys
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -22,21 +23,25 @@ import msgspec
 import numpy as np
 
 from turnout.errors import DeviceError, JobFolderError
+from turnout.job.device_configs import by_platform
 from turnout.job.server_code import names_in, offers
 from turnout.job.spec import JobSpec
 from turnout.job.toml import decode_toml
 from turnout.messages import ModelSchema
+from turnout.wire.edge_headers import PHONES
+from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import Vector, flatten, read_safetensors, schema_of
 
 JOB_TOML = "job.toml"
 DEVICE_CONFIG = "device_config.json"
+DEVICE_CONFIG_OF = {platform: f"device_config.{platform}.json" for platform in PHONES}
 MODEL_FILE = "model.safetensors"
 MODEL_CODE = "model.py"
 SERVER_CODE = "server.py"
 DEVICE_CODE = "device.py"
 EVALUATE = "evaluate"  #: The hook that measures a model.
 EXPORT = "export"  #: The hook that makes what ExecuTorch devices load.
-#: How deep device_config.json may nest: it is written and read again, inside other JSON, by every process and device.
+#: How deep a device config may nest: it is written and read again, inside other JSON, by every process and device.
 DEVICE_CONFIG_DEPTH_MAX = 64
 RESERVED_TENSOR_NAME = "__metadata__"  #: The safetensors format uses it for notes.
 
@@ -53,6 +58,7 @@ class JobFolder:
     server: Path | None  #: server.py, if there is one.
     device: Path | None  #: device.py, if there is one.
     names: frozenset[str] = frozenset()  #: What server.py defines, and may be a hook.
+    device_configs: dict[str, Any] = field(default_factory=dict)  #: By platform, what it is told in its place.
 
     def has_hook(self, name: str) -> bool:
         """Whether server.py has, or may have, this function."""
@@ -71,15 +77,17 @@ def load_job_folder(path: Path) -> JobFolder:
     server = _optional(path / SERVER_CODE)
     names = names_in(server) if server is not None else frozenset()
     model, schema = _initial_model(path)
+    device_config = _device_config(path, DEVICE_CONFIG)
     folder = JobFolder(
         path=path,
         spec=spec,
-        device_config=_device_config(path),
+        device_config=device_config,
         model=model,
         schema=msgspec.structs.replace(schema, form=spec.wire.form),
         server=server,
         device=_optional(path / DEVICE_CODE),
         names=names,
+        device_configs=_device_configs(path, spec, device_config),
     )
     _check_hooks(folder)
     _check_form(folder)
@@ -138,23 +146,30 @@ def _text(path: Path, name: str) -> str:
         raise JobFolderError(f"{name}: cannot be read: {error.strerror}") from None
 
 
-def _device_config(path: Path) -> Any:
-    if not (path / DEVICE_CONFIG).exists():
+def _device_configs(path: Path, spec: JobSpec, general: Any) -> dict[str, Any]:
+    """By platform, what it is told in place of ``general``: its own file, or ``general`` as its SDK reads it."""
+    files = {platform: name for platform, name in DEVICE_CONFIG_OF.items() if (path / name).exists()}
+    own = {platform: _device_config(path, name) for platform, name in files.items()}
+    return by_platform(general, own, spec.device) if spec.wire.form == EXECUTORCH.name else own
+
+
+def _device_config(path: Path, name: str) -> Any:
+    if not (path / name).exists():
         return None
     try:
-        config = msgspec.json.decode(_text(path, DEVICE_CONFIG))
+        config = msgspec.json.decode(_text(path, name))
     except RecursionError:
-        raise _too_deep() from None
+        raise _too_deep(name) from None
     except msgspec.DecodeError as error:
-        raise JobFolderError(f"{DEVICE_CONFIG}: not valid JSON: {error}") from None
+        raise JobFolderError(f"{name}: not valid JSON: {error}") from None
     if _nests_deeper(config, DEVICE_CONFIG_DEPTH_MAX):
-        raise _too_deep()
+        raise _too_deep(name)
     return config
 
 
-def _too_deep() -> JobFolderError:
+def _too_deep(name: str) -> JobFolderError:
     return JobFolderError(
-        f"{DEVICE_CONFIG}: objects and lists are nested more than {DEVICE_CONFIG_DEPTH_MAX} deep; make it flatter"
+        f"{name}: objects and lists are nested more than {DEVICE_CONFIG_DEPTH_MAX} deep; make it flatter"
     )
 
 

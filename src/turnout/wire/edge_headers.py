@@ -24,7 +24,8 @@ USER_INFO = "X-Flare-User-Info"
 DEVICE_ID_CHARS_MAX = 128
 #: How the ids begin that Android's SDK makes. An app may give it another info text, but no other id.
 ANDROID_ID_PREFIX = "NVFlare_Android-"
-ANDROID = "android"
+ANDROID, IOS = "android", "ios"
+PHONES = (ANDROID, IOS)  #: The platforms that FLARE has a mobile SDK for.
 INFO_FIELDS_MAX = 64  #: Fields in one info header; existing clients send at most six.
 FLEET_DEVICES_MAX = 1_000_000  #: Devices that one selection request may speak for.
 TEXTS_KEPT_MAX = 1024  #: Texts of one kind, such as info headers, that are remembered: many devices share them.
@@ -141,6 +142,12 @@ def _about(app_name: str, app_version: str, platform: str, platform_version: str
         "platform_version": platform_version,
     }
     return urlencode({key: value for key, value in fields.items() if value})
+
+
+def phone(platform: str) -> str:
+    """Which of FLARE's mobile SDKs a device of this platform runs; "" for any other device."""
+    name = platform.lower()
+    return name if name in PHONES else ""
 
 
 def _platform(device_id: str) -> str:

@@ -26,13 +26,13 @@ from turnout.messages import (
     TaskRequest,
     TaskResponse,
 )
-from turnout.wire.edge_headers import ANDROID
+from turnout.wire.edge_headers import ANDROID, IOS, phone
 from turnout.wire.forms import Form
 
-IOS = "ios"
 MODEL_REF = "model_ref"
 SAFETENSORS_FORMAT = "safetensors"  #: The word in ``accept`` and in ``format``.
-JOBS_KEPT_MAX = 256  #: Jobs whose reply is remembered, with its device config.
+OFFERS_KEPT_MAX = 256  #: Offers of jobs whose JSON is remembered, with the device config.
+MODEL_VERSION, LEARNING_RATE = "model_version", "learning_rate"
 
 #: Android ends its session on anything but OK for a result, and RETRY does not make it send the result again.
 #: iOS ends its session on ERROR and INVALID_REQUEST, and goes on to the next task on NO_TASK.
@@ -102,7 +102,7 @@ class ReplyWriter:
 
     def __init__(self) -> None:
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-        self._offers: dict[str, tuple[JobResponse, bytes]] = {}
+        self._offers: dict[tuple[str, str], tuple[JobResponse, bytes]] = {}  # by job and phone
 
     def encode(self, response: EdgeResponse, platform: str = "") -> bytes:
         """The JSON body of a reply; a task's model is named, not sent."""
@@ -135,17 +135,19 @@ class ReplyWriter:
         rest = _task(response, platform)
         rest.task_data = None
         opening = self._encode(rest)[:-1] + b',"task_data":{"kind":"%b","meta":' % form.kind.encode()
-        return opening + self._encode({**response.task_data.meta, **form.meta}) + b',"data":', weights, b"}}"
+        meta = {**_readable(response.task_data.meta, platform, form), **form.meta}
+        return opening + self._encode(meta) + b',"data":', weights, b"}}"
 
     def _job(self, response: JobResponse, platform: str) -> bytes:
         job_id = response.job_id
         if job_id is None or response.retry_wait is not None:
             return self._encode(_job(response, platform))
-        kept = self._offers.get(job_id)
+        key = job_id, phone(platform)
+        kept = self._offers.get(key)
         if kept is None or kept[0] is not response:
-            if len(self._offers) >= JOBS_KEPT_MAX:
+            if len(self._offers) >= OFFERS_KEPT_MAX:
                 self._offers.clear()
-            kept = self._offers[job_id] = response, self._encode(_job(response, platform))
+            kept = self._offers[key] = response, self._encode(_job(response, platform))
         return kept[1]
 
     def _result(self, response: ResultResponse, platform: str) -> bytes:
@@ -198,6 +200,20 @@ def _task(response: TaskResponse, platform: str) -> _Task:
         response.message,
         ref,
     )
+
+
+def _readable(meta: dict[str, Any], platform: str, form: Form) -> dict[str, Any]:
+    """What goes with a model that FLARE's SDKs train, without the settings that they would read wrongly there.
+
+    Meta goes before what an SDK was told with its job, where these settings are as well. To Android numbers are no
+    numbers in it (its own ``asMap`` is hidden by one of Gson 2.10), and iOS wants another type for the learning rate.
+    """
+    sdk = phone(platform) if form.exported else ""
+    if sdk == ANDROID:
+        return {key: value for key, value in meta.items() if key == MODEL_VERSION}
+    if sdk == IOS:
+        return {key: value for key, value in meta.items() if key != LEARNING_RATE}
+    return meta
 
 
 def _wait(seconds: float | None, platform: str) -> int | None:

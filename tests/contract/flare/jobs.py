@@ -94,6 +94,8 @@ def android(url: str, sleep_ms: Sleep = no_time, **changes: Any) -> Android:
 
 
 def ios(url: str, sleep_s: Sleep = no_time, **changes: Any) -> Ios:
+    """One that learns: FLARE's own would report zeros."""
+    changes.setdefault("mended", True)
     return Ios(Line(url), NAME, changes.pop("train", strided_tensors_of_one), sleep_s, **changes)
 
 

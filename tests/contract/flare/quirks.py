@@ -98,7 +98,8 @@ QUIRKS: dict[str, str] = {
     "data/android-text": "Android takes data as text or as an object",
     "data/ios-error": "an iPhone that could not train reports kind error",
     "data/result-meta": "results bring meta of all kinds, which nobody reads",
-    "data/task-meta": "SDKs look in task meta for batch_size, learning_rate and more, which FLARE never sends",
+    "data/task-meta": "task meta goes before the config, but Android reads no number in it, and iOS no learning_rate",
+    "data/zeros": "iOS hands the epochs on by a name that its trainer does not read: it trains none and sends zeros",
     "data/ios-integers": "iOS takes 1.0 for an integer",
     "data/size": "a message over 4 MB is RETRY for ever",
     # --- device_config.json ----------------------------------------------------------------------------------------
@@ -111,8 +112,8 @@ QUIRKS: dict[str, str] = {
     "config/trainer": "without executors the component named trainer trains",
     "config/input": "the Python SDK reads job_data itself as the config",
     "config/filters-key": "the sample's key filters is read by no parser",
-    "config/types": "Trainer.DLTrainer is known to both mobile SDKs",
-    "config/epoch": "Android never uses the configured epochs",
+    "config/types": "Trainer.DLTrainer is known to both mobile SDKs, Executor.ETTrainerExecutor to Android alone",
+    "config/epoch": "of a Trainer.DLTrainer Android uses lr alone, of an Executor.ETTrainerExecutor all of its meta",
     "config/method": "Android chooses its method by the job's name",
     # --- what devices do -------------------------------------------------------------------------------------------
     "device/job-OK": "all go on; iOS also on RUNNING, SUBMITTED, APPROVED and DISPATCHED",

@@ -336,7 +336,7 @@ async def test_ios_cannot_read_a_job_of_weights_and_asks_again_every_five_second
 
 @covers("reply/no-config", "config/delivered")
 async def test_without_a_device_config_both_mobile_sdks_refuse_the_job(tmp_path: Path) -> None:
-    async with site(folder(tmp_path / "job", "executorch", config=None)) as served:
+    async with site(folder(tmp_path / "job", "weights", config=None)) as served:
         assert await ios(served.url).run() == "job: missing components"
         with pytest.raises(Crash, match="missing components"):
             await android(served.url).run()

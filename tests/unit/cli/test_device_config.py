@@ -8,10 +8,11 @@ import pytest
 
 from tests.contract.flare.quirks import covers
 from turnout.cli import checking, scaffold
-from turnout.cli.device_config import findings, settings_findings
+from turnout.cli.device_config import findings, method_findings
 
 TRAINER = {"type": "Trainer.DLTrainer", "name": "trainer", "args": {"lr": 0.1}}
 ENDLESS = "without a pause"
+ZEROS = "it trains none and sends zeros"
 
 
 def config(*components: Any, **other: Any) -> dict[str, Any]:
@@ -39,7 +40,7 @@ def test_a_trainer_by_its_name_and_nothing_else_suits_all_three() -> None:
 def test_what_is_found_is_said_in_one_line_that_names_the_sdk() -> None:
     assert str(findings(trainer(epoch=5))[0]) == (
         'device_config.json: Android ignores epoch in args of "trainer": '
-        "it trains one epoch; set total_epochs under [device] in job.toml"
+        "it trains one epoch; give total_epochs in meta in args of a Executor.ETTrainerExecutor"
     )
 
 
@@ -228,11 +229,6 @@ def test_the_key_filters_of_the_sample_is_read_by_nobody() -> None:
     assert "in_filters and out_filters are read" in str(found)
 
 
-def test_a_learning_rate_for_all_devices_is_lost_on_ios() -> None:
-    (found,) = settings_findings("cnn", {"learning_rate": 0.1, "batch_size": 32})
-    assert str(found).startswith("job.toml: iOS misreads learning_rate under [device]")
-
-
 @covers("config/method")
 @pytest.mark.parametrize(
     ("name", "device", "refused"),
@@ -249,7 +245,7 @@ def test_a_learning_rate_for_all_devices_is_lost_on_ios() -> None:
 def test_android_trains_xor_unless_the_jobs_name_says_otherwise_and_that_takes_small_batches(
     name: str, device: dict[str, Any], refused: bool
 ) -> None:
-    found = settings_findings(name, device)
+    found = list(method_findings(name, device))
     assert [each.sdk for each in found] == ["Android"] * refused
 
 
@@ -261,12 +257,66 @@ def test_turnout_check_shows_them_as_warnings(tmp_path: Path) -> None:
     assert [warning for warning in report.warnings if "Android ignores epoch" in warning]
 
 
-def test_a_job_for_mobile_sdks_without_the_file_is_warned_of(tmp_path: Path) -> None:
-    folder = tmp_path / "job"
+MOBILE = 'name = "x"\n[wire]\nform = "executorch"\n[stop]\nversions = 1\n'
+
+
+def warned(folder: Path, job_toml: str = MOBILE, **files: Any) -> list[str]:
+    """What turnout check says of the SDKs, for a job in their form; ``files`` are device configs by platform."""
     scaffold.write(folder, "lines")
-    job_toml = folder / "job.toml"
-    job_toml.write_text('name = "x"\n[wire]\nform = "executorch"\n[device]\nlearning_rate = 1\n[stop]\nversions = 1\n')
+    (folder / "job.toml").write_text(job_toml)
     (folder / "server.py").write_text("def evaluate(model):\n    return {}\ndef export(model):\n    return b''\n")
-    warnings = checking.examine(folder, trial=False).warnings
-    assert [warning for warning in warnings if "there is no device_config.json" in warning]
-    assert [warning for warning in warnings if "iOS misreads learning_rate" in warning]
+    for name, config in files.items():
+        file = "device_config.json" if name == "all" else f"device_config.{name}.json"
+        (folder / file).write_bytes(msgspec.json.encode(config))
+    said = checking.examine(folder, trial=False).warnings
+    return [line for line in said if any(sdk in line for sdk in ("Python", "Android", "iOS")) and ZEROS not in line]
+
+
+def test_a_job_for_mobile_sdks_needs_no_file_and_its_settings_are_read_by_both(tmp_path: Path) -> None:
+    settings = "[device]\nlearning_rate = 0.1\nbatch_size = 2\nepochs = 3\n"
+    assert warned(tmp_path / "job", MOBILE + settings) == []
+
+
+def test_one_file_serves_both_as_each_is_told_it_in_its_own_form(tmp_path: Path) -> None:
+    assert warned(tmp_path / "1", all=trainer(epoch=5, batch_size=4, lr=0.1)) == []
+    executor = {"type": "Executor.ETTrainerExecutor", "name": "trainer", "args": {"meta": {"learning_rate": 0.1}}}
+    assert warned(tmp_path / "2", all=config(executor)) == []
+
+
+def test_a_platforms_own_file_is_judged_by_that_sdk_and_named(tmp_path: Path) -> None:
+    (found, other) = warned(tmp_path / "job", MOBILE + "[device]\nbatch_size = 4\n", android=trainer(epoch=5))
+    assert found.startswith("device_config.android.json: Android ignores epoch in args")
+    assert other == "job.toml: Android ignores [device]: it is sent device_config.android.json as it is"
+
+
+def test_settings_that_ios_misreads_are_named(tmp_path: Path) -> None:
+    settings = "[device]\nlearning_rate = 1.0\nepochs = 1.5\n"
+    assert [
+        line.partition(": it")[0].partition(": a number")[0] for line in warned(tmp_path / "job", MOBILE + settings)
+    ] == [
+        "job.toml: iOS misreads learning_rate under [device]",
+        "job.toml: iOS misreads epochs under [device]",
+    ]
+
+
+@covers("config/method")
+def test_the_batches_of_android_are_judged_with_the_method_that_the_file_says(tmp_path: Path) -> None:
+    settings = MOBILE + "[device]\nbatch_size = 10\n"
+    (found,) = warned(tmp_path / "1", settings)
+    assert found.startswith("job.toml: Android refuses every task: its method is xor")
+    assert warned(tmp_path / "2", settings, all=trainer(method="mlp")) == []
+
+
+@pytest.mark.parametrize(("key", "value"), [("learning_rate", "0.1"), ("batch_size", None), ("total_epochs", True)])
+def test_what_is_no_number_in_the_settings_of_androids_executor_is_misread(key: str, value: Any) -> None:
+    executor = {"type": "Executor.ETTrainerExecutor", "name": "trainer", "args": {"meta": {key: value}}}
+    assert f"Android misreads {key} in meta in args" in said(config(executor), "Android")
+
+
+@covers("data/zeros")
+def test_a_job_that_takes_iphones_is_told_that_their_sdk_trains_no_epoch(tmp_path: Path) -> None:
+    for eligibility, expected in (("", 1), ('platforms = ["Android"]', 0), ('platforms = ["ios"]', 1)):
+        folder = tmp_path / f"job-{len(eligibility)}"
+        warned(folder, f"{MOBILE}[eligibility]\n{eligibility}\n")
+        warnings = checking.examine(folder, trial=False).warnings
+        assert sum(ZEROS in line for line in warnings) == expected

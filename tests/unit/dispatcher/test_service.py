@@ -10,9 +10,11 @@ from turnout.dispatcher import service
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.errors import ServerError
 from turnout.messages import (
+    DeviceInfo,
     JobCompleted,
     JobLaunched,
     JobRequest,
+    JobResponse,
     ResultResponse,
     RunningJob,
     Status,
@@ -346,6 +348,21 @@ def test_a_job_launched_again_is_offered_as_it_is_then() -> None:
         world.launch(device_config=config)
         offers += [world.answer_now(JobRequest(DEVICE, "mnist")) for _ in range(2)]
     assert [offer.job_data for offer in offers] == [{"config": {"epochs": n}} for n in (1, 1, 2, 2)]
+
+
+def test_each_platform_is_offered_its_own_config_and_all_others_the_general_one() -> None:
+    world = World()
+    world.launch(device_config="all", device_configs={"android": "its own"})
+
+    def offered(platform: str) -> JobResponse:
+        answer = world.answer_now(JobRequest(DeviceInfo("d", platform=platform), "mnist"))
+        assert isinstance(answer, JobResponse)
+        return answer
+
+    told = [offered(platform).job_data for platform in ("Android", "ios", "")]
+    assert told == [{"config": "its own"}, {"config": "all"}, {"config": "all"}]
+    assert offered("android") is offered("ANDROID"), "made once"
+    assert offered("ios") is offered("any other")
 
 
 def test_launching_by_event_and_by_snapshot_is_the_same() -> None:

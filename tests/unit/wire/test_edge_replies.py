@@ -21,7 +21,7 @@ from turnout.messages import (
     TaskResponse,
 )
 from turnout.wire.edge_replies import ReplyWriter, blob_path, decode_response
-from turnout.wire.forms import EXECUTORCH, WEIGHTS
+from turnout.wire.forms import EXECUTORCH, WEIGHTS, Form
 
 SHA = "ab" * 32
 TASK = TaskResponse(
@@ -72,6 +72,34 @@ def test_the_same_offer_is_written_once_and_another_of_the_same_job_anew() -> No
     assert [msgspec.json.decode(body)["job_data"]["config"]["a"] for body in bodies] == [1, 1, 2, 2, 1]
     assert bodies[0] is bodies[1]
     assert bodies[2] is bodies[3]
+
+
+def test_offers_of_one_job_to_several_platforms_are_each_written_once() -> None:
+    writer = ReplyWriter()
+    offers = {at: JobResponse(Status.OK, "j", "n", job_data={"config": {"at": at}}) for at in ("android", "ios", "")}
+    bodies = [writer.encode(offer, platform) for _ in range(2) for platform, offer in offers.items()]
+    assert [msgspec.json.decode(body)["job_data"]["config"]["at"] for body in bodies] == ["android", "ios", ""] * 2
+    assert all(first is again for first, again in zip(bodies[:3], bodies[3:], strict=True))
+
+
+@pytest.mark.parametrize(
+    ("platform", "read"),
+    [
+        ("", {"model_version", "batch_size", "learning_rate"}),
+        ("ios", {"model_version", "batch_size"}),
+        ("Android", {"model_version"}),
+    ],
+)
+def test_settings_go_with_a_model_only_where_the_sdk_can_read_them(platform: str, read: set[str]) -> None:
+    model = ModelRef(SHA, 40, {"model_version": 3, "batch_size": 4, "learning_rate": 0.5})
+    task = TaskResponse(Status.OK, "j", "t", "train", model)
+
+    def meta(form: Form) -> set[str]:
+        body = b"".join(ReplyWriter().encode_with_weights(task, platform, b"1", form))
+        return set(msgspec.json.decode(body)["task_data"]["meta"])
+
+    assert meta(EXECUTORCH) == read | EXECUTORCH.meta.keys()
+    assert meta(WEIGHTS) == model.meta.keys(), "which those SDKs do not train"
 
 
 @pytest.mark.parametrize("status", list(Status))

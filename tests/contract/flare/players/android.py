@@ -3,12 +3,17 @@
 Info headers are not percent-encoded. ``retry_wait`` is slept in milliseconds, inside the request for a job or a task,
 where neither the job's time-out nor the app can stop it. The last cookie is kept. All else it is told as an exception,
 waits five seconds and asks again.
+
+What it trains with comes from its job's config, and the meta of a task goes before that, key by key. But meta is read
+through ``asMap()``, which Gson has itself since 2.10, and its own leaves every value a JsonPrimitive: neither number
+nor text.
 """
 
 import json
 from base64 import b64decode
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Any
 from urllib.parse import quote
 
@@ -18,7 +23,9 @@ Sleep = Callable[[float], Awaitable[None]]
 DEFAULT_WAIT_MS = 5000
 INT_MAX = 2**31 - 1
 ERRORS = {400: "Invalid request", 403: "Authentication error", 500: "Server error"}
-BUILT_IN = ("Executor.ETTrainerExecutor", "Trainer.DLTrainer", "Filter.NoOpFilter", "EventHandler.NoOpEventHandler")
+EXECUTOR, TRAINER = "Executor.ETTrainerExecutor", "Trainer.DLTrainer"
+BUILT_IN = (EXECUTOR, TRAINER, "Filter.NoOpFilter", "EventHandler.NoOpEventHandler")
+XOR_BATCH_MAX = 4
 
 
 class SdkError(Exception):
@@ -27,6 +34,23 @@ class SdkError(Exception):
 
 class Crash(Exception):
     """What the SDK throws and nobody catches."""
+
+
+@dataclass(frozen=True, slots=True)
+class JsonPrimitive:
+    """A value as Gson keeps it, which the SDK takes for neither number nor text."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """What the SDK trains with."""
+
+    total_epochs: int
+    batch_size: int
+    learning_rate: float
+    method: str
 
 
 @dataclass(slots=True)
@@ -42,11 +66,13 @@ class Android:
     info: Mapping[str, str] | None = None  #: What an app may set instead of the SDK's own.
     methods: tuple[str, ...] = ()
     job_timeout_s: float = 60.0
+    has_gson_2_10: bool = True  #: What the SDK's README asks for; an app may be built with an older one.
     cookie: Any = None
     slept_ms: float = 0.0
     waits_ms: list[float] = field(default_factory=list)
     trained: list[str] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
+    trained_with: list[TrainingConfig] = field(default_factory=list)
 
     async def run(self) -> str:
         """A whole session; says what ended it. Raises Crash for what would end the app."""
@@ -62,14 +88,15 @@ class Android:
         if job is None:
             return "no job in time"
         config = _config(job["job_data"] or {})
-        executor_of = _executors(config)
+        executor_of = _executors(self._read(config))
         while True:
             task = await self._get_task(job["job_id"] or "")
             if task is None:
                 return "no task in time"
-            if executor_of(task["task_name"]) is None:
+            executor = executor_of(task["task_name"])
+            if executor is None:
                 raise Crash(f"Cannot find executor for task {task['task_name']}")
-            result = self._execute(task)
+            result = self._execute(task, executor)
             self.trained.append(task["task_id"])
             try:
                 await self.send_result(job["job_id"] or "", task["task_id"], task["task_name"], result)
@@ -94,15 +121,31 @@ class Android:
                 await self._delay(DEFAULT_WAIT_MS)
         return None
 
-    def _execute(self, task: dict[str, Any]) -> dict[str, Any]:
-        data = task["task_data"]["data"]
+    def _execute(self, task: dict[str, Any], executor: dict[str, Any]) -> dict[str, Any]:
+        data, meta = task["task_data"]["data"], task["task_data"]["meta"]
         text = data if isinstance(data, str) else json.dumps(data)
+        told = {key: JsonPrimitive(value) if self.has_gson_2_10 else _number(value) for key, value in meta.items()}
         try:
-            learned = self.train(b64decode(text, validate=True), task["task_data"]["meta"])
+            config = training_config({**_settings(executor), **told}, self.job_name)
+            learned = self.train(b64decode(text, validate=True), meta)
         except ValueError as error:
             raise Crash(f"Training failed: {error}") from error
-        meta = {"learning_rate": 0.1, "batch_size": 4, "method": "cnn", "epochs": 1}
-        return {"kind": "number", "data": learned, "meta": meta}
+        self.trained_with.append(config)
+        about = {
+            "learning_rate": config.learning_rate,
+            "batch_size": config.batch_size,
+            "method": config.method,
+            "epochs": config.total_epochs,
+        }
+        return {"kind": "number", "data": learned, "meta": about}
+
+    def _read(self, config: Any) -> Any:
+        """A job's config as a plain map: in the newer Gson every number is a Double, in the older one none is."""
+        if isinstance(config, dict):
+            return {key: self._read(value) for key, value in config.items()}
+        if isinstance(config, list):
+            return [self._read(value) for value in config]
+        return float(_number(config)) if self.has_gson_2_10 and _is_number(config) else _number(config)
 
     # --- the connection ---
 
@@ -220,6 +263,43 @@ def _executors(config: dict[str, Any]) -> Callable[[str], Any]:
         return lambda task: objects.get("trainer")
     executors = {task: objects[reference.removeprefix("@")] for task, reference in named.items()}
     return lambda task: executors.get(task) or executors.get("*")
+
+
+def _settings(executor: dict[str, Any]) -> dict[str, Any]:
+    """What the SDK's executor is made with: all of ``meta``, or the little that is taken of a trainer's arguments."""
+    args = executor.get("args") or {}
+    if executor["type"] == EXECUTOR:
+        return dict(args.get("meta") or {})
+    lr = args.get("lr")
+    return {"learning_rate": lr if isinstance(lr, float) else 0.0001}
+
+
+def training_config(data: Mapping[str, Any], job_name: str) -> TrainingConfig:
+    """Raises ValueError for what the SDK refuses."""
+    method = data.get("method")
+    if not isinstance(method, str):
+        method = "cnn" if any(part in job_name.lower() for part in ("cifar", "cnn")) else "xor"
+    dataset = data.get("dataset_type")
+    if not isinstance(dataset, str):
+        dataset = "cifar10" if method == "cnn" else "xor"
+
+    def number(key: str, default: float) -> float:
+        value = data.get(key)
+        return float(value) if isinstance(value, float | Decimal) else default
+
+    batch_size = int(number("batch_size", 1 if "xor" in (method, dataset) else 4))
+    if method == "xor" and batch_size > XOR_BATCH_MAX:
+        raise ValueError(f"XOR method requires batch size <= {XOR_BATCH_MAX}")
+    return TrainingConfig(int(number("total_epochs", 1)), batch_size, number("learning_rate", 0.1), method)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _number(value: Any) -> Any:
+    """A number that is none of Kotlin's own types, as Gson parses it; anything else as it is."""
+    return Decimal(str(value)) if _is_number(value) else value
 
 
 def _task_data(found: dict[str, Any] | None) -> dict[str, Any] | None:

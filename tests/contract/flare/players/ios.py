@@ -3,6 +3,9 @@
 Info goes out as ``k=v`` in job requests and as JSON in the others. ``task_data.data`` must be text, and ``meta`` be
 there. ``retry_wait`` is slept in seconds. A result cannot be sent without a cookie, and its answer is read whatever its
 HTTP status is.
+
+Its executor hands the epochs on as ``num_epochs``, and its trainer reads ``total_epochs``: it trains none, whatever it
+is told, and reports zeros. An app may have an SDK in which that is ``mended``.
 """
 
 import json
@@ -21,11 +24,27 @@ DEFAULT_WAIT_S = 5
 QUERY_SAFE = "-._~!$'()*+,/:;?@"
 HAS_JOB = ("OK", "RUNNING", "SUBMITTED", "APPROVED", "DISPATCHED")
 BUILT_IN = ("ETTrainer", "Trainer.DLTrainer")
+#: What it makes of a trainer's arguments, from a server's words; other keys stay as they are.
+OWN_WORDS = {"epoch": "num_epochs", "batch_size": "batch_size", "shuffle": "dataset_shuffle"}
 TURNS_MAX = 20  #: A task that finds no executor is asked for without a pause: a test must end.
 
 
 class SdkError(Exception):
     """What the SDK throws and its runner catches."""
+
+
+class Float(float):
+    """A number of 32 bits, as its executor wants the learning rate; JSON has Doubles."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingConfig:
+    """What the executor hands on, and how many epochs the trainer makes of it."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    trained_epochs: int
 
 
 @dataclass(slots=True)
@@ -39,12 +58,14 @@ class Ios:
     device_id: str = "3F2504E0-4F89-11D3-9A0C-0305E82C3301"
     info: Mapping[str, str] | None = None  #: What an app may give; its own is made of the device's id.
     job_timeout_s: float = 60.0
+    mended: bool = False
     cookie: Any = None
     slept_s: float = 0.0
     waits_s: list[float] = field(default_factory=list)
     trained: list[str] = field(default_factory=list)
     results: list[dict[str, Any]] = field(default_factory=list)
     turns: int = 0
+    trained_with: list[TrainingConfig] = field(default_factory=list)
 
     async def run(self) -> str:
         """A whole session; says what ended it."""
@@ -71,7 +92,7 @@ class Ios:
             executor = executor_of(task["task_name"])
             if executor is None:
                 continue
-            result = self._execute(task)
+            result = self._execute(task, executor)
             self.trained.append(task["task_id"])
             ended = await self._report(job["job_id"], task, result)
             if ended is not None:
@@ -110,23 +131,38 @@ class Ios:
                     return task
             await self._sleep(DEFAULT_WAIT_S if task["retry_wait"] is None else task["retry_wait"])
 
-    def _execute(self, task: dict[str, Any]) -> dict[str, Any]:
+    def _execute(self, task: dict[str, Any], executor: dict[str, Any]) -> dict[str, Any]:
         data = task["task_data"]
+        config = self._training_config({**_settings(executor), **data["meta"]})
         try:
             learned = self.train(b64decode(data["data"], validate=True), data["meta"])
         except ValueError as error:
             return {"kind": "error", "data": {"error": str(error)}, "meta": {}}
+        self.trained_with.append(config)
+        if not config.trained_epochs:
+            for tensor in learned.values():
+                tensor["data"] = [0.0] * len(tensor["data"])
         meta = {
             "training_completed": True,
             "timestamp": 1767225600.25,
-            "epochs": 1,
-            "learning_rate": 0.01,
-            "batch_size": 32,
+            "epochs": config.epochs,
+            "learning_rate": config.learning_rate,
+            "batch_size": config.batch_size,
             "dataset": "app_cpp_dataset",
             "architecture": "executorch_native",
             "config_args": "none",
         }
         return {"kind": "et_tensor_diff", "data": learned, "meta": meta}
+
+    def _training_config(self, told: Mapping[str, Any]) -> TrainingConfig:
+        epochs, batch_size, rate = told.get("num_epochs"), told.get("batch_size"), told.get("learning_rate")
+        handed_on = epochs if _is_int(epochs) else 1
+        return TrainingConfig(
+            epochs=handed_on,
+            batch_size=batch_size if _is_int(batch_size) else 32,
+            learning_rate=rate if isinstance(rate, Float) else 0.01,
+            trained_epochs=handed_on if self.mended else 0,
+        )
 
     async def _report(self, job_id: str, task: dict[str, Any], result: dict[str, Any]) -> str | None:
         """None to go on with the next task, "" to look for a job, else what ended the session."""
@@ -254,6 +290,21 @@ def _executors(config: dict[str, Any]) -> Callable[[str], Any]:
     if not executors:
         return lambda task: objects.get("trainer")
     return lambda task: executors.get(task) or executors.get("*")
+
+
+def _settings(executor: dict[str, Any]) -> dict[str, Any]:
+    """A component's arguments in the SDK's own words."""
+    args = executor.get("args")
+    if not isinstance(args, dict):
+        return {}
+    told = {OWN_WORDS.get(key, key): value for key, value in args.items() if key != "lr"}
+    if isinstance(args.get("lr"), float):
+        told["learning_rate"] = Float(args["lr"])
+    return told
+
+
+def _is_int(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
 
 
 def _objects(value: Any) -> list[dict[str, Any]] | None:
