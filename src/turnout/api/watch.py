@@ -22,6 +22,7 @@ from turnout.demo.picture import Picture
 from turnout.demo.runner import POLL_INTERVAL_S, Outcome, Plan, follow
 from turnout.errors import NotFoundError, ServerError, TurnoutError
 from turnout.messages import JobEvent, JobStatus
+from turnout.printable import printable
 from turnout.transport.blobs import blob_file
 from turnout.wire.tensors import Vector
 
@@ -148,7 +149,7 @@ class Watch(threading.Thread):
         self.view = picture.view
         for reason in (picture.fleet.trainings_failed.keys() if picture.fleet else set()) - self._failures:
             self._failures.add(reason)
-            logger.warning("devices fail to train: %s", reason)
+            logger.warning("devices fail to train: %s", printable(reason))
         if self._job is None:
             return
         while found := self._new_events(self._job[1]):
@@ -174,7 +175,7 @@ class Watch(threading.Thread):
     def said(self, picture: Picture, line: str) -> None:
         """Something happened to a process, or it said something."""
         self.log.append(line)
-        logger.info(line)
+        logger.info("%s", printable(line))
 
     def _submitted(self, client: ControlClient, job: JobView) -> None:
         self._job = client, job.job_id

@@ -9,6 +9,8 @@ from cyclopts import App, Group, Parameter
 from turnout import __version__
 from turnout.errors import UsageError
 from turnout.exits import MEANINGS
+from turnout.printable import printable_json
+from turnout.process.streams import tell
 
 if TYPE_CHECKING:
     from turnout.control.client import ControlClient
@@ -85,7 +87,7 @@ def answer(value: object, lines: list[str], as_json: bool) -> None:
         print_json(value)
     else:
         for line in lines:
-            print(line)
+            tell(line)
 
 
 def print_json(value: object) -> None:
@@ -94,4 +96,4 @@ def print_json(value: object) -> None:
 
     from turnout.cli.outputs import whole
 
-    print(msgspec.json.encode(whole(value)).decode(), flush=True)
+    tell(printable_json(msgspec.json.encode(whole(value))))

@@ -1,7 +1,6 @@
 """Commands about jobs on a server: hand one in, look at it, hold it, end it."""
 
 import os
-import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,6 +23,7 @@ from turnout.cli.base import (
 )
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE
+from turnout.process.streams import say, tell
 
 if TYPE_CHECKING:  # these take long to import, and most commands need neither
     from turnout.control.client import ControlClient
@@ -125,9 +125,9 @@ def logs(
         if json:
             print_json(LogLine(line))
         else:
-            print(line, flush=True)
+            tell(line)
     if not any_line:
-        print(f"job {view.job_id} has printed nothing", file=sys.stderr)
+        say(f"job {view.job_id} has printed nothing")
     return EXIT_DONE
 
 

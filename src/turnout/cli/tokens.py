@@ -1,6 +1,5 @@
 """``turnout token``: who may use the API of a server."""
 
-import sys
 import time
 from typing import Annotated, Literal
 
@@ -9,6 +8,7 @@ from cyclopts import App, Parameter
 from turnout.cli.base import LOCAL, SERVERS, Json, Remote, answer, app, examples
 from turnout.errors import NotFoundError, UsageError
 from turnout.exits import EXIT_DONE
+from turnout.process.streams import say
 
 token = App(
     name="token",
@@ -39,7 +39,7 @@ def create(
     """Create a token and print it, this once: the server keeps only its digest."""
     made = remote.client().create_token(name, scope)
     answer(made, [made.token], json)
-    print(f"this is the only time it is shown; revoke it with: turnout token revoke {made.token_id}", file=sys.stderr)
+    say(f"this is the only time it is shown; revoke it with: turnout token revoke {made.token_id}")
     return EXIT_DONE
 
 

@@ -1,6 +1,5 @@
 """``turnout track``: a job's numbers in TensorBoard or MLflow."""
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +8,7 @@ from cyclopts import Parameter
 from turnout.cli.base import JOBS, LOCAL, Job, Json, Remote, answer, app, examples
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_NOT_COMPLETED
+from turnout.process.streams import say
 
 
 @app.command(
@@ -40,10 +40,10 @@ def track(
     client = remote.client()
     view = find(client, job)
     tracker: Tracker = MLflow(mlflow, experiment, view.job_id) if tensorboard is None else TensorBoard(tensorboard)
-    print(f"job {view.job_id} is followed to its end; its numbers go to {tensorboard or mlflow}", file=sys.stderr)
+    say(f"job {view.job_id} is followed to its end; its numbers go to {tensorboard or mlflow}")
     state = JobState.RUNNING
     try:
-        state = follow(client, view.job_id, tracker, lambda line: print(line, file=sys.stderr))
+        state = follow(client, view.job_id, tracker, say)
     finally:
         tracker.close(state is JobState.COMPLETED)
     view = client.job(view.job_id)

@@ -9,8 +9,9 @@ from rich.text import Text
 
 from turnout.control.store import UNFINISHED
 from turnout.demo.picture import Picture
-from turnout.demo.view import bar, histogram, refused, sparkline
+from turnout.demo.view import bar, facts, histogram, refused, sparkline, text
 from turnout.messages import JobEvent, JobStatus
+from turnout.printable import printable
 
 ROOMY_HEIGHT = 30  #: A terminal of fewer lines is shown fewer rows of what may be long.
 
@@ -18,23 +19,18 @@ ROOMY_HEIGHT = 30  #: A terminal of fewer lines is shown fewer rows of what may 
 def panel(picture: Picture, height: int = ROOMY_HEIGHT) -> RenderableType:
     """The whole view, for a terminal of ``height`` lines."""
     roomy = height >= ROOMY_HEIGHT
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold cyan", no_wrap=True, min_width=9)
-    table.add_column()
-    for name, value in _rows(picture, roomy):
-        table.add_row(name, value)
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [facts(_rows(picture, roomy))]
     events = list(picture.events)[-(8 if roomy else 3) :]
     if events:
         happened = Table.grid(padding=(0, 2))
         happened.add_column(style="dim", justify="right", no_wrap=True)
         happened.add_column(overflow="fold")
-        for at_s, text in events:
-            happened.add_row(f"{at_s:.0f} s", Text(text))
-        parts += [Text("what happened", style="bold cyan"), happened]
+        for at_s, what in events:
+            happened.add_row(f"{at_s:.0f} s", text(what))
+        parts += [text("what happened", style="bold cyan"), happened]
     end = "over" if picture.over else "Ctrl-C stops watching; the job goes on"
     return Panel(
-        Group(*parts), title=Text(picture.title, style="bold"), subtitle=end, border_style="cyan", padding=(0, 2)
+        Group(*parts), title=text(picture.title, style="bold"), subtitle=end, border_style="cyan", padding=(0, 2)
     )
 
 
@@ -79,13 +75,13 @@ def _rows(picture: Picture, roomy: bool) -> Iterable[tuple[str, RenderableType]]
     view = picture.view
     status = view.status if view else None
     if view is None or status is None:
-        yield "job", Text("starting", style="dim")
+        yield "job", text("starting", style="dim")
         return
     state = status.state.lower() if view.state in UNFINISHED else view.state.value
-    yield "model", Text.assemble((f"version {status.version}", "bold"), f"   {status.workflow}, {state}")
-    yield "", Text(_metrics(status) or "not evaluated yet", style="bold green")
+    yield "model", Text.assemble((f"version {status.version}", "bold"), printable(f"   {status.workflow}, {state}"))
+    yield "", text(_metrics(status) or "not evaluated yet", style="bold green")
     if len(picture.by_version) > 1:
-        yield "", Text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")
+        yield "", text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")
     yield (
         "devices",
         f"{status.training} training of {status.places} places · about {status.waiting} waiting · {status.lost} lost",
@@ -94,9 +90,9 @@ def _rows(picture: Picture, roomy: bool) -> Iterable[tuple[str, RenderableType]]
     yield "buffer", bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
     if status.staleness:
         yield "staleness", histogram(status.staleness, 6 if roomy else 2)
-    yield ("because", Text(view.reason)) if view.reason else ("waits for", Text(status.waiting_for))
+    yield ("because", text(view.reason)) if view.reason else ("waits for", text(status.waiting_for))
     for warning in status.warnings[-(3 if roomy else 1) :]:
-        yield "warning", Text(warning, style="yellow")
+        yield "warning", text(warning, style="yellow")
 
 
 def _metrics(status: JobStatus) -> str:

@@ -17,6 +17,7 @@ from turnout.demo.picture import Picture
 from turnout.errors import UnreachableError
 from turnout.exits import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
 from turnout.messages import JobEvent
+from turnout.process.streams import tell
 
 INTERVAL_S = 1.0
 SILENT_MAX_S = 60.0  #: A server that is away for longer is given up.
@@ -55,10 +56,10 @@ class PlainScreen:
         text = line(picture)
         if text != self._last:
             self._last = text
-            print(f"{picture.elapsed_s:6.1f} s  {text}", flush=True)
+            tell(f"{picture.elapsed_s:6.1f} s  {text}")
 
     def said(self, picture: Picture, text: str) -> None:
-        print(f"{picture.elapsed_s:6.1f} s  {text}", flush=True)
+        tell(f"{picture.elapsed_s:6.1f} s  {text}")
 
 
 class JsonScreen:
@@ -90,9 +91,9 @@ def follow(client: ControlClient, view: JobView, as_json: bool) -> int:
 
 def _told(code: int, job_id: str) -> int:
     if code == EXIT_INTERRUPTED:
-        print(f"the job goes on; watch it again with: turnout watch {job_id}")
+        tell(f"the job goes on; watch it again with: turnout watch {job_id}")
     else:
-        print(f"get its model: turnout model {job_id}")
+        tell(f"get its model: turnout model {job_id}")
     return code
 
 

@@ -7,6 +7,7 @@ from turnout.ages import ago
 from turnout.control.client import ControlClient
 from turnout.control.store import UNFINISHED
 from turnout.control.view import JobView
+from turnout.printable import printable
 
 COLUMNS = ("JOB", "NAME", "STATE", "SINCE", "VERSION", "")
 
@@ -25,7 +26,7 @@ def table(jobs: list[JobView]) -> list[str]:
 
 def columns(heading: tuple[str, ...], below: Iterable[tuple[str, ...]]) -> list[str]:
     """A table as lines, each column as wide as it must be."""
-    rows = [heading, *below]
+    rows = [tuple(map(printable, row)) for row in (heading, *below)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(heading))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 

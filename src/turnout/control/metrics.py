@@ -10,6 +10,7 @@ from itertools import accumulate
 
 from turnout.control.store import JobState
 from turnout.messages import LATENCY_BOUNDS_S, GatewayCounters, JobStatus
+from turnout.printable import printable
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 JOBS_LABELLED_MAX = 100  #: The oldest running jobs.
@@ -95,14 +96,18 @@ def _of_jobs(jobs: list[JobStatus]) -> Iterator[tuple[Metric, Iterable[Line]]]:
     )
     yield (
         MEASURED,
-        [
-            ("", {"job": job.job_id, "metric": name[:NAME_CHARS_MAX]}, value)
-            for job in jobs
-            for name, value in list(job.metrics.items())[:METRICS_MAX]
-        ],
+        [("", {"job": job.job_id, "metric": name}, value) for job in jobs for name, value in _measured(job).items()],
     )
     for metric, name in ((ACK, "ack_ms"), (COMMIT, "commit_ms")):
         yield metric, [line for job in jobs for line in _quantiles(job.job_id, getattr(job, name))]
+
+
+def _measured(job: JobStatus) -> dict[str, float]:
+    """By label: of names that make the same one the first, for Prometheus takes no page that says a thing twice."""
+    found: dict[str, float] = {}
+    for name, value in list(job.metrics.items())[:METRICS_MAX]:
+        found.setdefault(printable(name[:NAME_CHARS_MAX]), value)
+    return found
 
 
 def _results(job: JobStatus) -> Iterator[Line]:
@@ -164,7 +169,7 @@ def _written(metric: Metric, lines: Iterable[Line]) -> Iterator[str]:
 
 
 def _escaped(text: str) -> str:
-    return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return printable(text).replace("\\", "\\\\").replace('"', '\\"')
 
 
 ALL = tuple(value for value in list(globals().values()) if isinstance(value, Metric))

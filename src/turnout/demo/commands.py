@@ -12,8 +12,10 @@ from rich.console import Console
 from turnout.control.store import JobState
 from turnout.demo.runner import Outcome, Plan, Stopped, plan_run, run
 from turnout.demo.screen import screen_for
+from turnout.demo.view import text
 from turnout.errors import TurnoutError
 from turnout.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
+from turnout.process.streams import say
 from turnout.process.systems import check_server
 from turnout.supervisor import commands
 
@@ -60,7 +62,7 @@ def run_job(
     with tempfile.TemporaryDirectory(prefix="turnout-run-") as temporary:
         plan = plan_run(folder, fleet, out, data or Path(temporary) / "data")
         if sys.stderr.isatty():
-            print("trying the folder's code once", file=sys.stderr)
+            say("trying the folder's code once")
         try_code(folder)
         return _run(plan, as_json)
 
@@ -74,7 +76,7 @@ def _run(plan: Plan, as_json: bool) -> int:
         _print(console, f"{stopped}: the fleet, the job, control and the gateways have ended; no model was saved")
         return EXIT_INTERRUPTED
     except TurnoutError as error:
-        print(f"turnout: {error}", file=sys.stderr)
+        say(f"turnout: {error}")
         return EXIT_FAILED
     for line in _summary(plan, outcome):
         _print(console, line)
@@ -120,13 +122,13 @@ def compared(metric: str, value: float, central: dict[str, float] | None) -> str
     """The metric, beside what central training reached; accuracy in percent, the difference in points."""
     if metric != "accuracy":
         return f"{metric} {value:.4g}" + (f"; trained centrally {central[metric]:.4g}" if central else "")
-    text = f"accuracy {100 * value:.1f} %"
+    reached = f"accuracy {100 * value:.1f} %"
     if central is None or metric not in central:
-        return text
+        return reached
     points = 100 * (value - central[metric])
     beside = f"{abs(points):.1f} points {'above' if points > 0 else 'below'}" if abs(points) >= 0.05 else "the same"
-    return f"{text}; the same model trained centrally {100 * central[metric]:.1f} %: {beside}"
+    return f"{reached}; the same model trained centrally {100 * central[metric]:.1f} %: {beside}"
 
 
 def _print(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(text(line), soft_wrap=True)

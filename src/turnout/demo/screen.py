@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 
 from turnout.demo.picture import Picture
-from turnout.demo.view import panel, plain
+from turnout.demo.view import panel, plain, text
 
 LINE_INTERVAL_S = 1.0
 
@@ -75,7 +75,7 @@ class PlainScreen:
         self._print(f"{picture.elapsed_s:5.1f} s  {line}")
 
     def _print(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(text(line), soft_wrap=True)
 
 
 def screen_for(console: Console) -> Screen:

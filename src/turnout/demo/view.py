@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from turnout.demo.picture import EVENTS_KEPT, Picture
+from turnout.printable import printable
 
 SPARKS = "▁▂▃▄▅▆▇█"
 SPARK_WIDTH = 48
@@ -34,22 +35,32 @@ COMPACT = Size(staleness=2, warnings=1, events=3, padding=0)
 def panel(picture: Picture, height: int = ROOMY_HEIGHT) -> RenderableType:
     """The whole view, for a terminal of ``height`` lines."""
     size = ROOMY if height >= ROOMY_HEIGHT else COMPACT
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bold cyan", no_wrap=True, min_width=9)
-    table.add_column()
-    for name, value in _rows(picture, size):
-        table.add_row(name, value)
-    parts: list[RenderableType] = [table]
+    parts: list[RenderableType] = [facts(_rows(picture, size))]
     if picture.events:
         parts += [Text()] * size.padding
-        parts += [Text("what happened", style="bold cyan"), _events(picture, size.events)]
+        parts += [text("what happened", style="bold cyan"), _events(picture, size.events)]
     return Panel(
         Group(*parts),
-        title=Text(picture.title, style="bold"),
+        title=text(picture.title, style="bold"),
         subtitle=f"{picture.elapsed_s:.0f} s · {'over' if picture.over else 'Ctrl-C ends it'}",
         border_style="cyan",
         padding=(size.padding, 2),
     )
+
+
+def text(words: str, style: str = "") -> Text:
+    """Words of anybody, as they are shown: nothing in them is markup, an emoji's name, or for the terminal."""
+    return Text(printable(words), style=style)
+
+
+def facts(rows: Iterable[tuple[str, RenderableType]]) -> Table:
+    """A label of ours and what it says, a row each."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="bold cyan", no_wrap=True, min_width=9)
+    table.add_column()
+    for name, value in rows:
+        table.add_row(name, text(value) if isinstance(value, str) else value)
+    return table
 
 
 def plain(picture: Picture) -> str:
@@ -92,12 +103,13 @@ def _shrink(values: list[float], width: int) -> list[float]:
 def _rows(picture: Picture, size: Size) -> Iterable[tuple[str, RenderableType]]:
     status = picture.view.status if picture.view else None
     if status is None:
-        yield "job", Text("starting", style="dim")
+        yield "job", text("starting", style="dim")
         return
-    yield "model", Text.assemble((f"version {status.version}", "bold"), f"   {status.workflow}, {status.state.lower()}")
-    yield "", Text(_metric(picture) or "not evaluated yet", style="bold green")
+    kind = printable(f"   {status.workflow}, {status.state.lower()}")
+    yield "model", Text.assemble((f"version {status.version}", "bold"), kind)
+    yield "", text(_metric(picture) or "not evaluated yet", style="bold green")
     if len(picture.by_version) > 1:
-        yield "", Text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")
+        yield "", text(sparkline(value for _, value in sorted(picture.by_version.items())), style="green")
     training, waiting, lost = _devices(picture)
     yield "devices", f"{training} training · {waiting} waiting · {lost} lost  of {picture.devices}"
     yield "requests", _requests(picture)
@@ -105,9 +117,9 @@ def _rows(picture: Picture, size: Size) -> Iterable[tuple[str, RenderableType]]:
     yield "buffer", bar(status.buffered, status.goal, f"{status.buffered} of {status.goal}")
     if status.staleness:
         yield "staleness", histogram(status.staleness, size.staleness)
-    yield "waits for", Text(status.waiting_for)
+    yield "waits for", text(status.waiting_for)
     for warning in status.warnings[-size.warnings :]:
-        yield "warning", Text(warning, style="yellow")
+        yield "warning", text(warning, style="yellow")
 
 
 def _metric(picture: Picture) -> str:
@@ -134,11 +146,11 @@ def _devices(picture: Picture) -> tuple[int, int, int]:
 
 
 def _requests(picture: Picture) -> str:
-    text = f"{picture.requests_per_s:.0f}/s"
+    rate = f"{picture.requests_per_s:.0f}/s"
     fleet = picture.fleet
     if fleet is None or not fleet.latency_p50_ms:
-        return text
-    return f"{text} · answered in {fleet.latency_p50_ms:.1f} ms (median), {fleet.latency_p99_ms:.0f} ms (99 of 100)"
+        return rate
+    return f"{rate} · answered in {fleet.latency_p50_ms:.1f} ms (median), {fleet.latency_p99_ms:.0f} ms (99 of 100)"
 
 
 def refused(by_reason: dict[str, int]) -> str:
@@ -170,5 +182,5 @@ def _events(picture: Picture, shown: int) -> Table:
     table.add_column(style="dim", justify="right", no_wrap=True)
     table.add_column(overflow="fold")
     for at_s, line in list(picture.events)[-shown:]:
-        table.add_row(f"{at_s:.1f} s", Text(line))
+        table.add_row(f"{at_s:.1f} s", text(line))
     return table

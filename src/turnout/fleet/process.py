@@ -29,6 +29,8 @@ from turnout.fleet.lines import Lines, OwnLines, SharedLines
 from turnout.fleet.spec import BadFleet, FleetSpec
 from turnout.fleet.untrained import Untrained
 from turnout.messages import EdgeResponse
+from turnout.printable import printable_json
+from turnout.process.streams import tell
 
 TICK_S = 0.01
 REPORT_INTERVAL_S = 1.0
@@ -63,7 +65,7 @@ def run_fleet(
     spec: FleetSpec,
     trainers: str | None,
     options: FleetOptions = DEFAULT_OPTIONS,
-    write: Callable[[str], object] = print,
+    write: Callable[[str], object] = tell,
 ) -> FleetCounters:
     """Play a fleet until all its devices have ended, the job is over, or SIGINT or SIGTERM; returns its last counters.
 
@@ -256,16 +258,18 @@ class FleetProcess:
         self._stopped = "failed"
 
     def _report(self, counters: FleetCounters) -> None:
-        line = msgspec.json.encode(counters).decode() if self._options.json_lines else for_people(counters)
+        as_json = self._options.json_lines
+        lines = [printable_json(msgspec.json.encode(counters))] if as_json else for_people(counters)
         try:
-            self._write(line)
+            for line in lines:
+                self._write(line)
             sys.stdout.flush()
         except BrokenPipeError:
             self._stopped = "nobody reads its counters any more"
 
 
-def for_people(counters: FleetCounters) -> str:
-    """Counters as one short line."""
+def for_people(counters: FleetCounters) -> list[str]:
+    """Counters as one short line; and one more that says how the fleet ended, once it has."""
     parts = [f"{counters.elapsed_s:7.1f} s", f"{counters.training} training", f"{counters.waiting} waiting"]
     for name in ("lost", "offline", "ended"):
         if count := getattr(counters, name):
@@ -283,4 +287,4 @@ def for_people(counters: FleetCounters) -> str:
             parts.append(f"{sum(book.values())} {word} ({most.partition(';')[0][:REASON_SHOWN_CHARS]})")
     parts.append(f"{counters.requests_per_s:.0f} requests/s, p99 {counters.latency_p99_ms:.0f} ms")
     line = " · ".join(parts)
-    return f"{line}\nfleet: {counters.finished}" if counters.finished else line
+    return [line, f"fleet: {counters.finished}"] if counters.finished else [line]

@@ -13,6 +13,7 @@ import msgspec
 from turnout import private
 from turnout.job.directory import EVENTS
 from turnout.messages import JobEvent
+from turnout.printable import printable_json
 
 BYTES_MAX = 8 * 2**20  #: At this size the log begins anew; one older part is kept beside it.
 LINE_BYTES_MAX = 64 * 2**10
@@ -30,9 +31,9 @@ class EventLog:
     def add(self, kind: str, **fields: object) -> None:
         """``fields`` are those of a JobEvent, without the time."""
         event = JobEvent(at=time.time(), kind=kind, **fields)  # type: ignore[arg-type]
-        line = msgspec.json.encode(event) + b"\n"
+        line = _line(event)
         if len(line) > LINE_BYTES_MAX:
-            line = msgspec.json.encode(JobEvent(at=event.at, kind=kind, text="too long to tell")) + b"\n"
+            line = _line(JobEvent(at=event.at, kind=kind, text="too long to tell"))
         try:
             self._append(line)
         except OSError as error:
@@ -48,6 +49,10 @@ class EventLog:
             os.write(fd, line)
         finally:
             os.close(fd)
+
+
+def _line(event: JobEvent) -> bytes:
+    return f"{printable_json(msgspec.json.encode(event))}\n".encode()
 
 
 def older(path: Path) -> Path:

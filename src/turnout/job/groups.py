@@ -10,9 +10,9 @@ from dataclasses import astuple, dataclass, field
 
 from turnout.job.leases import LiveLeases
 from turnout.messages import DeviceInfo, FleetGroup
+from turnout.printable import label
 
 GROUPS_MAX = 50
-NAME_CHARS_MAX = 64  #: Of a platform or a version; the rest is cut off.
 
 Key = tuple[str, str]  #: (platform, app version)
 Counts = tuple[int, ...]  #: asked, given, counted, refused, lost, zeros; an old journal lacks the last.
@@ -108,4 +108,4 @@ class Groups:
 
 
 def _key(device: DeviceInfo) -> Key:
-    return device.platform[:NAME_CHARS_MAX], device.app_version[:NAME_CHARS_MAX]
+    return label(device.platform), label(device.app_version)

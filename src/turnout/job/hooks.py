@@ -49,9 +49,9 @@ def checked_metrics(metrics: Any) -> dict[str, float]:
     if not isinstance(metrics, dict) or len(metrics) > METRICS_MAX:
         raise JobFolderError(f"evaluate must return a dict of at most {METRICS_MAX} numbers by name")
     for name, value in metrics.items():
-        if not isinstance(name, str) or len(name) > METRIC_NAME_CHARS:
+        if not isinstance(name, str) or not 0 < len(name) <= METRIC_NAME_CHARS or not name.isprintable():
             raise JobFolderError(
-                f"evaluate returned the metric name {name!r:.80}; use up to {METRIC_NAME_CHARS} characters"
+                f"evaluate returned the metric name {name!r:.80}; use 1 to {METRIC_NAME_CHARS} printable characters"
             )
         try:
             finite = math.isfinite(value)

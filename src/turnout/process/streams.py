@@ -1,11 +1,14 @@
 """The standard streams: open whatever started us, and able to print any character in any encoding.
 
-``prepare`` is the first thing that a command does. It is the one place that decides how output is encoded.
+``prepare`` is the first thing that a command does. It is the one place that decides how output is encoded. ``say`` and
+``tell`` are the only functions that print a line: in it nothing steers a terminal, and nothing passes for another line.
 """
 
 import codecs
 import os
 import sys
+
+from turnout.printable import printable
 
 TYPE_CHECKING = False  # as light as can be: see turnout/__init__.py
 if TYPE_CHECKING:
@@ -36,9 +39,14 @@ def escaped(error: UnicodeError) -> tuple[str, int]:
 def say(line: str) -> None:
     """One line for people on stderr. Nobody may be listening any more, which is no reason to end."""
     try:
-        print(line, file=sys.stderr, flush=True)
+        print(printable(line), file=sys.stderr, flush=True)
     except (OSError, ValueError):
         pass
+
+
+def tell(line: str) -> None:
+    """One line of an answer, on stdout. Raises BrokenPipeError when its reader has gone."""
+    print(printable(line), flush=True)
 
 
 def close() -> None:

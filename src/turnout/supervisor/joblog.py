@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 from turnout import private
+from turnout.printable import printable
 
 BYTES_MAX = 2**20  #: At this size the log begins anew; one older part is kept beside it.
 LINES_WAITING_MAX = 10_000
@@ -31,13 +32,13 @@ class JobLogs:
         self._thread.start()
 
     def add(self, path: Path, line: str) -> None:
-        """Append a line to the log at ``path``, soon."""
+        """Append a line to the log at ``path``, soon; escaped, so that ``cat`` and ``tail`` may show it."""
         stamp = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
         try:
             if self._left_out:
                 self._lines.put_nowait((path, f"{stamp} ({self._left_out} lines were left out: the disk is slow)\n"))
                 self._left_out = 0
-            self._lines.put_nowait((path, f"{stamp} {line}\n"))
+            self._lines.put_nowait((path, f"{stamp} {printable(line)}\n"))
         except queue.Full:
             self._left_out += 1
 

@@ -52,7 +52,7 @@ def test_results_are_counted_by_outcome_and_reason() -> None:
         (("outcome", "duplicate"), ("reason", "")): 2,
         (("outcome", "refused"), ("reason", "stale")): 3,
     }
-    assert found["turnout_model_metric", (("job", "digits-1"), ("metric", 'odd "name"\n'))] == 0.5
+    assert found["turnout_model_metric", (("job", "digits-1"), ("metric", 'odd "name"\\n'))] == 0.5
     assert found["turnout_ack_seconds", (("job", "digits-1"), ("quantile", "0.99"))] == 0.02
 
 

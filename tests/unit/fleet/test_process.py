@@ -263,13 +263,13 @@ def test_counters_for_people_say_what_there_is_to_say() -> None:
         devices=10, training=3, waiting=5, lost=2, counted=70, refused={"NO_TASK: late": 2, "ERROR: norm": 1},
         requests_per_s=123.4, latency_p99_ms=7.8, elapsed_s=12.3, finished="stopped by SIGINT",
     )  # fmt: skip
-    assert for_people(counters) == (
+    assert for_people(counters) == [
         "   12.3 s · 3 training · 5 waiting · 2 lost · 70 counted · 3 refused (NO_TASK: late) · "
-        "123 requests/s, p99 8 ms\nfleet: stopped by SIGINT"
-    )
+        "123 requests/s, p99 8 ms",
+        "fleet: stopped by SIGINT",
+    ]
 
 
 def test_counters_for_people_name_the_job_that_nobody_runs() -> None:
-    assert "2 waiting · 0 counted · no job named 'digts' runs" in for_people(
-        FleetCounters(devices=2, waiting=2, missing="digts")
-    )
+    (line,) = for_people(FleetCounters(devices=2, waiting=2, missing="digts"))
+    assert "2 waiting · 0 counted · no job named 'digts' runs" in line

@@ -36,8 +36,9 @@ def test_a_file_without_the_function_is_named(tmp_path: Path) -> None:
         ("0.9", "must return a dict"),
         ("{'loss': float('nan')}", "a metric is a finite number"),
         ("{'loss': 'low'}", "a metric is a finite number"),
-        ("{7: 1.0}", "the metric name 7; use up to 64 characters"),
-        ("{'x' * 65: 1.0}", "use up to 64 characters"),
+        ("{7: 1.0}", "the metric name 7; use 1 to 64 printable characters"),
+        ("{'\\x1b[31mx': 1.0}", "the metric name '\\\\x1b\\[31mx'; use 1 to 64 printable characters"),
+        ("{'x' * 65: 1.0}", "use 1 to 64 printable characters"),
         ("{str(i): 1.0 for i in range(65)}", "at most 64 numbers"),
     ],
 )
