@@ -66,7 +66,8 @@ ENVIRONMENT = {
     "TURNOUT_JOURNAL": "`memory` keeps nothing over the end of a job's process; for measurements only",
     "TURNOUT_PORT": "which server a gateway within an ASGI server belongs to: the port of its own gateways",
     "TURNOUT_CORS_ORIGINS": "the web pages that may use such a gateway, separated by spaces",
-    "XDG_RUNTIME_DIR": "where the sockets of a server are; without it, a folder of one's own in `/tmp`",
+    "XDG_RUNTIME_DIR": "where the sockets of a server are; without it, a folder of one's own in `/tmp`, and where that "
+    "cannot be written to, `run` in the data folder",
 }
 
 EDGE_MESSAGES = (

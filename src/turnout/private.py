@@ -12,7 +12,7 @@ from pathlib import Path
 
 OTHERS = 0o077  #: What group and others might do.
 #: What a data folder holds. Nothing else in it is ours to close: somebody may have put one beside files of their own.
-OURS = ("lock", "owner.token", "control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "incoming", "jobs")
+OURS = ("lock", "owner.token", "control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "incoming", "jobs", "run")
 
 
 def by_default() -> None:

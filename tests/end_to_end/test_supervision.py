@@ -4,7 +4,9 @@ import http.client
 import json
 import os
 import re
+import shutil
 import signal
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -85,6 +87,28 @@ def test_a_supervisor_that_was_stopped_itself_kills_nobody(tmp_path: Path) -> No
 def state(pid: int) -> str:
     """The letter that the system has for what a process does."""
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+# --- what others clean ---
+
+
+def test_a_server_whose_folder_of_sockets_is_removed_goes_on_and_makes_it_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="t-") as place:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", place)
+        with server(tmp_path / "data") as running:
+            job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+            train(running, job.job_id, "before")
+            shutil.rmtree(Path(place, "turnout"))
+            running.wait_line("turnout/[0-9]+ was removed, and is there again")
+            running.kill("turnout.gateway.process")  # the next one finds control and the running job by their paths
+            train(running, job.job_id, "by-another-gateway")
+            running.kill("turnout.job.process")
+            train(running, job.job_id, "by-another-process")
+            other = running.client.submit(named(tmp_path, "other"))
+            train(running, other.job_id, "of-a-new-job")
+        assert list(Path(place, "turnout").iterdir()) == []
 
 
 # --- giving up ---

@@ -3,7 +3,6 @@
 What is found is judged by pure functions, so that tests can show them machines that are not fit.
 """
 
-import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -30,12 +29,12 @@ def examine(port: int, control_port: int, data: Path, tls: tuple[Path, Path] | N
 
 
 def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
-    yield _port(port, "--port")
-    yield _port(control_port, "--control-port")
+    yield _port(port, "--port", data)
+    yield _port(control_port, "--control-port", data)
     yield open_files(machine.open_files_max())
-    yield _runtime_folder()
     yield who_may_open(data, private.open_parts(data))
     nearest = next(folder for folder in (data, *data.parents) if folder.is_dir())
+    yield sockets([(folder, runtime.unfit(folder)) for folder in runtime.roots()], data)
     yield free_disk(nearest, shutil.disk_usage(nearest).free)
     yield memory_disk(nearest, machine.filesystem(nearest))
     began = time.monotonic(), time.time()
@@ -45,13 +44,13 @@ def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
     yield installed.clock(time.time())
 
 
-def _port(port: int, option: str) -> Finding:
+def _port(port: int, option: str, data: Path) -> Finding:
     """Whether we could listen there; a turnout that runs there already is no fault."""
     name = f"port {port}" if port else "a free port"
     try:
         runtime.listen("127.0.0.1", port, option, patience_s=0.0).close()
     except runtime.PortInUse:
-        if _is_turnout(port, option):
+        if _is_turnout(port, option, data):
             return Finding(name, True, "turnout runs there")
         return Finding(name, False, "another program listens there", f"end it, or choose another port with {option}")
     except TurnoutError as error:
@@ -59,9 +58,9 @@ def _port(port: int, option: str) -> Finding:
     return Finding(name, True, "nobody listens there")
 
 
-def _is_turnout(port: int, option: str) -> bool:
+def _is_turnout(port: int, option: str, data: Path) -> bool:
     if option == "--port":
-        return runtime.is_taken(port)
+        return runtime.is_taken(port, data)
     from turnout.control.client import ControlClient
 
     return ControlClient(f"http://127.0.0.1:{port}").healthy()
@@ -76,24 +75,15 @@ def open_files(files_max: int | None) -> Finding:
     return Finding("open files", False, f"{found}, so it serves no more devices at once", advice)
 
 
-def _runtime_folder() -> Finding:
-    root = runtime.root()
-    try:
-        runtime.private(root)
-    except TurnoutError as error:
-        return Finding(
-            "sockets", False, f"no folder for sockets: {error}", "or set XDG_RUNTIME_DIR to a folder of yours"
-        )
-    return sockets(root)
-
-
-def sockets(root: Path) -> Finding:
-    """Whether the longest path of a socket fits what the system takes."""
-    longest = len(os.fsencode(root)) + len("/65535") + runtime.SOCKET_NAME_MAX
-    if longest <= runtime.SOCKET_PATH_MAX:
-        return Finding("sockets", True, f"{root} is ours alone, and short enough")
-    found = f"paths of sockets in {root} may have {longest} bytes, and {runtime.SOCKET_PATH_MAX} are allowed"
-    return Finding("sockets", False, found, "set XDG_RUNTIME_DIR to a folder with a shorter path")
+def sockets(candidates: list[tuple[Path, str]], data: Path) -> Finding:
+    """Where a server makes its sockets. ``candidates`` are folders, the best first, each with why it is not fit."""
+    fit = next((folder for folder, wrong in candidates if not wrong), None)
+    if fit is not None:
+        return Finding("sockets", True, f"in {fit}, which is ours alone and can be written to")
+    last = data / runtime.IN_DATA
+    at_last = runtime.too_long(last) or f"they will lie in {last}, if that is not on a network disk"
+    found = "; ".join([*(wrong for _, wrong in candidates), at_last])
+    return Finding("sockets", False, found, "set XDG_RUNTIME_DIR to a folder that can be written to, with a short path")
 
 
 def who_may_open(data: Path, parts: list[Path]) -> Finding:

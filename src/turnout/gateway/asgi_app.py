@@ -76,7 +76,7 @@ async def _gateway() -> AsyncIterator[AsgiGateway]:
             await asyncio.sleep(TICK_INTERVAL_S)
             dispatcher.tick(loop.time())
 
-    path = runtime.feed_path(runtime.root() / os.environ.get(PORT_VARIABLE, DEFAULT_PORT))
+    path = runtime.feed_path(runtime.folder_of(os.environ.get(PORT_VARIABLE, DEFAULT_PORT)))
     tasks = [loop.create_task(feed.follow(path, apply, counters, logger.warning)), loop.create_task(tick())]
     try:
         await server.start([])

@@ -76,6 +76,7 @@ from turnout.messages import (
 )
 from turnout.pulse import Pulse
 from turnout.transport.base import Reply
+from turnout.transport.sockets import CannotListen
 from turnout.transport.unix import UnixJobServer
 from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import num_parameters, to_safetensors
@@ -98,6 +99,7 @@ EXITS: dict[type[TurnoutError], int] = {
     JournalUnusable: EXIT_CANNOT_GO_ON,
     JobLocked: EXIT_NOT_OURS,
     Fenced: EXIT_NOT_OURS,
+    CannotListen: EXIT_NOT_NOW,
 }
 TASK, RESULT = Topic.TASK, Topic.RESULT  #: To look up a member of an enum takes 0.2 µs.
 COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in it.

@@ -26,6 +26,7 @@ from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Star
 from turnout.supervisor.entrance import Entrance, EntranceSettings, Tls, address, check
 from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
+from turnout.transport.sockets import LOOK_S
 
 EXIT_CANNOT_START = 127
 LOGS_PATIENCE_S = 2.0  #: How long the end waits for a disk to take the last lines of jobs.
@@ -49,15 +50,16 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         """Take the port, its lock and the sockets. Raises TurnoutError when that cannot be."""
         _check_control_host(settings.control_host, settings.data)
+        self._data = settings.data.absolute()
+        runtime.make_data(self._data)
         if port := settings.devices.port:
             check(settings.devices)
-            self._runtime = runtime.take(port)
+            self._runtime = runtime.take(port, runtime.root(self._data))
             self.devices = Entrance(settings.devices)
         else:
             self.devices = Entrance(settings.devices)
-            self._runtime = runtime.take(self.devices.listening.getsockname()[1])
+            self._runtime = runtime.take(self.devices.listening.getsockname()[1], runtime.root(self._data))
         self._api = runtime.listen(settings.control_host, settings.control_port, "--control-port")
-        self._data = settings.data.absolute()
         self._data_lock = runtime.take_data(self._data)
         self._closed = private.close(self._data)
         self._gateways = settings.gateways
@@ -87,18 +89,33 @@ class Supervisor:
         self._over = asyncio.Event()
         self._timer = self._loop.call_later(0, lambda: None)
         serving = asyncio.create_task(self._channel.serve(runtime.supervisor_path(self._runtime.folder)))
+        keeping = asyncio.create_task(self._keep_folder())
         self._do(self._children.add("control", Kind.CONTROL))
         for number in range(self._gateways):
             self._do(self._children.add(f"gateway {number}", Kind.GATEWAY))
         try:
             await self._over.wait()
         finally:
-            serving.cancel()
-            await asyncio.gather(serving, return_exceptions=True)
+            for task in (serving, keeping):
+                task.cancel()
+            await asyncio.gather(serving, keeping, return_exceptions=True)
             self._logs.close(LOGS_PATIENCE_S)
             os.close(self._our_end)
             self._runtime.release()
             os.close(self._data_lock)
+
+    async def _keep_folder(self) -> None:
+        """Look after our folder and its lock until cancelled. Each process looks after its own socket in it."""
+        told = ""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            try:
+                line = f"{self._runtime.folder} was removed, and is there again" if self._runtime.keep() else ""
+            except TurnoutError as error:
+                line = str(error)
+            if line and line != told:
+                say(line)
+            told = line
 
     def stop(self) -> None:
         """End all children, kindly; asked again, by force."""

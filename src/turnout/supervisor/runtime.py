@@ -1,4 +1,7 @@
-"""What a server owns while it runs: its port, and a private folder for its sockets and its lock."""
+"""What a server owns while it runs: its port, and a private folder for its sockets and its lock.
+
+The folder lies in XDG_RUNTIME_DIR, else in ``/tmp``, and where neither can be written to in the data folder.
+"""
 
 import errno
 import fcntl
@@ -6,15 +9,21 @@ import ipaddress
 import os
 import shutil
 import socket
-import stat
 import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from turnout.errors import TurnoutError
+from turnout.transport.address import UNIX_PATH_BYTES_MAX
+from turnout.transport.sockets import WAY_OUT, CannotListen, bind, private_folder
 
-SOCKET_PATH_MAX = 103  #: Bytes of a Unix socket's path that every system takes (104 with the final zero on macOS).
-SOCKET_NAME_MAX = 50  #: Longest name of a socket in the folder, with its slash: "/job-" + id.
+SOCKET_NAME_MAX = 38  #: Longest name of a socket in the folder, with its slash: "/job-" and an id.
+WITHIN_BYTES_MAX = UNIX_PATH_BYTES_MAX - len("/65535") - SOCKET_NAME_MAX  #: Of the path that a server's folder lies in.
+IN_DATA = "run"  #: Where sockets lie in the data folder, when nothing else can be written to.
+LookUp = Callable[..., list[Any]]  #: As socket.getaddrinfo.
 BACKLOG = 4096  #: Connections that wait to be accepted; the system lowers it to its own bound.
 PRUNE_AGE_S = 60.0
 BIND_PATIENCE_S = 2.0  #: Processes of a killed server may hold its port for this long after it.
@@ -24,12 +33,26 @@ class PortInUse(TurnoutError):
     """Somebody else listens there."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Runtime:
     """The private folder of one server, named after its port, and the lock on it."""
 
     folder: Path
     lock_fd: int
+
+    def keep(self) -> bool:
+        """Make the folder and the lock anew if something has removed them; whether that was so. Raises TurnoutError."""
+        if _is_file(self.folder / "lock", self.lock_fd):
+            return False
+        private_folder(self.folder.parent)
+        private_folder(self.folder)
+        try:
+            anew = _lock(self.folder / "lock")
+        except (_Locked, OSError) as error:
+            raise TurnoutError(f"cannot lock the folder {self.folder} for sockets again: {error}; {WAY_OUT}") from error
+        os.close(self.lock_fd)
+        self.lock_fd = anew
+        return True
 
     def release(self) -> None:
         """Remove the folder and give up the lock; the processes of this server must have ended."""
@@ -50,7 +73,7 @@ def supervisor_path(folder: Path) -> Path:
 def job_address(folder: Path, job_id: str) -> Path:
     """Where a job's process listens."""
     address = folder / f"job-{job_id}"
-    assert len(os.fsencode(address)) <= SOCKET_PATH_MAX, address
+    assert len(os.fsencode(address)) <= UNIX_PATH_BYTES_MAX, address
     return address
 
 
@@ -67,7 +90,8 @@ def listen(host: str, port: int, option: str, patience_s: float = BIND_PATIENCE_
     give_up_at = time.monotonic() + patience_s
     while True:
         try:
-            return socket.create_server((host, port), family=_family(host), backlog=BACKLOG)
+            family, where = resolve(host, port)
+            return socket.create_server(where, family=family, backlog=BACKLOG)
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
                 raise TurnoutError(f"cannot listen on {host} port {port}: {error.strerror}") from error
@@ -83,31 +107,41 @@ def reserve(host: str, port: int, option: str) -> socket.socket:
     """
     if port:
         listen(host, port, option).close()  # shared ports tell nobody that another program has them
-    reserved = socket.socket(_family(host))
+    try:
+        family, where = resolve(host, port)
+    except OSError as error:
+        raise TurnoutError(f"cannot listen on {host} port {port}: {error.strerror}") from error
+    reserved = socket.socket(family)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     try:
-        reserved.bind((host, port))
+        reserved.bind(where)
     except OSError as error:
         reserved.close()
         raise TurnoutError(f"cannot listen on {host} port {port}: {error.strerror}") from error
     return reserved
 
 
-def _family(host: str) -> socket.AddressFamily:
-    return socket.AF_INET6 if ":" in host else socket.AF_INET
+def resolve(host: str, port: int, look_up: LookUp = socket.getaddrinfo) -> tuple[socket.AddressFamily, Any]:
+    """The address to listen on, as the system resolves the name. Raises OSError.
+
+    A name that has addresses of both families is its IPv4 address: whoever connects by the name tries both.
+    """
+    found = look_up(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, _, _, _, where = min(found, key=lambda each: each[0] != socket.AF_INET)
+    return family, where
 
 
-def take(port: int, within: Path | None = None) -> Runtime:
-    """Lock the server of this port and empty its folder, which lies ``within`` the folder given, else in ``root()``.
+def take(port: int, within: Path) -> Runtime:
+    """Lock the server of this port and empty its folder, which lies ``within`` the folder given: see ``root``.
 
     Raises PortInUse when it runs already.
     """
-    within = private(within or root())
+    private_folder(within)
     folder = within / str(port)
     _prune(within)
     while True:
-        private(folder)
+        private_folder(folder)
         try:
             fd = _lock(folder / "lock")
         except _Locked as locked:
@@ -124,14 +158,15 @@ def take(port: int, within: Path | None = None) -> Runtime:
     return Runtime(folder, fd)
 
 
-def is_taken(port: int, within: Path | None = None) -> bool:
-    """Whether a server of this user runs on this port."""
-    try:
-        os.close(_lock((within or root()) / str(port) / "lock", os.O_RDWR))
-    except _Locked:
-        return True
-    except OSError:
-        return False
+def is_taken(port: int, data: Path) -> bool:
+    """Whether a server of this user runs on this port, with this data folder or another."""
+    for within in roots(data):
+        try:
+            os.close(_lock(within / str(port) / "lock", os.O_RDWR))
+        except _Locked:
+            return True
+        except OSError:
+            continue
     return False
 
 
@@ -148,15 +183,27 @@ def _prune(root: Path) -> None:
         os.close(fd)
 
 
-def take_data(folder: Path) -> int:
-    """Make the data folder and lock it for one server; the lock lasts until the descriptor is closed."""
-    try:
+def make_data(folder: Path) -> None:
+    """Make the data folder. Raises TurnoutError."""
+    with _usable(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        return _lock(folder / "lock")
+
+
+def take_data(folder: Path) -> int:
+    """Lock the data folder for one server; the lock lasts until the descriptor is closed. Raises TurnoutError."""
+    try:
+        with _usable(folder):
+            return _lock(folder / "lock")
     except _Locked as locked:
         raise TurnoutError(
             f"the data folder {folder} is in use by another turnout (pid {locked.pid}); choose another with --data"
         ) from None
+
+
+@contextmanager
+def _usable(folder: Path) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise TurnoutError(
             f"the data folder {folder} cannot be used: {error.strerror}; put that right, or choose another with --data"
@@ -185,36 +232,65 @@ def _lock(path: Path, how: int = os.O_RDWR | os.O_CREAT) -> int:
     return fd
 
 
-def root() -> Path:
-    """Where the folders of this user's servers belong."""
-    user = f"/tmp/turnout-{os.getuid()}"
-    base = os.environ.get("XDG_RUNTIME_DIR", "")
-    if (
-        base
-        and len(os.fsencode(base)) + len("/turnout/65535") + SOCKET_NAME_MAX <= SOCKET_PATH_MAX
-        and Path(base).is_dir()
-    ):
-        return Path(base) / "turnout"
-    return Path(user)
+def roots(data: Path | None = None) -> Iterator[Path]:
+    """Where the folders of this user's servers may lie, the best first; the last is for the server of ``data`` only."""
+    if base := os.environ.get("XDG_RUNTIME_DIR", ""):
+        yield Path(base) / "turnout"
+    yield Path(f"/tmp/turnout-{os.getuid()}")
+    if data is not None:
+        yield data.absolute() / IN_DATA
 
 
-def private(folder: Path) -> Path:
-    """Make the folder, or check that it is ours alone: who can write there could pose as control or as a job.
+def folder_of(port: str) -> Path:
+    """The folder of the server that runs on this port; when none does, where it would probably be."""
+    fit = [within / port for within in roots() if within.parent.is_dir() and not too_long(within)]
+    return next((folder for folder in fit if folder.exists()), fit[0])
 
-    Raises TurnoutError.
-    """
+
+def root(data: Path) -> Path:
+    """Where the folder of a server of ``data`` belongs. Raises TurnoutError."""
+    return first_fit(roots(data))
+
+
+def first_fit(candidates: Iterable[Path]) -> Path:
+    """The first folder where sockets can be made. Raises TurnoutError when there is none."""
+    reasons = []
+    for within in candidates:
+        reason = unfit(within)
+        if not reason:
+            return within
+        reasons.append(reason)
+    raise TurnoutError(f"no folder is fit for the server's sockets: {'; '.join(reasons)}; {WAY_OUT}")
+
+
+def too_long(within: Path) -> str:
+    """That the path of the folder leaves no room for the names of sockets; empty when it does."""
+    size = len(bytes(within))
+    return (
+        f"the path {within} has {size} bytes, and {WITHIN_BYTES_MAX} are allowed for sockets"
+        if size > WITHIN_BYTES_MAX
+        else ""
+    )
+
+
+def unfit(within: Path) -> str:
+    """Why no sockets can be made in the folder, which is made if it is missing; empty when they can."""
+    if reason := too_long(within):
+        return reason
+    trial = within / f".trial-{os.getpid()}"
     try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise TurnoutError(f"cannot make the folder {folder}: {error.strerror}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise TurnoutError(f"{folder} must be a folder that only you can open (mode 0700); remove it and try again")
-    return folder
+        if not within.parent.is_dir():
+            return f"there is no folder {within.parent}"
+        private_folder(within)
+        bind(str(trial)).close()
+        trial.unlink()
+    except CannotListen as error:
+        return str(error).removesuffix(f"; {WAY_OUT}")
+    return ""
 
 
 def _is_file(path: Path, fd: int) -> bool:
     try:
         return os.path.samestat(os.stat(path), os.fstat(fd))
-    except FileNotFoundError:
+    except OSError:
         return False

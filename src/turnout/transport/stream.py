@@ -13,6 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from turnout.errors import ServerError
+from turnout.transport.sockets import Listening
 
 STREAM_VERSION = 1
 MESSAGE_BYTES_MAX = 64 << 20
@@ -125,12 +126,13 @@ async def serve(
             del open_streams[task]
             writer.close()
 
-    server = await asyncio.start_unix_server(connected, str(path))
+    listening = Listening(str(path), lambda sock: asyncio.start_unix_server(connected, sock=sock))
+    await listening.start(take_over=True)  # one server runs in a folder: whoever listens there is about to end
     try:
         ready()
-        await server.serve_forever()
+        await listening.keep()
     finally:
-        server.close()
+        listening.close()
         for stream in open_streams.values():
             stream.cut()
         if open_streams:

@@ -4,11 +4,8 @@
 """
 
 import asyncio
-import errno
 import logging
-import os
 import socket
-import stat
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -19,6 +16,7 @@ from turnout.transport.address import TcpAddress, UnixAddress, parse_address
 from turnout.transport.base import Inbox, JobHandler
 from turnout.transport.blobs import blob_file
 from turnout.transport.connection import Connection, ConnectionLimits, hand_over
+from turnout.transport.sockets import Listening
 from turnout.wire import frames
 from turnout.wire.frames import Hello, Item, Payload, Received
 
@@ -242,6 +240,8 @@ class UnixJobServer:
         self._address = parse_address(address)
         self._limits = limits or ConnectionLimits()
         self._server: asyncio.Server | None = None
+        self._listening: Listening | None = None
+        self._keeping: asyncio.Task[None] | None = None
         self._visits: set[_Visit] = set()
         self._empty: asyncio.Event | None = None
         self._logged = ""
@@ -253,17 +253,16 @@ class UnixJobServer:
 
     async def start(self) -> None:
         """Listen. Raises ServerError when another process already does."""
+        loop = asyncio.get_running_loop()
         match self._address:
             case UnixAddress(path):
-                sock = _bind_unix(path)
+                self._listening = Listening(path, lambda sock: loop.create_unix_server(self._visit, sock=sock))
+                await self._listening.start()
+                self._keeping = loop.create_task(self._listening.keep(), name=f"keeps {path}")
             case TcpAddress(host, port):
                 sock = socket.create_server((host, port))
                 self._address = TcpAddress(host, sock.getsockname()[1])
-        loop = asyncio.get_running_loop()
-        if sock.family == socket.AF_INET:
-            self._server = await loop.create_server(self._visit, sock=sock)
-        else:
-            self._server = await loop.create_unix_server(self._visit, sock=sock)
+                self._server = await loop.create_server(self._visit, sock=sock)
 
     async def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Listen no more, send what was answered, end. A gateway that does not read is left after ``timeout_s``."""
@@ -285,11 +284,12 @@ class UnixJobServer:
             visit.connection.end("aborted")
 
     def _stop_listening(self) -> None:
+        if self._keeping is not None and self._listening is not None:
+            self._keeping.cancel()
+            self._listening.close()
         if self._server is not None:
             self._server.close()
             self._server = None
-            if isinstance(self._address, UnixAddress):
-                Path(self._address.path).unlink(missing_ok=True)
 
     def visit_ended(self, visit: _Visit, reason: str, began: bool) -> None:
         """One gateway's connection is over."""
@@ -304,27 +304,3 @@ class UnixJobServer:
         visit = _Visit(self, self._limits)
         self._visits.add(visit)
         return visit.connection
-
-
-def _bind_unix(path: str) -> socket.socket:
-    """A socket bound to ``path``, for our user only; the file that a killed process left behind is removed."""
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if os.path.lexists(path):
-            if not stat.S_ISSOCK(os.lstat(path).st_mode):
-                raise ServerError(f'"{path}" exists and is no socket: it is left alone, choose another path')
-            sock.setblocking(False)
-            if sock.connect_ex(path) in (0, errno.EAGAIN):  # EAGAIN: it hangs, with a full backlog
-                raise ServerError(f'"{path}": another process listens there')
-            os.unlink(path)
-            sock.close()
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(mask)
-    except BaseException:
-        sock.close()
-        raise
-    return sock

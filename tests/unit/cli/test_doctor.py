@@ -29,11 +29,20 @@ def test_the_limit_of_open_files_bounds_the_devices() -> None:
     assert "LimitNOFILE=" in doctor.open_files(256).advice
 
 
-def test_paths_of_sockets_must_be_short() -> None:
-    assert well(doctor.sockets(Path("/run/user/1000/turnout")))
-    deep = doctor.sockets(Path("/home/someone/with/a/very/long/name/of/a/folder/turnout"))
-    assert not well(deep)
-    assert "XDG_RUNTIME_DIR" in deep.advice
+def test_the_first_folder_that_is_fit_gets_the_sockets() -> None:
+    first, second = (Path("/run/user/1000/turnout"), ""), (Path("/tmp/turnout-1000"), "cannot be written")
+    assert well(doctor.sockets([first, second], HERE))
+    assert doctor.sockets([second, first], HERE).found.startswith("in /run/user/1000/turnout")
+
+
+def test_sockets_beside_the_data_are_the_last_resort_and_the_way_out_is_named() -> None:
+    unfit = [(Path("/tmp/turnout-1000"), "cannot make the folder /tmp/turnout-1000: Read-only file system")]
+    found = doctor.sockets(unfit, HERE)
+    assert not well(found)
+    assert "Read-only file system" in found.found
+    assert "will lie in /srv/turnout/run" in found.found
+    assert "XDG_RUNTIME_DIR" in found.advice
+    assert "/run has 108 bytes, and 59 are allowed" in doctor.sockets(unfit, Path("/srv" + "/long" * 20 + "/")).found
 
 
 def test_a_data_folder_that_others_may_open_is_wrong() -> None:

@@ -1,18 +1,30 @@
 """One server per port and per data folder, in folders that nobody else can enter."""
 
 import os
+import shutil
 import socket
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from turnout.control.jobs import new_job_id
 from turnout.errors import TurnoutError
 from turnout.supervisor import runtime
+from turnout.transport.address import UNIX_PATH_BYTES_MAX
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     return tmp_path / "run"
+
+
+@pytest.fixture
+def short() -> Iterator[Path]:
+    """A folder whose path leaves room for sockets; that of pytest may not."""
+    with tempfile.TemporaryDirectory(prefix="t-") as place:
+        yield Path(place)
 
 
 def test_the_folder_of_a_server_is_private_and_gone_after_it(root: Path) -> None:
@@ -74,6 +86,7 @@ def test_a_link_in_place_of_the_folder_is_refused(root: Path, tmp_path: Path) ->
 
 
 def test_a_data_folder_serves_one_server_at_a_time(tmp_path: Path) -> None:
+    runtime.make_data(tmp_path / "a" / "data")
     lock = runtime.take_data(tmp_path / "a" / "data")
     with pytest.raises(TurnoutError, match=rf"in use by another turnout \(pid {os.getpid()}\).*--data"):
         runtime.take_data(tmp_path / "a" / "data")
@@ -84,7 +97,89 @@ def test_a_data_folder_serves_one_server_at_a_time(tmp_path: Path) -> None:
 def test_a_data_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(TurnoutError, match="cannot be used: Not a directory"):
-        runtime.take_data(tmp_path / "file" / "data")
+        runtime.make_data(tmp_path / "file" / "data")
+
+
+# --- what removes the folder, and where it lies ---
+
+
+def test_a_folder_that_is_removed_with_its_lock_is_made_and_locked_again(root: Path) -> None:
+    taken = runtime.take(8710, root)
+    assert not taken.keep()
+    shutil.rmtree(root)
+    assert taken.keep()
+    assert not taken.keep()
+    assert taken.folder.stat().st_mode & 0o777 == 0o700
+    with pytest.raises(runtime.PortInUse):
+        runtime.take(8710, root)
+    taken.release()
+
+
+def test_a_folder_that_cannot_be_made_again_is_named_with_the_way_out(root: Path) -> None:
+    taken = runtime.take(8710, root)
+    shutil.rmtree(root)
+    root.touch()
+    with pytest.raises(TurnoutError, match=rf"{root}.*XDG_RUNTIME_DIR"):
+        taken.keep()
+
+
+def test_sockets_lie_in_the_data_folder_when_nothing_else_can_be_written_to(short: Path) -> None:
+    (short / "f").touch()
+    data = short / "data"
+    data.mkdir()
+    assert runtime.first_fit([short / "f" / "turnout", data / "run"]) == data / "run"
+    assert list((data / "run").iterdir()) == []  # the trial left nothing
+
+
+def test_where_no_sockets_can_be_made_each_folder_is_named_with_its_reason(short: Path) -> None:
+    (short / "f").touch()
+    deep = short / ("x" * runtime.WITHIN_BYTES_MAX)
+    with pytest.raises(TurnoutError) as told:
+        runtime.first_fit([short / "f" / "turnout", deep])
+    assert f"there is no folder {short / 'f'}" in str(told.value)
+    assert f"{deep} has " in str(told.value)
+    assert "XDG_RUNTIME_DIR" in str(told.value)
+
+
+def test_the_data_folder_is_the_last_resort(tmp_path: Path) -> None:
+    assert list(runtime.roots(tmp_path))[-1] == tmp_path / "run"
+    assert tmp_path / "run" not in list(runtime.roots())
+
+
+# --- names and addresses ---
+
+
+def addresses(*found: tuple[socket.AddressFamily, str]) -> runtime.LookUp:
+    """A name that has these addresses, in the system's order."""
+    return lambda host, port, **_: [(family, socket.SOCK_STREAM, 6, "", (where, port)) for family, where in found]
+
+
+def test_a_name_with_an_ipv6_address_only_is_that_address() -> None:
+    found = runtime.resolve("six", 8710, addresses((socket.AF_INET6, "fd00::99")))
+    assert found == (socket.AF_INET6, ("fd00::99", 8710))
+
+
+def test_a_name_with_addresses_of_both_kinds_is_its_first_ipv4_address() -> None:
+    found = addresses((socket.AF_INET6, "::1"), (socket.AF_INET, "10.0.0.1"), (socket.AF_INET, "10.0.0.2"))
+    assert runtime.resolve("both", 8710, found) == (socket.AF_INET, ("10.0.0.1", 8710))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_every_listener_takes_addresses_and_names(host: str) -> None:
+    try:
+        listening = runtime.listen(host, 0, "--port")
+    except TurnoutError:
+        pytest.skip(f"{host} cannot be listened on here")
+    reserved = runtime.reserve(host, 0, "--grpc-port")
+    assert listening.family == reserved.family
+    listening.close()
+    reserved.close()
+
+
+def test_a_name_that_nobody_knows_is_one_line() -> None:
+    for listen in (runtime.listen, runtime.reserve):
+        with pytest.raises(TurnoutError, match=r"cannot listen on no\.such\.name\.invalid port 0: "):
+            listen("no.such.name.invalid", 0, "--port").close()
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
@@ -107,4 +202,9 @@ def test_a_port_of_another_program_is_refused_and_the_option_named() -> None:
 
 def test_the_longest_socket_path_fits_every_system() -> None:
     address = runtime.job_address(Path("/tmp/turnout-4294967295/65535"), "x" * 33)
-    assert len(str(address)) <= runtime.SOCKET_PATH_MAX
+    assert len(str(address)) <= UNIX_PATH_BYTES_MAX
+    assert len(f"/{address.name}") == runtime.SOCKET_NAME_MAX
+
+
+def test_the_longest_id_of_a_job_is_what_its_socket_s_name_has_room_for() -> None:
+    assert len(new_job_id("x" * 50, "0123abcd")) == 33
