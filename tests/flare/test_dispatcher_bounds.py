@@ -5,16 +5,19 @@ import os
 import sys
 import threading
 from argparse import Namespace
+from collections import Counter
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import pytest
 from nvflare.apis.event_type import EventType
-from nvflare.apis.fl_constant import WorkspaceConstants
+from nvflare.apis.fl_constant import FLContextKey, WorkspaceConstants
 from nvflare.apis.workspace import Workspace
-from nvflare.edge.constants import EdgeApiStatus
+from nvflare.edge.constants import EdgeApiStatus, EdgeContextKey
+from nvflare.edge.web.models.device_info import DeviceInfo
 from nvflare.edge.web.models.task_response import TaskResponse
 from nvflare.private.fed.app.fl_conf import FLClientStarterConfiger
 
@@ -28,9 +31,11 @@ from tests.flare.flare_client import (
 )
 from tests.flare.page import block
 from tests.flare.test_dispatcher import ENDS, held_by
-from turnout.integrations.nvflare import EdgeTaskDispatcher
+from turnout.integrations.nvflare import MAX_WORKERS, EdgeTaskDispatcher
+from turnout.integrations.silence import SILENCE_S
 
 PATIENCE_S = 20.0  #: Ends a test that would hang; no test needs it.
+THREADS = MAX_WORKERS
 FORWARDED = [task_request, selection_request, result_report]
 
 
@@ -57,6 +62,15 @@ class HungJobs:
         self._go.set()
 
 
+class Clocked(EdgeTaskDispatcher):
+    """The widget with a clock that the test sets."""
+
+    now = 0.0
+
+    def _now(self) -> float:
+        return self.now
+
+
 @pytest.mark.parametrize("event", ENDS)
 def test_the_end_of_an_unknown_job_is_logged_as_an_error_and_changes_nothing(
     client: FlareClient, caplog: pytest.LogCaptureFixture, event: str
@@ -69,6 +83,26 @@ def test_the_end_of_an_unknown_job_is_logged_as_an_error_and_changes_nothing(
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert '"unknown"' in caplog.text
     assert client.offered() == {"job-1"}
+    client.end("unknown", event)
+    assert len(caplog.records) == 1, "once of each"
+    client.end("another", event)
+    assert len(caplog.records) == 2
+
+
+@pytest.mark.parametrize(("request_of", "field"), [(job_request, "job_name"), (task_request, "job_id")])
+def test_what_any_device_can_send_fills_no_log(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, request_of: Any, field: str
+) -> None:
+    """10 and 13: an error as FLARE logs it, but once a minute."""
+    widget = Clocked()
+    client = FlareClient(tmp_path, widget)
+    for now, said in ((0.0, 1), (59.0, 1), (60.0, 2)):
+        widget.now = now
+        for _ in range(3):
+            assert client.ask(request_of("")).status == EdgeApiStatus.INVALID_REQUEST
+        assert len(caplog.records) == said
+    assert field in caplog.text
+    assert {record.levelname for record in caplog.records} == {"ERROR"}
 
 
 def test_the_end_of_a_job_that_is_no_edge_job_is_no_error(
@@ -179,41 +213,74 @@ def piped_config(client: FlareClient, job_id: str) -> Path:
     return folder / "device_config.json"
 
 
-def test_a_job_that_hangs_takes_no_more_than_its_share_of_requests(tmp_path: Path) -> None:
-    """Beyond ``inflight_max`` task and selection requests together it is RETRY at once, and other jobs go on."""
-    jobs = HungJobs("hung")
-    client = FlareClient(tmp_path, EdgeTaskDispatcher(inflight_max=2), answer=jobs)
+@pytest.mark.parametrize("request_of", [task_request, selection_request, result_report])
+def test_a_job_that_hangs_holds_up_no_device_of_another(tmp_path: Path, request_of: Any) -> None:
+    """200 requests at once of which half a second later most are refused, so that threads are free."""
+    jobs, widget = HungJobs("hung"), Clocked()
+    client = FlareClient(tmp_path, widget, answer=jobs)
+    for name in ("hung", "lively"):
+        client.launch(name)
+    with ThreadPoolExecutor(THREADS) as threads:
+        held = [threads.submit(client.ask, request_of("hung")) for _ in range(2 * THREADS)]
+        for _ in range(THREADS // 2):
+            assert jobs.waiting.acquire(timeout=PATIENCE_S)
+        widget.now = SILENCE_S
+
+        assert threads.submit(client.ask, task_request("lively")).result(PATIENCE_S).status == EdgeApiStatus.DONE
+        refused = [future.result() for future in islice(as_completed(held, PATIENCE_S), 3 * THREADS // 2)]
+        assert {answer.status for answer in refused} == {EdgeApiStatus.RETRY}
+        assert len(client.sent) == THREADS // 2 + 1, "what is refused is not sent"
+        jobs.let_go()
+        said = Counter(future.result(PATIENCE_S).status for future in held)
+    assert said == {EdgeApiStatus.DONE: THREADS // 2, EdgeApiStatus.RETRY: 3 * THREADS // 2}
+
+
+def test_a_job_that_has_hung_is_asked_by_one_request_of_each_kind_until_it_answers(tmp_path: Path) -> None:
+    jobs, widget = HungJobs("hung"), Clocked()
+    client = FlareClient(tmp_path, widget, answer=jobs)
     client.launch("hung")
-    client.launch("lively")
-    with ThreadPoolExecutor(2) as devices:
-        held = [devices.submit(client.ask, request_of("hung")) for request_of in (task_request, selection_request)]
-        for _ in held:
+    with ThreadPoolExecutor(3) as threads:
+        held = [threads.submit(client.ask, task_request("hung"))]
+        assert jobs.waiting.acquire(timeout=PATIENCE_S)
+        widget.now = SILENCE_S
+        held += [threads.submit(client.ask, request_of("hung")) for request_of in (selection_request, result_report)]
+        for _ in range(2):
             assert jobs.waiting.acquire(timeout=PATIENCE_S)
 
-        assert client.ask(task_request("hung")).status == EdgeApiStatus.RETRY
-        assert client.ask(selection_request("hung")).status == EdgeApiStatus.RETRY
-        assert client.ask(task_request("lively")).status == EdgeApiStatus.DONE
-        assert len(client.sent) == 3, "what is refused is not sent"
+        assert {client.ask(request_of("hung")).status for request_of in FORWARDED} == {EdgeApiStatus.RETRY}
         jobs.let_go()
-        assert [future.result(PATIENCE_S).status for future in held] == [EdgeApiStatus.DONE] * 2
-
+        assert {future.result(PATIENCE_S).status for future in held} == {EdgeApiStatus.DONE}
     assert client.ask(task_request("hung")).status == EdgeApiStatus.DONE
 
 
-def test_requests_cost_no_result_and_results_have_a_bound_of_their_own(tmp_path: Path) -> None:
-    jobs = HungJobs("hung")
-    client = FlareClient(tmp_path, EdgeTaskDispatcher(inflight_max=1, results_inflight_max=2), answer=jobs)
-    client.launch("hung")
-    asking = (task_request, result_report, result_report)
-    with ThreadPoolExecutor(3) as devices:
-        held = [devices.submit(client.ask, request_of("hung")) for request_of in asking]
-        for _ in held:
-            assert jobs.waiting.acquire(timeout=PATIENCE_S)
+def test_a_job_that_is_slow_answers_as_many_devices_as_there_are_threads(tmp_path: Path) -> None:
+    """It answers half of them together: each answer lets another go that waited for its turn."""
+    half = threading.Barrier(THREADS // 2)
 
-        assert client.ask(task_request("hung")).status == EdgeApiStatus.RETRY
-        assert client.ask(result_report("hung")).status == EdgeApiStatus.RETRY
-        jobs.let_go()
-        assert [future.result(PATIENCE_S).status for future in held] == [EdgeApiStatus.DONE] * 3
+    def slow(_: Any) -> Any:
+        half.wait(PATIENCE_S)
+        return reply(TaskResponse(EdgeApiStatus.OK))
+
+    client = FlareClient(tmp_path, Clocked(), answer=slow)
+    client.launch()
+    with ThreadPoolExecutor(THREADS) as threads:
+        asked = [threads.submit(client.ask, task_request()) for _ in range(3 * THREADS)]
+        assert {future.result(PATIENCE_S).status for future in asked} == {EdgeApiStatus.OK}
+
+
+@pytest.mark.parametrize("request_of", [task_request, selection_request, result_report])
+@pytest.mark.parametrize(("platform", "unit"), [("android", 1000), ("Android", 1000), ("ios", 1), (None, 1)])
+def test_retry_says_when_to_come_back_in_the_unit_of_the_device(
+    client: FlareClient, request_of: Any, platform: str | None, unit: int
+) -> None:
+    client.launch()
+    request = request_of()
+    request.device_info = DeviceInfo("d", "app", "1.0", platform=platform)
+
+    answer = client.ask(request)
+
+    assert answer.status == EdgeApiStatus.RETRY
+    assert answer.retry_wait in range(5 * unit, 10 * unit + 1)
 
 
 def raises(_: Any) -> Any:
@@ -221,12 +288,12 @@ def raises(_: Any) -> Any:
 
 
 @pytest.mark.parametrize("request_of", FORWARDED)
-@pytest.mark.parametrize("answer", [raises, lambda _: None], ids=["raises", "nothing"])
+@pytest.mark.parametrize("answer", [raises, lambda _: None, lambda _: {}], ids=["raises", "nothing", "a dict"])
 def test_an_engine_that_fails_is_a_retry_and_takes_no_place(
     tmp_path: Path, request_of: Any, answer: Callable[[Any], Any]
 ) -> None:
     """16 and 19: never an exception."""
-    dispatcher = EdgeTaskDispatcher(inflight_max=1, results_inflight_max=1)
+    dispatcher = EdgeTaskDispatcher(max_workers=1)
     client = FlareClient(tmp_path, dispatcher, answer=answer)
     client.launch()
 
@@ -247,7 +314,7 @@ def test_a_device_may_send_anything_as_a_jobs_name_or_id(client: FlareClient, re
 
 
 def test_requests_from_many_threads_while_jobs_come_and_go_leave_nothing_behind(tmp_path: Path) -> None:
-    dispatcher = EdgeTaskDispatcher(inflight_max=4)
+    dispatcher = EdgeTaskDispatcher(max_workers=8)
     client = FlareClient(tmp_path, dispatcher, answer=lambda _: reply(TaskResponse(EdgeApiStatus.OK)))
     client.launch("stays")
     before = held_by(dispatcher)
@@ -274,9 +341,7 @@ def test_requests_from_many_threads_while_jobs_come_and_go_leave_nothing_behind(
     assert held_by(dispatcher) == before
 
 
-@pytest.mark.parametrize(
-    "settings", [{"request_timeout": 0.0}, {"request_timeout": -1.0}, {"inflight_max": 0}, {"results_inflight_max": 0}]
-)
+@pytest.mark.parametrize("settings", [{"request_timeout": 0.0}, {"request_timeout": -1.0}, {"max_workers": 0}])
 def test_a_setting_out_of_range_is_refused_when_the_site_starts(settings: dict[str, Any]) -> None:
     (name,) = settings
     with pytest.raises(ValueError, match=name):
@@ -300,3 +365,58 @@ def test_flare_builds_the_widget_from_the_component_in_the_docs(tmp_path: Path) 
     assert type(widget) is EdgeTaskDispatcher
     assert widget.request_timeout == component["args"]["request_timeout"]
     assert EventType.AFTER_JOB_LAUNCH in widget.get_event_handlers()
+
+
+# --- names that FLARE's own tests and subclasses use -----------------------------------------------------------------
+
+
+def test_jobs_can_be_added_matched_and_removed_by_hand(tmp_path: Path) -> None:
+    """What FLARE's widget keeps as attributes is there to be read, and can be put in place as a whole."""
+    widget = EdgeTaskDispatcher()
+    client = FlareClient(tmp_path, widget)
+    meta = {"job_id": "job-1", "name": "mnist", "edge_method": "cnn"}
+    widget._add_job({}, client.new_context())
+    for _ in range(2):
+        widget._add_job(meta, client.new_context())
+    assert (widget.edge_jobs, widget.job_metas) == ({"mnist": ["job-1"]}, {"job-1": meta})
+    assert (widget._match_job("mnist"), widget._match_job("else")) == (("job-1", None), (None, None))
+    assert widget._job_exists("job-1")
+    widget._remove_job("job-1")
+    widget._remove_job("unknown")
+    assert (widget.edge_jobs, widget._job_exists("job-1")) == ({}, False)
+
+    widget.edge_jobs = {"mnist": ["job-2"]}
+    widget.job_metas = {"job-2": {**meta, "job_id": "job-2"}}
+    widget.job_device_config = {"job-2": {"epochs": 2}}
+    assert client.ask(job_request()).job_data == {"config": {"epochs": 2}}
+    assert client.context_of(job_request()).get_prop(FLContextKey.JOB_META) == {**meta, "job_id": "job-2"}
+    assert widget.job_device_config == {"job-2": {"epochs": 2}}
+
+
+def test_the_handlers_have_the_names_of_flares_and_take_its_replies(tmp_path: Path) -> None:
+    widget = EdgeTaskDispatcher()
+    client = FlareClient(tmp_path, widget)
+    handlers = {handler.__name__ for entries in widget.get_event_handlers().values() for handler, _ in entries}
+    assert handlers == {
+        "_handle_job_launched",
+        "_handle_job_done",
+        "_handle_edge_job_request",
+        "_handle_edge_request",
+    }
+    replies = {status: TaskResponse(status) for status in ("INVALID_REQUEST", "NO_JOB", "RETRY")}
+    client.launch()
+    for job_id, status in (("", "INVALID_REQUEST"), ("unknown", "NO_JOB"), ("job-1", "RETRY")):
+        context = client.new_context()
+        context.set_prop(EdgeContextKey.REQUEST_FROM_EDGE, task_request(job_id), private=True, sticky=False)
+        widget._handle_edge_request("event", context, "task_request", *replies.values())
+        assert context.get_prop(EdgeContextKey.REPLY_TO_EDGE) is replies[status]
+
+
+def test_a_subclass_that_matches_jobs_its_own_way_is_asked(tmp_path: Path) -> None:
+    class Picky(EdgeTaskDispatcher):
+        def _match_job(self, job_name: Any) -> tuple[str | None, Any]:
+            return super()._match_job(job_name.lower())
+
+    client = FlareClient(tmp_path, Picky())
+    client.launch()
+    assert client.ask(job_request("MNIST")).job_id == "job-1"

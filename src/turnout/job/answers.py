@@ -8,6 +8,7 @@ from turnout.job.leases import Lease
 from turnout.messages import (
     OK,
     VALIDATE,
+    FleetRange,
     ModelRef,
     ResultOffer,
     ResultReport,
@@ -90,9 +91,17 @@ def selected(job_id: str, selection: dict[str, int], durable: bool) -> Selection
     return SelectionResponse(Status.RETRY, job_id, selection=selection, retry_wait=SOON_S)
 
 
+TO_TAKE_FLEETS = 'set kind = "cohort" and allow_fleets = true under [selection]'
+
+
 def no_fleets(job_id: str) -> SelectionResponse:
-    why = 'this job takes no fleets "prefix?N": set kind = "cohort" and allow_fleets = true under [selection]'
+    why = f'this job takes no fleets "prefix?N": {TO_TAKE_FLEETS}'
     return SelectionResponse(Status.INVALID_REQUEST, job_id, message=why)
+
+
+def fleet_refused(fleet: FleetRange) -> str:
+    """The same, for people. Without the name that the simulator gave itself: each may give any number of them."""
+    return f'a simulator\'s fleet, "…?{fleet.devices}", was refused: {TO_TAKE_FLEETS}'
 
 
 def no_task_yet(job_id: str, wait_s: float, why: str) -> TaskResponse:

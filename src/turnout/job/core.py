@@ -160,6 +160,7 @@ class JobCore(Standing):
         places, fleet = self.parts.places, event.request.fleet
         if fleet is not None:
             if not places.selection.allow_fleets:
+                self.warnings.add(answers.fleet_refused(fleet))  # whose simulator may wait for it in silence
                 return Answer(event.ticket, answers.no_fleets(self.rules.job_id))
             places.selection.register(fleet, now, self.commits.next)
         free = 0

@@ -14,6 +14,7 @@ from turnout.job.fleets import Fleets
 from turnout.job.known import KnownDevices
 from turnout.job.parts import Parts
 from turnout.job.rounds import Rounds
+from turnout.job.status import status_of
 from turnout.job.workflow import Workflow
 from turnout.messages import (
     DeviceInfo,
@@ -200,6 +201,18 @@ def test_a_job_without_leave_for_fleets_says_how_to_give_it(job: Job) -> None:
     assert refused.status is Status.INVALID_REQUEST
     assert "allow_fleets" in str(refused.message)
     assert len(chosen.fleets) == 0
+
+
+def test_a_fleet_that_is_refused_is_a_warning_for_people_too(job: Job) -> None:
+    """FLARE's simulator waits in silence."""
+    chosen = job.core.parts.places.selection
+    assert isinstance(chosen, Cohort)
+    chosen.allow_fleets = False
+    for name in ("sim", "another"):
+        select(job, f"{name}?5", FleetRange(name, 5))
+    (warning,) = status_of(job.core, job.now).warnings
+    assert warning.startswith('a simulator\'s fleet, "…?5", was refused')
+    assert "allow_fleets = true" in warning
 
 
 @covers("hole-13", "id/selection")
