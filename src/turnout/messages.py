@@ -322,11 +322,34 @@ class FleetGroup(Message, frozen=True):
     zeros: int = 0
 
 
+class Warned(Message, frozen=True):
+    """Something that a person should know of a job, and how often it came: ``text`` is that of the last time.
+
+    Times are seconds since 1970; 0: not known.
+    """
+
+    text: str
+    times: int = 1
+    first_at: float = 0.0
+    last_at: float = 0.0
+
+
+class FailingEvaluation(Message, frozen=True):
+    """The job's evaluation fails: since which version, of which last, how often, and with what error the last time."""
+
+    since: int
+    last: int
+    times: int = 1
+    error: str = ""
+
+
 class JobStatus(Message, frozen=True):
     """A job's own account of itself, for the CLI and the dashboard.
 
     ``waiting_for`` says in words what the job waits for. Counts are since the job's first start, as far as its
-    journal remembers; ``warnings`` are things a person should know (work lost by a crash, a failing evaluation).
+    journal remembers; ``warnings`` are things a person should know (work lost by a crash, a failing evaluation), in
+    sentences; ``warned`` are the same but for the failing evaluation, with how often and when. ``evaluation_fails``
+    is there while it does; ``metrics`` are then of the last version that was measured, ``metrics_version``.
     ``ack_ms`` is the time from a result to its answer, ``commit_ms`` that of writing a commit, as "p50" and "p99" of
     the last thousand. ``waiting`` is about how many devices were told to ask again, and will. ``kept`` are the models
     that stay: the best, which is ``best_version``, and the newest.
@@ -362,13 +385,16 @@ class JobStatus(Message, frozen=True):
     ack_ms: dict[str, float] = {}
     commit_ms: dict[str, float] = {}
     waiting: int = 0
+    warned: tuple[Warned, ...] = ()
+    evaluation_fails: FailingEvaluation | None = None
 
 
 class JobEvent(Message, frozen=True, omit_defaults=True):
     """Something that happened to a job, for people. ``kind`` says which fields there are; ``at`` is seconds since 1970.
 
     started (version, text: what was interrupted), published (version, counted, took_s since the version before),
-    evaluated (version, metrics), measured (version, metrics, text: by devices, on their data), warning (text),
+    evaluated (version, metrics), evaluation_failed (version, text: after one that did not; the next that does not is
+    told by evaluated), measured (version, metrics, text: by devices, on their data), warning (text),
     state (text: the new one), finished (text: why).
     """
 

@@ -64,6 +64,8 @@ def words(event: JobEvent) -> str:
             return f"version {event.version}{took}, of {event.counted} results so far"
         case "evaluated":
             return f"version {event.version}: {_values(event.metrics)}"
+        case "evaluation_failed":
+            return f"evaluation fails since version {event.version}: {event.text}"
         case "state":
             return f"the job is {event.text.lower()}"
         case "finished":

@@ -16,6 +16,7 @@ from turnout.job import answers, snapshots
 from turnout.job.answers import SOON_S, Refused
 from turnout.job.commits import InFlight
 from turnout.job.ending import Ending, Step
+from turnout.job.evaluation import failed
 from turnout.job.events import (
     Answer,
     Commit,
@@ -428,11 +429,12 @@ class JobCore(Standing):
     # --- evaluation and the end --------------------------------------------------------------------------------
 
     def _evaluated(self, event: Evaluated) -> list[Effect]:
-        if event.metrics is None:
-            self.warnings.add(f"evaluating version {event.version} failed: {event.error}")
-        else:
+        evaluation = self.parts.evaluation
+        if event.metrics is not None:
+            if evaluation.fails is not None:
+                self.warnings.add(failed(evaluation.fails))
             self._rank(event.version, event.metrics)
-        return [*self.parts.evaluation.ended(event.version, event.metrics)]
+        return [*evaluation.ended(event.version, event.metrics, event.error)]
 
     def _rank(self, version: int, metrics: Mapping[str, float]) -> None:
         ranking = self.parts.ranking

@@ -19,6 +19,7 @@ from turnout.job.given import Changes
 from turnout.job.groups import Counts, Key
 from turnout.job.leases import Lease
 from turnout.job.selection import Ranges
+from turnout.messages import FailingEvaluation, Warned
 
 KEY_BYTES = 32
 
@@ -63,6 +64,8 @@ class Snapshot:
     federated: Sums = field(default_factory=dict)  #: What devices measured, as sums.
     fleets: Ranges = ()  #: Those that a simulator registered.
     bases: dict[int, float] = field(default_factory=dict)  #: The one number of the model, by version.
+    warned: tuple[Warned, ...] = ()
+    evaluation_fails: FailingEvaluation | None = None
     #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.
     changes: Changes | None = field(default=None, compare=False)
     whole: bool = field(default=True, compare=False)  #: Not: these two are empty, for ``changes`` says enough.

@@ -33,6 +33,7 @@ from turnout.job.choices import chances_of, weights_of
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
 from turnout.job.directory import FINAL
+from turnout.job.eventlog import wall_clock
 from turnout.job.events import (
     Answer,
     Commit,
@@ -338,7 +339,7 @@ class JobProcess:
 
     def _tell_people(self) -> None:
         """Of what the core has noted since the last tick."""
-        for text in self.core.warnings.untold():
+        for text in self.core.warnings.told(wall_clock()):
             self._notes.event("warning", text=text)
         state = self.core.lasting_state
         if state != self._state_told:
@@ -471,6 +472,8 @@ class JobProcess:
             metrics = await self._hooks.run(data, EVALUATION_TIMEOUT_S)
         except WorkerFailed as error:
             logger.warning("evaluating version %d failed: %s", wanted.version, error)
+            if self.core.parts.evaluation.fails is None:
+                self._notes.event("evaluation_failed", version=wanted.version, text=str(error))
             return Evaluated(wanted.version, None, str(error))
         measured = msgspec.msgpack.decode(metrics, type=dict[str, float])
         self._notes.event("evaluated", version=wanted.version, metrics=measured)

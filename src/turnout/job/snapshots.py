@@ -43,6 +43,8 @@ def taken(core: Standing, now: float, closes: bool) -> Snapshot:
         federated=core.federated.snapshot(),
         fleets=parts.places.selection.snapshot(),
         bases=core.bases.snapshot(),
+        warned=core.warnings.all(),
+        evaluation_fails=parts.evaluation.fails,
         changes=changes,
         whole=whole,
     )
@@ -74,3 +76,5 @@ def restore_rest(core: Standing, durable: Snapshot) -> None:
     present = {version for version, _ in durable.blobs} | {durable.version}
     core.parts.ranking.restore(durable.best, durable.measured, present)
     core.parts.evaluation.restore(core.parts.ranking.measured)
+    core.parts.evaluation.fails = durable.evaluation_fails
+    core.warnings.restore(durable.warned)

@@ -34,6 +34,7 @@ from turnout.job.groups import Counts, Key
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
 from turnout.job.selection import Ranges
+from turnout.messages import FailingEvaluation, Warned
 
 LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within their grace; until then they hold locks.
 LOCK_POLL_S = 0.05
@@ -97,6 +98,8 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     federated: Sums = {}
     fleets: Ranges = ()
     bases: dict[int, float] = {}
+    warned: tuple[Warned, ...] = ()
+    evaluation_fails: FailingEvaluation | None = None
     given_sums: given.Sums | None = None  #: Of the rows of leases and taken tasks; None: they are here.
     leases: tuple[Lease, ...] = ()
     taken: dict[bytes, int] = {}
@@ -391,6 +394,8 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         federated=snapshot.federated,
         fleets=snapshot.fleets,
         bases=snapshot.bases,
+        warned=snapshot.warned,
+        evaluation_fails=snapshot.evaluation_fails,
         given_sums=saved.rows.sums if saved.rows is not None else None,
     )
 
@@ -427,6 +432,8 @@ def _snapshot(
         federated=state.federated,
         fleets=state.fleets,
         bases=state.bases,
+        warned=state.warned,
+        evaluation_fails=state.evaluation_fails,
     )
 
 

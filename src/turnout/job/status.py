@@ -1,6 +1,7 @@
 """A job's account of itself, for people."""
 
 from turnout.ages import ago
+from turnout.job.evaluation import failing
 from turnout.job.standing import Standing
 from turnout.messages import JobStatus, KeptModel
 
@@ -36,7 +37,9 @@ def status_of(core: Standing, now: float) -> JobStatus:
         uptime_s=now,
         waiting_for=_waiting_for(core, now),
         oldest_lease_s=now - oldest.granted_at if oldest else 0.0,
-        warnings=tuple(core.warnings.newest),
+        warnings=_warnings(core),
+        warned=core.warnings.all(),
+        evaluation_fails=parts.evaluation.fails,
         finished=core.ending,
         fleet=core.groups.shown(),
         best_version=best[0] if best else 0,
@@ -49,6 +52,12 @@ def _metrics(core: Standing) -> dict[str, float]:
     """What the server measured comes first: whoever shows one metric shows that."""
     own, evaluation = core.parts.evaluation.metrics, core.parts.evaluation
     return {**own, **core.federated.newest()} if own or not evaluation.every else {}
+
+
+def _warnings(core: Standing) -> tuple[str, ...]:
+    """The last is the newest; what fails all the time comes after what came."""
+    fails = core.parts.evaluation.fails
+    return (*core.warnings.newest, *(() if fails is None else (failing(fails),)))
 
 
 def _kept(core: Standing) -> tuple[KeptModel, ...]:

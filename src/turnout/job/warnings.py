@@ -1,23 +1,64 @@
-"""What a person should know about a job, such as lost work or a failing evaluation."""
+"""What a person should know about a job, such as lost work. Pure; the shell says when it is."""
 
+import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+from msgspec.structs import replace
+
+from turnout.messages import Warned
+
 WARNINGS_MAX = 20
+_NUMBER = re.compile(r"\b[0-9a-f]{12,}\b|[0-9]+(?:[.,:][0-9]+)*")  #: A digest, a time or a number.
 
 
 @dataclass(slots=True)
 class Warnings:
-    """The newest of them, each once: what fails again and again fails for one reason."""
+    """The newest of them. Those that differ in their numbers only are one: they come of one thing, again and again."""
 
-    newest: list[str] = field(default_factory=list)
+    _by_kind: dict[str, Warned] = field(default_factory=dict)  # the newest last
     _untold: list[str] = field(default_factory=list)
+    _undated: set[str] = field(default_factory=set)
 
     def add(self, text: str) -> None:
-        if self.newest[-1:] != [text]:
-            self._untold = [*self._untold, text][-WARNINGS_MAX:]
-        self.newest = [*(other for other in self.newest if other != text), text][-WARNINGS_MAX:]
+        kind = _NUMBER.sub("0", text)
+        before = self._by_kind.pop(kind, None)
+        self._by_kind[kind] = Warned(text) if before is None else replace(before, text=text, times=before.times + 1)
+        self._undated.add(kind)
+        while len(self._by_kind) > WARNINGS_MAX:
+            del self._by_kind[next(iter(self._by_kind))]
+        if _is_power_of_two(self._by_kind[kind].times):  # what goes on is told again, and less and less often
+            self._untold = [*self._untold, sentence(self._by_kind[kind])][-WARNINGS_MAX:]
 
-    def untold(self) -> list[str]:
-        """Those since the last call."""
-        told, self._untold = self._untold, []
+    def told(self, at: float) -> list[str]:
+        """The sentences that are to be told now; those added since the last call are of ``at``, seconds since 1970."""
+        for kind in self._undated & self._by_kind.keys():
+            warned = self._by_kind[kind]
+            self._by_kind[kind] = replace(warned, first_at=warned.first_at or at, last_at=at)
+        told, self._untold, self._undated = self._untold, [], set()
         return told
+
+    @property
+    def newest(self) -> list[str]:
+        """In sentences; the last is the newest."""
+        return [sentence(warned) for warned in self._by_kind.values()]
+
+    def all(self) -> tuple[Warned, ...]:
+        return tuple(self._by_kind.values())
+
+    def restore(self, warned: Iterable[Warned]) -> None:
+        """Those of a snapshot; what was added since the process began comes after them."""
+        since = self._by_kind
+        self._by_kind = {_NUMBER.sub("0", each.text): each for each in warned} | since
+
+
+def sentence(warned: Warned) -> str:
+    """With how often, before what it came of."""
+    if warned.times == 1:
+        return warned.text
+    what, colon, cause = warned.text.partition(": ")
+    return f"{what} ({warned.times} times){colon}{cause}"
+
+
+def _is_power_of_two(number: int) -> bool:
+    return number & (number - 1) == 0

@@ -65,6 +65,10 @@ def test_json_is_a_line_each_time_the_job_has_changed(capsys: pytest.CaptureFixt
         (JobEvent(1.0, "published"), "version 0, the initial model"),
         (JobEvent(1.0, "published", version=2, counted=16, took_s=1.25), "version 2 after 1.2 s, of 16 results so far"),
         (JobEvent(1.0, "evaluated", version=3, metrics={"loss": 0.25}), "version 3: loss 0.25"),
+        (
+            JobEvent(1.0, "evaluation_failed", version=4, text="KeyError: 'x'"),
+            "evaluation fails since version 4: KeyError: 'x'",
+        ),
         (JobEvent(1.0, "state", text="PAUSED"), "the job is paused"),
         (JobEvent(1.0, "finished", text="the target is reached"), "finished: the target is reached"),
         (JobEvent(1.0, "warning", text="the disk is slow"), "warning: the disk is slow"),

@@ -561,16 +561,6 @@ def test_the_last_version_is_evaluated_before_the_end_is_announced() -> None:
     assert job.core.parts.evaluation.metrics == {"accuracy": 0.9}
 
 
-def test_a_failed_evaluation_is_a_warning() -> None:
-    job = new_job(lambda: buffered(goal=1))
-    job.core.parts.evaluation.every = 1
-    job.report("a", job.ask("a"))
-    job.commit()
-    job.happens(Evaluated(1, None, "ValueError: no data"))
-    assert job.core.warnings.newest == ["evaluating version 1 failed: ValueError: no data"]
-    assert job.core.state == "OPEN"
-
-
 def test_only_the_newest_version_waits_for_a_running_evaluation() -> None:
     job = new_job(lambda: buffered(goal=1))
     job.core.parts.evaluation.every = 1

@@ -28,6 +28,7 @@ from turnout.job.sqlite_journal import (
     disk_errors,
     read_snapshot,
 )
+from turnout.messages import FailingEvaluation, Warned
 from turnout.migrations import scripts
 
 COUNTED = ((3, 0, 50.0, b"\x05"), (4, 65_536, 9.5, b"\x00\x80"))  # tasks 0, 2 and 65536 + 15
@@ -67,6 +68,17 @@ def assert_same(one: Snapshot | None, other: Snapshot) -> None:
             continue
         mine, theirs = getattr(one, field.name), getattr(other, field.name)
         np.testing.assert_equal(mine, theirs, field.name)
+
+
+def test_what_people_were_told_is_kept(tmp_path: Path) -> None:
+    written = snapshot(
+        warned=(Warned("the disk is slow", 2, 100.0, 130.5),),
+        evaluation_fails=FailingEvaluation(3, 4, 2, "KeyError: 'loss'"),
+    )
+    journal = opened(tmp_path)
+    journal.commit(written)
+    assert_same(written, journal.load())
+    journal.close()
 
 
 def opened(folder: Path, job_id: str = "job-1", **settings: int) -> SqliteJournal:
