@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import tempfile
 import threading
 import time
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from tests.end_to_end.device import SIZE, Device, job_folder
-from tests.end_to_end.server import PATIENCE_S, Server, descendants, eventually, processes, server
+from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, descendants, eventually, processes, server
 from turnout.control.store import JobState
 from turnout.errors import TurnoutError
 
@@ -130,7 +131,45 @@ def test_a_job_that_says_that_it_cannot_go_on_is_aborted_at_once_with_its_reason
         assert "journal" in reason
 
 
+def test_a_job_that_is_killed_five_times_as_it_appears_goes_on(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+        for _ in range(5):
+            running.kill("turnout.job.process")
+        train(running, job.job_id, "after")
+        assert running.client.job(job.job_id).state is JobState.RUNNING
+
+
 # --- control dies while something is under way ---
+
+
+def test_jobs_run_after_a_restart_of_the_server_though_control_is_killed_as_it_appears(tmp_path: Path) -> None:
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
+        train(running, job.job_id, "before")
+    ports = ["--port", "0", "--control-port", "0", "--gateways", "1", "--json"]
+    process = subprocess.Popen(
+        [*TURNOUT, "up", "--data", str(tmp_path / "data"), *ports], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+    )
+    assert process.stdout is not None
+    try:
+        killed = {0}
+        while len(killed) < 4:
+            pid = eventually("another control appears", lambda: {control_of(process.pid)} - killed).pop()
+            os.kill(pid, signal.SIGKILL)
+            killed.add(pid)
+        with process.stdout:
+            url = json.loads(process.stdout.readline())["devices_url"]
+        eventually("a result is counted", lambda: work(Device(url, "after"), job.job_id))
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+
+
+def control_of(supervisor: int) -> int:
+    """The control process of this supervisor; 0 when there is none."""
+    found = [pid for pid, (parent, args) in processes().items() if parent == supervisor and "control.process" in args]
+    return found[0] if found else 0
 
 
 def kill_control_once(running: Server, holds: Callable[[], object]) -> None:

@@ -2,7 +2,8 @@
 
 A child is started when it is added and again whenever it ends, after a backoff that doubles with each failure and is
 reset by progress or a healthy life. One that gives no sign of life hangs: it is killed, which is a failure like any.
-A job that says that it cannot run for now has not failed: it is never given up for that.
+A job that says that it cannot run for now has not failed, nor has one that somebody else has killed: it is never given
+up for that.
 Shutting down goes kind by kind: gateways finish what they hold while the jobs still answer, jobs store what they have,
 control records how they ended. Replacing goes one by one: a child ends once its successor is of use.
 """
@@ -16,6 +17,8 @@ from turnout.supervisor.policy import (
     EXIT_ABORTED,
     EXIT_COMPLETED,
     EXIT_HELPLESS,
+    FROM_OUTSIDE,
+    KILLS_TOLD,
     NOT_ITS_FAULT,
     Kind,
     Policy,
@@ -60,6 +63,7 @@ class _Child:
     kind: Kind
     state: Starting | Running | Waiting = field(default_factory=Starting)
     failed_at: deque[float] = field(default_factory=deque)  # without progress since
+    killed_at: deque[float] = field(default_factory=deque)  # from outside, without progress since
     failures: int = 0  # in a row, for the backoff
     kill_at: float | None = None  # set once it was told to stop
     retiring: bool = False
@@ -141,6 +145,7 @@ class Children:
         effects = self.beat(name, now)
         child = self._children[name]
         child.failed_at.clear()
+        child.killed_at.clear()
         child.failures = 0
         first, state.useful = not state.useful, True
         if first and self._replacing is not None and self._replacing.new == name:
@@ -166,6 +171,8 @@ class Children:
             return self._not_now(name, last_line or f"its process {how}", now)
         if self._replacing is not None and self._replacing.new == name and not self._is_useful(child):
             return [Say(f"{who} {how} before it was of use; the others stay as they are"), *self._give_way(name, now)]
+        if child.kind is Kind.JOB and code in FROM_OUTSIDE and not hung:
+            return self._killed(name, how, now)
         return [*self._no_longer_delayed(name), *self._failed(name, code, last_line, how, now)]
 
     def _not_now(self, name: str, reason: str, now: float) -> list[Effect]:
@@ -178,19 +185,30 @@ class Children:
         line = f"{who} cannot run for now, after {lived_s:.1f} s; starting it again in {wait_s:.1f} s: {reason}"
         return [Say(line), Delayed(name, reason)]
 
+    def _killed(self, name: str, how: str, now: float) -> list[Effect]:
+        """Somebody else has ended it, which says nothing of the job: start it again, ever later, and say so."""
+        child = self._children[name]
+        policy = self._policies[child.kind]
+        who, lived_s = _who(name, child, now)
+        times = _within(child.killed_at, now, policy.failures_within_s)
+        wait_s = policy.backoff_s(times, killed=True)
+        child.state = Waiting(now + wait_s)
+        said = Say(f"{who} {how} after {lived_s:.1f} s; starting it again in {wait_s:.1f} s")
+        if times < KILLS_TOLD:
+            return [said]
+        child.delayed = True
+        reason = f"its process {how} {times} times without progress: by somebody, or for want of memory (dmesg tells)"
+        return [said, Delayed(name, reason)]
+
     def _failed(self, name: str, code: int, last_line: str, how: str, now: float) -> list[Effect]:
         """Start it again after its backoff, or give it up."""
         child = self._children[name]
         policy = self._policies[child.kind]
         who, lived_s = _who(name, child, now)
-        child.failed_at.append(now)
-        while child.failed_at[0] < now - policy.failures_within_s:
-            child.failed_at.popleft()
+        times = _within(child.failed_at, now, policy.failures_within_s)
         child.failures = 1 if lived_s >= policy.healthy_s else child.failures + 1
-        if policy.failures_max is not None and len(child.failed_at) >= policy.failures_max:
-            reason = (
-                f"its process failed {len(child.failed_at)} times in a row without progress; the last time it {how}"
-            )
+        if policy.failures_max is not None and times >= policy.failures_max:
+            reason = f"its process failed {times} times in a row without progress; the last time it {how}"
             reason += f": {last_line}" if last_line else ""
             said = Say(f"{who} {how} after {lived_s:.1f} s; given up: {reason}")
             return [said, *self._remove(name, code, reason, now)]
@@ -343,6 +361,14 @@ class Children:
             for name in [name for name, child in self._children.items() if child.kind is kind]:
                 effects += self.stop(name, now)
         return effects
+
+
+def _within(times: deque[float], now: float, within_s: float) -> int:
+    """How often it happened within this time, now among them; what is older is forgotten."""
+    times.append(now)
+    while times[0] < now - within_s:
+        times.popleft()
+    return len(times)
 
 
 def _who(name: str, child: _Child, now: float) -> tuple[str, float]:

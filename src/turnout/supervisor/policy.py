@@ -10,6 +10,12 @@ EXIT_HELPLESS = 4  #: Exit code of a job that would fail again each time; its la
 EXIT_NOT_OURS = 5  #: Exit code of a process whose job another process runs.
 EXIT_NOT_NOW = 6  #: Exit code of a job that cannot run for now: its disk is full, say. Its last line says why.
 NOT_ITS_FAULT = (EXIT_NOT_OURS, EXIT_NOT_NOW)  #: A job that ends so is started again however often it does.
+EXIT_STOPPED = 143  #: Exit code of a job that was asked to end by SIGTERM.
+#: How a process ends that somebody else has ended: a person, or the system when memory runs out.
+FROM_OUTSIDE = frozenset(
+    {EXIT_STOPPED, *(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))}
+)
+KILLS_TOLD = 3  #: A job that was killed so often in a row is shown as one that cannot run for now.
 HANG_S = 20.0  #: A process silent this long hangs. Its loop beats each second; nothing it does there takes so long.
 HANG_S_MIN = 3.0  #: A beat may be a second old when all is well, and our look another.
 
@@ -38,11 +44,13 @@ class Policy:
     failures_within_s: float = 3600.0
     backoff_min_s: float = 0.2  #: Wait before the first restart; doubles with each failure in a row.
     backoff_max_s: float = 10.0
+    killed_backoff_max_s: float = 60.0  #: The longest wait after it was killed from outside: memory comes back slowly.
     healthy_s: float = 10.0  #: After a life this long the next restart waits the shortest time again.
 
-    def backoff_s(self, failures: int) -> float:
+    def backoff_s(self, failures: int, killed: bool = False) -> float:
         """The wait after this many failures in a row (>= 1)."""
-        return min(self.backoff_max_s, self.backoff_min_s * 2.0 ** min(failures - 1, 30))
+        longest_s = self.killed_backoff_max_s if killed else self.backoff_max_s
+        return min(longest_s, self.backoff_min_s * 2.0 ** min(failures - 1, 30))
 
 
 def policies(hang_s: float = HANG_S) -> dict[Kind, Policy]:
@@ -52,7 +60,8 @@ def policies(hang_s: float = HANG_S) -> dict[Kind, Policy]:
         Kind.GATEWAY: Policy(failures_max=None, grace_s=3.0, hang_s=hang_s, retire_s=160.0),
         # A job builds its initial model before it beats, and that is other people's code.
         Kind.JOB: Policy(failures_max=5, grace_s=10.0, hang_s=hang_s, start_s=300.0),
-        Kind.CONTROL: Policy(failures_max=None, grace_s=3.0, hang_s=hang_s),
+        # Until control has ordered the jobs, and told gateways of them, nobody is served: it is not kept waiting.
+        Kind.CONTROL: Policy(failures_max=None, grace_s=3.0, hang_s=hang_s, backoff_max_s=2.0),
     }
 
 

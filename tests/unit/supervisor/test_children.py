@@ -128,6 +128,75 @@ def test_kills_far_apart_are_not_a_job_s_own_fault(children: Children) -> None:
     assert "job a" in children
 
 
+# --- a job that is killed from outside ---
+
+
+def kill(children: Children, now: float, code: int = KILLED) -> list[Effect]:
+    """Let the job be killed now, and started again once its wait is over."""
+    effects = children.exited("job a", code, "", now)
+    deadline = children.deadline()
+    assert deadline is not None
+    assert children.tick(deadline) == [Start("job a")]
+    children.started("job a", 8, deadline)
+    return effects
+
+
+@pytest.mark.parametrize("code", [KILLED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, job_process.EXIT_STOPPED])
+def test_a_job_that_is_killed_from_outside_as_it_appears_is_never_given_up(children: Children, code: int) -> None:
+    run(children, "job a", Kind.JOB)
+    for _ in range(50):
+        deadline = children.deadline()
+        assert deadline is not None
+        kill(children, deadline, code)
+    assert "job a" in children
+
+
+def test_each_kill_from_outside_lengthens_the_wait_and_the_third_is_told_as_the_job_s_state(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    waits, told = [], []
+    now = 0.0
+    for _ in range(8):
+        effects = kill(children, now)
+        waits.append(float(lines(effects)[0].partition("again in ")[2].partition(" s")[0]))
+        told.append(others(effects))
+        now += waits[-1]
+    assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
+    assert told[:2] == [[], []]
+    reason = "its process was killed by SIGKILL 3 times without progress: "
+    assert told[2] == [Delayed("job a", reason + "by somebody, or for want of memory (dmesg tells)")]
+    assert children.beat("job a", now + 1) == [Delayed("job a", "")]
+
+
+def test_progress_and_time_make_the_wait_after_a_kill_short_again(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    kill(children, 1)
+    kill(children, 3)
+    children.progressed("job a", 6)
+    assert "again in 1.0 s" in lines(kill(children, 7))[0]
+    assert "again in 1.0 s" in lines(kill(children, 7 + 601))[0]
+
+
+def test_kills_from_outside_do_not_count_as_failures_nor_failures_as_kills(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.exited("job a", 1, "", now=0)
+    fail(children, "job a", now=1)
+    children.tick(3)
+    children.started("job a", 8, 3)
+    kill(children, 4)
+    assert isinstance(children.exited("job a", 1, "", now=6)[-1], Ended)
+
+
+def test_a_crash_by_a_signal_of_its_own_is_the_job_s_fault(children: Children) -> None:
+    run(children, "job a", Kind.JOB)
+    children.exited("job a", -signal.SIGSEGV, "", now=0)
+    children.tick(1)
+    children.started("job a", 8, 1)
+    children.exited("job a", -signal.SIGABRT, "", now=1)
+    children.tick(3)
+    children.started("job a", 8, 3)
+    assert isinstance(children.exited("job a", -signal.SIGSEGV, "", now=3)[-1], Ended)
+
+
 def test_a_job_that_cannot_go_on_is_not_started_again_and_its_last_line_is_the_reason(children: Children) -> None:
     run(children, "job a", Kind.JOB)
     effects = children.exited("job a", 4, "its journal is damaged", now=1)
@@ -160,6 +229,7 @@ def test_a_job_that_beats_and_counts_nothing_before_each_failure_is_given_up(chi
 def test_the_job_s_exit_codes_are_those_that_the_supervisor_knows() -> None:
     assert (job_process.EXIT_COMPLETED, job_process.EXIT_ABORTED) == (policy.EXIT_COMPLETED, policy.EXIT_ABORTED)
     assert job_process.EXIT_CANNOT_GO_ON == policy.EXIT_HELPLESS
+    assert job_process.EXIT_STOPPED == policy.EXIT_STOPPED
     assert (job_process.EXIT_NOT_OURS, job_process.EXIT_NOT_NOW) == policy.NOT_ITS_FAULT
 
 
