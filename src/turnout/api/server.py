@@ -1,8 +1,10 @@
 """``turnout.connect``: a running server and its jobs, from Python. Blocking; every failure is a TurnoutError."""
 
+import logging
 import tempfile
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -21,6 +23,8 @@ ANSWER_INTERVAL_S = 0.1
 POLL_INTERVAL_S = 0.5
 RECONNECT_S = 1.0
 SILENT_MAX_S = 60.0  #: A server away for longer than this does not come back.
+
+logger = logging.getLogger("turnout")
 
 
 def connect(url: str = "http://127.0.0.1:8711", token: str | None = None) -> "Server":
@@ -45,7 +49,7 @@ class Server:
             with tempfile.TemporaryDirectory(prefix="turnout-submit-") as place:
                 view = self._client.submit(job.write(Path(place) / "job"))
         else:
-            view = self._client.submit(Path(job))
+            view = self._client.submit(Path(job), left_out=partial(logger.warning, "left out of the job: %s"))
         give_up_at = time.monotonic() + ANSWERS_WITHIN_S
         while view.state is JobState.RUNNING and not view.fresh and time.monotonic() < give_up_at:
             time.sleep(ANSWER_INTERVAL_S)

@@ -15,7 +15,7 @@ from turnout.cli.trial import Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
 from turnout.gateway.admission import GatewayLimits
-from turnout.job.folder import DEVICE_CODE, EVALUATE, load_job_folder
+from turnout.job.folder import DEVICE_CODE, EVALUATE, FILES, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
@@ -56,19 +56,20 @@ class Report(Message, frozen=True):
     result_base64_bytes: int = 0
     job_memory_bytes: int = 0
     trial: Trial | None = None
+    left_out: tuple[str, ...] = ()  #: What of the folder is not handed to a server, and why.
     warnings: tuple[str, ...] = ()
 
 
 def examine(folder: Path, *, trial: bool = True) -> Report:
     """What the folder is; ``trial``: its server.py and device.py are tried once. Raises JobFolderError."""
     with tempfile.TemporaryFile() as packed:
-        package.pack(folder, packed)
+        left_out = package.pack(folder, packed)
         packed_bytes = packed.tell()
     try:
         report = _read_apart(folder, trial, TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; try --no-trial") from None
-    return msgspec.structs.replace(report, packed_bytes=packed_bytes)
+    return msgspec.structs.replace(report, packed_bytes=packed_bytes, left_out=left_out)
 
 
 def try_code(folder: Path, timeout_s: float = TRY_TIMEOUT_S) -> bool:
@@ -107,7 +108,7 @@ def lines(report: Report) -> list[str]:
     )
     more = f" and {len(report.tensors) - TENSORS_SHOWN} more" if len(report.tensors) > TENSORS_SHOWN else ""
     facts = [
-        ("job", f"{report.name!r}, from {', '.join(report.files)}"),
+        ("job", f"{report.name!r}, from {_from(report.files)}"),
         ("model", f"{report.parameters:,} parameters: {tensors}{more}"),
         ("training", f"{report.workflow}: {report.training}"),
         ("stop", report.stop),
@@ -116,11 +117,19 @@ def lines(report: Report) -> list[str]:
         ("a result", f"{size(report.result_base64_bytes)} as base64, {size(report.result_json_bytes)} as JSON numbers"),
         ("memory", f"about {size(report.job_memory_bytes)} for the job's process, however many devices report"),
         *_tried(report.trial),
+        *(("left out", line) for line in report.left_out),
         *(("warning", warning) for warning in report.warnings),
     ]
     said = "it can be run, but look at the warnings" if report.warnings else "it can be run"
     command = "run" if DEVICE_CODE in report.files else "submit"  # without it there is nobody to simulate
     return [*(f"{label:<10}{text}" for label, text in facts), f"{said}: turnout {command} {report.folder}"]
+
+
+def _from(files: tuple[str, ...]) -> str:
+    """The files that turnout reads, and how many others there are."""
+    read = [file for file in files if file in FILES]
+    others = len(files) - len(read)
+    return ", ".join(read) + (f" and {others:,} other file{'s' * (others > 1)}" if others else "")
 
 
 def _tried(trial: Trial | None) -> Iterator[tuple[str, str]]:

@@ -45,9 +45,12 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
     from turnout.cli.progress import moving
 
     client = remote.client()
+    left_out: list[str] = []
     with moving() as bar:
         sending = bar.step("sending the job folder", then="the server checks it")
-        job = client.submit(job_folder, sending, bar.step("packing the job folder"))
+        job = client.submit(job_folder, sending, bar.step("packing the job folder"), left_out.append)
+    for line in left_out:
+        print(f"left out: {line}", file=sys.stderr)
     at = "" if remote.server == os.environ.get(URL_VARIABLE, SERVER) else f" --url {client.url}"
     lines = [
         f"job {job.job_id} runs; devices find it by its name, {job.name!r}",

@@ -3,7 +3,7 @@
 import http.client
 import ssl
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, TypeVar
@@ -101,10 +101,20 @@ class ControlClient:
         """What each gateway has done."""
         return self._json("GET", "/api/gateways", list[GatewayCounters])
 
-    def submit(self, folder: Path, progress: Progress = no_progress, packing: Progress = no_progress) -> JobView:
-        """Pack and send a job folder. Raises JobFolderError when the server, or packing, finds it wrong."""
+    def submit(
+        self,
+        folder: Path,
+        progress: Progress = no_progress,
+        packing: Progress = no_progress,
+        left_out: Callable[[str], object] = lambda line: None,
+    ) -> JobView:
+        """Pack and send a job folder; ``left_out`` is told each line about files that stay here.
+
+        Raises JobFolderError when the server, or packing, finds it wrong.
+        """
         with tempfile.TemporaryFile() as packed:
-            package.pack(folder, packed, packing)
+            for line in package.pack(folder, packed, packing):
+                left_out(line)
             num_bytes = packed.tell()
             packed.seek(0)
             headers = {"Content-Type": "application/zip", "Content-Length": str(num_bytes)}

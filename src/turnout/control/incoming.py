@@ -72,9 +72,7 @@ class Incoming:
         if self._backups.locked():
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{BACKUPS_MAX} backups are being made; try again soon")
         async with self._backups:
-            refusal = self._no_room(num_bytes, "a backup")
-            if refusal is not None:
-                raise refusal
+            self.check_room(num_bytes, "a backup")
             place = Path(tempfile.mkdtemp(dir=self.folder))
             self._copying += num_bytes
             try:
@@ -82,6 +80,12 @@ class Incoming:
             finally:
                 self._copying -= num_bytes
                 await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+
+    def check_room(self, num_bytes: int, what: str = "the unpacked job folder") -> None:
+        """Raises Problem when so many bytes more do not fit on the disk."""
+        refusal = self._no_room(num_bytes, what)
+        if refusal is not None:
+            raise refusal
 
     def _no_room(self, num_bytes: int, what: str) -> Problem | None:
         """What to answer when so many bytes do not fit on the disk."""

@@ -1,29 +1,26 @@
 """A job folder as a zip: how it is packed, and how it is unpacked by somebody who does not trust it.
 
-Nothing in the zip decides where a file is written: names are matched against what is allowed, one by one; links,
-absolute names and ``..`` are not allowed; the number and the size of files are bounded before anything is read.
+Nothing in the zip decides where a file is written, nor how much is held or written: names are judged one by one, links
+are not allowed, and files, bytes and the zip's own list of them are bounded before anything is unpacked. Whoever packs
+keeps to the same bounds. How well a file compresses says nothing about it: a model may be all zeros.
 """
 
-import re
 import stat
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
 from turnout.errors import JobFolderError
+from turnout.job.contents import IGNORE_FILE, contents_of, is_cache, unfit
 
 PACKED_BYTES_MAX = 512 << 20
-UNPACKED_BYTES_MAX = 2 << 30
-FILES_MAX = 1000
-DEPTH_MAX = 4
-RATIO_MAX = 100  #: Unpacked bytes per packed byte, over the whole zip.
-RATIO_FREE_BYTES = 8 << 20  #: Small folders may compress as well as they like.
+UNPACKED_BYTES_MAX = 2 << 30  #: What it takes of the disk, and of the time that it takes to unpack.
+FILES_MAX = 10_000
+READ_BYTES_MAX = 4 << 20  #: In one read, such as that of the zip's list of files: it is held in memory.
 _CHUNK_BYTES = 1 << 20
-_PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
-_ALLOWED = "letters, digits, _ - . (not first), at most 100 per part and 4 parts"
-_SKIPPED = {"__pycache__"}
+_JOB_TOML = "job.toml"
 
 
 Progress = Callable[[int, int], None]  #: Is told the bytes done so far, and how many there are in all.
@@ -33,15 +30,19 @@ def no_progress(done: int, total: int) -> None:
     """Nobody looks."""
 
 
-def pack(folder: Path, target: BinaryIO, progress: Progress = no_progress) -> None:
-    """Write the zip of a job folder; hidden files and ``__pycache__`` stay out. Raises JobFolderError."""
+def pack(folder: Path, target: BinaryIO, progress: Progress = no_progress) -> tuple[str, ...]:
+    """Write the zip of a job folder; returns what is left out and why, in lines. Raises JobFolderError."""
     if not folder.is_dir():
-        raise JobFolderError(f"{folder}: no such folder; a job folder holds job.toml and a model")
-    if not (folder / "job.toml").is_file():
-        raise JobFolderError(f"{folder} has no job.toml, so it is not a job folder")
+        raise JobFolderError(f"{folder}: no such folder; a job folder holds {_JOB_TOML} and a model")
+    contents = contents_of(folder)
+    files = contents.files
+    if _JOB_TOML not in files:
+        why = next((f": {line}" for line in contents.lines() if _JOB_TOML in line), "")
+        raise JobFolderError(f"{folder} has no {_JOB_TOML}, so it is not a job folder{why}")
     try:
-        files = dict(_files(folder))
-        done, total = 0, sum(path.stat().st_size for path in files.values())
+        sizes = {name: path.stat().st_size for name, path in files.items()}
+        _check_sizes(sizes)
+        done, total = 0, sum(sizes.values())
         with zipfile.ZipFile(target, "w") as archive:
             for name, path in files.items():
                 entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
@@ -53,42 +54,63 @@ def pack(folder: Path, target: BinaryIO, progress: Progress = no_progress) -> No
                         progress(done, total)
     except OSError as error:
         raise JobFolderError(f"{error.filename or folder} cannot be packed: {error.strerror}") from error
+    end = target.tell()
+    if end > PACKED_BYTES_MAX:
+        raise JobFolderError(f"packed it has {end} bytes; at most {PACKED_BYTES_MAX} are taken; {_way_out(sizes)}")
+    with _opened(target) as archive:
+        _check(_files(archive))  # as the server will
+    target.seek(end)
+    return contents.lines()
 
 
-def _files(folder: Path) -> Iterator[tuple[str, Path]]:
-    """What is packed, by its name in the zip. Raises JobFolderError."""
-    count = 0
-    for path in sorted(folder.rglob("*")):
-        parts = path.relative_to(folder).parts
-        if any(part.startswith(".") or part in _SKIPPED for part in parts) or path.is_dir():
-            continue
-        name = "/".join(parts)
-        _check_name(name)
-        count += 1
-        if count > FILES_MAX:
-            raise JobFolderError(f"{folder} has more than {FILES_MAX} files; keep data sets elsewhere")
-        yield name, path
+def unpack(source: BinaryIO, folder: Path, make_room: Callable[[int], object] = lambda num_bytes: None) -> None:
+    """Write the files of a zip into ``folder``, which must be new. Raises JobFolderError on anything unusual.
 
-
-def unpack(source: BinaryIO, packed_bytes: int, folder: Path) -> None:
-    """Write the files of a zip into ``folder``, which must be new. Raises JobFolderError on anything unusual."""
+    ``make_room`` is told how many bytes they have before any is written, and may raise.
+    """
     try:
-        with zipfile.ZipFile(source) as archive:
-            entries = [entry for entry in archive.infolist() if not entry.is_dir()]
-            _check(entries, packed_bytes)
+        with _opened(source) as archive:
+            entries = _files(archive)
+            make_room(_check(entries))
             folder.mkdir()
             for entry in entries:
                 _write(archive, entry, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeDecodeError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError, ValueError) as error:
         raise JobFolderError(f"the upload is not a zip file that can be read: {error}") from error
 
 
-def _check(entries: list[zipfile.ZipInfo], packed_bytes: int) -> None:
-    if len(entries) > FILES_MAX:
-        raise JobFolderError(f"the zip has {len(entries)} files; at most {FILES_MAX} are taken")
-    names = [entry.filename for entry in entries]
+def _opened(source: BinaryIO) -> zipfile.ZipFile:
+    return zipfile.ZipFile(cast(BinaryIO, _InPieces(source)))
+
+
+class _InPieces:
+    """A file of which nobody reads more than so much at once: whatever a zip says of itself, memory is bounded."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self.seek, self.tell, self.seekable = file.seek, file.tell, file.seekable
+
+    def read(self, size: int = -1) -> bytes:
+        if size > READ_BYTES_MAX:
+            raise JobFolderError(
+                f"the zip's list of files has {size} bytes; at most {READ_BYTES_MAX} are taken; name what the job does "
+                f"not need in {IGNORE_FILE}, or use shorter names"
+            )
+        return self._file.read(READ_BYTES_MAX if size < 0 else size)
+
+
+def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
+    """What is part of the job, by names that are safe to write. Raises JobFolderError."""
+    files = [entry for entry in archive.infolist() if not entry.is_dir()]
+    for entry in files:
+        if why := unfit(entry.filename):
+            raise JobFolderError(f"{entry.filename!r} is not a name that a job folder's file may have: {why}")
+    return [entry for entry in files if not is_cache(entry.filename)]
+
+
+def _check(entries: list[zipfile.ZipInfo]) -> int:
+    """How many bytes they unpack to. Raises JobFolderError."""
     for entry in entries:
-        _check_name(entry.filename)
         kind = stat.S_IFMT(entry.external_attr >> 16)
         if kind not in (0, stat.S_IFREG):
             raise JobFolderError(f'"{entry.filename}" is a link or a device; only files are taken')
@@ -96,31 +118,43 @@ def _check(entries: list[zipfile.ZipInfo], packed_bytes: int) -> None:
             raise JobFolderError(f'"{entry.filename}" is encrypted; encrypted files are not taken')
         if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
             raise JobFolderError(f'"{entry.filename}" is compressed in an unusual way; use deflate')
-    if len({name.lower() for name in names}) < len(names):
+    sizes = {entry.filename: entry.file_size for entry in entries}
+    if len(sizes) < len(entries):
         raise JobFolderError("the zip has two files of one name")
-    if "job.toml" not in names:
-        raise JobFolderError("the zip has no job.toml at its top: zip what is in the job folder, not the folder itself")
-    unpacked = sum(entry.file_size for entry in entries)
-    if unpacked > UNPACKED_BYTES_MAX:
-        raise JobFolderError(f"the zip unpacks to {unpacked} bytes; at most {UNPACKED_BYTES_MAX} are taken")
-    if unpacked > RATIO_FREE_BYTES + RATIO_MAX * packed_bytes:
-        raise JobFolderError(f"the zip unpacks to more than {RATIO_MAX} times its size, as only a bomb does")
+    if _JOB_TOML not in sizes:
+        raise JobFolderError(
+            f"the zip has no {_JOB_TOML} at its top: zip what is in the job folder, not the folder itself"
+        )
+    _check_sizes(sizes)
+    return sum(sizes.values())
 
 
-def _check_name(name: str) -> None:
-    parts = name.split("/")
-    if len(parts) > DEPTH_MAX or not all(_PART.fullmatch(part) for part in parts):
-        raise JobFolderError(f"{name!r} is not a file name that a job folder may have: {_ALLOWED}")
+def _check_sizes(sizes: dict[str, int]) -> None:
+    """Whether files of these names and sizes are within the bounds. Raises JobFolderError."""
+    if len(sizes) > FILES_MAX:
+        raise JobFolderError(f"{len(sizes)} files; at most {FILES_MAX} are taken; {_way_out(sizes)}")
+    if (num_bytes := sum(sizes.values())) > UNPACKED_BYTES_MAX:
+        raise JobFolderError(
+            f"the files have {num_bytes} bytes; at most {UNPACKED_BYTES_MAX} are taken; {_way_out(sizes)}"
+        )
+
+
+def _way_out(sizes: dict[str, int]) -> str:
+    largest = max(sizes, key=sizes.__getitem__)
+    return f"name what the job does not need in {IGNORE_FILE} (the largest is {largest!r}, {sizes[largest]} bytes)"
 
 
 def _write(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, folder: Path) -> None:
     """Write one file, never more bytes than it declares: the declared sizes are what was checked."""
     target = folder.joinpath(*entry.filename.split("/"))
-    target.parent.mkdir(parents=True, exist_ok=True)
     left = entry.file_size
-    with archive.open(entry) as packed, target.open("xb") as unpacked:
-        while chunk := packed.read(_CHUNK_BYTES):
-            left -= len(chunk)
-            if left < 0:
-                raise JobFolderError(f'"{entry.filename}" is larger than the zip says')
-            unpacked.write(chunk)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with archive.open(entry) as packed, target.open("xb") as unpacked:
+            while chunk := packed.read(_CHUNK_BYTES):
+                left -= len(chunk)
+                if left < 0:
+                    raise JobFolderError(f'"{entry.filename}" is larger than the zip says')
+                unpacked.write(chunk)
+    except (FileExistsError, NotADirectoryError, IsADirectoryError):
+        raise JobFolderError(f'"{entry.filename}" is there twice, or as a file and as a folder') from None

@@ -145,7 +145,10 @@ class _Run:
                 background = [tasks.create_task(self._keep_server(server))]
                 client = ControlClient(api_url)
                 await self._wait_healthy(client)
-                job = await asyncio.to_thread(client.submit, self._plan.folder)
+                left_out: list[str] = []
+                job = await asyncio.to_thread(client.submit, self._plan.folder, left_out=left_out.append)
+                for line in left_out:
+                    self._said(f"left out of the job: {line}")
                 self._plan.submitted(client, job)
                 fleet = self._plan.fleet(devices_url, job.name)
                 background.append(tasks.create_task(self._keep_fleet(fleet)))

@@ -26,6 +26,7 @@ from turnout.errors import DeviceError, JobFolderError
 from turnout.job.device_configs import by_platform
 from turnout.job.server_code import names_in, offers
 from turnout.job.spec import JobSpec
+from turnout.job.text import read_text
 from turnout.job.toml import decode_toml
 from turnout.messages import ModelSchema
 from turnout.wire.edge_headers import PHONES
@@ -39,6 +40,8 @@ MODEL_FILE = "model.safetensors"
 MODEL_CODE = "model.py"
 SERVER_CODE = "server.py"
 DEVICE_CODE = "device.py"
+#: What is read of a folder.
+FILES = (JOB_TOML, MODEL_FILE, MODEL_CODE, DEVICE_CONFIG, *DEVICE_CONFIG_OF.values(), SERVER_CODE, DEVICE_CODE)
 EVALUATE = "evaluate"  #: The hook that measures a model.
 EXPORT = "export"  #: The hook that makes what ExecuTorch devices load.
 #: How deep a device config may nest: it is written and read again, inside other JSON, by every process and device.
@@ -69,7 +72,7 @@ def load_job_folder(path: Path) -> JobFolder:
     """Read a job folder and run its model.py. ``model.safetensors`` goes before ``model.py``: it is a warm start."""
     if not path.is_dir():
         raise JobFolderError(f"{path}: no such folder; expected is a job folder with a {JOB_TOML}")
-    spec = decode_toml(_text(path, JOB_TOML), JobSpec, JOB_TOML)
+    spec = decode_toml(read_text(path, JOB_TOML), JobSpec, JOB_TOML)
     if spec.needs_evaluation and not (path / SERVER_CODE).is_file():
         raise JobFolderError(
             f"{JOB_TOML}: metric is what evaluate(model) in {SERVER_CODE} measures; there is no {SERVER_CODE} in {path}"
@@ -135,17 +138,6 @@ def _optional(file: Path) -> Path | None:
     return file if file.is_file() else None
 
 
-def _text(path: Path, name: str) -> str:
-    try:
-        return (path / name).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise JobFolderError(f"{path}: {name} is missing") from None
-    except UnicodeDecodeError as error:
-        raise JobFolderError(f"{name}: not UTF-8 text (byte {error.start})") from None
-    except OSError as error:
-        raise JobFolderError(f"{name}: cannot be read: {error.strerror}") from None
-
-
 def _device_configs(path: Path, spec: JobSpec, general: Any) -> dict[str, Any]:
     """By platform, what it is told in place of ``general``: its own file, or ``general`` as its SDK reads it."""
     files = {platform: name for platform, name in DEVICE_CONFIG_OF.items() if (path / name).exists()}
@@ -157,7 +149,7 @@ def _device_config(path: Path, name: str) -> Any:
     if not (path / name).exists():
         return None
     try:
-        config = msgspec.json.decode(_text(path, name))
+        config = msgspec.json.decode(read_text(path, name))
     except RecursionError:
         raise _too_deep(name) from None
     except msgspec.DecodeError as error:

@@ -110,8 +110,8 @@ class JobRoutes:
     async def _take(self, request: Request, place: Path) -> Response:
         folder = place / "folder"
         with (place / "upload.zip").open("w+b") as upload:
-            num_bytes = await self._incoming.receive(request, upload, package.PACKED_BYTES_MAX, "a zipped job folder")
-            await asyncio.to_thread(package.unpack, upload, num_bytes, folder)
+            await self._incoming.receive(request, upload, package.PACKED_BYTES_MAX, "a zipped job folder")
+            await asyncio.to_thread(package.unpack, upload, folder, self._incoming.check_room)
         announcement = await check(folder)
         job_id = new_job_id(announcement.name, secrets.token_hex(4))
         await asyncio.to_thread(_keep, folder, self._known.jobs.folder(job_id))
