@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from turnout.api import Job, RemoteJob, Run, Server, connect, run
-    from turnout.device import Trainer, Update, run_device
+    from turnout.device import NoExamples, Trainer, Update, run_device
     from turnout.errors import TurnoutError
     from turnout.messages import JobEvent
 
@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Job",
     "JobEvent",
+    "NoExamples",
     "RemoteJob",
     "Run",
     "Server",
@@ -35,7 +36,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Job", "RemoteJob", "Run", "Server", "connect", "run"), "turnout.api"),
-    **dict.fromkeys(("Trainer", "Update", "run_device"), "turnout.device"),
+    **dict.fromkeys(("NoExamples", "Trainer", "Update", "run_device"), "turnout.device"),
     "JobEvent": "turnout.messages",
     "TurnoutError": "turnout.errors",
 }

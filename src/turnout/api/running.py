@@ -101,6 +101,11 @@ class Run:
         return list(self._watch.log)
 
     @property
+    def sat_out(self) -> int:
+        """How many devices have had no examples so far, and take no part."""
+        return self._watch.sat_out
+
+    @property
     def is_running(self) -> bool:
         """Whether anything may still happen."""
         return self._watch.is_alive()

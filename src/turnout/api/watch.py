@@ -44,6 +44,7 @@ class Watch(threading.Thread):
     def __init__(self, plan: Plan, place: Path) -> None:
         super().__init__(name="turnout.run", daemon=True)
         self.view: JobView | None = None  #: The job as it was a moment ago.
+        self.sat_out = 0  #: Devices that have no examples.
         self.events: list[JobEvent] = []  #: Only ever added to.
         self.log: deque[str] = deque(maxlen=LOG_LINES_MAX)
         self._plan = replace(plan, submitted=self._submitted)
@@ -147,6 +148,7 @@ class Watch(threading.Thread):
     def show(self, picture: Picture) -> None:
         """Take note of how the job is, of its new events, and of trainings that fail."""
         self.view = picture.view
+        self.sat_out = picture.fleet.sat_out if picture.fleet else self.sat_out
         for reason in (picture.fleet.trainings_failed.keys() if picture.fleet else set()) - self._failures:
             self._failures.add(reason)
             logger.warning("devices fail to train: %s", printable(reason))

@@ -1,6 +1,6 @@
 """What ``turnout check`` says of a job's settings: in words, and what in them a person may not have meant. Pure."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
@@ -9,6 +9,8 @@ from turnout.job.spec import BufferedTraining, JobSpec, RoundsTraining
 
 DAY_S = 86400.0
 LONG_S = 30 * DAY_S
+#: How far ``update_norm_max`` should be above the largest norm of the honest updates tried, and how far it may be.
+NORM_SPARE, NORM_LOOSE = 2.0, 100.0
 
 
 def training(spec: JobSpec) -> str:
@@ -49,6 +51,27 @@ def advice(spec: JobSpec, *, evaluates: bool, has_device: bool) -> Iterator[str]
             f"[pacing] lets {reached:.0f} waiting devices ask within wait_max_s, and {_places(spec)} places are to be "
             "filled; raise check_ins_per_s"
         )
+
+
+def norms(spec: JobSpec, measured: Sequence[float]) -> Iterator[str]:
+    """What the norms of honest updates, the largest of each version tried, say of ``update_norm_max``."""
+    bound, largest = spec.training.update_norm_max, max(measured, default=0.0)
+    if bound is None or not largest:
+        return
+    if bound < NORM_SPARE * largest:
+        yield (
+            f"update_norm_max = {bound:g} is less than {NORM_SPARE:g} times {shown(largest)}, the largest norm of the "
+            "few honest updates tried, and others may be larger: what is above it is refused"
+        )
+    elif bound > NORM_LOOSE * largest:
+        yield (
+            f"update_norm_max = {bound:g} is {bound / largest:.0f} times {shown(largest)}, the largest norm of the "
+            "honest updates tried: it bounds little"
+        )
+
+
+def shown(norm: float) -> str:
+    return f"{norm:.3g}"
 
 
 def _buffered(training: BufferedTraining) -> Iterator[str]:

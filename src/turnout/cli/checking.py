@@ -9,9 +9,10 @@ from pathlib import Path
 
 import msgspec
 
-from turnout.cli.advice import advice, stop_rule, training
+from turnout.cli.advice import NORM_SPARE, advice, norms, shown, stop_rule, training
 from turnout.cli.device_config import findings_of
-from turnout.cli.trial import Trial, try_once
+from turnout.cli.fleet_trial import FleetTrial
+from turnout.cli.trial import DEVICES, Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
 from turnout.gateway.admission import GatewayLimits
@@ -21,7 +22,6 @@ from turnout.supervisor.commands import PYTHON, environment
 
 TIMEOUT_S = 60.0
 TRY_TIMEOUT_S = 20.0  #: Before a run, which shall not have to wait for a slow device longer than that.
-TRIAL = "--trial"
 TENSORS_SHOWN = 12
 #: What 100,000 parameters need as JSON numbers, and as base64 of float32; measured with the updates of the demo.
 JSON_BYTES, BASE64_BYTES = 20.6, 16 / 3
@@ -60,31 +60,31 @@ class Report(Message, frozen=True):
     warnings: tuple[str, ...] = ()
 
 
-def examine(folder: Path, *, trial: bool = True) -> Report:
-    """What the folder is; ``trial``: its server.py and device.py are tried once. Raises JobFolderError."""
+def examine(folder: Path, *, trial: bool = True, devices: int = DEVICES) -> Report:
+    """What the folder is. ``trial``: its server.py is tried, and some of so many devices. Raises JobFolderError."""
     with tempfile.TemporaryFile() as packed:
         left_out = package.pack(folder, packed)
         packed_bytes = packed.tell()
     try:
-        report = _read_apart(folder, trial, TIMEOUT_S)
+        report = _read_apart(folder, devices if trial else 0, TIMEOUT_S)
     except subprocess.TimeoutExpired:
         raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; try --no-trial") from None
     return msgspec.structs.replace(report, packed_bytes=packed_bytes, left_out=left_out)
 
 
-def try_code(folder: Path, timeout_s: float = TRY_TIMEOUT_S) -> bool:
+def try_code(folder: Path, devices: int = DEVICES, timeout_s: float = TRY_TIMEOUT_S) -> bool:
     """Try its code once. False when that takes too long to tell whether it runs. Raises JobFolderError."""
     try:
-        _read_apart(folder, True, timeout_s)
+        _read_apart(folder, devices, timeout_s)
     except subprocess.TimeoutExpired:
         return False
     return True
 
 
-def _read_apart(folder: Path, trial: bool, timeout_s: float) -> Report:
-    """Raises JobFolderError, and TimeoutExpired."""
+def _read_apart(folder: Path, devices: int, timeout_s: float) -> Report:
+    """With no devices, nothing is tried. Raises JobFolderError, and TimeoutExpired."""
     child = subprocess.run(
-        [*PYTHON, "turnout.cli.checking", str(folder), *([TRIAL] if trial else [])],
+        [*PYTHON, "turnout.cli.checking", str(folder), str(devices)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         check=False,
@@ -137,9 +137,23 @@ def _tried(trial: Trial | None) -> Iterator[tuple[str, str]]:
         yield "tried", f"{', '.join(trial.hooks)} of server.py"
     if trial is not None and trial.metrics:
         yield "at first", ", ".join(f"{name} {value:.4g}" for name, value in trial.metrics.items())
-    if trial is not None and trial.train_s is not None:
-        norm = f"an update of norm {trial.update_norm:.3g} from {trial.num_examples:g} examples"
-        yield "a device", f"trained for {1e3 * trial.train_s:.1f} ms: {norm}"
+    if trial is not None and trial.fleet is not None:
+        yield from _fleet(trial.fleet)
+
+
+def _fleet(fleet: FleetTrial) -> Iterator[tuple[str, str]]:
+    none = f"; {fleet.sat_out} more have no examples and would sit out" if fleet.sat_out else ""
+    if not fleet.trained:
+        yield "devices", f"of {fleet.devices}, the {fleet.sat_out} tried have no examples and would sit out"
+        return
+    least, most = fleet.examples_min, fleet.examples_max
+    have = f"{least:g} examples" if least == most else f"{least:g} to {most:g} examples"
+    slowest = f"the slowest for {1e3 * fleet.train_s:.1f} ms"
+    yield "devices", f"{fleet.trained} of {fleet.devices} trained, {slowest}; they have {have}{none}"
+    norms = ", ".join(map(shown, fleet.update_norms))
+    yield "updates", f"the largest norm by version, from the first: {norms}; norms fall while a model learns"
+    enough = shown(NORM_SPARE * max(fleet.update_norms))
+    yield "", f"if you set update_norm_max, let the first versions through: {enough} or more; it bounds less later"
 
 
 def size(num_bytes: float) -> str:
@@ -151,11 +165,11 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} GB"
 
 
-def read(folder: Path, *, trial: bool) -> Report:
-    """Read the folder in this process, which runs its code."""
+def read(folder: Path, devices: int) -> Report:
+    """Read the folder in this process, which runs its code; with devices, try it."""
     try:
         job = load_job_folder(folder)
-        tried = try_once(job) if trial else None
+        tried = try_once(job, devices) if devices else None
     except JobFolderError as error:
         return Report(error=str(error))
     parameters = job.model.size
@@ -177,6 +191,7 @@ def read(folder: Path, *, trial: bool) -> Report:
             *advice(job.spec, evaluates=job.has_hook(EVALUATE), has_device=job.device is not None),
             *_too_large(4 * parameters, job.spec.wire.form),
             *map(str, findings_of(job)),
+            *(norms(job.spec, tried.fleet.update_norms) if tried and tried.fleet else ()),
         ),
     )
 
@@ -194,5 +209,5 @@ def _too_large(model_bytes: int, form: str) -> Iterator[str]:
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
-        found = read(Path(sys.argv[1]), trial=TRIAL in sys.argv[2:])
+        found = read(Path(sys.argv[1]), int(sys.argv[2]))
     print(msgspec.json.encode(found).decode())

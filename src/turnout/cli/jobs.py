@@ -50,7 +50,7 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
         sending = bar.step("sending the job folder", then="the server checks it")
         job = client.submit(job_folder, sending, bar.step("packing the job folder"), left_out.append)
     for line in left_out:
-        print(f"left out: {line}", file=sys.stderr)
+        say(f"left out: {line}")
     at = "" if remote.server == os.environ.get(URL_VARIABLE, SERVER) else f" --url {client.url}"
     lines = [
         f"job {job.job_id} runs; devices find it by its name, {job.name!r}",

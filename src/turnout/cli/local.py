@@ -47,19 +47,22 @@ def new(
 @app.command(
     group=HERE,
     help_epilogue=examples(
-        "turnout check my-job", "turnout check my-job --no-trial", "turnout check my-job --json | jq .warnings"
+        "turnout check my-job --devices 5000",
+        "turnout check my-job --no-trial",
+        "turnout check my-job --json | jq .warnings",
     ),
 )
 def check(
     job_folder: Folder,
     *,
-    trial: Annotated[bool, Parameter(help="Train one device and measure the model, to see that the code runs.")] = True,
+    trial: Annotated[bool, Parameter(help="Let a few devices train and measure the model: does the code run?")] = True,
+    devices: Annotated[int, Parameter(help="How many devices the job is for; a few of these are tried.")] = 100,
     json: Json = False,
 ) -> int:
     """Read a job folder as a server would, try its code, and say what it is, what it takes, what may not be meant."""
     from turnout.cli import checking
 
-    report = checking.examine(job_folder, trial=trial)
+    report = checking.examine(job_folder, trial=trial, devices=at_least_one("--devices", devices))
     answer(report, checking.lines(report), json)
     return EXIT_DONE
 

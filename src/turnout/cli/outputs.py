@@ -61,6 +61,7 @@ class RunEnded(Message, frozen=True):
     metrics: dict[str, float]
     took_s: float
     model: str
+    sat_out: int = 0  #: Devices that have no examples.
 
 
 def whole(value: object) -> Any:

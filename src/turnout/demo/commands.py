@@ -63,7 +63,7 @@ def run_job(
         plan = plan_run(folder, fleet, out, data or Path(temporary) / "data")
         if sys.stderr.isatty():
             say("trying the folder's code once")
-        try_code(folder)
+        try_code(folder, int(fleet["devices"]))
         return _run(plan, as_json)
 
 
@@ -99,6 +99,7 @@ def _print_json(plan: Plan, outcome: Outcome) -> None:
         metrics=view.status.metrics if view.status else {},
         took_s=round(outcome.picture.elapsed_s, 3),
         model=str(plan.model) if outcome.saved else "",
+        sat_out=outcome.picture.fleet.sat_out if outcome.picture.fleet else 0,
     )
     print_json(ended)
 
@@ -112,6 +113,8 @@ def _summary(plan: Plan, outcome: Outcome) -> list[str]:
     else:
         version = f"version {view.status.version}" if view.status else "the model"
         lines = [f"done in {took}: {version} ({view.reason})"]
+    if picture.fleet is not None and picture.fleet.sat_out:
+        lines.append(f"{picture.fleet.sat_out} of {plan.devices} devices have no examples, and sat out")
     if picture.value is not None:
         lines.append(compared(picture.metric, picture.value, picture.central))
     lines.append(f"the model is saved in {plan.model}" if outcome.saved else "there is no model to save")

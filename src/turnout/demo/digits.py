@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.device.trainers.numpy_trainer import Examples, Labels
+from turnout.errors import UsageError
 
 FEATURES = 64
 MODEL_SIZES = (FEATURES, 64, 10)  #: From pixels over one hidden layer to digits.
@@ -52,7 +53,8 @@ def partition(devices: int, seed: int) -> list[NDArray[np.intp]]:
     than once where there are many devices, and every device gets at least two.
     """
     labels = load()[0].labels
-    assert 0 < devices <= DEVICES_MAX
+    if not 0 < devices <= DEVICES_MAX:
+        raise UsageError(f"{devices} devices cannot share the digits; 1 to {DEVICES_MAX:,} can")
     rng = np.random.default_rng((seed, devices))
     deals = math.ceil(devices * MEAN_EXAMPLES_MIN / len(labels))
     by_digit = [np.flatnonzero(labels == digit) for digit in np.unique(labels)]

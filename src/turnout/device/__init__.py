@@ -2,12 +2,13 @@
 
 from turnout.device.client import DeviceClient, Finished, run_device
 from turnout.device.session import Session, SessionCounters, SessionPolicy
-from turnout.device.trainers.base import Arrays, Trainer, Update
+from turnout.device.trainers.base import Arrays, NoExamples, Trainer, Update
 
 __all__ = [
     "Arrays",
     "DeviceClient",
     "Finished",
+    "NoExamples",
     "Session",
     "SessionCounters",
     "SessionPolicy",

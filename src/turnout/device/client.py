@@ -17,6 +17,7 @@ from turnout.device.session import (
     ACCEPT_ALL,
     DEFAULT_POLICY,
     Ended,
+    SatOut,
     Send,
     Session,
     SessionCounters,
@@ -26,7 +27,7 @@ from turnout.device.session import (
     TrainedUpdate,
     TrainingFailed,
 )
-from turnout.device.trainers.base import Evaluator, Trainer
+from turnout.device.trainers.base import Evaluator, NoExamples, Trainer
 from turnout.device.training import work_of
 from turnout.errors import TurnoutError
 from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, ResultReport, Status, TaskResponse
@@ -110,7 +111,7 @@ class DeviceClient:
         else:
             self.session.received(answer, now())
 
-    async def _train(self, task: TaskResponse) -> TrainedUpdate | TrainingFailed:
+    async def _train(self, task: TaskResponse) -> TrainedUpdate | TrainingFailed | SatOut:
         assert task.job_id
         assert task.task_data
         try:
@@ -122,6 +123,9 @@ class DeviceClient:
             update, self._schema = await asyncio.to_thread(
                 work_of(task.task_name), self._trainer, model, task.task_data.meta
             )
+        except NoExamples as error:
+            log.info("%s: %s", self.session.device.device_id, error)
+            return SatOut()
         except TurnoutError as error:
             log.warning("%s: %s", self.session.device.device_id, error)
             return TrainingFailed(str(error))

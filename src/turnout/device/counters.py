@@ -7,9 +7,9 @@ class FleetCounters(Message, frozen=True):
     """Devices by what they do now; everything else since the fleet's start, but rates and latencies: those are recent.
 
     ``training`` have a task and work on it; ``lost`` dropped one and are away; ``offline`` would ask or report but have
-    no network; ``waiting`` is all others that have not ``ended``. ``missing`` is the name of the job that all look for
-    and nobody runs. ``finished`` says why the fleet ended, in its last
-    counters. ``mischief`` is what the fleet did on purpose: results sent twice, connections broken.
+    no network; ``waiting`` is all others that have not ``ended``. ``sat_out`` have no examples, and are among the
+    ended. ``missing`` is the name of the job that all look for and nobody runs. ``finished`` says why the fleet ended,
+    in its last counters. ``mischief`` is what the fleet did on purpose: results sent twice, connections broken.
     """
 
     devices: int
@@ -25,6 +25,7 @@ class FleetCounters(Message, frozen=True):
     refused: dict[str, int] = {}
     given_up: int = 0
     trainings_failed: dict[str, int] = {}
+    sat_out: int = 0
     requests: dict[str, int] = {}
     errors: dict[str, int] = {}
     mischief: dict[str, int] = {}

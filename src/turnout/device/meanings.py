@@ -62,7 +62,7 @@ def meaning(response: EdgeResponse) -> Then:
     if isinstance(response, JobResponse):
         return AGAIN if status is OK and not response.job_id else JOB_MEANING[status]
     if isinstance(response, TaskResponse):
-        complete = response.task_id and response.task_name and response.task_data
+        complete = response.job_id and response.task_id and response.task_name and response.task_data
         return AGAIN if status is OK and not complete else TASK_MEANING[status]
     if isinstance(response, ResultResponse):
         then = RESULT_MEANING[status]

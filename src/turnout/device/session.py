@@ -59,6 +59,7 @@ class SessionPolicy:
 
 
 DEFAULT_POLICY = SessionPolicy()
+NO_EXAMPLES = "the device has no examples"  #: Why a session ended.
 
 
 # --- what to do, and what became of it ----------------------------------------------------------------------------
@@ -113,6 +114,11 @@ class TrainingFailed:
     again: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SatOut:
+    """The device has no examples to do any task with: its place is given back, and its part in the job ends."""
+
+
 @dataclass(slots=True)
 class SessionCounters:
     """What came of it all. Many sessions may share one."""
@@ -123,6 +129,7 @@ class SessionCounters:
     refused: dict[str, int] = field(default_factory=dict)  #: Results that were refused for good, by reason.
     given_up: int = 0  #: Results that nobody answered while it could still be known whether they had counted.
     trainings_failed: dict[str, int] = field(default_factory=dict)
+    sat_out: int = 0  #: Devices that have no examples.
     unanswered: dict[str, int] = field(default_factory=dict)  #: Requests without an answer, by reason.
 
 
@@ -184,8 +191,8 @@ class Session:
     """
 
     __slots__ = (
-        "_accept", "_answered_by", "_cookie", "_counted", "_due", "_fruitless", "_rng", "_state", "_stopped",
-        "_unanswered", "capabilities", "counters", "device", "job_name", "policy",
+        "_accept", "_answered_by", "_cookie", "_counted", "_due", "_fruitless", "_rng", "_sits_out", "_state",
+        "_stopped", "_unanswered", "capabilities", "counters", "device", "job_name", "policy",
     )  # fmt: skip
 
     def __init__(
@@ -213,6 +220,7 @@ class Session:
         self._fruitless = 0  # tasks in a row that came to nothing
         self._counted = 0
         self._stopped = False
+        self._sits_out = False
 
     @property
     def unacknowledged(self) -> ResultReport | None:
@@ -292,10 +300,13 @@ class Session:
         told = _sane(retry_wait, self.policy) or 0.0
         self._again(now, now + told + self._jitter(self._unanswered - 1))
 
-    def trained(self, outcome: TrainedUpdate | TrainingFailed, now: float) -> None:
+    def trained(self, outcome: TrainedUpdate | TrainingFailed | SatOut, now: float) -> None:
         """The task is done, or cannot be done."""
         state = self._state
         assert isinstance(state, _Training), "no task is under way"
+        if isinstance(outcome, SatOut):
+            self._sits_out = True
+            self.counters.sat_out += 1
         if isinstance(outcome, TrainingFailed):
             self._fruitless += 1
             _count(self.counters.trainings_failed, outcome.reason)
@@ -313,7 +324,7 @@ class Session:
 
     def resume(self, now: float) -> None:
         """Go on after ``stop``, or begin again after any other end."""
-        self._stopped = False
+        self._stopped = self._sits_out = False
         if isinstance(self._state, _Over):
             self._counted = 0
             self._go(_Looking(), now)
@@ -355,11 +366,11 @@ class Session:
             return False
         return response.task_id is not None and response.task_id != self._state.report.task_id
 
-    def _report(self, state: _Training, outcome: TrainedUpdate | TrainingFailed) -> ResultReport:
+    def _report(self, state: _Training, outcome: TrainedUpdate | TrainingFailed | SatOut) -> ResultReport:
         task = state.task
         assert task.task_id
         assert task.task_name
-        if isinstance(outcome, TrainingFailed):
+        if not isinstance(outcome, TrainedUpdate):
             return ResultReport(
                 self.device, state.job_id, task.task_id, task.task_name,
                 memoryview(b""), status=Status.ERROR, cookie=task.cookie,
@@ -394,6 +405,8 @@ class Session:
         self._unanswered = 0
         if self.policy.counted_max is not None and self._counted >= self.policy.counted_max:
             self._state = _Over("enough results counted")
+        elif self._sits_out:
+            self._state = _Over(NO_EXAMPLES)
         elif then is NEXT:
             pause = self._jitter(self._fruitless - 1) if self._fruitless else 0.0
             self._go(_Asking(job_id), now + max(pause, self._told(retry_wait) or 0.0))

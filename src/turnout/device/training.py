@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from turnout.device.session import TrainedUpdate
-from turnout.device.trainers.base import Evaluator, Trainer, Update
+from turnout.device.trainers.base import Evaluator, NoExamples, Trainer, Update
 from turnout.errors import DeviceError, ServerError
 from turnout.messages import VALIDATE, ModelSchema, TensorSpec
 from turnout.wire.tensors import Vector, flatten, from_safetensors, unflatten
@@ -48,7 +48,8 @@ def schema_of_file(data: bytes | memoryview) -> ModelSchema:
 def train(trainer: Trainer, model: bytes | memoryview, config: Mapping[str, Any]) -> tuple[TrainedUpdate, ModelSchema]:
     """Have ``trainer`` learn from a model in safetensors.
 
-    Raises ServerError for a model that is none, DeviceError for an update that is none, and whatever the trainer does.
+    Raises ServerError for a model that is none, DeviceError for an update that is none, NoExamples where there was
+    nothing to learn from, and whatever the trainer does.
     """
     vector, schema = _read(model)
     update = trainer.train(unflatten(vector, schema), config)
@@ -84,6 +85,8 @@ def _read(model: bytes | memoryview) -> tuple[Vector, ModelSchema]:
 
 def _examples(given: float) -> float:
     num_examples = float(given)
+    if num_examples == 0:
+        raise NoExamples("the device has no examples")
     if not (math.isfinite(num_examples) and num_examples > 0):
         raise BadTrainer(f"the trainer says it learned from {num_examples} examples; a number above 0 is expected")
     return num_examples

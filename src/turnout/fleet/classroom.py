@@ -12,7 +12,7 @@ import msgspec
 
 from turnout.device.blobs import BlobCache, BlobUnavailable
 from turnout.device.http import HttpClient
-from turnout.device.session import TrainedUpdate, TrainingFailed
+from turnout.device.session import SatOut, TrainedUpdate, TrainingFailed
 from turnout.device.training import schema_of_file
 from turnout.errors import ServerError
 from turnout.fleet.core import Outcome, SimDevice
@@ -145,6 +145,8 @@ class Classroom:
 
 
 def _outcome(learned: Learned) -> Outcome:
+    if learned.sat_out:
+        return SatOut()
     if learned.error:
         return TrainingFailed(learned.error)
     return TrainedUpdate(learned.update, learned.num_examples, learned.metrics, learned.measured)

@@ -13,6 +13,7 @@ from random import Random
 from turnout import __version__
 from turnout.device.session import (
     ACCEPT_ALL,
+    SatOut,
     Send,
     Session,
     SessionCounters,
@@ -35,7 +36,7 @@ from turnout.messages import (
     TaskResponse,
 )
 
-Outcome = TrainedUpdate | TrainingFailed
+Outcome = TrainedUpdate | TrainingFailed | SatOut
 KINDS: dict[type, str] = {JobRequest: "job", TaskRequest: "task", ResultReport: "result"}
 
 
@@ -138,7 +139,7 @@ class Fleet:
             match what:
                 case None:
                     self._wake(device, now)
-                case TrainedUpdate() | TrainingFailed():
+                case TrainedUpdate() | TrainingFailed() | SatOut():
                     self._finish(device, what, now)
                 case _:
                     self._send(device, what)

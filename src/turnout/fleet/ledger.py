@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from turnout import private
+from turnout.errors import TurnoutError
 from turnout.messages import Message, ResultReport, ResultResponse
 
 _encode = msgspec.json.Encoder().encode
@@ -59,7 +60,8 @@ class Ledger:
     def _write(self, line_of: Sent | Told) -> None:
         line = _encode(line_of) + b"\n"
         written = os.write(self._fd, line)
-        assert written == len(line), "the disk of the ledger is full"
+        if written != len(line):
+            raise TurnoutError("the disk of the fleet's ledger is full")
 
     def close(self) -> None:
         """No more will be told."""

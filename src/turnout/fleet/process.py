@@ -205,6 +205,7 @@ class FleetProcess:
             refused=dict(sessions.refused),
             given_up=sessions.given_up,
             trainings_failed=dict(sessions.trainings_failed),
+            sat_out=sessions.sat_out,
             requests=dict(fleet.requests),
             errors=dict(sessions.unanswered),
             mischief={what: count for what, count in self._delivery.mischief.items() if count},
@@ -231,6 +232,8 @@ class FleetProcess:
         fleet, patience_s = self._fleet, self._options.patience_s
         if self._stopped:
             return self._stopped
+        if fleet.counters.sat_out == fleet.spec.devices:
+            raise BadFleet(f"none of the {fleet.spec.devices} devices has any examples, so nobody can train")
         if fleet.ended:
             return "all devices have ended"
         if fleet.over_since is not None:
@@ -274,6 +277,8 @@ def for_people(counters: FleetCounters) -> list[str]:
     for name in ("lost", "offline", "ended"):
         if count := getattr(counters, name):
             parts.append(f"{count} {name}")
+    if counters.sat_out:
+        parts.append(f"{counters.sat_out} without examples")
     parts.append(f"{counters.counted} counted")
     if counters.missing:
         parts.append(f"no job named {counters.missing!r} runs")

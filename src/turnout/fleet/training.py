@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from turnout.device.trainers.base import Trainer
+from turnout.device.trainers.base import NoExamples, Trainer
 from turnout.device.training import work_of
 from turnout.errors import JobFolderError, TurnoutError
 from turnout.job.folder import DEVICE_CODE, load_module
@@ -48,6 +48,7 @@ class Learned(msgspec.Struct, frozen=True, array_like=True):
     num_examples: float = 1.0
     metrics: dict[str, float] = {}
     measured: bool = False
+    sat_out: bool = False  #: It has no examples.
 
 
 _works = msgspec.msgpack.Decoder(list[Work])
@@ -70,6 +71,8 @@ def train_some(payload: memoryview) -> bytes:
 def _train_one(work: Work) -> Learned:
     try:
         update, _ = work_of(work.name)(_trainer(work.index), _model(work.model), work.config)
+    except NoExamples:
+        return Learned(sat_out=True)
     except TurnoutError as error:
         return Learned(error=str(error))
     except Exception as error:  # a trainer is its user's code: its failure is this one task's

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from turnout.job.ignore import Ignore
 from turnout.job.text import read_text
+from turnout.printable import printable
 
 IGNORE_FILE = ".turnoutignore"
 #: Left out unless a line of ``.turnoutignore`` takes it back.
@@ -116,5 +117,5 @@ class _Rules:
 
 
 def _some(paths: list[str]) -> str:
-    shown = ", ".join(ascii(path)[1:-1] if not path.isprintable() else path for path in paths[:SHOWN_MAX])
+    shown = ", ".join(map(printable, paths[:SHOWN_MAX]))
     return shown if len(paths) <= SHOWN_MAX else f"{shown} and {len(paths) - SHOWN_MAX:,} more"

@@ -7,8 +7,10 @@ import msgspec
 import pytest
 
 from turnout.cli import checking, scaffold
-from turnout.cli.advice import advice, stop_rule, training
+from turnout.cli.advice import advice, norms, stop_rule, training
+from turnout.cli.fleet_trial import try_fleet
 from turnout.errors import JobFolderError
+from turnout.job.folder import load_job_folder
 from turnout.job.spec import JobSpec
 
 
@@ -69,8 +71,10 @@ def test_a_folder_is_read_in_another_process(tmp_path: Path) -> None:
     assert "3 parameters: weights 2, bias 1" in lines[1]
     assert report.trial is not None
     assert sorted(report.trial.metrics) == ["accuracy", "loss"]
-    assert report.trial.num_examples == 30
-    assert report.trial.update_norm > 0
+    fleet = report.trial.fleet
+    assert fleet is not None
+    assert (fleet.devices, fleet.trained, fleet.examples_min, fleet.examples_max) == (100, 5, 30, 30)
+    assert len(fleet.update_norms) == 3
     assert "tried     evaluate of server.py" in lines
     assert checking.examine(folder, trial=False).trial is None
     assert lines[-1] == f"it can be run: turnout run {folder}"
@@ -98,6 +102,60 @@ def test_code_that_takes_too_long_to_try_is_not_held_against_the_folder(tmp_path
     assert checking.try_code(folder)
     (folder / "device.py").write_text("import signal\nsignal.pause()\n")
     assert not checking.try_code(folder, timeout_s=0.5)
+
+
+def test_what_stays_here_is_told_and_refuses_nothing(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    for name in ("job.toml~", "notes.md", "my data.csv"):
+        (folder / name).touch()
+    (folder / ".turnoutignore").write_text("*.md\n")
+    report = checking.examine(folder, trial=False)
+    assert report.left_out == ("job.toml~: an editor's backup", "notes.md: .turnoutignore")
+    lines = checking.lines(report)
+    assert "from device.py, job.toml, model.py, server.py and 3 other files" in lines[0]
+    assert "left out  notes.md: .turnoutignore" in lines
+
+
+@pytest.mark.parametrize(("bound", "words"), [(1.9, "less than 2 times 1"), (101.0, "it bounds little"), (2.0, "")])
+def test_a_bound_of_norms_is_held_against_those_of_honest_updates(bound: float, words: str) -> None:
+    found = list(norms(spec(training={"workflow": "buffered", "update_norm_max": bound}), (1.0, 0.2)))
+    assert len(found) == bool(words)
+    assert words in "".join(found)
+
+
+def test_a_folder_is_tried_with_devices_of_its_fleet(tmp_path: Path) -> None:
+    """Only numbers divisible by four have examples; each pulls to 30, and the server goes half the way."""
+    folder = tmp_path / "job"
+    folder.mkdir()
+    (folder / "job.toml").write_text(
+        'name = "x"\noptimizer = {name = "sgd", learning_rate = 0.5}\nstop = {time_s = 9}\n'
+    )
+    (folder / "model.py").write_text(
+        "import numpy as np\n\n\ndef initial_model():\n    return {'w': np.zeros(1, np.float32)}\n"
+    )
+    (folder / "device.py").write_text(
+        "import turnout\n\n\nclass Pulls:\n    def __init__(self, number):\n        self.number = number\n\n"
+        "    def train(self, model, config):\n        if self.number % 4:\n            raise turnout.NoExamples\n"
+        "        return turnout.Update({'w': 30.0 - model['w']}, self.number + 1)\n\n\n"
+        "def trainer(index, devices, seed):\n    assert devices == 31\n    return Pulls(index)\n"
+    )
+    fleet = try_fleet(load_job_folder(folder), folder / "device.py", 31)
+    assert (fleet.devices, fleet.trained) == (31, 5)
+    assert fleet.sat_out == 10  # 6, 18, 30, then 1, 7, 13, 19, 25, then 2, 14
+    assert fleet.update_norms == (30.0, 15.0, 7.5)
+    assert fleet.examples_max > fleet.examples_min
+
+
+def test_a_fleet_without_any_examples_is_refused(tmp_path: Path) -> None:
+    folder = tmp_path / "job"
+    scaffold.write(folder, "lines")
+    (folder / "device.py").write_text(
+        "import numpy as np\nfrom turnout.device.trainers.numpy_trainer import NumpyTrainer\n\n\n"
+        "def trainer(index, devices, seed):\n    return NumpyTrainer(np.zeros((0, 2)), np.zeros(0, int))\n"
+    )
+    with pytest.raises(JobFolderError, match="none of the 7 devices has any examples"):
+        checking.examine(folder, devices=7)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from turnout.device.trainers.base import Trainer
+from turnout.device.trainers.base import NoExamples, Trainer
 from turnout.device.trainers.numpy_trainer import (
     NumpyTrainer,
     accuracy,
@@ -173,3 +173,14 @@ def test_it_measures_a_model_on_its_examples() -> None:
     metrics, num_examples = NumpyTrainer(EXAMPLES, LABELS).evaluate(initial_model((4, 3)), {})
     assert num_examples == 6
     assert metrics == {"accuracy": pytest.approx(2 / 6), "loss": pytest.approx(math.log(3))}
+
+
+def test_a_device_without_examples_is_told_apart_from_a_mistake() -> None:
+    empty = NumpyTrainer(np.zeros((0, 2), np.float32), np.zeros(0, np.intp))
+    for work in (empty.train, empty.evaluate):
+        with pytest.raises(NoExamples, match="the device has no examples"):
+            work(initial_model((2, 2)), {})
+    with pytest.raises(ValueError, match="2 examples have 1 labels"):
+        NumpyTrainer(np.zeros((2, 2), np.float32), np.zeros(1, np.intp))
+    with pytest.raises(ValueError, match="two are needed at least"):
+        initial_model((2,))

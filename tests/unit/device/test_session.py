@@ -10,6 +10,7 @@ from turnout.device.meanings import JOB_MEANING, RESULT_MEANING, TASK_MEANING, T
 from turnout.device.session import (
     REASONS_MAX,
     Ended,
+    SatOut,
     Saved,
     Send,
     Session,
@@ -472,6 +473,21 @@ def test_a_training_that_may_do_better_is_not_reported_and_the_task_asked_for_ag
     device.trained(TrainingFailed("no model", again=True), 0.0)
     assert device.next(0.0) == Sleep(1.0)
     assert isinstance(request(device, 1.0), TaskRequest)
+
+
+def test_a_device_without_examples_gives_its_place_back_and_sits_out() -> None:
+    device = with_task()
+    device.next(0.0)
+    device.trained(SatOut(), 3.0)
+    report = request(device, 3.0)
+    assert isinstance(report, ResultReport)
+    assert (report.task_id, report.status, bytes(report.update)) == ("t1", "ERROR", b"")
+    device.received(result(Status.ERROR, message="the device reports 'ERROR'"), 3.0)
+    assert device.next(3.0) == Ended("the device has no examples")
+    assert device.counters.sat_out == 1
+    assert not device.counters.trainings_failed
+    device.resume(4.0)  # it may have some by now
+    assert isinstance(request(device, 4.0), JobRequest)
 
 
 def test_a_device_may_end_after_its_counted_results() -> None:

@@ -12,6 +12,7 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 from torch.utils.data import Dataset, TensorDataset  # noqa: E402
 
+from turnout.device.trainers.base import NoExamples  # noqa: E402
 from turnout.device.trainers.torch_trainer import TorchTrainer, from_arrays, to_arrays  # noqa: E402
 from turnout.errors import DeviceError  # noqa: E402
 
@@ -167,3 +168,10 @@ def test_a_training_that_diverges_says_so() -> None:
 def test_a_setting_out_of_range_is_refused() -> None:
     with pytest.raises(msgspec.ValidationError, match="mu"):
         TorchTrainer(line, pairs((1, 1)), F.mse_loss).train(weights(0), {"mu": -1})
+
+
+def test_a_device_without_examples_sits_out() -> None:
+    empty = TorchTrainer(line, TensorDataset(torch.zeros(0, 1), torch.zeros(0, 1)), F.mse_loss)
+    for work in (empty.train, empty.evaluate):
+        with pytest.raises(NoExamples):
+            work(weights(0), ONE_STEP)

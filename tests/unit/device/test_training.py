@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save
 
-from turnout.device.trainers.base import Arrays, Update
+from turnout.device.trainers.base import Arrays, NoExamples, Update
 from turnout.device.training import BadTrainer, measure, schema_of_file, train, work_of
 from turnout.errors import DeviceError, ServerError
 from turnout.messages import ModelSchema, TensorSpec
@@ -56,7 +56,12 @@ def test_a_model_that_is_none_is_the_server_s_mistake(model: bytes) -> None:
         train(Halves(), model, {})
 
 
-@pytest.mark.parametrize("num_examples", [0, -1, float("nan"), float("inf")])
+def test_an_update_of_no_examples_is_none_and_no_mistake() -> None:
+    with pytest.raises(NoExamples):
+        train(Returns(Update({"w": np.zeros((2, 1), np.float32)}, 0)), MODEL, {})
+
+
+@pytest.mark.parametrize("num_examples", [-1, float("nan"), float("inf")])
 def test_an_impossible_number_of_examples_is_refused(num_examples: float) -> None:
     with pytest.raises(BadTrainer, match="number above 0"):
         train(Returns(Update({"w": np.zeros((2, 1), np.float32)}, num_examples)), MODEL, {})
@@ -98,7 +103,7 @@ def test_a_trainer_without_evaluate_cannot_measure() -> None:
     with pytest.raises(BadTrainer, match="no evaluate"):
         measure(Halves(), MODEL, {})
     with pytest.raises(BadTrainer, match="number above 0"):
-        measure(Measures(0), MODEL, {})
+        measure(Measures(-1), MODEL, {})
 
 
 def test_the_name_of_a_task_says_what_it_is() -> None:

@@ -62,6 +62,7 @@ class Gateway:
     def __init__(self) -> None:
         self.asked: Counter[str] = Counter()
         self.results: dict[str, float] = {}
+        self.gave_back: set[str] = set()
         self.over = False
         self.trained = asyncio.Event()
 
@@ -84,7 +85,11 @@ class Gateway:
             meta: dict[str, object] = {"href": "", "bytes": len(MODEL), "sha256": SHA256, "meta": {}}
             task = {"job_id": "j1", "task_id": f"task-of-{device}", "task_name": "train", "task_data": meta}
             return {"status": "OK", "lease_s": 60.0, **task}
-        assert parse_qs(urlsplit(asked.target).query)["task_id"] == [f"task-of-{device}"]
+        query = parse_qs(urlsplit(asked.target).query)
+        assert query["task_id"] == [f"task-of-{device}"]
+        if query.get("status") == ["ERROR"]:
+            self.gave_back.add(device)
+            return {"status": "ERROR", "counted": False}
         self.results[device] = float(from_safetensors(asked.body, SCHEMA)[0])
         self.trained.set()
         return {"status": "OK", "counted": True}
@@ -106,12 +111,17 @@ class Process:
 
 
 async def start(
-    url: str, folder: Path | str, spec: dict[str, object], pass_fds: tuple[int, ...] = (), **options: object
+    url: str,
+    folder: Path | str,
+    spec: dict[str, object],
+    pass_fds: tuple[int, ...] = (),
+    interpreter: tuple[str, ...] = (sys.executable,),
+    **options: object,
 ) -> Process:
     spec = {"start_s": 0.0, "training_s": 0.0, **spec}
     return Process(
         await asyncio.create_subprocess_exec(
-            sys.executable, "-c", RUN, url, str(folder), json.dumps(spec), json.dumps({"json_lines": True, **options}),
+            *interpreter, "-c", RUN, url, str(folder), json.dumps(spec), json.dumps({"json_lines": True, **options}),
             stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, pass_fds=pass_fds,
         )
     )  # fmt: skip
@@ -143,6 +153,25 @@ async def test_every_device_trains_on_its_own_and_reports_as_itself(gateway: Gat
     assert (last.ended, last.counted, last.tasks, last.connections) == (40, 40, 40, 7)
     assert last.requests == {"job": 40, "task": 40, "result": 40}
     assert last.finished == "all devices have ended"
+
+
+@pytest.mark.parametrize("interpreter", [(sys.executable,), (sys.executable, "-O")])
+async def test_devices_without_examples_sit_out_and_are_counted(
+    gateway: Gateway, url: str, tmp_path: Path, interpreter: tuple[str, ...]
+) -> None:
+    (tmp_path / "device.py").write_text(DEVICE.replace("1.0)", "float(self.index % 2))"))
+    fleet = await start(url, tmp_path, {"devices": 10, "each_once": True}, interpreter=interpreter)
+    code, last, err = await fleet.end()
+    assert (code, err) == (0, "")
+    assert gateway.results == {f"sim-{index:06d}": float(index) for index in range(1, 10, 2)}
+    assert gateway.gave_back == {f"sim-{index:06d}" for index in range(0, 10, 2)}
+    assert (last.ended, last.counted, last.sat_out, last.trainings_failed) == (10, 5, 5, {})
+
+
+async def test_a_fleet_without_any_examples_ends_and_says_so(url: str, tmp_path: Path) -> None:
+    (tmp_path / "device.py").write_text(DEVICE.replace("1.0)", "0)"))
+    code, _, err = await (await start(url, tmp_path, {"devices": 3})).end()
+    assert (code, err) == (1, "turnout: none of the 3 devices has any examples, so nobody can train\n")
 
 
 async def test_without_trainers_every_device_reports_zeros_of_one_model_that_was_fetched(

@@ -55,6 +55,22 @@ def test_the_optional_files_are_found(tmp_path: Path) -> None:
     assert (found.server, found.device) == (tmp_path / "server.py", tmp_path / "device.py")
 
 
+def test_text_of_editors_on_windows_is_taken(tmp_path: Path) -> None:
+    """A byte order mark and line ends of two characters, in every file that people write."""
+    folder(tmp_path, model__py=MODEL_PY, device_config__json='{"a": 1}', server__py="def evaluate(model): return {}\n")
+    for file in tmp_path.iterdir():
+        file.write_bytes(b"\xef\xbb\xbf" + file.read_bytes().replace(b"\n", b"\r\n"))
+    found = load_job_folder(tmp_path)
+    assert (found.spec.name, found.device_config, found.model.size) == ("sum", {"a": 1}, 5)
+    assert found.has_hook("evaluate")
+    assert callable(load_module(tmp_path / "server.py").evaluate)
+
+
+def test_text_in_another_encoding_names_the_way_out(tmp_path: Path) -> None:
+    (folder(tmp_path, model__py=MODEL_PY) / "job.toml").write_text(JOB_TOML, encoding="utf-16")
+    assert complaint(tmp_path) == "job.toml: not UTF-8 text (byte 0); save it as UTF-8"
+
+
 def test_a_given_model_is_a_warm_start(tmp_path: Path) -> None:
     arrays = {"w": np.array([3, 4], dtype=np.float32)}
     schema = schema_of(arrays)

@@ -7,7 +7,15 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.errors import DeviceError
+
 Arrays = Mapping[str, NDArray[np.float32]]
+
+
+class NoExamples(DeviceError):
+    """The device has nothing to learn from: it sits the job out, which is no failure. A trainer may raise it."""
+
+    reason = "no_examples"
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +23,7 @@ class Update:
     """What one device learned: ``delta`` = model after minus model before training, by tensor name."""
 
     delta: Arrays
-    num_examples: float  #: How many examples it learned from; > 0. The server weighs by it, up to the lease's cap.
+    num_examples: float  #: How many examples it learned from. The server weighs by it, up to the lease's cap. 0: none.
     metrics: Mapping[str, float] = field(default_factory=dict)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from msgspec import Meta
 from numpy.typing import NDArray
 
-from turnout.device.trainers.base import Arrays, Update
+from turnout.device.trainers.base import Arrays, NoExamples, Update
 from turnout.messages import ModelSchema
 from turnout.wire.tensors import Vector, flatten, schema_of, unflatten
 
@@ -52,10 +52,14 @@ class TrainingConfig(msgspec.Struct, frozen=True):
 
 
 class NumpyTrainer:
-    """Trains on the examples it was given. The same task always gives the same update, wherever it runs."""
+    """Trains on the examples it was given; with none it raises NoExamples, and its device sits the job out.
+
+    The same task always gives the same update, wherever it runs.
+    """
 
     def __init__(self, examples: Examples, labels: Labels, seed: int = 0) -> None:
-        assert len(examples) == len(labels) > 0, "a device has data"
+        if len(examples) != len(labels):
+            raise ValueError(f"{len(examples)} examples have {len(labels)} labels; each has one")
         self._examples = np.ascontiguousarray(examples, dtype=np.float32)
         self._labels = labels
         self._seed = seed
@@ -63,6 +67,7 @@ class NumpyTrainer:
     def train(self, model: Arrays, config: Mapping[str, Any]) -> Update:
         """Raises msgspec.ValidationError for settings out of range, ValueError when training diverges."""
         settings = msgspec.convert(config, TrainingConfig)
+        self._check_examples()
         schema = schema_of(model)
         before = flatten(model, schema)
         rng = np.random.default_rng((self._seed, settings.seed, settings.model_version))
@@ -72,7 +77,12 @@ class NumpyTrainer:
             raise ValueError(f"training diverged with learning_rate {settings.learning_rate:g}; lower it")
         return Update(unflatten(after - before, schema), float(len(self._labels)), {"loss": loss})
 
+    def _check_examples(self) -> None:
+        if not len(self._labels):
+            raise NoExamples("the device has no examples")
+
     def evaluate(self, model: Arrays, config: Mapping[str, Any]) -> tuple[dict[str, float], float]:
+        self._check_examples()
         measured = {
             "accuracy": accuracy(model, self._examples, self._labels),
             "loss": cross_entropy(model, self._examples, self._labels),
@@ -86,7 +96,8 @@ def initial_model(sizes: Sequence[int], seed: int = 0) -> dict[str, Vector]:
     Weights are He et al. 2015's (variance 2 / inputs) but those of the last layer, which begins at zero: at first all
     classes are equally likely.
     """
-    assert len(sizes) >= 2
+    if len(sizes) < 2:
+        raise ValueError(f"a model of layers of sizes {list(sizes)}; two are needed at least, features and classes")
     rng = np.random.default_rng(seed)
     model: dict[str, Vector] = {}
     for layer, (inputs, outputs) in enumerate(itertools.pairwise(sizes), start=1):

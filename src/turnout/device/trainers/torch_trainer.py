@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
-from turnout.device.trainers.base import Arrays, Update
+from turnout.device.trainers.base import Arrays, NoExamples, Update
 from turnout.device.trainers.numpy_trainer import TrainingConfig
 from turnout.wire.tensors import Vector, flatten, schema_of
 
@@ -39,7 +39,7 @@ class TorchConfig(TrainingConfig, frozen=True):
 
 
 class TorchTrainer:
-    """Trains on one device's data set of (input, target) pairs.
+    """Trains on one device's data set of (input, target) pairs; with none it raises NoExamples.
 
     ``module`` is a function without arguments, often the class itself, whose results all have the same ``state_dict``.
     The same task always gives the same update on the same machine, unless several threads train at once: PyTorch draws
@@ -49,7 +49,6 @@ class TorchTrainer:
     def __init__(
         self, module: Callable[[], nn.Module], dataset: "Dataset[tuple[Tensor, Tensor]]", loss: Loss, seed: int = 0
     ) -> None:
-        assert len(dataset) > 0, "a device has data"
         self._module = module
         self._dataset = dataset
         self._loss = loss
@@ -58,6 +57,8 @@ class TorchTrainer:
     def train(self, model: Arrays, config: Mapping[str, Any]) -> Update:
         """Raises msgspec.ValidationError for settings out of range, ValueError when training diverges."""
         settings = msgspec.convert(config, TorchConfig)
+        if not len(self._dataset):
+            raise NoExamples("the device has no examples")
         generator = np.random.default_rng((self._seed, settings.seed, settings.model_version))
         with torch.random.fork_rng(devices=[]):
             module = from_arrays(_new(self._module), model)
@@ -72,6 +73,8 @@ class TorchTrainer:
     def evaluate(self, model: Arrays, config: Mapping[str, Any]) -> tuple[dict[str, float], float]:
         """The loss on the device's own data and, where targets are classes, the accuracy; and how many examples."""
         settings = msgspec.convert(config, TorchConfig)
+        if not len(self._dataset):
+            raise NoExamples("the device has no examples")
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             module = from_arrays(_new(self._module), model).eval()
             loss, right, is_classes = 0.0, 0, True
