@@ -1,4 +1,8 @@
-"""A whole FLARE, as its own tools provision it: a server and one leaf client, with our widget in it or FLARE's own."""
+"""A whole FLARE, as its own tools provision it: a server and one leaf client, with our widget in it or FLARE's own.
+
+It shares nothing with another FLARE on the machine: FLARE's servers keep their jobs in one folder of the machine unless
+they are told another, and each runs what it finds there.
+"""
 
 import json
 import os
@@ -21,6 +25,7 @@ from tests.end_to_end.server import eventually
 
 ADMIN = "admin@nvidia.com"
 PATIENCE_S = 60.0  #: Until FLARE's processes answer, and a job's; on a busy machine it takes half of that.
+COMPLETED = "FINISHED:COMPLETED"
 ENDING_S = 20.0  #: How long FLARE's processes may take to end.
 PROJECT = """
 api_version: 3
@@ -45,13 +50,16 @@ class Deployment:
 
     def __init__(self, root: Path) -> None:
         self._root = root / "workspace" / "project" / "prod_00"
-        ports = dict(zip(("server", "admin", "devices"), free_ports(3), strict=True))
+        self._own = root / "own"  #: What FLARE would keep in folders of the machine.
+        self._own.mkdir()
+        self._ports = [held_port() for _ in range(3)]
+        ports = dict(zip(("server", "admin", "devices"), map(port_of, self._ports), strict=True))
         self.port = ports["devices"]
         (root / "project.yml").write_text(PROJECT.format(ADMIN=ADMIN, **ports))
         provision = [sys.executable, "-m", "nvflare.lighter.provision", "-p", "project.yml", "-w", "workspace"]
         subprocess.run(provision, cwd=root, check=True, capture_output=True)
         for site in ("localhost", "site-1"):
-            self._allow_edge_components(self._root / site / "local")
+            self._configure(self._root / site / "local")
         self._running: list[subprocess.Popen[bytes]] = []
 
     @property
@@ -93,6 +101,17 @@ class Deployment:
                 process.terminate()
             for process in self._running:
                 self._end(process)
+            for port in self._ports:
+                port.close()
+
+    def wait_completed(self, session: Session, job_id: str) -> None:
+        """Wait until the job is completed. Says at once when it failed, or could not even be run.
+
+        To FLARE's ``monitor_job`` all of these are the end.
+        """
+        session.monitor_job(job_id, timeout=PATIENCE_S)
+        status = session.get_job_meta(job_id)["status"]
+        assert status == COMPLETED, f"the job is {status}; the leaf client says:\n{self.log}"
 
     def _start(self, site: str, role: str, *more: str) -> None:
         folder = self._root / site
@@ -101,7 +120,12 @@ class Deployment:
         with open(folder / "output", "wb") as output:
             command = [sys.executable, *program, f"fed_{role}.json", *settings]
             process = subprocess.Popen(
-                command, cwd=folder, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
+                command,
+                cwd=folder,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, "TMPDIR": str(self._own)},
             )
         self._running.append(process)
 
@@ -128,10 +152,14 @@ class Deployment:
         session.close()
         return None
 
-    def _allow_edge_components(self, local: Path) -> None:
+    def _configure(self, local: Path) -> None:
         """FLARE 2.9 builds no component of its edge in a job unless the site's list has it."""
         resources = json.loads((local / "resources.json.default").read_text())
         resources["class_allow_list"].append("nvflare.edge.")
+        if "snapshot_persistor" in resources:  # the server
+            resources["snapshot_persistor"]["args"]["storage"]["args"]["root_dir"] = str(self._own / "snapshots")
+            (manager,) = (each for each in resources["components"] if each["id"] == "job_manager")
+            manager["args"]["uri_root"] = str(self._own / "jobs")
         (local / "resources.json").write_text(json.dumps(resources))
 
 
@@ -158,7 +186,8 @@ class RoutingProxy:
 @contextmanager
 def routing_proxy(folder: Path, leaf_clients: dict[str, Any], root_ca: str = "") -> Iterator[RoutingProxy]:
     """FLARE's, with these leaf clients behind it: HTTP in front, gRPC behind, by TLS if there is a certificate."""
-    (port,) = free_ports(1)
+    held = held_port()
+    port = port_of(held)
     (folder / "leaf_clients.json").write_text(json.dumps(leaf_clients))
     program = [sys.executable, "-m", "nvflare.edge.web.routing_proxy", str(port)]
     with open(folder / "proxy.log", "wb") as log:
@@ -169,6 +198,7 @@ def routing_proxy(folder: Path, leaf_clients: dict[str, Any], root_ca: str = "")
     finally:
         proxy.kill()
         proxy.wait()
+        held.close()
 
 
 def listens(port: int) -> bool:
@@ -179,9 +209,15 @@ def listens(port: int) -> bool:
     return True
 
 
-def free_ports(count: int) -> list[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
-    ports = [sock.getsockname()[1] for sock in sockets]
-    for sock in sockets:
-        sock.close()
-    return ports
+def held_port() -> socket.socket:
+    """A port that nobody else is given while this is open; FLARE's servers, which set the same options, can listen."""
+    sock = socket.socket()
+    for option in (socket.SO_REUSEPORT, socket.SO_REUSEADDR):  # gRPC sets one, Flask the other
+        sock.setsockopt(socket.SOL_SOCKET, option, 1)
+    sock.bind(("127.0.0.1", 0))
+    return sock
+
+
+def port_of(held: socket.socket) -> int:
+    port: int = held.getsockname()[1]
+    return port

@@ -4,7 +4,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from nvflare.fuel.flare_api.api_spec import MonitorReturnCode
+import pytest
 
 from tests.flare.deployment import PATIENCE_S, Deployment, job_of_numbers
 from tests.flare.page import block
@@ -25,18 +25,27 @@ def test_a_flare_job_trains_to_its_end_with_our_widget(tmp_path: Path) -> None:
         with open(tmp_path / "said", "w") as output:
             simulator = subprocess.Popen([*SIMULATOR, *arguments], stdout=output, stderr=subprocess.STDOUT)
         try:
-            ended = session.monitor_job(job_id, timeout=PATIENCE_S)
-            status = session.get_job_meta(job_id)["status"]
-            if ended == MonitorReturnCode.JOB_FINISHED:
-                simulator.wait(PATIENCE_S)
+            flare.wait_completed(session, job_id)
+            simulator.wait(PATIENCE_S)
         finally:
             simulator.kill()
             simulator.wait()
             said = (tmp_path / "said").read_text()
             print(said, flare.log)
 
-    assert (ended, status) == (MonitorReturnCode.JOB_FINISHED, "FINISHED:COMPLETED")
     assert simulator.returncode == 0
     assert f"job {job_id} is gone - exiting" in said
     assert said.count("finished training") >= (VERSIONS - 1) * COHORT
     assert "ERROR" not in flare.log
+    assert any((tmp_path / "own" / "jobs").iterdir()), "its jobs are where no other FLARE looks for any"
+
+
+def test_a_job_that_cannot_be_run_is_told_at_once(tmp_path: Path) -> None:
+    """Its leaf client is to build a class that there is none of."""
+    flare = Deployment(tmp_path)
+    with flare.running() as session:
+        job = job_of_numbers(tmp_path / "jobs", VERSIONS, COHORT, selected=2 * COHORT)
+        config = next((job / "app" / "config").glob("config_fed_client*"))
+        config.write_text(config.read_text().replace("NumDXOAggrFactory", "NoSuchFactory"))
+        with pytest.raises(AssertionError, match=r"the job is FINISHED:\S+; the leaf client says"):
+            flare.wait_completed(session, session.submit_job(str(job)))
