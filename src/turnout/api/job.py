@@ -10,7 +10,7 @@ from turnout.api.capture import capture
 from turnout.api.models import model_file
 from turnout.api.toml_text import toml_text
 from turnout.errors import JobFolderError
-from turnout.job.folder import DEVICE_CODE, DEVICE_CONFIG, JOB_TOML, MODEL_FILE, SERVER_CODE
+from turnout.job.folder import DEVICE_CODE, DEVICE_CONFIG, DEVICE_CONFIG_OF, JOB_TOML, MODEL_FILE, SERVER_CODE
 from turnout.job.spec import JobSpec
 from turnout.job.toml import decode_toml
 
@@ -24,7 +24,7 @@ class Job:
     ``trainer(index, devices, seed)``: gives the trainer of device ``index``; only simulated devices use it.
     ``evaluate(model)``: measures a version on the server; ``hooks`` are the server's other functions by name.
     ``training``, ``optimizer``, ``device``, ``stop`` and further keywords are the tables of job.toml.
-    ``device_config``: sent to devices as it is.
+    ``device_config``: sent to devices as it is; ``device_configs``: to those of "android" or "ios" in its place.
 
     Functions are written into the folder by name where they can be imported, else as source with what they use, as it
     is now. Raises JobFolderError, of one line, for a wrong setting and for a function that cannot be written.
@@ -43,6 +43,7 @@ class Job:
         device: Table | None = None,
         stop: Table | None = None,
         device_config: Any = None,
+        device_configs: Mapping[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         tables = {"training": training, "optimizer": optimizer, "device": device, "stop": stop, **settings}
@@ -56,6 +57,8 @@ class Job:
             self.files |= capture(written, SERVER_CODE)
         if device_config is not None:
             self.files[DEVICE_CONFIG] = msgspec.json.encode(device_config)
+        for platform, config in (device_configs or {}).items():
+            self.files[_config_file(platform)] = msgspec.json.encode(config)
 
     @property
     def name(self) -> str:
@@ -74,6 +77,13 @@ class Job:
 
     def __repr__(self) -> str:
         return f"<turnout.Job {self.name!r}: {', '.join(sorted(self.files))}>"
+
+
+def _config_file(platform: str) -> str:
+    if platform not in DEVICE_CONFIG_OF:
+        names = ", ".join(map(repr, DEVICE_CONFIG_OF))
+        raise JobFolderError(f"device_configs has {platform!r}; FLARE has an SDK for {names}")
+    return DEVICE_CONFIG_OF[platform]
 
 
 def _callable(role: str, function: Any) -> Callable[..., Any]:

@@ -36,6 +36,7 @@ def test_a_job_becomes_a_folder_that_can_be_run(tmp_path: Path) -> None:
         device={"epochs": 3},
         stop={"versions": 5},
         device_config={"camera": True},
+        device_configs={"ios": {"camera": False}},
         edge_method="ones",
     )
     folder = load_job_folder(job.write(tmp_path / "new" / "job"))
@@ -43,10 +44,14 @@ def test_a_job_becomes_a_folder_that_can_be_run(tmp_path: Path) -> None:
     assert (job.name, folder.spec.edge_method, folder.spec.device) == ("tiny", "ones", {"epochs": 3})
     assert isinstance(folder.spec.training, BufferedTraining)
     assert folder.device_config == {"camera": True}
+    assert folder.device_configs == {"ios": {"camera": False}}
     assert folder.model.tolist() == [0.0] * 4
     assert folder.server is not None
     assert folder.device is not None
-    assert repr(job) == "<turnout.Job 'tiny': device.py, device_config.json, job.toml, model.safetensors, server.py>"
+    assert repr(job) == (
+        "<turnout.Job 'tiny': device.py, device_config.ios.json, device_config.json, job.toml, "
+        "model.safetensors, server.py>"
+    )
 
 
 @pytest.mark.parametrize(
@@ -56,6 +61,7 @@ def test_a_job_becomes_a_folder_that_can_be_run(tmp_path: Path) -> None:
         ({"stop": {"versions": 0}}, "Job: stop.versions = 0: expected is an integer, at least 1"),
         ({"stop": {"versions": 1}, "pace": {}}, 'Job: pace is no setting; did you mean "pacing"?'),
         ({"stop": {"versions": 1}, "trainer": 3}, "trainer is a int; expected is a function"),
+        ({"stop": {"versions": 1}, "device_configs": {"web": {}}}, "FLARE has an SDK for 'android', 'ios'"),
         ({"stop": {"versions": 1}, "evaluate": lambda model: {}}, "evaluate is a lambda"),
     ],
 )
