@@ -14,7 +14,7 @@ STAMPS := $(VENV)/.stamps
 FLARE := .venv-flare
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-flare torch lint format bench reference sim chaos clean
+.PHONY: help install demo test test-all test-flare torch lint format bench reference sim chaos clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -24,7 +24,10 @@ install: $(STAMPS)/base  ## install turnout and its dashboard into .venv, from w
 demo: $(STAMPS)/base  ## train a model on 500 simulated devices (MODE=sync|buffered, SEED=n)
 	@$(RUN)/turnout demo --mode $(MODE) --seed $(SEED)
 
-test: $(STAMPS)/test  ## run all tests
+test: $(STAMPS)/test  ## run the tests, in less than five minutes
+	@$(RUN)/pytest -n $(WORKERS) --dist worksteal -m "not slow"
+
+test-all: $(STAMPS)/test  ## run the long tests too
 	@$(RUN)/pytest -n $(WORKERS) --dist worksteal
 
 test-flare: $(FLARE)/.installed  ## run NVIDIA FLARE's own classes and device simulator against turnout

@@ -4,6 +4,8 @@ import importlib.util
 
 import pytest
 
+from tests.skipping import Skips, in_ci
+
 #: They need NVIDIA FLARE, which has an environment of its own: ``make test-flare`` runs them.
 collect_ignore = [] if importlib.util.find_spec("nvflare") else ["flare"]
 
@@ -13,6 +15,11 @@ if importlib.util.find_spec("hypothesis"):  # FLARE's environment has none
 
     settings.register_profile("turnout", deadline=None)  # no test asserts a time: the machine may be busy
     settings.load_profile("turnout")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # a worker of xdist reports to the process that started it
+        config.pluginmanager.register(Skips(strict=in_ci()), "skips")
 
 
 @pytest.fixture

@@ -213,16 +213,14 @@ def limits() -> GatewayLimits:
     return GatewayLimits()
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Each test runs on every shell; a module whose tests concern some of them says which by ``ONLY``."""
+    if "shell" in metafunc.fixturenames:
+        metafunc.parametrize("shell", getattr(metafunc.module, "ONLY", tuple(SHELLS)))
+
+
 @pytest.fixture
-def shells() -> tuple[str, ...]:
-    """A module of tests that are of some shells only says which."""
-    return tuple(SHELLS)
-
-
-@pytest.fixture(params=SHELLS)
-async def world(request: pytest.FixtureRequest, tmp_path: Path, limits: GatewayLimits) -> AsyncIterator[World]:
+async def world(shell: str, tmp_path: Path, limits: GatewayLimits) -> AsyncIterator[World]:
     """A running gateway; a test gives it other limits by its parameter ``limits``."""
-    if request.param not in request.getfixturevalue("shells"):
-        pytest.skip("is the ASGI server's business")
-    async with _serving(request.param, tmp_path, limits) as world:
+    async with _serving(shell, tmp_path, limits) as world:
         yield world

@@ -12,12 +12,7 @@ from tests.unit.gateway.test_connection import MALFORMED
 from turnout.gateway.admission import GatewayLimits
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def shells() -> tuple[str, ...]:
-    """Whose business this is."""
-    return ("http",)
+ONLY = ("http",)  #: In another shell this is the ASGI server's business.
 
 
 async def test_malformed_requests_are_refused_in_json_and_the_sender_sees_it(world: World) -> None:

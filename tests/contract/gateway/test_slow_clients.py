@@ -11,12 +11,7 @@ from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, TASK, get, http, result, u
 from turnout.gateway.admission import GatewayLimits
 
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-def shells() -> tuple[str, ...]:
-    """Whose business this is."""
-    return ("http",)
+ONLY = ("http",)  #: In another shell this is the ASGI server's business.
 
 
 BIG = result(update_of(BIG_SCHEMA), "big")
