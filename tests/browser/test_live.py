@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import Watched
@@ -12,6 +13,8 @@ from tests.end_to_end.device import job_folder
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, server
 from tests.end_to_end.test_run import DEVICE_PY, SERVER_PY
 from turnout.control import package
+
+pytestmark = pytest.mark.slow
 
 GROWN = """([name, before]) => [...document.querySelectorAll('.tile')].some((tile) =>
     tile.querySelector('dt').textContent === name

@@ -9,7 +9,7 @@ import pytest
 from tests.chaos.harness import Plan, run
 from tests.chaos.report import table
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(sys.platform != "linux", reason="looks at processes through /proc")]
 
 
 def test_no_acknowledged_result_is_lost_or_doubled_whatever_is_killed(tmp_path: Path) -> None:

@@ -12,6 +12,8 @@ from bench.load import Outcome
 from bench.section import Line, Report, load, save
 from bench.table import Cell
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 SMALL = ["--connections", "1", "--devices", "50", "--seconds", "0.2", "--no-references"]
 

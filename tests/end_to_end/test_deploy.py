@@ -20,6 +20,8 @@ from safetensors.numpy import save
 
 from tests.end_to_end.server import PATIENCE_S, Server, eventually, server
 
+pytestmark = pytest.mark.slow
+
 DEPLOY = Path(__file__).parents[2] / "examples" / "deploy"
 NGINX = shutil.which("nginx", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
 PARAMETERS = 20_000  #: Too many for a result that is read before the job was asked.

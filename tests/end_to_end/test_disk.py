@@ -7,11 +7,15 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.end_to_end.device import Device, job_folder
 from tests.end_to_end.server import Server, eventually, server
 from tests.end_to_end.test_server import state_of, train, work
 from turnout.control.store import JobState
 from turnout.messages import JobStatus
+
+pytestmark = pytest.mark.slow
 
 
 def limit_file_size(pid: int, num_bytes: int) -> None:

@@ -148,6 +148,7 @@ def files(folder: Path, suffix: str) -> set[str]:
     return {file.stem for file in folder.glob(f"*{suffix}")}
 
 
+@pytest.mark.slow
 def test_devices_wait_for_an_export_that_fails_at_first_and_its_file_outlives_the_job_process(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         folder = job_folder(tmp_path / "job", "executorch", MODEL_PY)
@@ -165,6 +166,7 @@ def test_devices_wait_for_an_export_that_fails_at_first_and_its_file_outlives_th
         assert files(directory / "blobs", ".pte") <= files(directory / "blobs", ".safetensors")
 
 
+@pytest.mark.slow
 def test_while_a_version_is_exported_its_devices_are_told_so_and_people_why_it_takes_so_long(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         folder = job_folder(tmp_path / "job", "executorch", MODEL_PY)

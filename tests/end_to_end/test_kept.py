@@ -13,7 +13,7 @@ from tests.end_to_end.test_slow_disk import SlowDisk
 from turnout.device import Arrays, SessionPolicy, Update, run_device
 from turnout.device.client import Finished
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 QUICK = SessionPolicy(backoff_base_s=0.01, backoff_max_s=0.02)
 JOB_TOML = """

@@ -32,7 +32,7 @@ from turnout.messages import (
 from turnout.wire.edge_requests import HttpRequest
 from turnout.wire.tensors import to_safetensors
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 JOB_TOML = """
 name = "poisoned"

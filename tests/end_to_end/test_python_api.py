@@ -59,6 +59,7 @@ def script(folder: Path, text: str) -> tuple[list[str], str]:
     return found.stdout.splitlines(), found.stderr
 
 
+@pytest.mark.slow
 def test_the_code_of_the_page_runs_from_its_top_to_its_end(tmp_path: Path) -> None:
     code = "\n".join(blocks())
     assert SERVER in code

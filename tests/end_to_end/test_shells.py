@@ -16,6 +16,8 @@ from tests.end_to_end.server import PATIENCE_S, eventually, server
 from tests.end_to_end.test_server import state_of, train
 from turnout.control.store import JobState
 
+pytestmark = pytest.mark.slow
+
 PAGE = "https://page.example"
 APP = "turnout.gateway.asgi_app:app"
 

@@ -16,7 +16,7 @@ from turnout.job.journal import MemoryJournal, Snapshot
 from turnout.job.staged import WAITING_MAX
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status, TaskRequest, TaskResponse
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 
 SIZE = 25_000  #: 100 kB an update.
 UPDATE_BYTES = 4 * SIZE

@@ -10,6 +10,8 @@ import pytest
 
 from tests.end_to_end.terminals import Pressed, Promised, Typed, steps
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "TUTORIAL.md"
 #: With this set, ``make install`` really installs into the copy, with pip, and the ports of the page must be free.

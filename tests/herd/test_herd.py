@@ -11,6 +11,8 @@ from turnout.device.session import SessionPolicy
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.sim.herd import Course, Down, Outage, play, report
 
+pytestmark = pytest.mark.slow
+
 DEVICES = 10_000
 OUTAGE_S = 120.0
 WANTED = 100.0

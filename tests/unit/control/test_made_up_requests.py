@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import schemathesis
 import uvicorn
 from hypothesis import given, settings
@@ -24,6 +25,8 @@ from turnout.control.operations import JSON
 from turnout.job.directory import BLOBS
 from turnout.messages import JobStatus, RunningJob
 from turnout.supervisor.messages import JobReport
+
+pytestmark = pytest.mark.slow
 
 EXAMPLES = 20
 START_S_MAX = 10.0
