@@ -169,6 +169,25 @@ print([line for line in run.log if line.startswith("OSError")][0])
     assert lines == ["devices fail to train: OSError: no data here", "OSError: no data here"]
 
 
+def test_a_run_whose_devices_all_fail_to_train_ends_with_the_reason(tmp_path: Path) -> None:
+    """And not when its time is over."""
+    text = """
+run = turnout.run(job(fails=True), devices=8, training_s=0.05)
+try:
+    for event in run:
+        if event.kind == "warning":
+            print(event.text)
+except turnout.TurnoutError as error:
+    print(error)
+"""
+    lines, _ = script(tmp_path, JOB + text)
+    assert lines == [
+        "devices fail to train: OSError: no data here",
+        "all 8 devices fail to train: OSError: no data here",
+        "all 8 devices fail to train: OSError: no data here; nothing was trained, so this run has ended",
+    ]
+
+
 def test_what_breaks_a_run_off_is_raised_where_somebody_waits(tmp_path: Path) -> None:
     text = """
 run = turnout.run(job(), devices=8)

@@ -20,7 +20,9 @@ from turnout.control.history import Place, read_after
 from turnout.control.view import JobView
 from turnout.demo.picture import Picture
 from turnout.demo.runner import POLL_INTERVAL_S, Outcome, Plan, follow
+from turnout.device.counters import hopeless
 from turnout.errors import NotFoundError, ServerError, TurnoutError
+from turnout.job.eventlog import wall_clock
 from turnout.messages import JobEvent, JobStatus
 from turnout.printable import printable
 from turnout.transport.blobs import blob_file
@@ -53,6 +55,7 @@ class Watch(threading.Thread):
         self._read_to: Place | None = None
         self._published: set[int] = set()
         self._failures: set[str] = set()
+        self._hopeless = ""
         self._cancel: Callable[[], object] = lambda: None
         self._cancelled = False
         self._ended = False
@@ -152,12 +155,23 @@ class Watch(threading.Thread):
         for reason in (picture.fleet.trainings_failed.keys() if picture.fleet else set()) - self._failures:
             self._failures.add(reason)
             logger.warning("devices fail to train: %s", printable(reason))
+            self._happened(f"devices fail to train: {reason}")
+        if picture.fleet and (why := hopeless(picture.fleet)) and not self._hopeless:
+            self._hopeless = why
+            self._happened(why)
         if self._job is None:
             return
         while found := self._new_events(self._job[1]):
-            with self._news:
-                self.events += found
-                self._news.notify_all()
+            self._add(found)
+
+    def _happened(self, text: str) -> None:
+        """To devices, of which the job's own events do not tell."""
+        self._add([JobEvent(wall_clock(), "warning", text=text)])
+
+    def _add(self, events: list[JobEvent]) -> None:
+        with self._news:
+            self.events += events
+            self._news.notify_all()
 
     def _new_events(self, job_id: str) -> list[JobEvent]:
         """What has been added to the job's log; of a version that is published again after a restart, the first."""

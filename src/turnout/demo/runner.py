@@ -21,7 +21,7 @@ from turnout.demo.feasible import check_devices, check_target
 from turnout.demo.picture import Picture
 from turnout.demo.processes import SERVER_GRACE_S, Child, Children
 from turnout.demo.screen import Screen
-from turnout.device.counters import FleetCounters
+from turnout.device.counters import FleetCounters, hopeless
 from turnout.errors import JobFolderError, ServerError, TurnoutError
 from turnout.exits import EXIT_USAGE
 from turnout.fleet.spec import FleetSpec
@@ -35,6 +35,7 @@ HEALTHY_TIMEOUT_S = 20.0
 HEALTHY_INTERVAL_S = 0.05
 CONTROL_SILENT_MAX_S = 30.0  #: Control is started again when it dies; longer away than this, it does not come back.
 CENTRAL_TIMEOUT_S = 30.0  #: How long to wait for central training when the job is done already.
+REASONS_TOLD_MAX = 3  #: At once, of those for which devices fail to train.
 FLEET_POLICY = Policy(failures_max=5, grace_s=3.0)
 
 
@@ -136,6 +137,7 @@ class _Run:
         self._picture = Picture(plan.title, plan.devices, time.monotonic())
         self._children = Children(self._said)
         self._central_done = asyncio.Event()
+        self._hopeless = asyncio.Event()
 
     async def run(self) -> Outcome:
         server: Child | None = None
@@ -152,6 +154,7 @@ class _Run:
                 self._plan.submitted(client, job)
                 fleet = self._plan.fleet(devices_url, job.name)
                 background.append(tasks.create_task(self._keep_fleet(fleet)))
+                background.append(tasks.create_task(self._end_without_hope()))
                 if self._plan.central is not None:
                     background.append(tasks.create_task(self._train_centrally(self._plan.central)))
                 view = await self._follow(client, job.job_id)
@@ -233,6 +236,12 @@ class _Run:
             self._said(f"{fleet.ended_as(code)}; starting it again in {wait_s:.1f} s")
             await asyncio.sleep(wait_s)
 
+    async def _end_without_hope(self) -> None:
+        """Raises TurnoutError once every device has failed to train: its job would wait until its time is over."""
+        await self._hopeless.wait()
+        assert self._picture.fleet is not None
+        raise TurnoutError(f"{hopeless(self._picture.fleet)}; nothing was trained, so this run has ended")
+
     async def _train_centrally(self, command: list[str]) -> None:
         """What the same model reaches when all data is in one place, for comparison."""
         child = await self._children.start("central training", command, self._central_told)
@@ -255,7 +264,14 @@ class _Run:
                 self._said("central training takes too long; there is nothing to compare with")
 
     def _fleet_told(self, line: bytes) -> None:
-        self._picture.fleet = msgspec.json.decode(line, type=FleetCounters)
+        counters = msgspec.json.decode(line, type=FleetCounters)
+        known = self._picture.fleet.trainings_failed if self._picture.fleet else {}
+        self._picture.fleet = counters
+        for reason in list(counters.trainings_failed.keys() - known.keys())[:REASONS_TOLD_MAX]:
+            self._said(f"devices fail to train: {reason}")
+        if hopeless(counters):
+            self._screen.show(self._picture)
+            self._hopeless.set()
 
     def _central_told(self, line: bytes) -> None:
         self._picture.central = msgspec.json.decode(line, type=dict[str, float])

@@ -59,13 +59,15 @@ class SimDevice:
     """One simulated device. ``schema`` is that of the model it trained from."""
 
     __slots__ = (
-        "delay_s", "doing", "index", "online", "phase", "phase_ends", "ready_at", "schema", "sent", "session", "tasks",
+        "delay_s", "doing", "failed", "index", "online", "phase", "phase_ends", "ready_at", "schema", "sent", "session",
+        "tasks",
     )  # fmt: skip
 
     def __init__(self, index: int, session: Session, spec: FleetSpec, now: float) -> None:
         self.index = index
         self.session = session
         self.doing = WAITING
+        self.failed = False  # at a task, once or more
         self.tasks = 0
         self.sent = 0  # requests, copies among them
         self.delay_s = spec.delay_time_s(index)
@@ -103,6 +105,8 @@ class Fleet:
         self.spec = spec
         self.counters = SessionCounters()
         self.dropped = 0
+        self.trained_tasks = 0  #: That really were.
+        self.devices_failed = 0  #: To train, once or more.
         self.requests = dict.fromkeys(KINDS.values(), 0)
         self.doing = [0] * len(Doing)
         self.had_job = False  #: Has any device ever had the job?
@@ -164,6 +168,11 @@ class Fleet:
 
     def trained(self, device: SimDevice, outcome: Outcome, now: float) -> None:
         """A device's real training has ended; its simulated one may take longer."""
+        if isinstance(outcome, TrainedUpdate):
+            self.trained_tasks += 1
+        elif isinstance(outcome, TrainingFailed) and not (outcome.again or device.failed):
+            device.failed = True
+            self.devices_failed += 1
         if isinstance(outcome, TrainedUpdate) and now < device.ready_at:
             self._at(device.ready_at, device, outcome)
         else:

@@ -206,6 +206,8 @@ class FleetProcess:
             given_up=sessions.given_up,
             trainings_failed=dict(sessions.trainings_failed),
             sat_out=sessions.sat_out,
+            trained=fleet.trained_tasks,
+            devices_failed=fleet.devices_failed,
             requests=dict(fleet.requests),
             errors=dict(sessions.unanswered),
             mischief={what: count for what, count in self._delivery.mischief.items() if count},

@@ -210,3 +210,23 @@ def test_a_fleet_knows_since_when_its_job_is_over() -> None:
     played.fleet.answered(device, TaskResponse(Status.DONE), 10.0)
     assert played.fleet.over_since == 10.0
     assert played.doing() == {"WAITING": 1, "ENDED": 1}
+
+
+def test_a_device_that_fails_again_and_again_has_failed_once() -> None:
+    played = Played()
+    device = played.until_training()
+    for now in (1.0, 101.0):
+        played.fleet.trained(device, TrainingFailed("no data"), now)
+        played.fleet.answered(played.last(ResultReport), COUNTED, now)
+        played.fleet.tick(now + 99.0)  # it pauses after what came to nothing
+        played.fleet.answered(played.last(TaskRequest), TASK, now + 99.0)
+    assert (played.fleet.devices_failed, played.fleet.trained_tasks) == (1, 0)
+    assert played.fleet.counters.trainings_failed == {"no data": 2}
+    played.fleet.trained(device, UPDATE, 300.0)
+    assert (played.fleet.devices_failed, played.fleet.trained_tasks) == (1, 1)
+
+
+def test_a_model_that_cannot_be_had_is_no_failure_of_the_device() -> None:
+    played = Played()
+    played.fleet.trained(played.until_training(), TrainingFailed("no model", again=True), 1.0)
+    assert played.fleet.devices_failed == 0
