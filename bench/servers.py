@@ -138,13 +138,13 @@ def started(
     try:
         os.close(theirs)
         with os.fdopen(ready) as told:
-            urls = told.read().split()
-        if len(urls) != 2:
+            lines = told.read().split()
+        if len(lines) != 3:
             raise SystemExit(f"the server did not start:\n{(folder / 'turnout.log').read_text()}")
-        client = ControlClient(urls[1])
+        client = ControlClient(*lines[1:])
         _eventually("control and a gateway answer", client.healthy)
-        port = urlsplit(urls[0]).port
-        assert port is not None, urls
+        port = urlsplit(lines[0]).port
+        assert port is not None, lines
         yield Started("turnout", process.pid, port, client, folder / "data")
     finally:
         _end(process)

@@ -1,6 +1,9 @@
 """What all tests share."""
 
 import importlib.util
+import os
+import tempfile
+from collections.abc import Iterator
 
 import pytest
 
@@ -26,3 +29,12 @@ def pytest_configure(config: pytest.Config) -> None:
 def anyio_backend() -> str:
     """Async tests run on asyncio, which is what every process of turnout runs on."""
     return "asyncio"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def servers_of_the_tests() -> Iterator[None]:
+    """Servers that tests start are found by tests only, and not by what else this account does meanwhile."""
+    with tempfile.TemporaryDirectory() as place:
+        os.environ["XDG_STATE_HOME"] = place
+        yield
+    del os.environ["XDG_STATE_HOME"]

@@ -61,11 +61,12 @@ VARIABLES = """
 """
 
 ENVIRONMENT = {
-    "TURNOUT_URL": "the API that commands talk to, in the place of `http://127.0.0.1:8711`",
-    "TURNOUT_TOKEN": "the token that they show there",
+    "TURNOUT_URL": "the API that commands talk to, in the place of your server on this machine",
+    "TURNOUT_TOKEN": "the token that they show there, in the place of that server's own",
     "TURNOUT_JOURNAL": "`memory` keeps nothing over the end of a job's process; for measurements only",
     "TURNOUT_PORT": "which server a gateway within an ASGI server belongs to: the port of its own gateways",
     "TURNOUT_CORS_ORIGINS": "the web pages that may use such a gateway, separated by spaces",
+    "XDG_STATE_HOME": "where commands find your servers, in `turnout/servers`; without it, `.local/state` of `HOME`",
     "XDG_RUNTIME_DIR": "where the sockets of a server are; without it, a folder of one's own in `/tmp`, and where that "
     "cannot be written to, `run` in the data folder",
 }

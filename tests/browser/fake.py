@@ -55,7 +55,7 @@ class FakeJob:
 
 
 class FakeControl:
-    """``jobs`` and ``checks`` may be changed at any time; ``token`` is what requests must bear, if anything.
+    """``jobs`` and ``checks`` may be changed at any time; ``token`` is what a session needs, if anything.
 
     Without plotly unless ``charts``: it is five MB, which every new page compiles again.
     """
@@ -66,6 +66,7 @@ class FakeControl:
         self.checks = {"supervisor": True, "gateway": True, "jobs": True}
         self.submitted: list[bytes] = []
         self.token = ""
+        self.opened = False  #: Whether the one link was.
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -101,7 +102,8 @@ class FakeControl:
         return Starlette(
             routes=[
                 *self._files,
-                Route("/readyz", self._ready),
+                Route("/api/health", self._health),
+                Route("/api/session", self._session, methods=["POST"]),
                 Route("/api/jobs", self._list),
                 Route("/api/jobs", self._submit, methods=["POST"]),
                 Route("/api/gateways", self._gateways),
@@ -115,8 +117,9 @@ class FakeControl:
         )
 
     def _refusal(self, request: Request) -> Response | None:
-        if self.token and request.headers.get("authorization") != f"Bearer {self.token}":
-            return JSONResponse({"title": "Unauthorized", "detail": "give an API token"}, 401)
+        signed_in = (request.headers.get("x-turnout-session"), request.cookies.get("turnout")) == ("half", "other")
+        if self.token and not signed_in:
+            return JSONResponse({"title": "Unauthorized", "detail": "this session is over"}, 401)
         job_id = request.path_params.get("job_id")
         if job_id is not None and job_id not in self.jobs:
             return JSONResponse({"title": "Not Found", "detail": f"no job {job_id!r}"}, 404)
@@ -125,9 +128,19 @@ class FakeControl:
     async def _list(self, request: Request) -> Response:
         return self._refusal(request) or JSONResponse([job.view for job in self.jobs.values()])
 
-    async def _ready(self, _: Request) -> Response:
+    async def _health(self, request: Request) -> Response:
         ready = all(self.checks.values())
-        return JSONResponse({"ready": ready, "checks": self.checks}, 200 if ready else 503)
+        return self._refusal(request) or JSONResponse({"ready": ready, "checks": self.checks})
+
+    async def _session(self, request: Request) -> Response:
+        """For the token, or once for the code of a link, which is "code"."""
+        code = (await request.json()).get("code")
+        if request.headers.get("authorization") != f"Bearer {self.token}" and (code != "code" or self.opened):
+            return JSONResponse({"title": "Unauthorized", "detail": "this does not open anything"}, 401)
+        self.opened |= code is not None
+        answer = JSONResponse({"page": "half"}, 201)
+        answer.set_cookie("turnout", "other", httponly=True, samesite="strict")
+        return answer
 
     async def _submit(self, request: Request) -> Response:
         """Takes what begins as a zip does, as the job "submitted"."""

@@ -21,9 +21,10 @@ READY_MS = 20_000
 class Camera:
     """Opens an address in every look, has something done there, and takes a picture of the whole page."""
 
-    def __init__(self, browser: Browser, url: str, folder: Path, wanted: list[str]) -> None:
+    def __init__(self, browser: Browser, url: str, link: Callable[[], str], folder: Path, wanted: list[str]) -> None:
         self._browser = browser
         self._url = url
+        self._link = link
         self._folder = folder
         self._wanted = wanted
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,6 +37,8 @@ class Camera:
                 context = self._browser.new_context(viewport=viewport, color_scheme=theme)  # type: ignore[arg-type]
                 page = context.new_page()
                 page.set_default_timeout(READY_MS)
+                page.goto(self._link())
+                expect(page.get_by_role("heading", name="Jobs")).to_be_visible()
                 page.goto(f"{self._url}/{path}")
                 settle(page)
                 act(page)
@@ -111,12 +114,12 @@ def pages(camera: Camera, shown: Scene) -> None:
 def main() -> None:
     folder, *wanted = sys.argv[1:]
     with tempfile.TemporaryDirectory() as place, chromium() as browser, scene(Path(place)) as shown:
-        camera = Camera(browser, shown.running.api_url, Path(folder), wanted)
+        camera = Camera(browser, shown.running.api_url, shown.running.client.link, Path(folder), wanted)
         camera.take("list-empty", "")
         shown.set()
         pages(camera, shown)
-        shown.running.client.create_token("pictures", "admin")
-        camera.take("token", "", whole=False)
+        stranger = Camera(browser, shown.running.api_url, lambda: shown.running.api_url, Path(folder), wanted)
+        stranger.take("sign-in", "", whole=False)
 
 
 if __name__ == "__main__":

@@ -344,11 +344,37 @@ def test_without_plotly_numbers_and_tables_work(watched: Watched, control: FakeC
     assert watched.errors == []
 
 
+def test_a_link_signs_the_browser_in_once_and_for_every_tab(
+    watched: Watched, control: FakeControl, job: FakeJob
+) -> None:
+    control.token = "turnout_secret"
+    page = watched.page
+    page.goto(f"{control.url}/#/login/code")
+    expect(page.get_by_role("link", name="digits-1")).to_be_visible()
+    assert page.url == f"{control.url}/#/"
+    other = page.context.new_page()
+    other.goto(f"{control.url}/#/jobs/digits-1")
+    expect(other.locator(".waiting")).to_contain_text("updates for version")
+    assert watched.errors == []
+    page.goto(f"{control.url}/#/login/code")
+    expect(page.get_by_text("this does not open anything.")).to_be_visible()
+
+
+def test_no_script_can_read_the_whole_session(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.token = "turnout_secret"
+    watched.page.goto(f"{control.url}/#/login/code")
+    expect(watched.page.get_by_role("link", name="digits-1")).to_be_visible()
+    assert watched.page.evaluate("document.cookie") == ""
+
+
 def test_a_token_is_asked_for_once(watched: Watched, control: FakeControl, job: FakeJob) -> None:
     control.token = "turnout_secret"
     page = watched.page
     page.goto(f"{control.url}/#/jobs/digits-1")
-    expect(page.get_by_text("turnout token create NAME")).to_be_visible()
+    expect(page.get_by_text("turnout open")).to_be_visible()
+    page.get_by_role("textbox", name="Token").fill("turnout_wrong")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("this does not open anything")).to_be_visible()
     expect(page.locator("#connection")).to_have_text("")
     page.get_by_role("textbox", name="Token").fill("turnout_secret")
     page.keyboard.press("Enter")

@@ -46,7 +46,7 @@ def test_numbers_move_while_a_job_trains_and_a_person_ends_it(watched: Watched, 
     (folder / "server.py").write_text(SERVER_PY)
     page = watched.page
     with server(tmp_path / "data") as running:
-        page.goto(running.api_url)
+        page.goto(running.client.link())
         page.get_by_role("button", name="Submit a job…").click()
         page.get_by_label("Zip of a job folder").set_input_files(zipped(folder))
         page.get_by_role("button", name="Submit it").click()

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
+from turnout import servers
 from turnout.control.client import ControlClient
 from turnout.supervisor.policy import HANG_S
 
@@ -62,7 +63,8 @@ class Server:
         found = re.search(r"devices at (https?://\S+), API at (http://\S+)", self.lines[0])
         assert found is not None, self.lines
         self.devices_url, self.api_url = found.groups()
-        self.client = ControlClient(self.api_url)
+        _, self.token = servers.resolve(self.api_url, "")  # as commands find it
+        self.client = ControlClient(self.api_url, self.token)
         eventually("control and a gateway answer", self.client.healthy)
 
     @property

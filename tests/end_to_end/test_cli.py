@@ -136,30 +136,43 @@ def test_a_job_is_paused_resumed_and_aborted(tmp_path: Path, running: Server) ->
     assert turnout("jobs", url=url).stdout.startswith("no jobs yet")
 
 
-def test_from_the_first_token_on_nobody_is_answered_without_one(running: Server) -> None:
+def test_the_owner_needs_no_token_and_others_have_what_their_scope_says(running: Server) -> None:
     url = running.api_url
-    assert turnout("token", "list", url=url).stdout.startswith("there are no tokens")
-    admin = turnout("token", "create", "me", "--scope", "admin", url=url).stdout.strip()
-    reader = json.loads(turnout("token", "create", "page", "--json", url=url, token=admin).stdout)["token"]
-    assert turnout("jobs", url=url, token=reader).returncode == 0
+    assert turnout("token", "list", url=url).stdout.startswith("there are no tokens but the owner's")
+    made = turnout("token", "create", "me", "--scope", "admin", url=url)
+    assert "can run code as the account of the server" in made.stderr
+    viewer = json.loads(turnout("token", "create", "page", "--json", url=url, token=made.stdout.strip()).stdout)[
+        "token"
+    ]
+    assert turnout("jobs", url=url, token=viewer).returncode == 0
     for token, words in (
-        (reader, "needs a token with the scope admin"),
-        ("wrong", "unknown here"),
-        ("", "needs a token"),
+        (viewer, "needs a token with the scope admin"),
+        ("turnout_wrong", "unknown here"),
     ):
         refused = turnout("token", "list", url=url, token=token)
         (line,) = refused.stderr.splitlines()
         assert refused.returncode == 1
         assert words in line
         assert "TURNOUT_TOKEN" in line
-    assert "no token" in turnout("token", "revoke", "nix", url=url, token=admin).stderr
-    listed = json.loads(turnout("token", "list", "--json", url=url, token=admin).stdout)
+    assert "no token" in turnout("token", "revoke", "nix", url=url).stderr
+    listed = json.loads(turnout("token", "list", "--json", url=url).stdout)
     assert [(token["name"], token["scope"], token["token"]) for token in listed] == [
         ("me", "admin", ""),
-        ("page", "read", ""),
+        ("page", "view", ""),
     ]
-    assert turnout("token", "revoke", listed[1]["token_id"], url=url, token=admin).returncode == 0
-    assert turnout("jobs", url=url, token=reader).returncode == 1
+    assert turnout("token", "revoke", listed[1]["token_id"], url=url).returncode == 0
+    assert turnout("jobs", url=url, token=viewer).returncode == 1
+
+
+def test_a_link_to_the_dashboard_is_printed_for_who_may_ask(running: Server) -> None:
+    link = turnout("open", url=running.api_url).stdout.strip()
+    assert link.startswith(f"{running.api_url}/#/login/owner.")
+    assert turnout("open", url=running.api_url, token="turnout_wrong").returncode == 1
+
+
+def test_commands_find_the_only_server_of_the_account_without_a_word(running: Server) -> None:
+    assert turnout("jobs").returncode == 0
+    assert turnout("open").stdout.startswith(running.api_url)
 
 
 def test_each_wrong_turn_at_a_server_is_one_line_and_a_way_out(tmp_path: Path, running: Server) -> None:

@@ -18,14 +18,11 @@ from turnout.errors import NotAllowedError
 from turnout.messages import JobEvent
 
 
-def post(running: Server, path: str, body: bytes = b"") -> bytes:
-    request = urllib.request.Request(running.api_url + path, body, {"Content-Type": "application/json"})
-    with urllib.request.urlopen(request, timeout=10) as response:
-        return bytes(response.read())
-
-
 def get(running: Server, path: str) -> str:
-    with urllib.request.urlopen(running.api_url + path, timeout=10) as response:
+    headers = {"Authorization": f"Bearer {running.token}"}
+    with urllib.request.urlopen(
+        urllib.request.Request(running.api_url + path, headers=headers), timeout=10
+    ) as response:
         return str(response.read().decode())
 
 
@@ -54,7 +51,7 @@ def test_a_watched_job_tells_each_version_once_and_that_it_has_ended(tmp_path: P
         numbers = count()
 
         def watch() -> None:
-            for event in ControlClient(running.api_url).events(job.job_id):
+            for event in running.client.events(job.job_id):
                 told.append(event)
 
         watching = threading.Thread(target=watch)
@@ -80,12 +77,13 @@ def test_a_watched_job_tells_each_version_once_and_that_it_has_ended(tmp_path: P
         assert not (tmp_path / "data" / "jobs" / job.job_id).exists()
 
 
-def test_from_the_first_token_on_nobody_gets_in_without_one_also_after_a_restart(tmp_path: Path) -> None:
+def test_nobody_gets_in_without_a_token_and_tokens_stay_over_a_restart(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
-        made = msgspec.json.decode(post(running, "/api/tokens", b'{"name": "me", "scope": "admin"}'))
+        made = running.client.create_token("me", "view")
         with pytest.raises(NotAllowedError, match="needs a token"):
-            running.client.jobs()
-    with server(tmp_path / "data") as running:
+            ControlClient(running.api_url).jobs()
+    with server(tmp_path / "data") as again:
+        assert again.token == running.token
         with pytest.raises(NotAllowedError, match="unknown here"):
-            ControlClient(running.api_url, made["token"][:-1]).jobs()
-        assert ControlClient(running.api_url, made["token"]).jobs() == []
+            ControlClient(again.api_url, made.token[:-1]).jobs()
+        assert ControlClient(again.api_url, made.token).jobs() == []

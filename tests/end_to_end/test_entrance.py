@@ -119,6 +119,12 @@ def test_an_address_that_others_reach_without_tls_is_warned_of(tmp_path: Path) -
         assert "crosses the network in the clear; give --tls-cert and --tls-key" in line
 
 
+def test_an_api_that_others_reach_is_warned_of_and_needs_no_token_made_before(tmp_path: Path) -> None:
+    with server(tmp_path / "data", options=["--control-host", "0.0.0.0"]) as running:
+        running.wait_line("warning: tokens for the API, and all that it answers, cross the network in the clear")
+        assert running.client.jobs() == []
+
+
 def test_a_port_for_grpc_that_another_server_has_is_refused(tmp_path: Path) -> None:
     with server(tmp_path / "one", options=["--grpc-port", "0"]) as running:
         found = re.search(r"connect to \S+:(\d+), without TLS", running.wait_line("gRPC clients"))

@@ -43,9 +43,11 @@ PURE = [
 ]
 FILE_LINES_MAX = 600
 FUNCTION_LINES_MAX = 60
-#: Where the wall clock is read: to show times to people, and to see how old a left folder is.
+#: Where the wall clock is read: to show times to people, to see how old a left folder is, and to end sessions of the
+#: dashboard, which outlive the process that began them.
 WALL_CLOCK = {
     "cli/doctor.py",
+    "cli/server.py",
     "cli/showing.py",
     "cli/tokens.py",
     "control/listing.py",

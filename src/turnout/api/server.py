@@ -9,6 +9,7 @@ from pathlib import Path
 
 import msgspec
 
+from turnout import servers
 from turnout.api.job import Job
 from turnout.api.models import read_model
 from turnout.control.client import ControlClient
@@ -27,9 +28,11 @@ SILENT_MAX_S = 60.0  #: A server away for longer than this does not come back.
 logger = logging.getLogger("turnout")
 
 
-def connect(url: str = "http://127.0.0.1:8711", token: str | None = None) -> "Server":
-    """The server whose API is at ``url``, as ``turnout up`` prints it. Raises TurnoutError when none answers there."""
-    client = ControlClient(url, token or "")
+def connect(url: str | None = None, token: str | None = None) -> "Server":
+    """The server whose API is at ``url``, as ``turnout up`` prints it; unless given, your own server on this machine,
+    of which the token is found, too. Raises TurnoutError when none answers there.
+    """
+    client = ControlClient(*servers.resolve(url or "", token or ""))
     client.jobs()
     return Server(client)
 

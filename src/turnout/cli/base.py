@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
 PORT = 8710
 CONTROL_PORT = 8711
-SERVER = f"http://127.0.0.1:{CONTROL_PORT}"
 DATA = Path("turnout-data")
 URL_VARIABLE = "TURNOUT_URL"
 TOKEN_VARIABLE = "TURNOUT_TOKEN"
@@ -51,19 +50,27 @@ class Remote:
     server: Annotated[
         str,
         Parameter(
-            name=("--server", "--url"), env_var=URL_VARIABLE, help="The API of the server, as turnout up prints it."
+            name=("--server", "--url"),
+            env_var=URL_VARIABLE,
+            show_default=False,
+            help="The API of the server, as turnout up prints it; unless given, that of your server on this machine.",
         ),
-    ] = SERVER
+    ] = ""
     token: Annotated[
         str,
-        Parameter(env_var=TOKEN_VARIABLE, show_default=False, help="What turnout token create has printed, if any."),
+        Parameter(
+            env_var=TOKEN_VARIABLE,
+            show_default=False,
+            help="What turnout token create has printed; unless given, that of your server on this machine.",
+        ),
     ] = ""
 
     def client(self) -> "ControlClient":
-        """Of this server."""
+        """Of this server. Raises UsageError when several run here and none is named."""
+        from turnout import servers
         from turnout.control.client import ControlClient
 
-        return ControlClient(self.server, self.token)
+        return ControlClient(*servers.resolve(self.server, self.token))
 
 
 LOCAL = Remote()

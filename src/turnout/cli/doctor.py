@@ -63,7 +63,7 @@ def _is_turnout(port: int, option: str, data: Path) -> bool:
         return runtime.is_taken(port, data)
     from turnout.control.client import ControlClient
 
-    return ControlClient(f"http://127.0.0.1:{port}").healthy()
+    return ControlClient(f"http://127.0.0.1:{port}").alive()
 
 
 def open_files(files_max: int | None) -> Finding:

@@ -9,7 +9,6 @@ from cyclopts import Parameter
 from turnout.cli.base import (
     JOBS,
     LOCAL,
-    SERVER,
     URL_VARIABLE,
     Folder,
     Job,
@@ -41,7 +40,7 @@ LOG_LINES = 100
     ),
 )
 def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """Hand a job folder to a running server."""
+    """Hand a job folder to a running server. Its code can do there all that the account of the server can."""
     from turnout.cli.progress import moving
 
     client = remote.client()
@@ -51,7 +50,7 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
         job = client.submit(job_folder, sending, bar.step("packing the job folder"), left_out.append)
     for line in left_out:
         say(f"left out: {line}")
-    at = "" if remote.server == os.environ.get(URL_VARIABLE, SERVER) else f" --url {client.url}"
+    at = "" if remote.server == os.environ.get(URL_VARIABLE, "") else f" --url {client.url}"
     lines = [
         f"job {job.job_id} runs; devices find it by its name, {job.name!r}",
         f"watch it:        turnout watch {job.job_id}{at}",

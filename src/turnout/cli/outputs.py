@@ -42,13 +42,20 @@ class Written(Message, frozen=True):
 
 
 class Up(Message, frozen=True):
-    """A server that has started; ``grpc_address`` is empty when it does not take gRPC."""
+    """A server that has started. ``grpc_address`` is empty without gRPC; ``token_file`` holds its owner's token."""
 
     devices_url: str
     api_url: str
     pid: int
     data: str
     grpc_address: str = ""
+    token_file: str = ""
+
+
+class Link(Message, frozen=True):
+    """A link to the dashboard that works once."""
+
+    link: str
 
 
 class RunEnded(Message, frozen=True):

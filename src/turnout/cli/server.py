@@ -1,6 +1,8 @@
 """``turnout up`` and ``turnout doctor``: a server, and whether this machine is fit for one."""
 
 import os
+import sys
+import time
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -11,9 +13,11 @@ from turnout.cli.base import (
     CONTROL_PORT,
     DATA,
     HERE,
+    LOCAL,
     PORT,
     SERVERS,
     Json,
+    Remote,
     answer,
     app,
     at_least_one,
@@ -23,11 +27,13 @@ from turnout.cli.base import (
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
 from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
+from turnout.process.streams import say
 from turnout.process.systems import can_serve, check_server
 from turnout.supervisor.policy import HANG_S, HANG_S_MIN
 
 if TYPE_CHECKING:
     from turnout.supervisor.entrance import Tls
+    from turnout.supervisor.process import Up
 
 PORT_MAX = 65535
 LOOPBACK = "127.0.0.1"
@@ -66,7 +72,7 @@ def up(
     ] = (),
     control_port: ControlPort = CONTROL_PORT,
     control_host: Annotated[
-        str, Parameter(help="Where people's tools connect; elsewhere than here once there is a token.")
+        str, Parameter(help="Where people's tools connect; elsewhere than here behind a proxy with TLS.")
     ] = LOOPBACK,
     gateways: Annotated[int | None, Parameter(help="Gateway processes; one per core but one unless given.")] = None,
     data: Data = DATA,
@@ -87,7 +93,7 @@ def up(
     grpc = None if grpc_port is None else Grpc(grpc_port, grpc_message_bytes_max)
     devices = EntranceSettings(host, port, _tls(tls_cert, tls_key), grpc, cors_origin)
     settings = Settings(devices, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
-    run(settings, told=partial(_tell_urls, data) if json else None)
+    run(settings, told=partial(_tell, data, json))
     return EXIT_DONE
 
 
@@ -116,10 +122,31 @@ def doctor(
     return EXIT_DONE if all(finding.ok for finding in findings) else EXIT_FAILED
 
 
-def _tell_urls(data: Path, devices_url: str, api_url: str, grpc_address: str) -> None:
-    from turnout.cli.outputs import Up
+@app.command(name="open", group=SERVERS, help_epilogue=examples("turnout open"))
+def open_dashboard(*, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Print a link to the dashboard. It works once, for ten minutes; the browser then has what your token may do."""
+    from turnout.cli.outputs import Link
 
-    print_json(Up(devices_url, api_url, os.getpid(), str(data.absolute()), grpc_address))
+    link = remote.client().link()
+    answer(Link(link), [link], json)
+    return EXIT_DONE
+
+
+def _tell(data: Path, as_json: bool, up: "Up") -> None:
+    """Programs get the addresses; a person at a terminal gets a link, which must not lie in a log."""
+    from turnout import owner
+    from turnout.cli.outputs import Up as Told
+    from turnout.control.client import dashboard_link
+    from turnout.control.sessions import LINK_S, Sealer
+    from turnout.control.tokens import OWNER_ID
+
+    if as_json:
+        file = str(data.absolute() / owner.FILE)
+        print_json(Told(up.devices_url, up.api_url, os.getpid(), str(data.absolute()), up.grpc_address, file))
+    if sys.stderr.isatty():
+        link = dashboard_link(up.api_url, Sealer(up.token).link(OWNER_ID, time.time()))
+        once = f"works once, for {LINK_S / 60:.0f} minutes; turnout open makes another"
+        say(f"dashboard: {link} ({once})")
 
 
 def _tls(cert: Path | None, key: Path | None) -> "Tls | None":

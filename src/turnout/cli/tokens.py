@@ -12,7 +12,7 @@ from turnout.process.streams import say
 
 token = App(
     name="token",
-    help="Create, list and revoke tokens: from the first one on, a server answers nobody without one.",
+    help="Create, list and revoke tokens, for people and programs that are not the owner of the server.",
     help_epilogue=examples("turnout token list"),
     group=SERVERS,
 )
@@ -21,24 +21,30 @@ app.command(token)
 
 @token.command(
     help_epilogue=examples(
-        "turnout token create me --scope admin",
-        "turnout token create dashboard",
-        "turnout token create ci --scope write --json | jq -r .token",
+        "turnout token create prometheus",
+        "turnout token create ci --scope submit --json | jq -r .token",
     )
 )
 def create(
     name: Annotated[str, Parameter(help="Who or what will use it, for the list.")],
     *,
     scope: Annotated[
-        Literal["read", "write", "admin"],
-        Parameter(help="To look; to run jobs too; or to make tokens too, as the first one must."),
-    ] = "read",
+        Literal["view", "operate", "submit", "admin"],
+        Parameter(
+            help="view: look; operate: pause, abort and delete jobs, too; submit: hand in jobs, too, whose code can do "
+            "all that the server's account can; admin: make tokens and backups, too."
+        ),
+    ] = "view",
     remote: Remote = LOCAL,
     json: Json = False,
 ) -> int:
     """Create a token and print it, this once: the server keeps only its digest."""
+    from turnout.control.view import Scope
+
     made = remote.client().create_token(name, scope)
     answer(made, [made.token], json)
+    if made.scope in (Scope.SUBMIT, Scope.ADMIN):
+        say(f"{made.scope}: who has it can run code as the account of the server")
     say(f"this is the only time it is shown; revoke it with: turnout token revoke {made.token_id}")
     return EXIT_DONE
 
@@ -51,7 +57,7 @@ def list_tokens(*, remote: Remote = LOCAL, json: Json = False) -> int:
 
     found = remote.client().tokens()
     rows = [(each.token_id, each.scope.value, f"{ago(time.time() - each.created_at)} ago", each.name) for each in found]
-    nobody = "there are no tokens; on this machine none is needed until you create one"
+    nobody = "there are no tokens but the owner's, which commands of the server's account find by themselves"
     answer(found, columns(("TOKEN", "SCOPE", "CREATED", "NAME"), rows) if found else [nobody], json)
     return EXIT_DONE
 

@@ -1,5 +1,6 @@
 """The API that people's tools use, put together from its routes. JSON in and out; errors are problem details."""
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from turnout.control import dashboard
+from turnout.control.access import Access
 from turnout.control.guard import Guard
 from turnout.control.incoming import Incoming, free_bytes
 from turnout.control.jobs import Jobs
@@ -23,10 +25,12 @@ from turnout.control.routes.health import HealthRoutes
 from turnout.control.routes.jobs import JobRoutes
 from turnout.control.routes.models import ModelRoutes
 from turnout.control.routes.reference import ReferenceRoutes
+from turnout.control.routes.sessions import SessionRoutes
 from turnout.control.routes.tokens import TokenRoutes
 from turnout.control.routes.watching import WatchingRoutes
 from turnout.control.sampler import Sampler
 from turnout.control.samples import Samples
+from turnout.control.sessions import Sealer
 from turnout.control.stopping import Stopping
 from turnout.control.store import Store
 from turnout.control.tokens import Tokens
@@ -37,8 +41,8 @@ class Api:
     """All operations, and what they need.
 
     ``gateways`` gives the counters of those heard of lately, ``connected`` tells whether the supervisor listens, and
-    ``closing`` whether control ends. ``loopback``: only this machine can connect. ``free`` says how many bytes the disk
-    of a folder has left.
+    ``closing`` whether control ends. ``free`` says how many bytes the disk of a folder has left. ``clock`` is
+    monotonic.
     """
 
     def __init__(
@@ -48,16 +52,18 @@ class Api:
         questions: Questions,
         gateways: Callable[[], list[GatewayCounters]],
         data: Path,
+        owner_token: str,
         *,
         connected: Callable[[], bool] = lambda: True,
         closing: Callable[[], bool] = lambda: False,
-        loopback: bool = True,
         free: Callable[[Path], int] = free_bytes,
         wall_clock: Callable[[], float],
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         known, samples = KnownJobs(store, jobs, questions), Samples()
         self.incoming = incoming = Incoming(data, free)
-        self._tokens = Tokens(store, loopback, wall_clock)
+        tokens = Tokens(store, owner_token, wall_clock)
+        self._access = Access(store, tokens, Sealer(owner_token), wall_clock, clock)
         self.stopping = Stopping(known)
         self.sampler = Sampler(known, gateways, samples, wall_clock)
         self.operations = [
@@ -65,7 +71,8 @@ class Api:
             *WatchingRoutes(known, samples, closing).operations(),
             *ModelRoutes(known, incoming).operations(),
             *BackupRoutes(known, incoming).operations(),
-            *TokenRoutes(self._tokens).operations(),
+            *TokenRoutes(tokens).operations(),
+            *SessionRoutes(self._access).operations(),
             *HealthRoutes(known, gateways, connected, self.sampler).operations(),
         ]
         self.operations += ReferenceRoutes(self.operations).operations()
@@ -75,7 +82,7 @@ class Api:
         routes = [Route(op.path, self._guarded(op), methods=[op.method]) for op in self.operations]
         return Starlette(
             routes=routes + dashboard.routes(),
-            middleware=[Middleware(Guard, any_name=lambda: self._tokens.needed)],
+            middleware=[Middleware(Guard)],
             exception_handlers={Problem: answer_problem, HTTPException: answer_problem},
         )
 
@@ -86,7 +93,7 @@ class Api:
         scope = operation.scope
 
         async def answer(request: Request) -> Response:
-            self._tokens.check(request.headers.get("authorization"), scope)
+            self._access.check(request, scope)
             return await operation.handler(request)
 
         return answer

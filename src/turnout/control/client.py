@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import BinaryIO, NamedTuple, TypeVar
 from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
@@ -14,7 +14,7 @@ import msgspec
 from turnout import private
 from turnout.control import package
 from turnout.control.package import Progress, no_progress
-from turnout.control.view import History, JobView, TokenView
+from turnout.control.view import Alive, Health, History, JobView, NewLink, TokenView
 from turnout.durable import sync
 from turnout.errors import (
     JobFolderError,
@@ -26,6 +26,7 @@ from turnout.errors import (
     UsageError,
 )
 from turnout.messages import GatewayCounters
+from turnout.servers import DEFAULT_URL
 
 TIMEOUT_S = 10.0
 SUBMIT_TIMEOUT_S = 120.0  #: The server reads and checks the folder before it answers.
@@ -63,12 +64,12 @@ Body = _Watched | bytes | None
 
 
 class ControlClient:
-    """One server's API, named by its URL; ``token`` is needed once the server has tokens."""
+    """One server's API, named by its URL. ``servers.resolve`` finds both for servers of this account."""
 
     def __init__(self, url: str, token: str = "") -> None:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise TurnoutError(f'"{url}" is no server; give its API like http://127.0.0.1:8711')
+            raise TurnoutError(f'"{url}" is no server; give its API like {DEFAULT_URL}')
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
@@ -82,12 +83,26 @@ class ControlClient:
             raise TurnoutError(f'"{url}" has no port that there can be') from None
 
     def healthy(self) -> bool:
-        """Whether the API answers and a gateway has reported to it."""
+        """Whether the API answers and a gateway has reported to it. Raises NotAllowedError without a good token."""
         try:
-            found = self._json("GET", "/healthz", dict[str, Any], timeout_s=1.0)
+            found = self._json("GET", "/api/health", Health, timeout_s=1.0)
+        except NotAllowedError:
+            raise
         except ServerError:
             return False
-        return bool(found.get("gateways"))
+        return found.gateways > 0
+
+    def alive(self) -> bool:
+        """Whether the API of a turnout answers there; needs no token."""
+        try:
+            return self._json("GET", "/healthz", Alive, timeout_s=1.0).status == "ok"
+        except ServerError:
+            return False
+
+    def link(self) -> str:
+        """A link to the dashboard, which works once."""
+        made = self._json("POST", "/api/links", NewLink, None, {"Content-Type": JSON})
+        return dashboard_link(self.url, made.code)
 
     def jobs(self) -> list[JobView]:
         """The jobs submitted last, newest first, without their status."""
@@ -295,6 +310,11 @@ class ControlClient:
                 if response.status >= 400:
                     raise _refusal(response, self.url)
                 yield response
+
+
+def dashboard_link(url: str, code: str) -> str:
+    """Where a browser opens the dashboard. What follows # is sent to no server and stands in no log."""
+    return f"{url}/#/login/{code}"
 
 
 def _job(job_id: str) -> str:

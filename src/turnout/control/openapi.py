@@ -15,8 +15,9 @@ from turnout.messages import JobEvent
 
 ABOUT = """What people's tools and the dashboard use. JSON in and out; errors are problem details (RFC 9457).
 
-On this machine no token is needed until one is created. From then on, and anywhere else, send
-`Authorization: Bearer turnout_...`. Scopes: `read`, `write` (and read), `admin` (and both).
+Send `Authorization: Bearer turnout_...`. Each scope includes those before it: `view` looks; `operate` pauses, resumes,
+aborts, starts again and deletes jobs; `submit` hands in jobs, whose code can do all that the server's account can;
+`admin` makes tokens and backups. The dashboard has a session instead: a cookie, and the header `X-Turnout-Session`.
 
 A POST needs a Content-Type that no web form has, such as `application/json`, also without a body."""
 REF = "#/components/schemas/{name}"
@@ -36,7 +37,7 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "turnout", "version": __version__, "description": ABOUT},
-        "security": [{}, {"token": []}],
+        "security": [{"token": []}],
         "paths": paths,
         "components": {
             "schemas": {name: _described(schema) for name, schema in sorted(components.items())},
@@ -79,9 +80,9 @@ def _responses(op: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
 
 def _usual(op: Operation) -> frozenset[HTTPStatus]:
     """What any operation of its kind may answer."""
-    usual = {HTTPStatus.FORBIDDEN, HTTPStatus.MISDIRECTED_REQUEST}
+    usual = {HTTPStatus.FORBIDDEN}
     if op.scope is not None:
-        usual.add(HTTPStatus.UNAUTHORIZED)
+        usual |= {HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}
     if op.parameters:
         usual.add(HTTPStatus.BAD_REQUEST)
     if "{" in op.path:
@@ -114,6 +115,6 @@ def operation_id(op: Operation) -> str:
 
 
 def subject(path: str) -> str:
-    """What an operation is about: jobs, tokens, or the server."""
+    """What an operation is about: jobs, tokens, access by browsers, or the server."""
     first = path.removeprefix("/api/").partition("/")[0]
-    return first if first in ("jobs", "tokens") else "server"
+    return first if first in ("jobs", "tokens") else "access" if first in ("links", "session") else "server"

@@ -3,7 +3,7 @@
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import Request
@@ -13,6 +13,8 @@ from turnout.control.problems import Problem
 from turnout.control.view import Scope
 
 JSON = "application/json"
+BODY_BYTES_MAX = 4096  #: Of requests in JSON, which are all small.
+T = TypeVar("T")
 Handler = Callable[[Request], Awaitable[Response]]
 
 
@@ -57,7 +59,7 @@ class Operation:
     handler: Handler
     summary: str
     gives: Given
-    scope: Scope | None = Scope.READ
+    scope: Scope | None = Scope.VIEW
     takes: Taken | None = None
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[HTTPStatus] = frozenset()
@@ -70,6 +72,19 @@ JOB_ID = Parameter("job_id", "As `GET /api/jobs` lists it.", {"type": "string"},
 def json_response(value: object, status: HTTPStatus = HTTPStatus.OK) -> Response:
     """A value of the types that msgspec knows, as JSON."""
     return Response(msgspec.json.encode(value), status.value, headers={"Cache-Control": "no-store"}, media_type=JSON)
+
+
+async def body_of(request: Request, kind: type[T], example: str) -> T:
+    """The JSON that a request brings. Raises Problem, with an example."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > BODY_BYTES_MAX:
+            raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"this may have {BODY_BYTES_MAX} bytes")
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
+        raise Problem(HTTPStatus.BAD_REQUEST, f"{error}; send {example}") from None
 
 
 def number_in(request: Request, name: str, default: float, low: float, high: float) -> float:

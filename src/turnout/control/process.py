@@ -2,7 +2,6 @@
 
 import argparse
 import asyncio
-import ipaddress
 import socket
 import time
 from functools import partial
@@ -10,7 +9,7 @@ from pathlib import Path
 
 import uvicorn
 
-from turnout import lifeline
+from turnout import lifeline, owner
 from turnout.control.api import Api
 from turnout.control.feed import FeedServer
 from turnout.control.jobs import Jobs
@@ -50,9 +49,9 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
         questions,
         feed.gateways,
         data,
+        owner.take(data),
         connected=lambda: link.connected,
         closing=lambda: server.should_exit,
-        loopback=ipaddress.ip_address(listen.getsockname()[0]).is_loopback,
         wall_clock=time.time,
     )
     server = uvicorn.Server(

@@ -3,8 +3,8 @@
 Its migrations are numbered in ``migrations/``.
 """
 
+import hashlib
 import sqlite3
-from contextlib import closing
 from enum import StrEnum
 from pathlib import Path
 
@@ -41,7 +41,7 @@ class StoredJob(Message, frozen=True):
 
 
 class StoredToken(Message, frozen=True):
-    """One row. ``scope`` is a word of ``operations.Scope``."""
+    """One row. ``scope`` is a word of ``view.Scope``."""
 
     token_id: str
     name: str
@@ -122,6 +122,12 @@ class Store:
         rows = self._db.execute("SELECT id, name, scope, sha256, created_at FROM token ORDER BY created_at, id")
         return [StoredToken(*row) for row in rows]
 
+    def open_link(self, code: str, expires_at: float, now: float) -> bool:
+        """Note that a link to the dashboard is opened; False when it was before. Those long expired are forgotten."""
+        self._db.execute("DELETE FROM opened_link WHERE expires_at < ?", (now,))
+        digest = hashlib.sha256(code.encode()).digest()
+        return self._db.execute("INSERT OR IGNORE INTO opened_link VALUES (?, ?)", (digest, expires_at)).rowcount == 1
+
     def counts(self) -> dict[JobState, int]:
         """How many jobs there are in each state."""
         found = dict(self._db.execute("SELECT state, count(*) FROM job GROUP BY state"))
@@ -140,17 +146,6 @@ class Store:
                 f"SELECT {columns} FROM job {rest}", values
             )
         ]
-
-
-def has_tokens(path: Path) -> bool:
-    """Whether the file holds a token; read without changing it, while nobody else has it open."""
-    if not path.exists():
-        return False
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as db:
-        try:
-            return db.execute("SELECT 1 FROM token LIMIT 1").fetchone() is not None
-        except sqlite3.OperationalError:  # a turnout without tokens has written it
-            return False
 
 
 def _migrate(db: sqlite3.Connection, path: str) -> None:

@@ -11,11 +11,12 @@ from turnout.messages import FleetGroup, JobEvent, JobStatus, Message
 
 
 class Scope(StrEnum):
-    """What a token is good for; each includes those before it."""
+    """What a token may do; each includes those before it."""
 
-    READ = "read"
-    WRITE = "write"
-    ADMIN = "admin"
+    VIEW = "view"  #: Look: jobs, their models, what they print, metrics.
+    OPERATE = "operate"  #: Pause, resume, abort, start again and delete jobs.
+    SUBMIT = "submit"  #: Hand in jobs. Their code runs as the server's account, and can do all that it can.
+    ADMIN = "admin"  #: Make tokens, and take and restore backups.
 
 
 class JobView(Message, frozen=True):
@@ -56,23 +57,49 @@ class Fleet(Message, frozen=True, omit_defaults=False):
     never_counted: tuple[FleetGroup, ...]
 
 
-class Health(Message, frozen=True, omit_defaults=False):
+class Alive(Message, frozen=True, omit_defaults=False):
     """Control lives."""
 
     status: str
+
+
+class Readiness(Message, frozen=True, omit_defaults=False):
+    """Whether devices and people are served."""
+
+    ready: bool
+
+
+class Health(Message, frozen=True, omit_defaults=False):
+    """Whether devices and people are served: each check, and whether it passes; and how much there is to serve."""
+
+    ready: bool
+    checks: dict[str, bool]
     jobs_running: int
     gateways: int
 
 
-class Readiness(Message, frozen=True, omit_defaults=False):
-    """Whether devices and people are served: each check, and whether it passes."""
+class NewLink(Message, frozen=True):
+    """What begins a session of the dashboard, once: open ``/#/login/CODE``. Expires at these seconds since 1970."""
 
-    ready: bool
-    checks: dict[str, bool]
+    code: str
+    expires_at: float
+
+
+class LinkOpened(Message, frozen=True, forbid_unknown_fields=True):
+    """The ``code`` of a link; without one, the request comes with a token."""
+
+    code: Annotated[str, msgspec.Meta(max_length=200)] = ""
+
+
+class NewSession(Message, frozen=True):
+    """The page's half of a session, to be sent as ``X-Turnout-Session``; the other half is the cookie."""
+
+    page: str
+    expires_at: float
 
 
 class NewToken(Message, frozen=True, forbid_unknown_fields=True):
-    """What a token shall be. ``scope``: read, write (and read), or admin (and both)."""
+    """What a token shall be. ``scope``: view, operate, submit or admin; each includes those before it."""
 
     name: Annotated[str, msgspec.Meta(min_length=1, max_length=100, pattern=r"^[^\x00-\x1f\x7f]*$")]
     scope: Scope

@@ -87,8 +87,8 @@ class Children:
         self._children.append(child)
         return child
 
-    async def start_server(self, data: Path, gateways: int) -> tuple[Child, str, str]:
-        """A server on free ports: its process, the devices' URL and the API's."""
+    async def start_server(self, data: Path, gateways: int) -> tuple[Child, str, str, str]:
+        """A server on free ports: its process, the devices' URL, the API's, and the owner's token."""
         ready, theirs = os.pipe()
         try:
             command = commands.server(data, gateways, theirs)
@@ -97,15 +97,15 @@ class Children:
             os.close(theirs)
         try:
             async with asyncio.timeout(READY_TIMEOUT_S):
-                urls = [line async for line in _lines(ready)]
+                told = [line async for line in _lines(ready)]
         except TimeoutError:
-            urls = []
+            told = []
         except asyncio.CancelledError:
             await child.stop(SERVER_GRACE_S)  # nobody else knows of it yet
             raise
-        if len(urls) != 2:
+        if len(told) != 3:
             raise TurnoutError(f"the server did not start; {child.ended_as(await child.wait())}")
-        return child, urls[0], urls[1]
+        return child, told[0], told[1], told[2]
 
     def close(self) -> None:
         """Let go of whatever still runs: it ends by itself."""

@@ -142,10 +142,10 @@ class _Run:
     async def run(self) -> Outcome:
         server: Child | None = None
         try:
-            server, devices_url, api_url = await self._children.start_server(self._plan.data, self._plan.gateways)
+            server, devices_url, *api = await self._children.start_server(self._plan.data, self._plan.gateways)
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._keep_server(server))]
-                client = ControlClient(api_url)
+                client = ControlClient(*api)
                 await self._wait_healthy(client)
                 left_out: list[str] = []
                 job = await asyncio.to_thread(client.submit, self._plan.folder, left_out=left_out.append)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from turnout import lifeline, private
+from turnout import lifeline, owner, private, servers
 from turnout.errors import TurnoutError
 from turnout.job.directory import LOG
 from turnout.process import streams
@@ -41,7 +41,17 @@ class Settings:
     data: Path  #: Folder of jobs and models; made when absent.
     gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
     hang_s: float = HANG_S  #: A process that gives no sign of life for this long is killed and started again.
-    control_host: str = "127.0.0.1"  #: Where people's tools connect; elsewhere than here only once there is a token.
+    control_host: str = "127.0.0.1"  #: Where people's tools connect; elsewhere than here behind a proxy with TLS.
+
+
+@dataclass(frozen=True, slots=True)
+class Up:
+    """Where a server that has started is reached, and the token of its owner. ``grpc_address`` may be empty."""
+
+    devices_url: str
+    api_url: str
+    grpc_address: str
+    token: str
 
 
 class Supervisor:
@@ -49,7 +59,6 @@ class Supervisor:
 
     def __init__(self, settings: Settings) -> None:
         """Take the port, its lock and the sockets. Raises TurnoutError when that cannot be."""
-        _check_control_host(settings.control_host, settings.data)
         self._data = settings.data.absolute()
         runtime.make_data(self._data)
         if port := settings.devices.port:
@@ -62,6 +71,8 @@ class Supervisor:
         self._api = runtime.listen(settings.control_host, settings.control_port, "--control-port")
         self._data_lock = runtime.take_data(self._data)
         self._closed = private.close(self._data)
+        self._open_network = not runtime.is_loopback(settings.control_host)
+        self.token = owner.take(self._data)
         self._gateways = settings.gateways
         self._children = Children(policies(settings.hang_s))
         self._channel = Channel(self._start_job, self._stop_job)
@@ -77,6 +88,11 @@ class Supervisor:
 
     def lines(self) -> Iterator[str]:
         """What people should know of its start."""
+        if self._open_network:
+            yield (
+                "warning: tokens for the API, and all that it answers, cross the network in the clear; listen on "
+                "127.0.0.1 behind a proxy that has TLS"
+            )
         if self._closed:
             yield (
                 f"{self._data} was open to other accounts of this machine, as an earlier release left it; "
@@ -222,43 +238,46 @@ class Supervisor:
         return lambda pulse_fd: commands.control(fd, folder, self._data, lifeline_fd, pulse_fd), (fd,)
 
 
-def _check_control_host(host: str, data: Path) -> None:
-    """Raise TurnoutError when strangers could use the API and no token keeps them out."""
-    from turnout.control.store import has_tokens  # only asked for when it matters
-
-    if not runtime.is_loopback(host) and not has_tokens(data / "control.sqlite"):
-        raise TurnoutError(
-            f'the API cannot listen on "{host}": without a token anybody could use it. Start without --control-host, '
-            "make one with: turnout token create NAME --scope admin, and start again"
-        )
-
-
 def run(
     settings: Settings,
     lifeline_fd: int | None = None,
     ready_fd: int | None = None,
-    told: Callable[[str, str, str], None] | None = None,
+    told: Callable[[Up], None] | None = None,
 ) -> None:
     """Run a server until SIGINT, SIGTERM or the end of the lifeline. Raises TurnoutError when it cannot start.
 
-    ``ready_fd`` is told both URLs, a line each, once devices and people can connect; so is ``told``, and after them
-    the address for gRPC, which may be empty.
+    Once devices and people can connect, ``told`` hears of it. So does ``ready_fd`` of a server that is part of
+    something larger, which nobody else needs to find: both URLs and the owner's token, a line each.
     """
     private.by_default()
     supervisor = Supervisor(settings)
-    devices = supervisor.devices
+    devices, data = supervisor.devices, settings.data.absolute()
+    announced = servers.announce(supervisor.api_url, supervisor.token, data) if ready_fd is None else None
     say(f"turnout is up (pid {os.getpid()}): devices at {devices.url}, API at {supervisor.api_url}")
     for line in (*devices.lines(), *supervisor.lines()):
         say(line)
     if ready_fd is None:
+        if announced is None:
+            say(_not_announced(supervisor.api_url, data))
         say(f"jobs and models are kept in {settings.data}; Ctrl-C ends it")
     else:
         with os.fdopen(ready_fd, "w") as ready:
-            ready.write(f"{devices.url}\n{supervisor.api_url}\n")
+            ready.write(f"{devices.url}\n{supervisor.api_url}\n{supervisor.token}\n")
     if told is not None:
-        told(devices.url, supervisor.api_url, devices.grpc_address)
-    asyncio.run(_run(supervisor, lifeline_fd))
+        told(Up(devices.url, supervisor.api_url, devices.grpc_address, supervisor.token))
+    try:
+        asyncio.run(_run(supervisor, lifeline_fd))
+    finally:
+        if announced is not None:
+            announced.close()
     say("turnout has ended; no process is left")
+
+
+def _not_announced(api_url: str, data: Path) -> str:
+    return (
+        "commands cannot find this server by themselves, for neither HOME nor XDG_RUNTIME_DIR nor the folder for "
+        f"temporary files can be written: export TURNOUT_URL={api_url} TURNOUT_TOKEN=$(cat {data / owner.FILE})"
+    )
 
 
 def main() -> int:

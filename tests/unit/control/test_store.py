@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from turnout import migrations
 from turnout.control.store import JobState, Store
 from turnout.errors import TurnoutError
 from turnout.messages import Eligibility, RunningJob
@@ -80,3 +81,29 @@ def test_a_file_of_a_newer_turnout_is_refused_with_a_way_out(tmp_path: Path) -> 
     db.close()
     with pytest.raises(TurnoutError, match=r"newer turnout \(schema 99, .*--data"):
         Store(path)
+
+
+def test_the_scopes_of_old_tokens_become_those_of_now(tmp_path: Path) -> None:
+    path = tmp_path / "control.sqlite"
+    db = sqlite3.connect(path, isolation_level=None)
+    migrations.migrate(db, migrations.scripts("turnout.control")[:2])
+    for number, scope in enumerate(("read", "write", "admin")):
+        db.execute("INSERT INTO token VALUES (?, ?, ?, ?, ?)", (scope, "a name", scope, bytes([number] * 32), number))
+    db.close()
+    store = Store(path)
+    assert [(token.token_id, token.scope) for token in store.tokens()] == [
+        ("read", "view"),
+        ("write", "submit"),
+        ("admin", "admin"),
+    ]
+    assert [(token.name, token.sha256, token.created_at) for token in store.tokens()] == [
+        ("a name", bytes([number] * 32), number) for number in range(3)
+    ]
+    store.close()
+
+
+def test_a_link_is_opened_once_and_forgotten_when_its_code_has_expired(store: Store) -> None:
+    assert store.open_link("one", expires_at=10.0, now=5.0)
+    assert not store.open_link("one", expires_at=10.0, now=6.0)
+    assert store.open_link("two", expires_at=30.0, now=20.0)
+    assert store.open_link("one", expires_at=10.0, now=20.0)  # whose code nobody takes any more

@@ -2,7 +2,7 @@
 
 const ANSWER_MS_MAX = 10_000; // A request without an answer for so long: control is away.
 const SILENCE_MS_MAX = 20_000; // A stream that says nothing for so long is opened anew; samples come every second.
-const TOKEN = "turnout-token";
+const SESSION = "turnout-session"; // Where the page keeps its half of the session; the other half is a cookie.
 
 /** The server answered, and refused. */
 export class Problem extends Error {
@@ -15,10 +15,18 @@ export class Problem extends Error {
 /** Nobody answered. */
 export class Away extends Error {}
 
-export const token = {
-  get: () => sessionStorage.getItem(TOKEN) ?? "",
-  set: (text) => sessionStorage.setItem(TOKEN, text.trim()),
-};
+/** Begin a session: with the code of a link, or with a token, which is not kept. */
+export async function begin({ code = "", token = "" }) {
+  const headers = token ? { Authorization: `Bearer ${token.trim()}` } : {};
+  const options = { method: "POST", headers, body: JSON.stringify(code ? { code } : {}) };
+  const session = await (await request("api/session", options)).json();
+  localStorage.setItem(SESSION, session.page);
+}
+
+/** Whether this browser has had a session; it may be over. */
+export const known = () => Boolean(localStorage.getItem(SESSION));
+
+const half = () => (known() ? { "X-Turnout-Session": localStorage.getItem(SESSION) } : {});
 
 export const jobPath = (jobId, rest = "") => `api/jobs/${encodeURIComponent(jobId)}${rest}`;
 
@@ -33,11 +41,10 @@ export async function askText(path, signal) {
   return (await request(path, { signal: either(signal, AbortSignal.timeout(ANSWER_MS_MAX)) }, signal)).text();
 }
 
-/** Whether the server serves, check by check; null when nobody says so. Needs no token. */
+/** Whether the server serves, check by check; null when nobody says so. */
 export async function checks(signal) {
   try {
-    const response = await fetch("readyz", { cache: "no-store", signal: either(signal, AbortSignal.timeout(ANSWER_MS_MAX)) });
-    return (await response.json()).checks;
+    return (await ask("api/health", { signal })).checks;
   } catch {
     return null;
   }
@@ -48,7 +55,7 @@ export function upload(path, file, type, told, signal) {
   const sending = new XMLHttpRequest();
   sending.open("POST", path);
   sending.setRequestHeader("Content-Type", type);
-  if (token.get()) sending.setRequestHeader("Authorization", `Bearer ${token.get()}`);
+  for (const [name, value] of Object.entries(half())) sending.setRequestHeader(name, value);
   sending.upload.addEventListener("progress", (event) => told(event.loaded / (event.total || 1)));
   signal.addEventListener("abort", () => sending.abort(), { once: true });
   return new Promise((resolve, reject) => {
@@ -61,21 +68,16 @@ export function upload(path, file, type, told, signal) {
   });
 }
 
-/** Save what `path` answers with. With a token the browser cannot fetch it by itself: a link sends no header. */
+/** Save what `path` answers with. The browser cannot fetch it by itself: a link sends no header. */
 export async function download(path, filename) {
   const link = document.createElement("a");
   link.download = filename;
-  if (!token.get()) {
-    link.href = path;
-    link.click();
-    return;
-  }
   link.href = URL.createObjectURL(await (await request(path, {})).blob());
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
 }
 
-/** Server-sent events as {id, kind, data}. By fetch, because EventSource sends no Authorization header. */
+/** Server-sent events as {id, kind, data}. By fetch, because EventSource sends no header of ours. */
 export async function* listen(path, lastId, signal) {
   const silence = new AbortController();
   let timer = 0;
@@ -120,8 +122,7 @@ function parse(block) {
 }
 
 async function request(path, options, leaving) {
-  const headers = { ...options.headers };
-  if (token.get()) headers.Authorization = `Bearer ${token.get()}`;
+  const headers = { ...half(), ...options.headers };
   if (options.method && options.method !== "GET") headers["Content-Type"] = "application/json";
   let response;
   try {

@@ -1,6 +1,6 @@
 // The page: which view the address names, whether control answers, and the theme.
 
-import { Away, Problem, checks, token } from "./api.js";
+import { Away, Problem, begin, checks, known } from "./api.js";
 import { jobPage } from "./job.js";
 import { listPage } from "./list.js";
 import { clock, h, setText, show } from "./page.js";
@@ -28,7 +28,7 @@ class Link {
   /** Ask now and then whether the server around control serves; what twice did not is said at the top. */
   async watch() {
     for (let before = null; ;) {
-      const found = await checks();
+      const found = linkCode() ? null : await checks(); // not before this browser is signed in
       const troubled = Object.entries(TROUBLES).filter(([name]) => found?.[name] === false && before?.[name] === false);
       this.trouble = troubled.map(([, text]) => text).join(" ");
       before = found; // a control that has just been started has not heard from gateways yet
@@ -103,6 +103,7 @@ async function go(first = false) {
   const [path, query] = location.hash.replace(/^#/, "").split("?");
   const [, jobId] = /^\/jobs\/([^/]+)$/.exec(path) ?? [];
   try {
+    if (linkCode()) await enter();
     const page = jobId
       ? jobPage(main, link, signal, decodeURIComponent(jobId), new URLSearchParams(query ?? ""))
       : listPage(main, link, signal);
@@ -116,7 +117,7 @@ async function go(first = false) {
 }
 
 function explain(error, jobId) {
-  if (error instanceof Problem && error.status === 401) return askToken(error.message);
+  if (error instanceof Problem && error.status === 401) return signIn(error.message);
   const gone = error instanceof Problem && error.status === 404 && jobId;
   const title = gone ? "No such job" : "That did not work";
   const text = gone ? `There is no job ${decodeURIComponent(jobId)} here; it may have been deleted.` : error.message;
@@ -127,21 +128,38 @@ function explain(error, jobId) {
   return undefined;
 }
 
-/** Ask for a token, and begin the page anew with it. `why` is what the server said of the one before. */
-function askToken(why) {
+/** Ask how to sign in, and begin the page anew once that is done. `why` is what the server said. */
+function signIn(why) {
   const field = h("input", { type: "password", id: "token", autocomplete: "off", autofocus: true });
-  const use = (event) => {
+  const said = h("p", { class: "wrong", role: "alert" });
+  const use = async (event) => {
     event.preventDefault();
-    token.set(field.value);
-    dialog.close();
-    go();
+    try {
+      await begin({ token: field.value });
+      dialog.close();
+      go();
+    } catch (error) {
+      said.textContent = error.message;
+    }
   };
-  const text = token.get() ? [`It did not take the last one: ${why}.`]
-    : ["Whoever runs it makes one with ", h("code", {}, "turnout token create NAME"), "."];
+  const how = ["On the machine of the server, ", h("code", {}, "turnout open"), " prints a link that signs this browser in. Or give a token."];
   const form = h("form", { id: "token-form", onsubmit: use }, h("label", { class: "field", for: "token" }, "Token", field));
-  const dialog = show("This server asks for a token",
-    [h("p", {}, ...text), form, h("p", { class: "note" }, "It is kept until this tab is closed.")],
-    [h("button", { type: "submit", form: "token-form", class: "primary" }, "Use it")]);
+  const over = known() ? h("p", {}, `${why}.`) : null;
+  const dialog = show("Sign in", [...(over ? [over] : []), h("p", {}, ...how), form, said,
+    h("p", { class: "note" }, "For twelve hours. The token is not kept.")],
+  [h("button", { type: "submit", form: "token-form", class: "primary" }, "Sign in")]);
+}
+
+/** The code of a link of `turnout open`, when the address has one. */
+const linkCode = () => /^#\/login\/([^/?]+)$/.exec(location.hash)?.[1];
+
+/** Open such a link. Then its code goes out of the address: it is no page to come back to. */
+async function enter() {
+  try {
+    await begin({ code: linkCode() });
+  } finally {
+    history.replaceState(null, "", "#/");
+  }
 }
 
 function theme() {

@@ -6,7 +6,7 @@ import { bytes, h, setText, show } from "./page.js";
 
 const BYTES_MAX = 512 * 1024 * 1024; // As the API takes.
 const COMMAND = "cd FOLDER && zip -r ../job.zip .";
-const WHAT = "At most 512 MB. It starts as soon as the server has looked through it, and may hold code that the server runs.";
+const WHAT = "At most 512 MB. It starts as soon as the server has looked through it, and its code can do all that the server's account can.";
 
 /** The button, for the page that also takes what is dropped on it while `signal` lasts. */
 export function submission(signal) {

@@ -10,7 +10,7 @@ from turnout.control import metrics
 from turnout.control.known import KnownJobs
 from turnout.control.operations import Given, Operation, json_response
 from turnout.control.sampler import Sampler
-from turnout.control.view import Health, Readiness
+from turnout.control.view import Alive, Health, Readiness
 from turnout.messages import GatewayCounters
 
 
@@ -31,11 +31,15 @@ class HealthRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation("GET", "/healthz", self._healthz, "Whether control lives", Given("It does.", Health), None),
+            Operation("GET", "/healthz", self._healthz, "Whether control lives", Given("It does.", Alive), None),
             Operation(
                 "GET", "/readyz", self._readyz, "Whether devices and people are served; 503 when not",
                 Given("They are.", Readiness), None,
-                also=(Given("They are not; the checks say why.", Readiness, HTTPStatus.SERVICE_UNAVAILABLE),),
+                also=(Given("They are not.", Readiness, HTTPStatus.SERVICE_UNAVAILABLE),),
+            ),
+            Operation(
+                "GET", "/api/health", self._health, "Whether devices and people are served, check by check",
+                Given("Also when they are not.", Health),
             ),
             Operation(
                 "GET", "/api/gateways", self._list, "What each gateway has counted since it started",
@@ -51,18 +55,24 @@ class HealthRoutes:
         return json_response(self._gateways())
 
     async def _healthz(self, _: Request) -> Response:
-        return json_response(Health("ok", len(self._known.jobs.running), len(self._gateways())))
+        return json_response(Alive("ok"))
 
     async def _readyz(self, _: Request) -> Response:
+        ready = all(self._checks().values())
+        return json_response(Readiness(ready), HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE)
+
+    async def _health(self, _: Request) -> Response:
+        checks = self._checks()
+        running = len(self._known.jobs.running)
+        return json_response(Health(all(checks.values()), checks, running, len(self._gateways())))
+
+    def _checks(self) -> dict[str, bool]:
         running = self._known.jobs.running
-        checks = {
+        return {
             "supervisor": self._connected(),
             "gateway": bool(self._gateways()),
             "jobs": all(job_id in self._sampler.statuses for job_id in self._sampler.sampled(running)),
         }
-        ready = all(checks.values())
-        status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
-        return json_response(Readiness(ready, checks), status)
 
     async def _metrics(self, _: Request) -> Response:
         text = metrics.render(self._known.store.counts(), self._sampler.statuses, self._gateways())

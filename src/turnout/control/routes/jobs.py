@@ -54,8 +54,9 @@ class JobRoutes:
                 Given(f"At most {JOBS_LISTED_MAX} jobs.", list[JobView]),
             ),
             Operation(
-                "POST", "/api/jobs", self._submit, "Submit a job folder, and start the job",
-                Given("The job, which is being started.", JobView, HTTPStatus.CREATED), Scope.WRITE, zipped,
+                "POST", "/api/jobs", self._submit,
+                "Submit a job folder, and start the job; its code can do all that the server's account can",
+                Given("The job, which is being started.", JobView, HTTPStatus.CREATED), Scope.SUBMIT, zipped,
                 problems=frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, _AWAY}),
             ),
             Operation(
@@ -64,24 +65,24 @@ class JobRoutes:
             ),
             Operation(
                 "DELETE", "/api/jobs/{job_id}", self._delete, "Remove all that is kept of a job that has ended",
-                Given("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.WRITE,
+                Given("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.OPERATE,
                 parameters=job, problems=frozenset({_CONFLICT}),
             ),
             Operation(
                 "POST", "/api/jobs/{job_id}/pause", self._pause, "Give out no more tasks; results still count",
-                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
+                accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
             Operation(
                 "POST", "/api/jobs/{job_id}/resume", self._resume, "Let a paused job go on",
-                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
+                accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
             Operation(
                 "POST", "/api/jobs/{job_id}/abort", self._abort, "End a job; what it has learned is kept",
-                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT}),
+                accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT}),
             ),
             Operation(
                 "POST", "/api/jobs/{job_id}/start", self._start, "Start a job again that was aborted or cancelled",
-                accepted, Scope.WRITE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
+                accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
         ]  # fmt: skip
 

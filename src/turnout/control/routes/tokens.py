@@ -2,16 +2,13 @@
 
 from http import HTTPStatus
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from turnout.control.operations import Given, Operation, Parameter, Taken, json_response
-from turnout.control.problems import Problem
+from turnout.control.operations import Given, Operation, Parameter, Taken, body_of, json_response
 from turnout.control.tokens import Tokens
 from turnout.control.view import NewToken, Scope, TokenView
 
-BODY_BYTES_MAX = 4096
 TOKEN_ID = Parameter("token_id", "As `GET /api/tokens` lists it.", {"type": "string"}, "path")
 
 
@@ -29,7 +26,7 @@ class TokenRoutes:
                 Given("Oldest first.", list[TokenView]), Scope.ADMIN,
             ),
             Operation(
-                "POST", "/api/tokens", self._create, "Create a token; from the first one on, every request needs one",
+                "POST", "/api/tokens", self._create, "Create a token",
                 Given("The token: it is shown this once.", TokenView, HTTPStatus.CREATED), Scope.ADMIN,
                 Taken("What it shall be.", type=NewToken), problems=conflict | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE},
             ),
@@ -44,16 +41,8 @@ class TokenRoutes:
         return json_response(self._tokens.all())
 
     async def _create(self, request: Request) -> Response:
-        body = b""
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > BODY_BYTES_MAX:
-                raise Problem(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"this may have {BODY_BYTES_MAX} bytes")
-        try:
-            wanted = msgspec.json.decode(body, type=NewToken)
-        except (msgspec.DecodeError, msgspec.ValidationError, UnicodeDecodeError) as error:
-            detail = f'{error}; send {{"name": "who uses it", "scope": "read"}}, or write or admin'
-            raise Problem(HTTPStatus.BAD_REQUEST, detail) from None
+        example = '{"name": "who uses it", "scope": "view"}, or operate, submit or admin'
+        wanted = await body_of(request, NewToken, example)
         return json_response(self._tokens.create(wanted), HTTPStatus.CREATED)
 
     async def _revoke(self, request: Request) -> Response:
