@@ -112,8 +112,8 @@ class EdgeTaskDispatcher:
         self._leaving: set[str] = set()  # of these, jobs that ended while something was in flight to them
         self._connected: set[str] = set()
         self._schemas: dict[str, ModelSchema] = {}
-        # What every device of a job is told, by job and by platform where that matters, until the table changes.
-        self._offers: dict[tuple[str, str], JobResponse] = {}
+        # What devices are told of a job, by platform where that matters and "" for all others; until the table changes.
+        self._offers: dict[str, dict[str, JobResponse]] = {}
         transport.attach(self)
 
     # --- what devices ask ---------------------------------------------------------------------------------------
@@ -277,15 +277,13 @@ class EdgeTaskDispatcher:
         job = self._table.match(request, self._rng)
         if job is None:
             return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
-        platform = request.device.platform.lower() if job.device_configs else ""
-        if platform not in job.device_configs:
-            platform = ""  # however many platforms devices make up
-        offer = self._offers.get((job.job_id, platform))
-        if offer is None:
-            config = job.device_configs.get(platform, job.device_config)
-            offer = JobResponse(OK, job.job_id, job.name, job_data={"config": config})
-            self._offers[job.job_id, platform] = offer
-        return offer
+        offers = self._offers.get(job.job_id)
+        if offers is None:
+            offers = self._offers[job.job_id] = {
+                platform: JobResponse(OK, job.job_id, job.name, job_data={"config": config})
+                for platform, config in {"": job.device_config, **job.device_configs}.items()
+            }
+        return offers.get(request.device.platform.lower()) or offers[""]
 
     def _forward(self, request: ForwardedRequest, held: _Held, has_room: bool) -> None:
         try:

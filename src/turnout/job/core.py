@@ -251,7 +251,8 @@ class JobCore(Standing):
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, max(lease.expires_at, now) + parts.places.resend_window_s)
         self.tally.count(staleness)
-        self.groups.counted(lease.device, report.device, sound.zeros)
+        if told := self.groups.counted(lease.device, report.device, sound.zeros):
+            self.warnings.add(told)
         self.commits.staged(now)
         self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
         return None

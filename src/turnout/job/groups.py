@@ -13,6 +13,7 @@ from turnout.messages import DeviceInfo, FleetGroup
 from turnout.printable import label
 
 GROUPS_MAX = 50
+ZEROS_TOLD = 10  #: After so many updates of zeros, and no other, a group is said not to train.
 
 Key = tuple[str, str]  #: (platform, app version)
 Counts = tuple[int, ...]  #: asked, given, counted, refused, lost, zeros; an old journal lacks the last.
@@ -50,11 +51,15 @@ class Groups:
         self._training[device_hash] = key
         self._of(key).given += new
 
-    def counted(self, device_hash: bytes, device: DeviceInfo, zeros: bool = False) -> None:
-        """``zeros``: every number of the update is 0."""
-        group = self._of(self._training.get(device_hash) or _key(device))
+    def counted(self, device_hash: bytes, device: DeviceInfo, zeros: bool = False) -> str:
+        """``zeros``: every number of the update is 0. Returns what a person should now know; mostly nothing."""
+        key = self._training.get(device_hash) or _key(device)
+        group = self._of(key)
         group.counted += 1
         group.zeros += zeros
+        if not zeros or group.zeros != group.counted or group.zeros != ZEROS_TOLD:
+            return ""
+        return f'all {ZEROS_TOLD} updates of platform "{key[0]}", app "{key[1]}", are zeros: it does not train'
 
     def refused(self, device_hash: bytes, device: DeviceInfo, zeros: bool = False) -> None:
         group = self._of(self._training.get(device_hash) or _key(device))

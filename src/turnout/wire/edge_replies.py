@@ -102,7 +102,7 @@ class ReplyWriter:
 
     def __init__(self) -> None:
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-        self._offers: dict[tuple[str, str], tuple[JobResponse, bytes]] = {}  # by job and phone
+        self._offers: dict[int, tuple[JobResponse, bytes]] = {}  # by identity, which lasts as they are kept here
 
     def encode(self, response: EdgeResponse, platform: str = "") -> bytes:
         """The JSON body of a reply; a task's model is named, not sent."""
@@ -139,15 +139,13 @@ class ReplyWriter:
         return opening + self._encode(meta) + b',"data":', weights, b"}}"
 
     def _job(self, response: JobResponse, platform: str) -> bytes:
-        job_id = response.job_id
-        if job_id is None or response.retry_wait is not None:
+        if response.job_id is None or response.retry_wait is not None:
             return self._encode(_job(response, platform))
-        key = job_id, phone(platform)
-        kept = self._offers.get(key)
-        if kept is None or kept[0] is not response:
+        kept = self._offers.get(id(response))
+        if kept is None:
             if len(self._offers) >= OFFERS_KEPT_MAX:
                 self._offers.clear()
-            kept = self._offers[key] = response, self._encode(_job(response, platform))
+            kept = self._offers[id(response)] = response, self._encode(_job(response, platform))
         return kept[1]
 
     def _result(self, response: ResultResponse, platform: str) -> bytes:

@@ -2,7 +2,7 @@
 
 from tests.unit.job.a_job import LEASE_S, Job
 from turnout.job.events import Result, TaskAsked, Tick
-from turnout.job.groups import GROUPS_MAX, Groups
+from turnout.job.groups import GROUPS_MAX, ZEROS_TOLD, Groups
 from turnout.job.latency import Latency
 from turnout.job.status import status_of
 from turnout.messages import DeviceInfo, FleetGroup, ResultReport, TaskRequest, TaskResponse
@@ -69,6 +69,16 @@ def test_updates_of_zeros_are_told_by_platform(job: Job) -> None:
     phone, other = fleet(job)
     assert (phone.counted, phone.zeros) == (1, 1)
     assert (other.counted, other.zeros) == (1, 0)
+
+
+def test_a_platform_that_sends_nothing_but_zeros_is_a_warning_once() -> None:
+    groups = Groups()
+    said = [groups.counted(b"p", PHONE, zeros=True) for _ in range(2 * ZEROS_TOLD)]
+    assert [bool(text) for text in said] == [number == ZEROS_TOLD for number in range(1, 2 * ZEROS_TOLD + 1)]
+    assert said[ZEROS_TOLD - 1] == 'all 10 updates of platform "android", app "1.4", are zeros: it does not train'
+
+    others = Groups()
+    assert not any(others.counted(b"p", PHONE, zeros=number > 0) for number in range(2 * ZEROS_TOLD))
 
 
 def test_counts_of_a_journal_that_knew_no_zeros_are_restored() -> None:
