@@ -35,7 +35,7 @@ def fleet(running: Server, folder: Path) -> Iterator[None]:
 
 def zipped(folder: Path) -> Path:
     target = folder.with_suffix(".zip")
-    with target.open("wb") as file:
+    with target.open("w+b") as file:
         package.pack(folder, file)
     return target
 

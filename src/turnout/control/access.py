@@ -7,6 +7,7 @@ from http import HTTPStatus
 from starlette.requests import Request
 
 from turnout.control.failures import Failures, peer_of
+from turnout.control.listening import admit
 from turnout.control.problems import Problem
 from turnout.control.sessions import LINK_S, PAGE_HEADER, SESSION_S, Claim, Sealer, Session
 from turnout.control.store import Store, StoredToken
@@ -49,6 +50,7 @@ class Access:
         if not includes(token.scope, scope):
             detail = f'this needs a token with the scope {scope}; "{token.name}" has {token.scope}'
             raise Problem(HTTPStatus.FORBIDDEN, detail)
+        admit(request)
 
     def link(self, request: Request) -> NewLink:
         """A link that begins a session with what this request may do. Raises Problem."""

@@ -7,12 +7,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import uvicorn
-
 from turnout import lifeline, owner
 from turnout.control.api import Api
 from turnout.control.feed import FeedServer
 from turnout.control.jobs import Jobs
+from turnout.control.listening import make_server, sweep
 from turnout.control.questions import Questions
 from turnout.control.store import Store
 from turnout.control.supervised import SupervisorLink
@@ -20,9 +19,6 @@ from turnout.messages import JobLaunched, LifeCycleEvent
 from turnout.pulse import Pulse
 from turnout.supervisor.runtime import feed_path, supervisor_path
 from turnout.transport.unix import UnixTransport
-
-SHUTDOWN_GRACE_S = 2  #: How long open API requests may take to end.
-CONNECTIONS_MAX = 200
 
 
 async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int, pulse: Pulse) -> None:
@@ -54,18 +50,7 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
         closing=lambda: server.should_exit,
         wall_clock=time.time,
     )
-    server = uvicorn.Server(
-        uvicorn.Config(
-            api.app(),
-            log_level="warning",
-            access_log=False,
-            lifespan="off",
-            ws="none",
-            server_header=False,
-            limit_concurrency=CONNECTIONS_MAX,
-            timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
-        )
-    )
+    server, crowd = make_server(api.app())
     loop = asyncio.get_running_loop()
     lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, setattr, server, "should_exit", True))
     pulse.beat_on(loop)
@@ -74,6 +59,7 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
         others = [
             tasks.create_task(feed.serve(feed_path(runtime))),
             tasks.create_task(api.sampler.run()),
+            tasks.create_task(sweep(crowd)),
             tasks.create_task(link.follow(supervisor_path(runtime), jobs.heard)),
         ]
         await server.serve(sockets=[listen])
