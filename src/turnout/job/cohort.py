@@ -59,8 +59,7 @@ class Cohort:
             self.known.forget(device)
         return drawn
 
-    def admits(self, device: bytes, free: int, now: float, rng: Random, enlist: Enlist) -> bool:
-        self.fill(free, now, rng, enlist)
+    def admits(self, device: bytes, free: int, now: float, rng: Random, reported: bool) -> bool:
         return free > 0 and device in self._invited
 
     def granted(self, device: bytes, live: LiveLeases) -> None:

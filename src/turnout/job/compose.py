@@ -74,7 +74,7 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
 def selection_of(spec: JobSpec, key: bytes, pacing: AppointmentBook) -> Selection:
     rule = spec.selection
     if not isinstance(rule, CohortSelection):
-        return CheckIn(rule.thinning_window_s)
+        return CheckIn(rule.thinning_window_s, pacing.waiting)
     return Cohort(
         KnownDevices(rule.known_s, hashlib.sha256(key).digest()),
         Fleets(rule.known_s),

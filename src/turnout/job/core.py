@@ -42,6 +42,8 @@ from turnout.job.events import (
 from turnout.job.journal import BlobRef, Snapshot
 from turnout.job.judging import judged
 from turnout.job.leases import Lease, device_hash, lot
+from turnout.job.pacing import WHOLE_S
+from turnout.job.places import NoTask
 from turnout.job.staged import send_again
 from turnout.job.standing import Standing
 from turnout.job.workflow import CLOSE, PAUSE
@@ -53,6 +55,7 @@ from turnout.messages import (
     ResultResponse,
     TaskResponse,
 )
+from turnout.wire.edge_headers import ANDROID
 
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
@@ -123,7 +126,7 @@ class JobCore(Standing):
         if self._ending is not None:
             return [Answer(event.ticket, answers.no_more_tasks(self.rules.job_id, self._ending.reason))]
         if self.commits.error:
-            return [self._come_back(event.ticket, "the job cannot save results now", now)]
+            return [self._come_back(event, NoTask("the job cannot save results now"), now)]
         if self._holding():
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
         request, places = event.request, self.parts.places
@@ -133,7 +136,7 @@ class JobCore(Standing):
         drawn = event.chance >= 1 or lot(device, self.version) < event.chance
         drawn = places.selection.asked(device, request.device.device_id, now, drawn)
         if not drawn and places.live.of(device) is None:
-            return [self._come_back(event.ticket, "others were chosen this time", now)]
+            return [self._come_back(event, NoTask("others were chosen this time"), now)]
         validates, rng = VALIDATE in request.accept, self.parts.rng
         lease = places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
         if isinstance(lease, Lease):
@@ -143,12 +146,13 @@ class JobCore(Standing):
             chosen = places.selection.id_of(device)
             given = answers.task(self.rules.job_id, lease, task_id, blob, self.rules.device_settings, now, chosen)
             return [Answer(event.ticket, given)]
-        return [self._come_back(event.ticket, "the job is paused" if self.pause.on else lease, now)]
+        return [self._come_back(event, NoTask("the job is paused") if self.pause.on else lease, now)]
 
-    def _come_back(self, ticket: int, why: str, now: float) -> Answer:
+    def _come_back(self, event: TaskAsked, why: NoTask, now: float) -> Answer:
         least_s = PAUSED_WAIT_S if self.pause.on else 0.0
-        wait = self.parts.pacing.wait(now, self.parts.rng, self._deadline(), least_s)
-        return Answer(ticket, answers.no_task_yet(self.rules.job_id, wait, why))
+        step_s = 0.0 if event.request.device.platform.lower() == ANDROID else WHOLE_S
+        wait = self.parts.pacing.wait(now, self.parts.rng, self._deadline(), least_s, step_s, why.midway)
+        return Answer(event.ticket, answers.no_task_yet(self.rules.job_id, wait, why.reason))
 
     def _expire(self, now: float) -> None:
         expired = self._live.expire(now)

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
+from typing import NamedTuple
 
 from turnout.job.counted import CountedTasks
 from turnout.job.given import Changes
@@ -12,10 +13,18 @@ from turnout.job.leases import Lease, LeaseTime, LiveLeases
 from turnout.job.selection import Enlist, Selection
 
 RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; the oldest beyond it may come early.
+REPORTED_MAX = 65_536  #: Devices remembered until they ask again; the oldest beyond it is taken for one that waited.
 TAKEN_MAX = 1_000_000  #: Devices that may have a task of one version; beyond it nobody new gets one until the next.
 SPENT = -1  #: Instead of a task number: this device's task of the version was refused, it gets no other.
 LOST_TIME_MAX_S = 3600.0  #: A restart sets job time back to the last commit: a lease may seem to be of so much later.
 MEASURED = -2  #: This device has measured the version; it may train it too, and measures it no more.
+
+
+class NoTask(NamedTuple):
+    """Why a device gets no task now. ``midway``: it has just reported and not waited yet, as all others do."""
+
+    reason: str
+    midway: bool = False
 
 
 @dataclass(slots=True)
@@ -35,6 +44,7 @@ class Places:
     _newly_taken: dict[bytes, int] = field(default_factory=dict)  # since ``changes`` was called last
     _all_new: bool = False
     _told: bool = False  # every change since the last commit has been told, or is in what was just named
+    _reported: dict[bytes, None] = field(default_factory=dict)  # and not asked since; the oldest is first
     _recent: OrderedDict[bytes, float] = field(default_factory=OrderedDict)  # device -> when it may come again
 
     def ask(
@@ -46,7 +56,7 @@ class Places:
         now: float,
         rng: Random,
         can_validate: bool = False,
-    ) -> Lease | str:
+    ) -> Lease | NoTask:
         """The lease that ``device`` holds already, a new one, or why it gets none now.
 
         One task a device and version: a device that lost its place gets the same task again, so that however often
@@ -55,20 +65,22 @@ class Places:
         lease = self.live.of(device)
         if lease is not None:
             return lease
+        reported = device in self._reported
+        self._reported.pop(device, None)
         free = places - len(self.live)
-        drawn = self.selection.admits(device, free, now, rng, self.enlister(version, counted, now))
+        self.selection.fill(free, now, rng, self.enlister(version, counted, now))
         refusal = self._refusal(device, version, counted, now)
         if refusal:
-            return refusal
-        if not drawn:
-            return "no place is free" if free <= 0 else "others were chosen this time"
+            return NoTask(refusal, midway=reported)
+        if not self.selection.admits(device, free, now, rng, reported):
+            return NoTask("others were chosen this time") if free > 0 else NoTask("no place is free", midway=reported)
         task = self._taken.get(device)
         measured = task == MEASURED
         if task is None or measured:
             if len(self._taken) >= TAKEN_MAX:
-                return "too many devices have had a task of this model version"
+                return NoTask("too many devices have had a task of this model version")
             if self.next_task >= self.reserved_until:
-                return "task numbers are being reserved"
+                return NoTask("task numbers are being reserved")
             task = self._number()
         if can_validate and not measured and self.validate_share > 0 and rng.random() < self.validate_share:
             return self._grant(device, version, task, counted, now, validate=True)
@@ -133,6 +145,9 @@ class Places:
         again must not set everybody's lease time. Nor may one that reports a failure, which may come at once.
         """
         held = self.live.end(lease.device, lease.task)
+        self._reported[lease.device] = None
+        if len(self._reported) > REPORTED_MAX:
+            del self._reported[next(iter(self._reported))]
         if held and trained:
             self.lease_time.observe(now - lease.granted_at)
         return held

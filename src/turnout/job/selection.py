@@ -1,5 +1,6 @@
 """Who gets a free place: ``checkin`` gives it to a device that asks; ``cohort.py`` draws among all that are known."""
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from random import Random
@@ -8,7 +9,7 @@ from typing import Protocol
 from turnout.job.leases import LiveLeases
 from turnout.messages import FleetRange, SelectionRequest
 
-RATE_HALF_LIFE_S = 1.0  #: How fast the measured rate of asks forgets.
+RATE_HALF_LIFE_S = 1.0  #: How fast the measured rate of asks for nothing forgets.
 
 ANYBODY = "*"  #: Instead of a device's id: whoever asks.
 
@@ -28,8 +29,11 @@ class Selection(Protocol):
         """A device asks. Whether it may get a task: ``drawn`` says so, where the job's own code gives chances."""
         ...
 
-    def admits(self, device: bytes, free: int, now: float, rng: Random, enlist: Enlist) -> bool:
-        """Whether the device that just asked gets one of ``free`` places."""
+    def admits(self, device: bytes, free: int, now: float, rng: Random, reported: bool) -> bool:
+        """Whether the device that just asked, and may have a task, gets one of ``free`` places.
+
+        ``reported``: it asks for the first time since its result.
+        """
         ...
 
     def granted(self, device: bytes, live: LiveLeases) -> None:
@@ -63,28 +67,36 @@ class Selection(Protocol):
 
 @dataclass(slots=True)
 class CheckIn:
-    """First come, first served favours devices that ask often; so when far more ask than there are places, chance
-    decides which of the asks within the next ``window_s`` get them.
+    """First come, first served favours devices that ask often; so when far more ask for nothing than there are places,
+    chance decides which of the asks within the next ``window_s`` get them. Asks that got a place, and those of devices
+    that may have none, take no part: where there are as many places as takers, each taker gets one.
+
+    A device that has just reported asks at once, while all others are somewhere in their wait: were it served as they
+    are, those who report last would keep their places. So its first ask stands for one at any moment of a wait: its
+    chance is that of each device that waits, places over takers.
 
     ``window_s`` is about how long a free place may stay free for this fairness; 0 turns thinning off.
     """
 
     window_s: float
+    waiting: Callable[[float], int] = lambda now: 0  #: How many devices will ask, of those told to wait.
     allow_fleets: bool = False  #: None of its devices would ever be named.
-    _rate: float = 0.0  # asks per second, as an exponentially weighted mean
+    _rate: float = 0.0  # asks per second that got nothing, as an exponentially weighted mean
     _since: float = 0.0
 
     def asked(self, device: bytes, device_id: str, now: float, drawn: bool) -> bool:
-        elapsed = max(now - self._since, 0.0)
-        self._since = now
-        self._rate = self._rate * 0.5 ** (elapsed / RATE_HALF_LIFE_S) + 0.6931 / RATE_HALF_LIFE_S
         return drawn
 
-    def admits(self, device: bytes, free: int, now: float, rng: Random, enlist: Enlist) -> bool:
-        if free <= 0:
-            return False
-        expected = self._rate * self.window_s
-        return expected <= free or rng.random() < free / expected
+    def admits(self, device: bytes, free: int, now: float, rng: Random, reported: bool) -> bool:
+        if reported:
+            return free > 0 and _one_of(free, self.waiting(now) + 1, rng)
+        if free > 0 and _one_of(free, self._decayed(now) * self.window_s, rng):
+            return True
+        self._rate, self._since = self._decayed(now) + 0.6931 / RATE_HALF_LIFE_S, now
+        return False
+
+    def _decayed(self, now: float) -> float:
+        return self._rate * math.pow(0.5, max(now - self._since, 0.0) / RATE_HALF_LIFE_S)
 
     def granted(self, device: bytes, live: LiveLeases) -> None:
         pass
@@ -109,3 +121,8 @@ class CheckIn:
 
     def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None:
         pass
+
+
+def _one_of(places: int, takers: float, rng: Random) -> bool:
+    """Whether this taker gets a place."""
+    return takers <= places or rng.random() < places / takers

@@ -174,12 +174,14 @@ Optimizer = SgdOptimizer | AdamOptimizer | YogiOptimizer | AdagradOptimizer
 
 
 class CheckInSelection(Section, frozen=True, tag_field="kind", tag="checkin"):
-    """A free place goes to a device that asks; where many ask, chance decides among them."""
+    """A free place goes to a device that asks; where more ask than there are places, chance decides among them, and a
+    device that has just reported is no likelier to get one than those that wait.
+    """
 
     #: The least time between two tasks of one device. 0: none. Raise it to spread the work over the fleet.
     participation_interval_s: SecondsOrNone = 0.0
-    #: About how long a free place may stay free so that devices that ask less often have a chance. 0: first come,
-    #: first served.
+    #: About how long a free place may stay free so that devices that ask less often have a chance, where more ask than
+    #: there are places. 0: first come, first served.
     thinning_window_s: Annotated[float, Meta(ge=0, le=3600)] = 0.5
 
 
@@ -220,7 +222,7 @@ class Pacing(Section, frozen=True):
     #: How many waiting devices shall ask per second, altogether. Enough that a free place is soon taken: a few times
     #: the results expected per second.
     check_ins_per_s: Annotated[float, Meta(gt=0, le=1_000_000)] = 100.0
-    #: The shortest wait told to a device.
+    #: The shortest wait told to a device, but for the first after a result, which may be a part of one.
     wait_min_s: Seconds = 1.0
     #: The longest. A fleet can be no larger than ``check_ins_per_s * wait_max_s`` to be asked at that rate.
     wait_max_s: Seconds = 600.0

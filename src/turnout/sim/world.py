@@ -273,7 +273,7 @@ class World:
 
     def _make_selection(self, pacing: AppointmentBook) -> Selection:
         if not self.plan.cohort:
-            return CheckIn(window_s=0.2)
+            return CheckIn(0.2, pacing.waiting)
         known, fleets = KnownDevices(known_s=30.0, secret=bytes(8)), Fleets(silence_s=30.0)
         return Cohort(known, fleets, invite_s=5.0, devices_min=2, allow_fleets=True, latest=lambda: pacing.latest)
 

@@ -51,7 +51,7 @@ def test_when_only_half_of_the_devices_return_twice_as_many_are_told() -> None:
 def ask(selection: CheckIn, free: int, now: float, rng: Random) -> bool:
     """Whether a device that nobody knows gets a place."""
     selection.asked(b"d", "d", now, drawn=True)
-    return selection.admits(b"d", free, now, rng, lambda device: 0)
+    return selection.admits(b"d", free, now, rng, reported=False)
 
 
 def test_a_free_place_goes_to_the_device_that_asks() -> None:
@@ -69,6 +69,14 @@ def test_when_many_ask_for_few_places_chance_decides() -> None:
         ask(selection, free=0, now=tick / 1000, rng=rng)
     drawn = sum(ask(selection, free=1, now=5 + tick / 1000, rng=rng) for tick in range(10_000))
     assert 25 < drawn < 85
+
+
+def test_the_first_ask_after_a_report_has_the_chance_of_those_who_wait() -> None:
+    """99 wait beside it, and ten places are free: one in ten, though nobody else asks now."""
+    selection, rng = CheckIn(window_s=0.0, waiting=lambda now: 99), Random(1)
+    drawn = sum(selection.admits(b"d", 10, float(tick), rng, reported=True) for tick in range(1000))
+    assert 70 < drawn < 130
+    assert CheckIn(window_s=0.0, waiting=lambda now: 9).admits(b"d", 10, 0.0, rng, reported=True), "one for each"
 
 
 def test_without_a_window_the_first_that_asks_wins() -> None:
