@@ -37,11 +37,11 @@ BUILT_IN = {
 }
 #: Arguments of ``Trainer.DLTrainer`` that Android's SDK does not hand to its training, and what it does instead.
 UNUSED_ON_ANDROID = {
-    "epoch": f"it trains one epoch; give total_epochs in meta in args of a {ANDROID_TRAINER}",
-    "batch_size": f"give batch_size in meta in args of a {ANDROID_TRAINER}",
+    "epoch": f"it trains one epoch; give total_epochs in meta in args of an {ANDROID_TRAINER}",
+    "batch_size": f"give batch_size in meta in args of an {ANDROID_TRAINER}",
     "shuffle": "nothing in it reads this",
     "method": 'a job whose name contains "cnn" or "cifar" trains cnn, any other xor; or give method in meta in args of '
-    f"a {ANDROID_TRAINER}",
+    f"an {ANDROID_TRAINER}",
 }
 #: Settings of its executor, and what it uses where they are no numbers.
 NUMBERS_ON_ANDROID = {"learning_rate": "0.1", TOTAL_EPOCHS: "1", "batch_size": "1, or 4 for cnn,"}
@@ -72,30 +72,29 @@ def findings_of(job: JobFolder) -> list[Finding]:
     """All that an SDK would not take as it is meant, of the platforms that the job admits."""
     admitted = {platform.casefold() for platform in job.spec.eligibility.platforms} or SDK_OF.keys()
     sdks = {sdk for platform, sdk in SDK_OF.items() if platform in admitted}
-    own = {platform for platform, file in DEVICE_CONFIG_OF.items() if (job.path / file).is_file()}
     mobile = job.spec.wire.form == "executorch"
-    found = list(_of_files(job, own, mobile))
+    found = list(_of_files(job, mobile))
     if mobile:
-        found += _of_settings(job, own)
+        found += _of_settings(job)
     return [each for each in dict.fromkeys(found) if each.sdk in (PYTHON, NO_SDK, *sdks)]
 
 
-def _of_files(job: JobFolder, own: set[str], mobile: bool) -> Iterator[Finding]:
+def _of_files(job: JobFolder, mobile: bool) -> Iterator[Finding]:
     """What is in the files, each SDK by that which it is sent."""
-    sent: dict[str, Any] = {platform: job.device_configs[platform] for platform in own}
+    sent: dict[str, Any] = {platform: job.device_configs[platform] for platform in job.own_configs}
     if mobile:
         sent = device_configs.by_platform(job.device_config, sent, {})
     if job.device_config is not None:
         elsewhere = {SDK_OF[platform] for platform in sent}
         yield from (each for each in findings(job.device_config) if each.sdk not in elsewhere)
     for platform, config in sent.items():
-        file = DEVICE_CONFIG_OF[platform] if platform in own else DEVICE_CONFIG
+        file = DEVICE_CONFIG_OF[platform] if platform in job.own_configs else DEVICE_CONFIG
         yield from (each for each in findings(config, file) if each.sdk in (SDK_OF[platform], NO_SDK))
 
 
-def _of_settings(job: JobFolder, own: set[str]) -> Iterator[Finding]:
+def _of_settings(job: JobFolder) -> Iterator[Finding]:
     """What is under ``[device]`` of a job for mobile SDKs, which goes before the arguments of a trainer."""
-    device = job.spec.device
+    device, own = job.spec.device, job.own_configs
     if edge_headers.ANDROID in own and device:
         yield Finding(ANDROID, IGNORES, "[device]", f"it is sent {DEVICE_CONFIG_OF['android']} as it is", JOB_TOML)
     if edge_headers.IOS not in own:
@@ -104,7 +103,8 @@ def _of_settings(job: JobFolder, own: set[str]) -> Iterator[Finding]:
         why = f"it is sent {DEVICE_CONFIG_OF['ios']} as it is: give lr there"
         yield Finding(IOS, IGNORES, "learning_rate under [device]", why, JOB_TOML)
     yield from method_findings(job.spec.name, _settings_on_android(job.device_configs[edge_headers.ANDROID]))
-    yield Finding(IOS, IGNORES, "the epochs that it is told", NO_EPOCH, JOB_TOML)
+    if not job.spec.training.refuse_zeros:  # who refuses zeros knows
+        yield Finding(IOS, IGNORES, "the epochs that it is told", NO_EPOCH, JOB_TOML)
 
 
 def _numbers_on_ios(device: Mapping[str, Any], keys: Iterable[str]) -> Iterator[Finding]:

@@ -62,6 +62,7 @@ class JobFolder:
     device: Path | None  #: device.py, if there is one.
     names: frozenset[str] = frozenset()  #: What server.py defines, and may be a hook.
     device_configs: dict[str, Any] = field(default_factory=dict)  #: By platform, what it is told in its place.
+    own_configs: frozenset[str] = frozenset()  #: The platforms that have a file of their own.
 
     def has_hook(self, name: str) -> bool:
         """Whether server.py has, or may have, this function."""
@@ -81,6 +82,7 @@ def load_job_folder(path: Path) -> JobFolder:
     names = names_in(server) if server is not None else frozenset()
     model, schema = _initial_model(path)
     device_config = _device_config(path, DEVICE_CONFIG)
+    own = _own_configs(path)
     folder = JobFolder(
         path=path,
         spec=spec,
@@ -90,7 +92,8 @@ def load_job_folder(path: Path) -> JobFolder:
         server=server,
         device=_optional(path / DEVICE_CODE),
         names=names,
-        device_configs=_device_configs(path, spec, device_config),
+        device_configs=by_platform(device_config, own, spec.device) if spec.wire.form == EXECUTORCH.name else own,
+        own_configs=frozenset(own),
     )
     _check_hooks(folder)
     _check_form(folder)
@@ -138,11 +141,9 @@ def _optional(file: Path) -> Path | None:
     return file if file.is_file() else None
 
 
-def _device_configs(path: Path, spec: JobSpec, general: Any) -> dict[str, Any]:
-    """By platform, what it is told in place of ``general``: its own file, or ``general`` as its SDK reads it."""
+def _own_configs(path: Path) -> dict[str, Any]:
     files = {platform: name for platform, name in DEVICE_CONFIG_OF.items() if (path / name).exists()}
-    own = {platform: _device_config(path, name) for platform, name in files.items()}
-    return by_platform(general, own, spec.device) if spec.wire.form == EXECUTORCH.name else own
+    return {platform: _device_config(path, name) for platform, name in files.items()}
 
 
 def _device_config(path: Path, name: str) -> Any:

@@ -40,7 +40,7 @@ def test_a_trainer_by_its_name_and_nothing_else_suits_all_three() -> None:
 def test_what_is_found_is_said_in_one_line_that_names_the_sdk() -> None:
     assert str(findings(trainer(epoch=5))[0]) == (
         'device_config.json: Android ignores epoch in args of "trainer": '
-        "it trains one epoch; give total_epochs in meta in args of a Executor.ETTrainerExecutor"
+        "it trains one epoch; give total_epochs in meta in args of an Executor.ETTrainerExecutor"
     )
 
 
@@ -315,8 +315,10 @@ def test_what_is_no_number_in_the_settings_of_androids_executor_is_misread(key: 
 
 @covers("data/zeros")
 def test_a_job_that_takes_iphones_is_told_that_their_sdk_trains_no_epoch(tmp_path: Path) -> None:
-    for eligibility, expected in (("", 1), ('platforms = ["Android"]', 0), ('platforms = ["ios"]', 1)):
-        folder = tmp_path / f"job-{len(eligibility)}"
-        warned(folder, f"{MOBILE}[eligibility]\n{eligibility}\n")
+    refused = '[training]\nworkflow = "buffered"\nrefuse_zeros = true\n'
+    android, ios = (f'[eligibility]\nplatforms = ["{name}"]\n' for name in ("Android", "ios"))
+    for number, (settings, expected) in enumerate((("", 1), (android, 0), (ios, 1), (refused, 0))):
+        folder = tmp_path / f"job-{number}"
+        warned(folder, MOBILE + settings)
         warnings = checking.examine(folder, trial=False).warnings
         assert sum(ZEROS in line for line in warnings) == expected

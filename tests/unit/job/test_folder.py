@@ -100,6 +100,14 @@ def test_a_device_config_that_nests_too_deep_is_refused_in_one_line(
     assert told == "device_config.json: objects and lists are nested more than 64 deep; make it flatter"
 
 
+def test_a_config_of_one_platform_is_read_by_itself_and_named_when_it_is_broken(tmp_path: Path) -> None:
+    path = folder(tmp_path, model__py=MODEL_PY, device_config__json='{"a": 1}', device_config__ios__json="[2]")
+    found = load_job_folder(path)
+    assert (found.device_config, found.device_configs, found.own_configs) == ({"a": 1}, {"ios": [2]}, {"ios"})
+    (path / "device_config.android.json").write_text("{")
+    assert complaint(path).startswith("device_config.android.json: not valid JSON: ")
+
+
 def test_a_device_config_may_nest_as_deep_as_the_bound(tmp_path: Path) -> None:
     text = "[" * DEVICE_CONFIG_DEPTH_MAX + "]" * DEVICE_CONFIG_DEPTH_MAX
     assert load_job_folder(folder(tmp_path, model__py=MODEL_PY, device_config__json=text)).device_config == [
