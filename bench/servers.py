@@ -40,6 +40,7 @@ edge_method = "bench"
 workflow = "buffered"
 concurrency = {places}
 buffer_goal = {goal}
+results_min = {goal}
 staleness_max = 1000
 staleness = {{ discount = "polynomial", exponent = 0.5 }}
 [device]

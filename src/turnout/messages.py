@@ -191,7 +191,10 @@ class ResultReport(Message, frozen=True):
 
 
 class ResultResponse(Message, frozen=True):
-    """``counted`` is the promise: true only when the result is in the model exactly once, and stays there."""
+    """``counted`` is the promise: true only when the result is in the running sum exactly once, durably.
+
+    Versions are made of that sum, each of no fewer results than the job's rule says.
+    """
 
     status: Status
     counted: bool
@@ -297,12 +300,16 @@ FeedEvent = LifeCycleEvent | TableSnapshot
 
 
 class KeptModel(Message, frozen=True):
-    """A version whose model is kept; ``metrics`` are what its evaluation said."""
+    """A version whose model is kept; ``metrics`` are what its evaluation said.
+
+    ``results``: of how many it was made; 0: it is an earlier version again; None: an earlier release made it.
+    """
 
     version: int
     sha256: str
     num_bytes: int
     metrics: dict[str, float] = {}
+    results: int | None = None
 
 
 class FleetGroup(Message, frozen=True):
@@ -352,7 +359,9 @@ class JobStatus(Message, frozen=True):
     is there while it does; ``metrics`` are then of the last version that was measured, ``metrics_version``.
     ``ack_ms`` is the time from a result to its answer, ``commit_ms`` that of writing a commit, as "p50" and "p99" of
     the last thousand. ``waiting`` is about how many devices were told to ask again, and will. ``kept`` are the models
-    that stay: the best, which is ``best_version``, and the newest.
+    that stay: the best, which is ``best_version``, and the newest. Of ``counted`` results, ``buffered`` are in the sum
+    of the version to come, ``dropped`` were left out where training diverged, ``measured`` measured the model only, and
+    all others are in versions.
     """
 
     job_id: str
@@ -387,15 +396,18 @@ class JobStatus(Message, frozen=True):
     waiting: int = 0
     warned: tuple[Warned, ...] = ()
     evaluation_fails: FailingEvaluation | None = None
+    dropped: int = 0
+    measured: int = 0
 
 
 class JobEvent(Message, frozen=True, omit_defaults=True):
     """Something that happened to a job, for people. ``kind`` says which fields there are; ``at`` is seconds since 1970.
 
-    started (version, text: what was interrupted), published (version, counted, took_s since the version before),
-    evaluated (version, metrics), evaluation_failed (version, text: after one that did not; the next that does not is
-    told by evaluated), measured (version, metrics, text: by devices, on their data), warning (text),
-    state (text: the new one), finished (text: why).
+    started (version, text: what was interrupted), published (version, counted, results: of how many the version is
+    made, took_s since the version before), evaluated (version, metrics), evaluation_failed (version, text: after one
+    that did not; the next that does not is told by evaluated), measured (version, metrics, text: by devices, on their
+    data), warning (text), state (text: the new one), finished (version, counted, left: counted results in no version,
+    text: why).
     """
 
     at: float
@@ -405,6 +417,8 @@ class JobEvent(Message, frozen=True, omit_defaults=True):
     took_s: float = 0.0
     metrics: dict[str, float] = {}
     text: str = ""
+    results: int = 0
+    left: int = 0
 
 
 #: Durations of requests are counted between these; what took longer than the last is counted apart.

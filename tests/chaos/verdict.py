@@ -93,6 +93,10 @@ def _mistakes(present: NDArray[np.float64], snapshot: Snapshot, goal: int) -> li
     said, summed = snapshot.tally["counted"], present.sum()
     if said != summed:
         mistakes.append(f"the job says that it counted {said}, and its model holds {summed:g}")
+    if np.any(snapshot.total != np.floor(snapshot.total)) or snapshot.total.sum() != snapshot.buffered:
+        mistakes.append(f"{snapshot.buffered} results are left over, and their sum is {snapshot.total.sum():g}")
+    if snapshot.made is not None and (snapshot.made[0] != snapshot.version * goal or any(snapshot.made[1:3])):
+        mistakes.append(f"{snapshot.version} versions of {goal}, and the job says {snapshot.made[:3]}")
     if snapshot.version * goal + snapshot.buffered != summed:
         versions = f"{snapshot.version} versions of {goal} and {snapshot.buffered} in the buffer"
         mistakes.append(f"{versions} make another number than the {summed:g} in the model")

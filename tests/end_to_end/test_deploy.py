@@ -115,7 +115,7 @@ def proxy(folder: Path, running: Server) -> Iterator[Proxy]:
 def job(folder: Path) -> Path:
     folder.mkdir()
     (folder / "job.toml").write_text(
-        'name = "large"\n[training]\nworkflow = "buffered"\nbuffer_goal = 1\n[stop]\nversions = 9\n'
+        'name = "large"\n[training]\nworkflow = "buffered"\nbuffer_goal = 1\nresults_min = 1\n[stop]\nversions = 9\n'
     )
     model = f'import numpy as np\n\n\ndef initial_model():\n    return {{"w": np.zeros({PARAMETERS}, np.float32)}}\n'
     (folder / "model.py").write_text(model)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnout.aggregator.mean import MeanAggregator
 from turnout.dispatcher.service import EdgeTaskDispatcher
@@ -17,7 +18,7 @@ from turnout.job import answers
 from turnout.job.answers import Refused
 from turnout.job.core import JobCore
 from turnout.job.counted import CountedTasks
-from turnout.job.events import Answer, CommitFailed, Committed, Effect, Evaluated, Result, ResultOffered
+from turnout.job.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
 from turnout.job.journal import BlobRef, MemoryJournal, Snapshot
 from turnout.job.leases import Lease
 from turnout.job.models import Models
@@ -338,7 +339,85 @@ class ResetsItsTally(JobCore):
         self.tally = Tally()
 
 
+class PublishesWhatIsLeft(JobCore):
+    """A job that ends makes a last version of whatever is in the buffer, be it of one device."""
+
+    def _drained(self) -> None:
+        super()._drained()
+        self.parts.workflow.least = 1
+
+
+class ForgetsWhatIsLeft(JobCore):
+    """A job that is started again begins with an empty buffer."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        super()._recover(durable)
+        if self.void_below and not self._live:
+            self.made.in_versions += self.parts.aggregator.count
+            self.parts.aggregator.clear()
+
+
+class SaysNothingOfWhatIsLeft(JobCore):
+    """A job ends as if all that was counted were in its versions."""
+
+    def _finish(self, why: str = "") -> Finish:
+        end = super()._finish(why)
+        return replace(end, reason=end.reason.partition("; ")[0])
+
+
+class CountsTasksOfBeforeItsEnd(JobCore):
+    """A job that is started again counts the results that it refused because it had ended."""
+
+    def _drained(self) -> None:
+        super()._drained()
+        self.void_below = 0
+
+
+class RefusesBeforeItsEndIsDurable(JobCore):
+    """Says that the job has ended while a crash could still undo that."""
+
+    def _drained(self) -> None:
+        super()._drained()
+        assert self._ending is not None
+        self._ending.sure = True
+
+
+class KeepsWhatDiverged(JobCore):
+    """Results of a step that left the numbers are said to be dropped, and go into the next version."""
+
+    def _return_to(self, version: int, model: NDArray[np.float32], now: float) -> list[Effect]:
+        total, weight, count = self.parts.aggregator.snapshot()
+        effects = super()._return_to(version, model, now)
+        self.parts.aggregator.restore(total, weight, count)
+        self.made.dropped -= count
+        return effects
+
+
+class ReturnsToNoVersion(JobCore):
+    """A job that diverges goes on from half of its best model."""
+
+    def _return_to(self, version: int, model: NDArray[np.float32], now: float) -> list[Effect]:
+        return super()._return_to(version, model / 2, now)
+
+
+class ForgetsItsPause(JobCore):
+    """A job that paused itself trains again after a restart."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        super()._recover(durable)
+        if self.pause.reason:
+            self.pause.end(durable.job_time)
+
+
 MUTANTS = {
+    "makes a last version of whatever is left": Builders(core=PublishesWhatIsLeft),
+    "forgets what was left at an end": Builders(core=ForgetsWhatIsLeft),
+    "says nothing of what is left at its end": Builders(core=SaysNothingOfWhatIsLeft),
+    "counts what it refused at its end once it is started again": Builders(core=CountsTasksOfBeforeItsEnd),
+    "refuses results before its end is durable": Builders(core=RefusesBeforeItsEndIsDurable),
+    "keeps the results of a step that diverged": Builders(core=KeepsWhatDiverged),
+    "goes on from no version after it diverged": Builders(core=ReturnsToNoVersion),
+    "forgets in a restart why it paused": Builders(core=ForgetsItsPause),
     "counts by device instead of by task": Builders(core=CountsByDevice),
     "forgets that leases expire": Builders(places=ForgetsExpiry),
     "tells the journal too little of what changed": Builders(places=TellsTooLittle),

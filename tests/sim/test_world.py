@@ -5,7 +5,7 @@ from collections import Counter
 import pytest
 
 from tests.sim.mutants import MUTANTS
-from turnout.sim.checker import Violation
+from turnout.sim.books import Violation
 from turnout.sim.world import Builders, World
 
 SEEDS = 200  #: Per test. ``python -m turnout.sim --count 2000`` runs more.

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 
 from turnout.ages import ago
+from turnout.job.rounds import quorum_of
 from turnout.job.spec import BufferedTraining, JobSpec, RoundsTraining
 
 DAY_S = 86400.0
@@ -20,7 +21,8 @@ def training(spec: JobSpec) -> str:
             return f"a version closes with {buffered.buffer_goal} results; at most {buffered.concurrency} devices train"
         case RoundsTraining() as rounds:
             asked = round(rounds.cohort * rounds.over_selection)
-            closes = f"closes with {rounds.cohort} results, after {rounds.deadline_s:g} s with fewer"
+            enough = max(quorum_of(rounds.cohort, rounds.quorum), rounds.least)
+            closes = f"closes with {rounds.cohort} results, after {rounds.deadline_s:g} s with {enough}"
             return f"a round asks {asked} devices and {closes}"
 
 
@@ -41,6 +43,8 @@ def advice(spec: JobSpec, *, evaluates: bool, has_device: bool) -> Iterator[str]
             yield from _buffered(spec.training)
         case RoundsTraining():
             yield from _rounds(spec.training, spec)
+    if spec.training.least == 1:
+        yield "results_min = 1: a version of one result is one device's data; leave it out where devices have secrets"
     yield from _end(spec)
     yield from _measured(spec, evaluates)
     if not has_device:

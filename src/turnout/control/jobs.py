@@ -118,7 +118,7 @@ class Jobs:
     def _recover(self, job: StoredJob) -> None:
         """A job that should run and does not: it ended unheard, or the whole server was restarted.
 
-        One that is to be ended has to run for that: what it has counted goes into its last version.
+        One that is to be ended has to run for that: devices that are training may still report to it.
         """
         final = self.final(job.job_id)
         if final is not None:

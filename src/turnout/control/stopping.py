@@ -1,9 +1,9 @@
 """Ends the jobs that people abort, without dropping what devices were told is counted.
 
-A job that is told to stop puts its buffer into a last version and ends. It remembers the word only as long as its
-process lives, so it is said again until the job is over: to a process that is being started, too. Force comes only
-after a process had its time; one that does not answer at all is the supervisor's to judge. When the supervisor says
-that it cannot run for now, nobody knows for how long, so that time ends too.
+A job that is told to stop takes the results of devices that are training, for a while, and ends. It remembers the word
+only as long as its process lives, so it is said again until the job is over: to a process that is being started, too.
+Force comes only after a process had its time; one that does not answer at all is the supervisor's to judge. When the
+supervisor says that it cannot run for now, nobody knows for how long, so that time ends too.
 """
 
 import asyncio

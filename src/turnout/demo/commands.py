@@ -10,11 +10,13 @@ from typing import Literal
 from rich.console import Console
 
 from turnout.control.store import JobState
+from turnout.demo.feasible import check_devices
 from turnout.demo.runner import Outcome, Plan, Stopped, plan_run, run
 from turnout.demo.screen import screen_for
 from turnout.demo.view import text
 from turnout.errors import TurnoutError
 from turnout.exits import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
+from turnout.job.folder import load_job_folder
 from turnout.process.streams import say
 from turnout.process.systems import check_server
 from turnout.supervisor import commands
@@ -38,6 +40,7 @@ def demo(mode: Literal["buffered", "sync"], devices: int, seed: int, as_json: bo
 
     with tempfile.TemporaryDirectory(prefix="turnout-demo-") as temporary:
         folder = write_folder(Path(temporary) / "job", mode, devices)
+        check_devices(load_job_folder(folder).spec.training, devices)
         plan = Plan(
             title=f"turnout demo: {devices} devices learn to read digits ({mode})",
             folder=folder,

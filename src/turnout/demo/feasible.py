@@ -1,10 +1,10 @@
 """What can be seen before a run that would come to nothing."""
 
-import math
 import os
 from pathlib import Path
 
 from turnout.errors import UsageError
+from turnout.job.rounds import quorum_of
 from turnout.job.spec import BufferedTraining, RoundsTraining
 
 
@@ -14,7 +14,8 @@ def check_devices(training: BufferedTraining | RoundsTraining, devices: int) -> 
         case BufferedTraining():
             needed, setting, value = training.buffer_goal, "buffer_goal", training.buffer_goal
         case RoundsTraining():
-            needed, setting, value = math.ceil(training.cohort * training.quorum), "cohort", training.cohort
+            needed, setting, value = quorum_of(training.cohort, training.quorum), "cohort", training.cohort
+    needed = max(needed, training.least)
     if devices < needed:
         raise UsageError(
             f"{devices} devices are too few: each trains a version once, and with {setting} = {value} a version takes "

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from turnout.job.folder import DEVICE_CODE, JOB_TOML, MODEL_CODE, SERVER_CODE
+from turnout.job.spec import RESULTS_MIN
 
 Mode = Literal["buffered", "sync"]
 
@@ -30,7 +31,7 @@ def write_folder(path: Path, mode: Mode, devices: int) -> Path:
         {"concurrency": PLACES_SHARE, "buffer_goal": GOAL_SHARE} if mode == "buffered" else {"cohort": COHORT_SHARE}
     )
     for key, share in shares.items():
-        settings = _at_most(settings, key, max(round(devices * share), 1))
+        settings = _at_most(settings, key, max(round(devices * share), RESULTS_MIN))
     (path / JOB_TOML).write_text(settings, encoding="utf-8")
     return path
 

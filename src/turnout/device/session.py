@@ -124,7 +124,7 @@ class SessionCounters:
     """What came of it all. Many sessions may share one."""
 
     tasks: int = 0
-    counted: int = 0  #: Results that are in the model, each once.
+    counted: int = 0  #: Results that the job counted, each once.
     duplicates: int = 0  #: Of these, how many were sent again though they had been counted.
     refused: dict[str, int] = field(default_factory=dict)  #: Results that were refused for good, by reason.
     given_up: int = 0  #: Results that nobody answered while it could still be known whether they had counted.

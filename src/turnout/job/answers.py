@@ -45,6 +45,7 @@ NOT_GIVEN_HERE = Refused(
 )
 REPLACED = Refused("replaced", "this process of the job was replaced by another; send the result again", Status.RETRY)
 FINISHED = Refused("finished", "the job has ended; this result came too late")
+UNSAVED_END = Refused("not_saved", "the job ends, and its disk does not take the result; send it again", Status.RETRY)
 WEIGHED_NOTHING = Refused("weighed_nothing", "the job's own rule gives this result no weight")
 ZEROS = Refused(
     "zeros", "every number of the update is 0, as if nothing had been trained; this job refuses that", Status.ERROR

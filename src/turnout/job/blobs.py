@@ -35,6 +35,10 @@ class BlobStore:
         durable.write(target, data)
         return ref
 
+    def read(self, ref: BlobRef) -> bytes:
+        """A model. Raises OSError."""
+        return self.path(ref.sha256).read_bytes()
+
     def drop(self, ref: BlobRef) -> None:
         """Remove a model, and what was made of it."""
         self.path(ref.sha256).unlink(missing_ok=True)

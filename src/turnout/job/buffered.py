@@ -19,6 +19,10 @@ class Buffered:
     staleness_max: int
     name: str = "buffered"
     paused: bool = False
+    least: int = 0  #: 0: the goal.
+
+    def __post_init__(self) -> None:
+        self.least = self.least or self.goal
 
     def opened(self, now: float) -> None:
         pass

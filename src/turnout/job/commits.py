@@ -59,6 +59,11 @@ class Commits:
         if self._save_at is None or at < self._save_at:
             self._save_at = at
 
+    @property
+    def save_wanted(self) -> bool:
+        """Whether something beside results is to be made durable."""
+        return self._save_at is not None
+
     def staged(self, now: float) -> None:
         """A result came that the next commit will hold."""
         self._staged_at = now

@@ -108,7 +108,7 @@ def optimizer_of(settings: Optimizer) -> ServerOptimizer:
 def workflow_of(training: BufferedTraining | RoundsTraining) -> Workflow:
     match training:
         case BufferedTraining():
-            return Buffered(training.concurrency, training.buffer_goal, training.staleness_max)
+            return Buffered(training.concurrency, training.buffer_goal, training.staleness_max, least=training.least)
         case RoundsTraining():
             return Rounds(
                 goal=training.cohort,
@@ -116,4 +116,5 @@ def workflow_of(training: BufferedTraining | RoundsTraining) -> Workflow:
                 deadline_s=training.deadline_s,
                 quorum=training.quorum,
                 extensions_max=training.round_extensions_max,
+                least=training.least,
             )

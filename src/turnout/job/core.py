@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnout.job import answers, snapshots
 from turnout.job.answers import SOON_S, Refused
@@ -30,6 +31,8 @@ from turnout.job.events import (
     Finish,
     Paused,
     Publish,
+    Recall,
+    Recalled,
     Result,
     ResultOffered,
     Resumed,
@@ -46,7 +49,7 @@ from turnout.job.pacing import WHOLE_S
 from turnout.job.places import NoTask
 from turnout.job.staged import send_again
 from turnout.job.standing import Standing
-from turnout.job.workflow import CLOSE, PAUSE
+from turnout.job.workflow import CLOSE, PAUSE, WAIT
 from turnout.messages import (
     OK,
     VALIDATE,
@@ -59,7 +62,10 @@ from turnout.wire.edge_headers import ANDROID
 
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
-DIVERGED = "version {} would not be finite: training diverges; lower the learning rates or set update_norm_max"
+DIVERGED = (
+    "training diverged: version {0} would not have been finite, so its {1} results were dropped; version {0} is "
+    "version {2} again, {3}; lower learning rates or update_norm_max help"
+)
 
 
 @dataclass(slots=True)
@@ -87,6 +93,7 @@ class JobCore(Standing):
         effects = self._react(event, now)
         effects += self._advance(now)
         assert not self.staged.fresh or self._ending is None or not self._ending.announced, "staged after the end"
+        assert self.tally.counted == self.made.total + self.parts.aggregator.count, "a counted result is somewhere"
         return effects
 
     def _react(self, event: Event, now: float) -> list[Effect]:
@@ -107,6 +114,8 @@ class JobCore(Standing):
                 return [self._select(event, now)]
             case Evaluated():
                 return self._evaluated(event)
+            case Recalled():
+                return self._recalled(event, now)
             case Paused():
                 self.pause.begin(now)
                 self.commits.save_by(now)
@@ -115,7 +124,7 @@ class JobCore(Standing):
                 self.parts.workflow.resume(self.pause.clock(now))
                 self.commits.save_by(now)
             case Stop():
-                self._end(Ending(aborted=True, reason=event.reason, sure=True))  # control remembers it
+                self._end(Ending(aborted=True, reason=event.reason))  # control says it again to the next process
             case Tick():
                 pass
         return []
@@ -123,22 +132,22 @@ class JobCore(Standing):
     # --- tasks -------------------------------------------------------------------------------------------------
 
     def _assign(self, event: TaskAsked, now: float) -> list[Effect]:
-        if self._ending is not None:
+        request, places = event.request, self.parts.places
+        device = device_hash(request.device.device_id)
+        if self._ending is not None and (self._ending.drained or places.live.of(device) is None):
             return [Answer(event.ticket, answers.no_more_tasks(self.rules.job_id, self._ending.reason))]
         if self.commits.error:
             return [self._come_back(event, NoTask("the job cannot save results now"), now)]
         if self._holding():
             return self._hold(event, answers.no_task_yet(self.rules.job_id, SOON_S, "the job is busy; ask again"))
-        request, places = event.request, self.parts.places
         self.parts.pacing.arrived(now)
-        device = device_hash(request.device.device_id)
         group = self.groups.asked(request.device)
         drawn = event.chance >= 1 or lot(device, self.version) < event.chance
         drawn = places.selection.asked(device, request.device.device_id, now, drawn)
         if not drawn and places.live.of(device) is None:
             return [self._come_back(event, NoTask("others were chosen this time"), now)]
         validates, rng = VALIDATE in request.accept, self.parts.rng
-        lease = places.ask(device, self.version, self._places(), self.counted, now, rng, validates)
+        lease = places.ask(device, self.version, self.places(), self.counted, now, rng, validates)
         if isinstance(lease, Lease):
             self.groups.granted(device, group, new=lease.granted_at == now)
             self.commits.save_by(now + SAVE_GRANTS_S)
@@ -170,7 +179,7 @@ class JobCore(Standing):
             places.selection.register(fleet, now, self.commits.next)
         free = 0
         if self._ending is None and not self.commits.error and not self._holding():
-            free = self._places() - len(self._live)
+            free = self.places() - len(self._live)
             places.selection.fill(free, now, self.parts.rng, places.enlister(self.version, self.counted, now))
         chosen = places.selection.shown(event.request, self.version, free, places.live)
         durable = fleet is None or places.selection.is_durable(fleet, self.commits.last)
@@ -233,7 +242,9 @@ class JobCore(Standing):
         return [send_again(each, answers.BEING_SAVED) for each in self.staged.wait_with(lease.task, answer)]
 
     def _too_late(self, lease: Lease) -> Refused | None:
-        if self._ending is not None:
+        if self._ending is not None and self._ending.drained:
+            return answers.FINISHED if self._ending.sure else answers.UNSAVED_END
+        if lease.task < self.void_below:
             return answers.FINISHED
         staleness_max = self.parts.workflow.staleness_max
         if self.version - lease.version > staleness_max:
@@ -249,6 +260,7 @@ class JobCore(Standing):
         staleness = self.version - lease.version
         if lease.validate:
             self.federated.add(lease.version, report.metrics, sound.weight)
+            self.made.measured += 1
             parts.places.measured(lease)
         else:
             parts.aggregator.add(sound.update, sound.weight, parts.discount(staleness))
@@ -285,9 +297,11 @@ class JobCore(Standing):
 
     def _holding(self) -> bool:
         """Whether what comes in has to do with what is not durable yet: a full buffer's version, or the job's end."""
-        if self._ending is None:
-            return self.parts.aggregator.count >= self.parts.workflow.goal or not self.models.has(self.version)
-        return not self._ending.sure or (not self.ended and not self.models.has(self.version))
+        ending = self._ending
+        if ending is None or ending.draining:
+            full = self.parts.aggregator.count >= self.parts.workflow.goal
+            return full or self.returning_to is not None or not self.models.has(self.version)
+        return not ending.announced and (not ending.sure or not self.models.has(self.version))
 
     def _hold(self, event: TaskAsked | Result, otherwise: TaskResponse | ResultResponse) -> list[Effect]:
         return [] if self.held.add(event) else [Answer(event.ticket, otherwise)]
@@ -303,7 +317,9 @@ class JobCore(Standing):
 
     def _advance(self, now: float) -> list[Effect]:
         """Close the version or commit what is staged, if it is time and no commit is under way."""
-        if not self.commits.possible(now):
+        if self._ending is not None:
+            self._ending.begin(now)
+        if not self.commits.possible(now) or self.returning_to is not None:
             return []
         if self._ending is not None and self._ending.hopeless:
             return self._wind_up(now)
@@ -319,25 +335,67 @@ class JobCore(Standing):
         if verdict is PAUSE:
             words = workflow.words(buffered, live, self.version, clock)
             self.warnings.add(f"paused; the job waits for {words}")
+        if verdict is not WAIT:
+            self.commits.save_by(now)  # after a restart, too
         return [self._commit(now)] if self.commits.due(now, self._must_commit()) else []
 
     def _close(self, now: float) -> list[Effect]:
         """Make the next version of what is in the buffer. Nobody sees it before its commit."""
-        aggregator = self.parts.aggregator
-        model = self.parts.optimizer.step(self.model, aggregator.mean())
+        aggregator, optimizer = self.parts.aggregator, self.parts.optimizer
+        assert aggregator.count >= self.parts.workflow.least, "a version of fewer results than the rule says"
+        before = optimizer.snapshot()
+        model = optimizer.step(self.model, aggregator.mean())
         if not np.isfinite(model).all():
-            self._ending = Ending(aborted=True, reason=DIVERGED.format(self.version + 1), diverged=True)
-            return self._wind_up(now)
+            optimizer.restore(before)
+            return self._diverged(now)
+        return self._next_version(model, aggregator.count, now)
+
+    def _next_version(self, model: NDArray[np.float32], results: int, now: float) -> list[Effect]:
         self.model = model
-        aggregator.clear()
+        self.parts.aggregator.clear()
         self.version += 1
+        self.made.close(self.version, results)
         self.counted.open(self.version, self.parts.places.next_task)
         self.parts.workflow.opened(self.pause.clock(now))
         return [self._commit(now, closes=True)]
 
+    def _diverged(self, now: float) -> list[Effect]:
+        """Go back to the best version or, where none is, to the newest. A job that ends stays where it is."""
+        if self._ending is not None:
+            self._ending.diverged = True
+            return self._wind_up(now)
+        best = self.parts.ranking.best
+        if best is None or best[0] == self.version or not self.models.has(best[0]):
+            return self._return_to(self.version, self.model, now)
+        self.returning_to = best[0]
+        return [Recall(best[0], self.models.of(best[0]))]
+
+    def _recalled(self, event: Recalled, now: float) -> list[Effect]:
+        assert event.version == self.returning_to
+        self.returning_to = None
+        if self._ending is not None:  # meanwhile
+            self._ending.diverged = True
+            return []
+        if event.model is not None:
+            return self._return_to(event.version, event.model, now)
+        self.warnings.add(f"the model of version {event.version}, the best, cannot be read: {event.error}")
+        return self._return_to(self.version, self.model, now)
+
+    def _return_to(self, version: int, model: NDArray[np.float32], now: float) -> list[Effect]:
+        """Make the model of an earlier version the next one, and wait for a person. No result has part in it."""
+        aggregator, best = self.parts.aggregator, self.parts.ranking.best
+        which = "the best" if best is not None and best[0] == version else "the newest that was made"
+        reason = DIVERGED.format(self.version + 1, aggregator.count, version, which)
+        self.warnings.add(f"paused; {reason}")
+        self.made.dropped += aggregator.count
+        self.parts.optimizer.restore(())
+        self.pause.begin(now, reason)
+        return self._next_version(model, 0, now)
+
     def _commit(self, now: float, closes: bool = False) -> Effect:
         snapshot = self._snapshot(now, closes)
-        self.commits.begin(InFlight(snapshot, closes, self._retired, self._ending, now))
+        ending = self._ending if self._ending is not None and self._ending.drained else None
+        self.commits.begin(InFlight(snapshot, closes, self._retired, ending, now))
         self._retired = []
         self.staged.write()
         return Commit(snapshot)
@@ -371,12 +429,13 @@ class JobCore(Standing):
             self.groups.forget_all_but(self._live)
         self.counted.forget(oldest, now)
         self._retire({version for version, _ in self.models.all()})
+        self.made.keep(self.models.has)
         last = self.rules.versions_max is not None and self.version >= self.rules.versions_max
         completed = self._ending is not None and not self._ending.aborted
         if self.parts.evaluation.due(self.version, last or completed):
             effects += self.parts.evaluation.want(Evaluate(self.version, self.model))
         if last:
-            self._end(Ending(aborted=False, reason=f"version {self.version} is the last", sure=True))
+            self._end(Ending(aborted=False, reason=f"version {self.version} is the last", drained=True, sure=True))
         return effects
 
     def _retire(self, versions: set[int]) -> None:
@@ -426,7 +485,7 @@ class JobCore(Standing):
         self._restore_sums(durable)
         snapshots.restore_rest(self, durable)
         if durable.ending:
-            self._end(Ending(aborted=False, reason=durable.ending, sure=True, remembered=True))
+            self._end(Ending(aborted=False, reason=durable.ending, remembered=True))
 
     def _restore_sums(self, durable: Snapshot) -> None:
         snapshots.restore_sums(self, durable)
@@ -460,24 +519,43 @@ class JobCore(Standing):
             self._end(Ending(aborted=False, reason=f"the job ran for {self.rules.time_max_s:g} s"))
 
     def _wind_up(self, now: float) -> list[Effect]:
-        """The last steps, one per event: what was acknowledged goes into the model, then the end is announced."""
-        ending = self._ending
+        """The last steps, one per event; see ``Ending``."""
+        ending, parts = self._ending, self.parts
         assert ending is not None
         effects = [] if ending.announced or ending.hopeless else self._release(now)
-        match ending.next(bool(self.staged.fresh), self.parts.aggregator.count, self.parts.evaluation.running):
+        unsaved = bool(self.staged.fresh) or self.commits.save_wanted
+        count, live, evaluating = parts.aggregator.count, len(self._live), parts.evaluation.running
+        match ending.next(now, parts.workflow, count, live, unsaved=unsaved, evaluating=evaluating):
+            case Step.DRAIN:
+                due = self.commits.due(now, self._must_commit())
+                return [*effects, self._commit(now)] if due else effects
+            case Step.DRAINED:
+                self._drained()
+                return effects + self._wind_up(now)
             case Step.CLOSE:
-                effects += self._close(now)
+                return effects + self._close(now)
             case Step.COMMIT:
-                effects.append(self._commit(now))
+                return [*effects, self._commit(now)]
             case Step.FINISH:
-                effects.append(self._finish())
-            case Step.GIVE_UP:  # the disk does not take the last version
-                ending.give_up(self.parts.aggregator.count)
-                finish = self._finish()
-                effects += [*self._release(now), finish]
+                return [*effects, self._finish()]
+            case Step.GIVE_UP:
+                self._drained()
+                finish = self._finish("the disk failed")
+                return [*self._release(now), finish]
         return effects
 
-    def _finish(self) -> Effect:
+    def _drained(self) -> None:
+        """No result of a task that is out counts any more, nor will it when the job is started again."""
         assert self._ending is not None
-        self._ending.announced = self._ending.sure = True
-        return Finish(self._ending.aborted, self._ending.reason)
+        self._ending.drained = True
+        self.void_below = self.parts.places.next_task
+        self.parts.places.void(self.version, self.counted)
+        self.groups.forget_all_but(self._live)
+
+    def _finish(self, why: str = "") -> Finish:
+        assert self._ending is not None
+        ending, buffered = self._ending, self.parts.aggregator.count
+        ending.announced = True
+        last = "the last step would not have been finite" if ending.diverged else ""
+        ending.reason = "; ".join(filter(None, (ending.reason, why, last, self.made.words(buffered))))
+        return Finish(ending.aborted, ending.reason, self.made.left(buffered))

@@ -1,16 +1,26 @@
-"""How a job ends: from the decision to the announcement, one step at a time."""
+"""How a job ends: from the decision to the announcement, one step at a time.
+
+First it drains: no new task is given out, and those that are out may still be reported, for as long as a version can
+come of them. Then no result is counted any more, and once that is durable, results are refused. No last version is made
+of fewer results than the job's rule says; what is left stays in the journal.
+"""
 
 from dataclasses import dataclass
 from enum import Enum
 
-LAST_COMMITS_MAX = 5  #: Failed commits after which a job that somebody or something stops does so without the last.
+from turnout.job.workflow import Workflow
+
+DRAIN_S = 15.0  #: The longest wait for results of tasks that are out, once it is decided that the job ends.
+LAST_COMMITS_MAX = 5  #: Failed commits after which a job that a person stops ends without the last.
 
 
 class Step(Enum):
     """What an ending job does next, once no commit is under way."""
 
-    COMMIT = "commit"  #: Make durable what is not.
+    DRAIN = "drain"  #: Go on as ever, but for new tasks.
+    DRAINED = "drained"  #: Take no results any more.
     CLOSE = "close"  #: Make a last version of what is in the buffer.
+    COMMIT = "commit"  #: Make durable what is not.
     WAIT = "wait"  #: For an evaluation.
     FINISH = "finish"  #: Announce the end.
     GIVE_UP = "give up"  #: Announce it without the last commit, which the disk does not take.
@@ -19,33 +29,55 @@ class Step(Enum):
 
 @dataclass(slots=True)
 class Ending:
-    """The end of a job, from the decision to the announcement."""
+    """The end of a job. Times are job time."""
 
     aborted: bool
     reason: str
+    remembered: bool = False  #: Its reason is in the snapshots: a restart could not find it out again.
+    drains_until: float | None = None  #: None: it has not begun to drain.
+    drained: bool = False  #: No result is counted any more.
+    sure: bool = False  #: No crash can undo that: a commit made since is durable, or it was durable from the first.
     diverged: bool = False  #: The results in the buffer make no model.
     failed_commits: int = 0
-    sure: bool = False  #: No crash can undo it: a commit made since is durable, or it was durable from the first.
     announced: bool = False
-    remembered: bool = False  #: Its reason is in the snapshots: a restart could not find it out again.
+
+    @property
+    def draining(self) -> bool:
+        return not self.drained
 
     @property
     def hopeless(self) -> bool:
         """Whether the disk has had its chances."""
         return self.aborted and self.failed_commits >= LAST_COMMITS_MAX
 
-    def next(self, staged: bool, buffered: int, evaluating: bool) -> Step:
-        """``staged``: results wait for a commit; ``buffered`` are in the sum of the version that is open."""
+    def begin(self, now: float) -> None:
+        if self.drains_until is None:
+            self.drains_until = now + DRAIN_S
+
+    def next(
+        self, now: float, workflow: Workflow, buffered: int, live: int, *, unsaved: bool, evaluating: bool
+    ) -> Step:
+        """``buffered`` results are in the sum of the open version, ``live`` tasks are out.
+
+        ``unsaved``: something waits for a commit.
+        """
         if self.announced:
             return Step.REST
         if self.hopeless:
             return Step.GIVE_UP
-        if buffered and not self.diverged:
+        if not self.drained:
+            return self._drain(now, workflow, buffered, live)
+        if buffered >= workflow.least and not self.diverged:
             return Step.CLOSE
-        if staged or not self.sure:  # after a crash this would not be the end, and who was refused might be counted
+        if not self.sure:
             return Step.COMMIT
-        return Step.WAIT if evaluating else Step.FINISH
+        if evaluating:
+            return Step.WAIT
+        return Step.COMMIT if unsaved else Step.FINISH
 
-    def give_up(self, left: int) -> None:
-        """Without the last version, of which ``left`` results would be."""
-        self.reason += f"; the disk failed, so {left} counted results are in no version of the model"
+    def _drain(self, now: float, workflow: Workflow, buffered: int, live: int) -> Step:
+        assert self.drains_until is not None, "it has begun"
+        if buffered >= workflow.goal:
+            return Step.DRAINED
+        in_vain = not live or buffered + live < workflow.least  # no version can come of it
+        return Step.DRAINED if in_vain or now >= self.drains_until else Step.DRAIN

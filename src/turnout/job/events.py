@@ -91,6 +91,15 @@ class Evaluated:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """The model of an earlier version; None when it cannot be read, for ``error``."""
+
+    version: int
+    model: NDArray[np.float32] | None
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Paused:
     """A person wants no task to be given out for now."""
 
@@ -117,6 +126,7 @@ Event = (
     | CommitDoubtful
     | CommitFailed
     | Evaluated
+    | Recalled
     | Paused
     | Resumed
     | Stop
@@ -162,11 +172,23 @@ class Evaluate:
 
 
 @dataclass(frozen=True, slots=True)
+class Recall:
+    """Read the model of an earlier version, elsewhere; report Recalled."""
+
+    version: int
+    blob: BlobRef
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """The job is over, completed or (``aborted``) for a reason; everybody who waited has been answered."""
+    """The job is over, completed or (``aborted``) for a reason; everybody who waited has been answered.
+
+    ``left``: so many counted results are in no version, which ``reason`` says too.
+    """
 
     aborted: bool
     reason: str
+    left: int = 0
 
 
-Effect = Commit | Answer | Publish | Retract | Evaluate | Finish
+Effect = Commit | Answer | Publish | Retract | Evaluate | Recall | Finish

@@ -18,6 +18,7 @@ from turnout.job.federated import Sums
 from turnout.job.given import Changes
 from turnout.job.groups import Counts, Key
 from turnout.job.leases import Lease
+from turnout.job.made import Counts as MadeCounts
 from turnout.job.selection import Ranges
 from turnout.messages import FailingEvaluation, Warned
 
@@ -66,6 +67,9 @@ class Snapshot:
     bases: dict[int, float] = field(default_factory=dict)  #: The one number of the model, by version.
     warned: tuple[Warned, ...] = ()
     evaluation_fails: FailingEvaluation | None = None
+    made: MadeCounts | None = None  #: Where the counted results went; None: an earlier release wrote this.
+    void_below: int = 0  #: The job has ended since these tasks were given out.
+    pause_reason: str = ""  #: Why the job paused itself.
     #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.
     changes: Changes | None = field(default=None, compare=False)
     whole: bool = field(default=True, compare=False)  #: Not: these two are empty, for ``changes`` says enough.

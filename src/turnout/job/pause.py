@@ -1,4 +1,4 @@
-"""A person's pause, and the clock of a job's deadlines, which stands still meanwhile."""
+"""The pause of a job until a person resumes it, and the clock of a job's deadlines, which stands still meanwhile."""
 
 import math
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ class Pause:
 
     since: float | None = None  #: When it began; None: the job is not paused.
     total_s: float = 0.0  #: Of all earlier pauses.
+    reason: str = ""  #: Why the job paused itself; empty: a person paused it.
 
     @property
     def on(self) -> bool:
         return self.since is not None
 
-    def begin(self, now: float) -> None:
+    def begin(self, now: float, reason: str = "") -> None:
         if self.since is None:
-            self.since = now
+            self.since, self.reason = now, reason
 
     def end(self, now: float) -> None:
         if self.since is not None:
             self.total_s += now - self.since
-            self.since = None
+            self.since, self.reason = None, ""
 
     def clock(self, now: float) -> float:
         """Job time without its pauses: by this go the deadlines of rounds and the time after which a job is over."""

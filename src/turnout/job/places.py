@@ -162,6 +162,12 @@ class Places:
         if self._taken.get(lease.device) == lease.task:
             self._take(lease.device, SPENT)
 
+    def void(self, version: int, counted: CountedTasks) -> None:
+        """No task that is out will be reported: whoever has one of this version may have another."""
+        self.live.end_older(version + 1)
+        self._taken = {device: task for device, task in self._taken.items() if task < 0 or counted.has(version, task)}
+        self._newly_taken, self._all_new = self._taken.copy(), True
+
     def new_version(self) -> None:
         """Every device may have a task of the version that begins."""
         self._taken.clear()

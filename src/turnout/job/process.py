@@ -47,6 +47,8 @@ from turnout.job.events import (
     Finish,
     Paused,
     Publish,
+    Recall,
+    Recalled,
     Result,
     ResultOffered,
     Resumed,
@@ -80,7 +82,7 @@ from turnout.transport.base import Reply
 from turnout.transport.sockets import CannotListen
 from turnout.transport.unix import UnixJobServer
 from turnout.wire.forms import EXECUTORCH
-from turnout.wire.tensors import num_parameters, to_safetensors
+from turnout.wire.tensors import from_safetensors, num_parameters, to_safetensors
 from turnout.workers import WorkerFailed, WorkerPool
 
 EXIT_COMPLETED = 0
@@ -308,6 +310,8 @@ class JobProcess:
                     self._background(self._commit(effect.snapshot))
                 case Evaluate():
                     self._background(self._evaluate(effect))
+                case Recall():
+                    self._background(self._recall(effect))
                 case Publish():
                     self._published(effect)
                 case Retract():
@@ -329,7 +333,8 @@ class JobProcess:
 
     def _published(self, effect: Publish) -> None:
         took_s, self._published_at = self._now() - self._published_at, self._now()
-        self._notes.event("published", version=effect.version, counted=self.core.tally.counted, took_s=took_s)
+        counts = {"counted": self.core.tally.counted, "results": self.core.made.of_version.get(effect.version, 0)}
+        self._notes.event("published", version=effect.version, took_s=took_s, **counts)
         if measured := self.core.federated.mean(effect.version - 1):  # by now most of those who measure it have
             text = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
             self._notes.event("measured", version=effect.version - 1, metrics=measured, text=text)
@@ -479,9 +484,17 @@ class JobProcess:
         self._notes.event("evaluated", version=wanted.version, metrics=measured)
         return Evaluated(wanted.version, measured)
 
+    async def _recall(self, wanted: Recall) -> Event:
+        try:
+            data = await asyncio.to_thread(self._blobs.read, wanted.blob)
+            return Recalled(wanted.version, from_safetensors(data, self.schema))
+        except (OSError, TurnoutError) as error:
+            return Recalled(wanted.version, None, str(error))
+
     def _finish(self, effect: Finish) -> None:
         self._phase = Phase.ENDED
-        self._notes.event("finished", version=self.core.version, counted=self.core.tally.counted, text=effect.reason)
+        counts = {"counted": self.core.tally.counted, "left": effect.left}
+        self._notes.event("finished", version=self.core.version, text=effect.reason, **counts)
         status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)
         task = self._loop.create_task(self._say_last(status, EXIT_ABORTED if effect.aborted else EXIT_COMPLETED))
         self._tasks.add(task)

@@ -12,6 +12,11 @@ from typing import Any
 from turnout.job.workflow import CLOSE, PAUSE, WAIT, Verdict
 
 
+def quorum_of(goal: int, share: float) -> int:
+    """So many results are a quorum."""
+    return max(ceil(goal * share), 1)
+
+
 @dataclass(slots=True)
 class Rounds:
     """One round per model version. A place used up by a result is not refilled; one lost by expiry is."""
@@ -26,6 +31,10 @@ class Rounds:
     asked: int = 0  #: Results in plus places: the devices this round may count on.
     closes_at: float | None = None  #: None while paused.
     extensions: int = 0
+    least: int = 0  #: 0: the quorum.
+
+    def __post_init__(self) -> None:
+        self.least = self.least or quorum_of(self.goal, self.quorum)
 
     @property
     def paused(self) -> bool:
@@ -43,7 +52,7 @@ class Rounds:
         if buffered >= self.goal:
             return CLOSE
         due = self.closes_at is None or now >= self.closes_at
-        if due and buffered >= max(ceil(self.goal * self.quorum), 1):
+        if due and buffered >= max(quorum_of(self.goal, self.quorum), self.least):
             return CLOSE
         if self.closes_at is None or now < self.closes_at:
             return WAIT

@@ -3,6 +3,7 @@
 from turnout.job.counted import CountedTasks
 from turnout.job.federated import Federated
 from turnout.job.journal import Snapshot
+from turnout.job.made import Made
 from turnout.job.pause import Pause
 from turnout.job.standing import TASK_BLOCK, Standing
 from turnout.job.tally import Tally
@@ -45,6 +46,9 @@ def taken(core: Standing, now: float, closes: bool) -> Snapshot:
         bases=core.bases.snapshot(),
         warned=core.warnings.all(),
         evaluation_fails=parts.evaluation.fails,
+        made=core.made.snapshot(),
+        void_below=core.void_below,
+        pause_reason=core.pause.reason,
         changes=changes,
         whole=whole,
     )
@@ -58,6 +62,7 @@ def restore_sums(core: Standing, durable: Snapshot) -> None:
     core.parts.optimizer.restore(durable.optimizer)
     core.parts.workflow.restore(durable.workflow)
     core.tally = Tally.restore(durable.tally)
+    core.made = Made.restore(durable.made, core.tally.counted, durable.buffered)
     core.groups.restore(durable.groups)
     core.federated = Federated(durable.federated)
 
@@ -72,7 +77,8 @@ def restore_rest(core: Standing, durable: Snapshot) -> None:
     core.parts.rng.setstate(durable.rng)
     core.parts.pacing.next_free = durable.next_appointment
     core.parts.places.lease_time.restore(durable.durations)
-    core.pause = Pause(*durable.pause)
+    core.pause = Pause(*durable.pause, durable.pause_reason)
+    core.void_below = durable.void_below
     present = {version for version, _ in durable.blobs} | {durable.version}
     core.parts.ranking.restore(durable.best, durable.measured, present)
     core.parts.evaluation.restore(core.parts.ranking.measured)

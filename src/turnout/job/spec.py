@@ -10,10 +10,12 @@ import msgspec
 from msgspec import Meta
 
 from turnout.aggregator import staleness
+from turnout.job.rounds import quorum_of
 from turnout.messages import Eligibility
 
 YEAR_S = 366 * 24 * 3600.0
 COUNT_MAX = 10_000_000  #: Devices at once, or results in one version.
+RESULTS_MIN = 2  #: Of a version, unless a job sets another number.
 
 Name = Annotated[
     str,
@@ -94,6 +96,9 @@ class Training(Section, frozen=True):
     #: Whether an update whose numbers are all 0 is refused. Its device has not trained, and it thins the mean: FLARE's
     #: SDK for iOS sends nothing else unless it was corrected. Not for models that are often right already.
     refuse_zeros: bool = False
+    #: No version is made of fewer results, not even the last of a job that ends; at least 2 unless you set 1: a version
+    #: of one result is one device's data. Unset: what closes a version, ``buffer_goal`` or the quorum.
+    results_min: Count | None = None
 
 
 class RoundsTraining(Training, frozen=True, tag_field="workflow", tag="rounds"):
@@ -110,6 +115,14 @@ class RoundsTraining(Training, frozen=True, tag_field="workflow", tag="rounds"):
     #: How often a round below quorum is extended, with more devices asked, before the job pauses and says so.
     round_extensions_max: Annotated[int, Meta(ge=0, le=1000)] = 3
 
+    def __post_init__(self) -> None:
+        _check_least(self, "cohort", self.cohort)
+
+    @property
+    def least(self) -> int:
+        """Results of the smallest version."""
+        return self.results_min or max(quorum_of(self.cohort, self.quorum), RESULTS_MIN)
+
 
 class BufferedTraining(Training, frozen=True, tag_field="workflow", tag="buffered"):
     """Buffered asynchronous training (FedBuff): a version closes after so many results, whichever they are of."""
@@ -123,6 +136,25 @@ class BufferedTraining(Training, frozen=True, tag_field="workflow", tag="buffere
     staleness_max: Annotated[int, Meta(ge=0, le=100_000)] = 20
     #: What a stale result still counts.
     staleness: ConstantDiscount | PolynomialDiscount | HingeDiscount | FlareDiscount = PolynomialDiscount()
+
+    def __post_init__(self) -> None:
+        _check_least(self, "buffer_goal", self.buffer_goal)
+
+    @property
+    def least(self) -> int:
+        """Results of the smallest version."""
+        return self.results_min or max(self.buffer_goal, RESULTS_MIN)
+
+
+def _check_least(training: RoundsTraining | BufferedTraining, setting: str, goal: int) -> None:
+    if training.least <= goal:
+        return
+    if training.results_min is not None:
+        raise ValueError(f"results_min = {training.least} is above {setting} = {goal}: no version would ever close")
+    raise ValueError(
+        f"{setting} = {goal} makes versions of one result, each of which is one device's data; raise {setting}, or set "
+        "results_min = 1 if that is meant"
+    )
 
 
 # --- the other tables ---------------------------------------------------------------------------------------------
@@ -293,11 +325,14 @@ class Disk(Section, frozen=True):
 
 
 class StopRule(Section, frozen=True):
-    """When the job is completed: at the first that is reached. At least one must be set."""
+    """When the job is completed: at the first that is reached. At least one must be set.
+
+    Tasks that are out then may still be reported for 15 s, where a last version can come of them.
+    """
 
     #: At this model version.
     versions: Count | None = None
-    #: After this much time of running, pauses left out; what was counted by then makes one last version.
+    #: After this much time of running, pauses left out.
     time_s: Seconds | None = None
     #: When this metric of an evaluation is good enough. Unset: that of [evaluation].
     metric: Name | None = None

@@ -33,6 +33,7 @@ from turnout.job.federated import Sums
 from turnout.job.groups import Counts, Key
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
+from turnout.job.made import Counts as MadeCounts
 from turnout.job.selection import Ranges
 from turnout.messages import FailingEvaluation, Warned
 
@@ -103,6 +104,9 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     given_sums: given.Sums | None = None  #: Of the rows of leases and taken tasks; None: they are here.
     leases: tuple[Lease, ...] = ()
     taken: dict[bytes, int] = {}
+    made: MadeCounts | None = None
+    void_below: int = 0
+    pause_reason: str = ""
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -397,6 +401,9 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         warned=snapshot.warned,
         evaluation_fails=snapshot.evaluation_fails,
         given_sums=saved.rows.sums if saved.rows is not None else None,
+        made=snapshot.made,
+        void_below=snapshot.void_below,
+        pause_reason=snapshot.pause_reason,
     )
 
 
@@ -434,6 +441,9 @@ def _snapshot(
         bases=state.bases,
         warned=state.warned,
         evaluation_fails=state.evaluation_fails,
+        made=state.made,
+        void_below=state.void_below,
+        pause_reason=state.pause_reason,
     )
 
 

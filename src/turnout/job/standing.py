@@ -17,6 +17,7 @@ from turnout.job.groups import Groups
 from turnout.job.held import Held
 from turnout.job.journal import BlobRef
 from turnout.job.leases import LiveLeases
+from turnout.job.made import Made
 from turnout.job.models import Models
 from turnout.job.parts import Parts, Rules
 from turnout.job.pause import Pause
@@ -46,6 +47,12 @@ class Standing:
     warnings: Warnings = field(default_factory=Warnings)
     staged: Staged = field(default_factory=Staged)
     held: Held = field(default_factory=Held)
+    made: Made = field(default_factory=Made)
+    #: An ending of the job lies between the giving out of the tasks below this number and now: their results do not
+    #: count any more, unless they are counted.
+    void_below: int = 0
+    #: Training diverged, and the model of this version is being read from its file.
+    returning_to: int | None = None
     _retired: list[BlobRef] = field(default_factory=list)
     _ending: Ending | None = None
 
@@ -57,9 +64,11 @@ class Standing:
         """The workflow's, in job time; None while it has none or the job is paused."""
         return self.pause.when(self.parts.workflow.deadline())
 
-    def _places(self) -> int:
+    def places(self) -> int:
         """How many leases may live now."""
-        return 0 if self.pause.on else self.parts.workflow.places(self.parts.aggregator.count)
+        if self.pause.on or self._ending is not None:
+            return 0
+        return self.parts.workflow.places(self.parts.aggregator.count)
 
     @property
     def state(self) -> str:
@@ -85,11 +94,16 @@ class Standing:
     def next_tick(self, now: float) -> float | None:
         """When a Tick is due, unless another event comes first; None: not before one does."""
         due = [self._live.next_expiry(), self.commits.retry_at(now)]
-        if self.commits.possible(now) and self._ending is None:  # else the next occasion is an event
-            due.append(self._deadline())
-            due.append(self.pause.when(self.rules.time_max_s))
-            due.append(self.commits.when(now, self._must_commit()))
+        if self.commits.possible(now) and self.returning_to is None:  # else the next occasion is an event
+            due += self._occasions(now)
         return min((at for at in due if at is not None), default=None)
+
+    def _occasions(self, now: float) -> list[float | None]:
+        """When there may be something to do while no commit is under way."""
+        commit = self.commits.when(now, self._must_commit())
+        if self._ending is None:
+            return [commit, self._deadline(), self.pause.when(self.rules.time_max_s)]
+        return [commit, self._ending.drains_until] if self._ending.draining else []
 
     def _must_commit(self) -> bool:
         places = self.parts.places
@@ -107,6 +121,11 @@ class Standing:
     def remembered_ending(self) -> str:
         """Why the job ends, if only its journal can tell the next process; empty if not."""
         return self._ending.reason if self._ending is not None and self._ending.remembered else ""
+
+    @property
+    def draining_until(self) -> float | None:
+        """Till then at most, in job time, an ending job takes results; None while none ends, and when it takes none."""
+        return self._ending.drains_until if self._ending is not None and self._ending.draining else None
 
     @property
     def ending(self) -> str:

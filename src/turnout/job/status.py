@@ -5,6 +5,7 @@ from turnout.job.evaluation import failing
 from turnout.job.standing import Standing
 from turnout.messages import JobStatus, KeptModel
 
+PAUSED = "a person, who paused it {} ago and may resume it"
 SLOW_COMMIT_S = 10.0  #: A commit that has taken longer is what the job waits for.
 
 
@@ -23,7 +24,7 @@ def status_of(core: Standing, now: float) -> JobStatus:
         version=newest[0] if newest else 0,
         buffered=buffered,
         goal=parts.workflow.goal,
-        places=0 if core.pause.on else parts.workflow.places(buffered),
+        places=core.places(),
         training=live,
         waiting=parts.pacing.waiting(now),
         lost=tally.lost,
@@ -45,6 +46,8 @@ def status_of(core: Standing, now: float) -> JobStatus:
         best_version=best[0] if best else 0,
         best_metric=best[1] if best else None,
         kept=_kept(core),
+        dropped=core.made.dropped,
+        measured=core.made.measured,
     )
 
 
@@ -64,7 +67,9 @@ def _kept(core: Standing) -> tuple[KeptModel, ...]:
     """The models that do not go with the last device that needs them."""
     newest, ranking = core.models.newest(), core.parts.ranking
     return tuple(
-        KeptModel(version, blob.sha256, blob.num_bytes, ranking.measured.get(version, {}))
+        KeptModel(
+            version, blob.sha256, blob.num_bytes, ranking.measured.get(version, {}), core.made.of_version.get(version)
+        )
         for version, blob in core.models.all()
         if newest is not None and ranking.keeps(version, newest[0])
     )
@@ -79,12 +84,22 @@ def _waiting_for(core: Standing, now: float) -> str:
     if core.commits.trouble:
         return f"the disk, which does not take the next version: {core.commits.trouble}"
     if core.ending:
-        return core.ending
+        return _ends(core, now)
     workflow, live = core.parts.workflow, len(core.parts.places.live)
     words = workflow.words(core.parts.aggregator.count, live, core.version, core.pause.clock(now))
     oldest = core.parts.places.live.oldest()
     if oldest is not None:
         words += f"; oldest lease {ago(now - oldest.granted_at)}"
     if core.pause.since is not None:
-        words = f"a person, who paused it {ago(now - core.pause.since)} ago and may resume it; {words}"
+        since = ago(now - core.pause.since)
+        reason = core.pause.reason
+        who = f"a person to resume or abort it: {reason}; paused {since} ago" if reason else PAUSED.format(since)
+        words = f"{who}; {words}"
     return words
+
+
+def _ends(core: Standing, now: float) -> str:
+    live, until = len(core.parts.places.live), core.draining_until
+    if until is None or not live:
+        return core.ending
+    return f"{live} devices that are training, for {max(until - now, 0):.0f} s at most; then it ends: {core.ending}"

@@ -21,6 +21,7 @@ class Workflow(Protocol):
 
     name: str
     goal: int  #: Results that close a version.
+    least: int  #: No version is made of fewer, not even the last of a job.
     staleness_max: int  #: A result trained from a version older than this is refused.
 
     @property

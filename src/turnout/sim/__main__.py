@@ -5,7 +5,7 @@ import sys
 import time
 from collections import Counter
 
-from turnout.sim.checker import Violation
+from turnout.sim.books import Violation
 from turnout.sim.world import World
 
 

@@ -4,6 +4,9 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from turnout.job.core import JobCore
 from turnout.job.events import Finish, Paused, Resumed, Stop
 from turnout.sim.checker import Checker, WatchedJournal
@@ -42,7 +45,8 @@ class SimJob:
         self.process: SimProcess | None = None
         self.neighbours: list[Neighbour] = []
         self.version = 0  #: The newest that was published.
-        self.end: Finish | None = None  #: What it said when it ended; nothing is started after that.
+        self.end: Finish | None = None  #: What it said when it ended; nothing is started after that but by a person.
+        self.models: dict[int, NDArray[np.float32]] = {}  #: Those that were published.
         self.is_to_end = False  #: A person wants it: said again to every process that starts.
         self._journal = journal
         self._make_core = make_core
@@ -109,12 +113,22 @@ class SimJob:
             self._replace()
             self.loop.after(GONE_S, lambda: process.die() if process.alive else None)
 
-    def published(self, version: int) -> None:
+    def published(self, version: int, model: NDArray[np.float32]) -> None:
         self.version = max(self.version, version)
+        self.models[version] = model
 
     def finished(self, process: SimProcess, end: Finish) -> None:
         if process is self.process:
             self.end = end
+            self.checker.ended(end)
+
+    def start_again(self) -> None:
+        """A person starts a job that a person had stopped."""
+        before, self.process, self.end, self.is_to_end = self.process, None, None, False
+        if before is not None:
+            before.leave()
+        self.checker.seen["starts after an end"] += 1
+        self.start()
 
     def stop(self) -> None:
         """A person ends the job."""

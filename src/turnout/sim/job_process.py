@@ -9,6 +9,8 @@ from random import Random
 from typing import Protocol
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from turnout.job.core import JobCore
 from turnout.job.events import (
@@ -23,6 +25,8 @@ from turnout.job.events import (
     Event,
     Finish,
     Publish,
+    Recall,
+    Recalled,
     Result,
     ResultOffered,
     Retract,
@@ -67,11 +71,12 @@ class Machine(Protocol):
     disk: Disk
     checker: Checker
     end: Finish | None
+    models: dict[int, NDArray[np.float32]]
 
     def died(self, process: "SimProcess") -> None:
         """It does nothing any more."""
 
-    def published(self, version: int) -> None: ...
+    def published(self, version: int, model: NDArray[np.float32]) -> None: ...
     def finished(self, process: "SimProcess", end: Finish) -> None: ...
 
 
@@ -148,6 +153,10 @@ class SimProcess:
                 self.checker.seen["fenced while dying"] += 1
         self._end()
 
+    def leave(self) -> None:
+        """Its job is over."""
+        self._end()
+
     def _end(self) -> None:
         self.alive = False
         self._waiting.clear()
@@ -221,11 +230,13 @@ class SimProcess:
                 case Commit():
                     self._commit(effect.snapshot)
                 case Publish():
-                    self.machine.published(effect.version)
+                    self.machine.published(effect.version, effect.model)
                 case Retract():
                     self.checker.dropped(effect.blob)
                 case Evaluate():
                     self._evaluate(effect.version)
+                case Recall():
+                    self._recall(effect.version)
                 case Finish():
                     self.machine.finished(self, effect)
         self._schedule_tick()
@@ -320,6 +331,11 @@ class SimProcess:
             self.checker.seen["crashes: journal not readable"] += 1
             raise Killed
         return self.journal.load()
+
+    def _recall(self, version: int) -> None:
+        model = self.machine.models[version] if self.rng.random() < 0.9 else None
+        self.checker.seen["models read again"] += model is not None
+        self._later(lambda: self._feed(Recalled(version, model, "simulated")))
 
     def _evaluate(self, version: int) -> None:
         metrics = {"accuracy": version * 7 % 10} if self.rng.random() < 0.8 else None  # up and down

@@ -27,6 +27,7 @@ name = "{name}"
 workflow = "buffered"
 concurrency = {concurrency}
 buffer_goal = {goal}
+results_min = {goal}
 staleness = {{ discount = "constant" }}
 [pacing]
 wait_min_s = 2.0

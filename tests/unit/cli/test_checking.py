@@ -54,7 +54,7 @@ def test_missing_code_is_warned_of() -> None:
 def test_the_workflow_and_the_stop_rule_are_told_in_words() -> None:
     assert training(spec()) == "a version closes with 16 results; at most 100 devices train"
     rounds = spec(training={"workflow": "rounds", "cohort": 10, "over_selection": 1.5})
-    assert training(rounds) == "a round asks 15 devices and closes with 10 results, after 60 s with fewer"
+    assert training(rounds) == "a round asks 15 devices and closes with 10 results, after 60 s with 5"
     assert stop_rule(spec()) == "versions = 5 or time_s = 60"
 
 

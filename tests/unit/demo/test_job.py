@@ -14,14 +14,14 @@ from turnout.job.spec import BufferedTraining, RoundsTraining
 from turnout.wire.tensors import flatten, unflatten
 
 
-@pytest.mark.parametrize(("devices", "places", "goal"), [(500, 250, 40), (5000, 250, 40), (20, 16, 6), (1, 1, 1)])
+@pytest.mark.parametrize(("devices", "places", "goal"), [(500, 250, 40), (5000, 250, 40), (20, 16, 6), (2, 2, 2)])
 def test_a_buffered_job_fits_its_fleet(tmp_path: Path, devices: int, places: int, goal: int) -> None:
     training = load_job_folder(write_folder(tmp_path / "job", "buffered", devices)).spec.training
     assert isinstance(training, BufferedTraining)
     assert (training.concurrency, training.buffer_goal) == (places, goal)
 
 
-@pytest.mark.parametrize(("devices", "cohort"), [(500, 100), (5000, 100), (20, 10), (1, 1)])
+@pytest.mark.parametrize(("devices", "cohort"), [(500, 100), (5000, 100), (20, 10), (2, 2)])
 def test_a_job_of_rounds_fits_its_fleet(tmp_path: Path, devices: int, cohort: int) -> None:
     training = load_job_folder(write_folder(tmp_path / "job", "sync", devices)).spec.training
     assert isinstance(training, RoundsTraining)

@@ -10,17 +10,14 @@ from turnout.job.bases import Bases
 from turnout.job.buffered import Buffered
 from turnout.job.commits import PAUSE_MIN_S, PAUSE_MULTIPLE, QUIET_MULTIPLE, QUIET_S, QUIET_WRITE_MAX_S
 from turnout.job.core import SAVE_GRANTS_S
-from turnout.job.ending import LAST_COMMITS_MAX
 from turnout.job.events import (
     Answer,
     Commit,
     Evaluate,
     Evaluated,
-    Finish,
     Publish,
     Result,
     Retract,
-    Stop,
     TaskAsked,
     Tick,
 )
@@ -514,51 +511,7 @@ def test_a_paused_round_says_why() -> None:
     assert job.ask("a").status is Status.RETRY
 
 
-# --- the end ------------------------------------------------------------------------------------------------------
-
-
-def test_a_job_ends_at_its_last_version_after_everybody_was_answered() -> None:
-    job = new_job(buffered, versions_max=1)
-    tasks = {device: job.ask(device) for device in "abc"}
-    job.report("a", tasks["a"])
-    job.commit()
-    job.report("b", tasks["b"])
-    third = job.report("c", tasks["c"])
-    effects = job.commit()
-    assert effects[-1] == Finish(aborted=False, reason="version 1 is the last")
-    told = third()
-    assert told is not None
-    assert (told.status, told.counted) == (Status.NO_TASK, False)
-    assert job.ask("d").status is Status.DONE
-
-
-def test_a_job_that_a_person_stops_puts_what_it_acknowledged_into_the_model() -> None:
-    job = new_job(buffered)
-    job.report("a", job.ask("a"), (4.0, 0.0))
-    job.commit()
-    job.happens(Stop("enough"))
-    assert job.committing is not None
-    effects = job.commit()
-    assert effects[-1] == Finish(aborted=True, reason="enough")
-    assert job.core.model.tolist() == [4.0, 0.0]
-
-
-def test_a_job_ends_when_its_time_is_over() -> None:
-    job = new_job(buffered, time_max_s=100.0)
-    assert job.core.next_tick(job.now) == 100.0
-    job.now = 100.0
-    assert job.happens(Tick())[-1] == Finish(aborted=False, reason="the job ran for 100 s")
-
-
-def test_the_last_version_is_evaluated_before_the_end_is_announced() -> None:
-    job = new_job(lambda: buffered(goal=1), versions_max=1)
-    job.core.parts.evaluation.every = 100
-    job.report("a", job.ask("a"))
-    effects = job.commit()
-    assert any(isinstance(effect, Evaluate) and effect.version == 1 for effect in effects)
-    assert not any(isinstance(effect, Finish) for effect in effects)
-    assert isinstance(job.happens(Evaluated(1, {"accuracy": 0.9}))[-1], Finish)
-    assert job.core.parts.evaluation.metrics == {"accuracy": 0.9}
+# --- evaluation and the rest ------------------------------------------------------------------------------------
 
 
 def test_only_the_newest_version_waits_for_a_running_evaluation() -> None:
@@ -571,52 +524,6 @@ def test_only_the_newest_version_waits_for_a_running_evaluation() -> None:
     assert started == [1]
     effects = job.happens(Evaluated(1, {}))
     assert [effect.version for effect in effects if isinstance(effect, Evaluate)] == [3]
-
-
-def test_a_job_whose_model_would_not_be_finite_is_aborted_with_its_last_good_model() -> None:
-    job = new_job(lambda: buffered(goal=1))
-    diverge(job)
-    job.settle()
-    last = job.effects[-1]
-    assert isinstance(last, Finish)
-    assert last.aborted
-    assert "training diverges" in last.reason
-    assert np.isfinite(job.core.model).all()
-
-
-def diverge(job: Job) -> None:
-    """Report huge updates until the next version would not be finite; its last commit is then under way."""
-    huge = float(np.finfo(np.float32).max / 200)
-    for index in range(300):
-        job.report(f"device-{index}", job.ask(f"device-{index}"), (huge, 0.0))
-        if job.core.ending:
-            return
-        job.settle()
-    raise AssertionError("300 steps of a two-hundredth of the largest float must leave its range")
-
-
-def test_a_result_that_comes_during_the_last_commit_of_a_diverged_job_does_not_keep_it_from_ending() -> None:
-    job = new_job(lambda: buffered(goal=1))
-    spare = job.ask("spare")
-    diverge(job)
-    late = job.report("spare", spare)
-    job.settle()
-    assert job.core.ended
-    told = late()
-    assert told is not None
-    assert told.status is Status.NO_TASK
-
-
-def test_an_ending_job_does_not_ask_for_ticks_that_do_nothing() -> None:
-    """Its last evaluation takes longer than the deadline of a round."""
-    job = new_job(lambda: Rounds(1, over_selection=1.0, deadline_s=30.0, quorum=1.0, extensions_max=0), versions_max=1)
-    job.core.parts.evaluation.every = 1
-    job.report("a", job.ask("a"))
-    job.commit()
-    job.now = 100.0
-    job.happens(Tick())
-    assert job.core.state == "CLOSING"
-    assert job.core.next_tick(job.now) is None
 
 
 def test_a_weight_cap_that_single_precision_cannot_say_is_kept_exactly() -> None:
@@ -679,45 +586,6 @@ def test_results_held_beyond_the_bound_in_bytes_are_to_be_sent_again(job: Job) -
     told = held()
     assert told is not None
     assert told.counted
-
-
-def test_a_stopped_job_whose_disk_fails_ends_all_the_same_and_says_what_is_missing() -> None:
-    job = new_job(buffered)
-    job.report("a", job.ask("a"))
-    job.commit()
-    job.happens(Stop("enough"))
-    for _ in range(LAST_COMMITS_MAX):
-        job.fail_commit()
-        due = job.core.next_tick(job.now)
-        assert due is not None
-        job.now = due
-        job.happens(Tick())
-    last = job.effects[-1]
-    assert isinstance(last, Finish)
-    assert last.aborted
-    assert last.reason == "enough; the disk failed, so 1 counted results are in no version of the model"
-
-
-def test_a_job_that_has_reached_its_end_waits_for_the_disk_however_long() -> None:
-    """What was acknowledged is in the last version, or there is none yet."""
-    job = new_job(lambda: Buffered(4, 2, 3), time_max_s=50.0)
-    answer = job.report("a", job.ask("a"))
-    job.settle()
-    assert (told := answer()) is not None
-    assert told.counted
-    job.now = 50.0
-    job.happens(Tick())
-    for _ in range(3 * LAST_COMMITS_MAX):
-        job.fail_commit()
-        due = job.core.next_tick(job.now)
-        assert due is not None
-        job.now = due
-        job.happens(Tick())
-    assert not job.core.ended
-    job.settle()
-    assert job.core.ended
-    assert job.core.version == 1
-    assert job.core.model.tolist() == [1.0, 0.0]
 
 
 # --- results that are the model after training ----------------------------------------------------------------------

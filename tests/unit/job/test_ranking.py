@@ -96,7 +96,7 @@ def test_the_model_of_the_best_version_is_kept_and_its_successor_takes_its_place
     assert blob_of(2).sha256 not in dropped(job)
     status = status_of(job.core, job.now)
     assert (status.best_version, status.best_metric) == (2, 0.9)
-    assert status.kept[0] == KeptModel(2, blob_of(2).sha256, 100, {"accuracy": 0.9})
+    assert status.kept[0] == KeptModel(2, blob_of(2).sha256, 100, {"accuracy": 0.9}, results=1)
     make_version(job, 0.95)
     make_version(job, 0.1)
     make_version(job, 0.1)
@@ -194,7 +194,7 @@ def test_a_job_that_reached_its_target_has_reached_it_after_a_crash_too() -> Non
     assert again.effects[-1] == Finish(False, "accuracy of version 1 is 0.95, at least 0.9")
 
 
-def test_a_result_that_comes_when_the_target_is_reached_is_answered_once_the_end_is_durable() -> None:
+def test_a_result_of_a_task_that_is_out_when_the_target_is_reached_counts() -> None:
     job = ranked(target=Target("accuracy", at_least=0.9))
     task = job.ask("late")
     job.report("a", job.ask("a"))
@@ -207,7 +207,9 @@ def test_a_result_that_comes_when_the_target_is_reached_is_answered_once_the_end
     job.settle()
     answer = told()
     assert answer is not None
-    assert not answer.counted
+    assert answer.counted
+    job.happens(Evaluated(2, {"accuracy": 0.5}))
+    job.settle()
     assert isinstance(job.effects[-1], Finish)
 
 

@@ -46,6 +46,23 @@ def test_a_name_and_a_stop_rule_are_enough() -> None:
     assert isinstance(found.training, BufferedTraining)
 
 
+@pytest.mark.parametrize(
+    ("training", "least"),
+    [
+        ("", 16),
+        ('workflow = "buffered"\nbuffer_goal = 1\nresults_min = 1', 1),
+        ('workflow = "buffered"\nbuffer_goal = 10\nresults_min = 4', 4),
+        ('workflow = "rounds"\ncohort = 10\nquorum = 0.41', 5),
+        ('workflow = "rounds"\ncohort = 2\nquorum = 0.5', 2),
+        ('workflow = "rounds"\ncohort = 10\nquorum = 0.5\nresults_min = 8', 8),
+    ],
+)
+def test_a_version_is_made_of_no_fewer_results_than_its_rule_says_and_of_two_unless_one_is_named(
+    training: str, least: int
+) -> None:
+    assert spec(f"[training]\n{training}" if training else "").training.least == least
+
+
 def test_every_table_is_read() -> None:
     found = decode_toml(
         """
@@ -124,7 +141,8 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
         (
             '[training]\nworkflow = "buffered"\nbuffer_gaol = 3',
             'training.buffer_gaol is no setting; did you mean "buffer_goal"? allowed are: workflow, weighting, '
-            "weight_max, update_norm_max, refuse_zeros, concurrency, buffer_goal, staleness_max, staleness",
+            "weight_max, update_norm_max, refuse_zeros, results_min, concurrency, buffer_goal, staleness_max, "
+            "staleness",
         ),
         ("[evaluation]\nq = 1", "evaluation.q is no setting; allowed are: every, metric, goal, keep, federated"),
         ('[training]\nworkflow = "async"', 'training.workflow = "async": expected is "rounds" or "buffered"'),
@@ -148,6 +166,20 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
         (
             '[training]\nworkflow = "rounds"\ncohort = 1.5',
             "training.cohort = 1.5: expected is an integer, at least 1 and at most 10000000",
+        ),
+        (
+            '[training]\nworkflow = "buffered"\nbuffer_goal = 1',
+            "[training]: buffer_goal = 1 makes versions of one result, each of which is one device's data; raise "
+            "buffer_goal, or set results_min = 1 if that is meant",
+        ),
+        (
+            '[training]\nworkflow = "rounds"\ncohort = 1',
+            "[training]: cohort = 1 makes versions of one result, each of which is one device's data; raise cohort, "
+            "or set results_min = 1 if that is meant",
+        ),
+        (
+            '[training]\nworkflow = "buffered"\nbuffer_goal = 4\nresults_min = 5',
+            "[training]: results_min = 5 is above buffer_goal = 4: no version would ever close",
         ),
         (
             '[training]\nworkflow = "rounds"\nweighting = "equal"',

@@ -122,7 +122,7 @@ class JobRoutes:
         return json_response(view(job), HTTPStatus.CREATED)
 
     async def _abort(self, request: Request) -> Response:
-        """End a job: what it has counted goes into its last version. It is over later, also if control is not there."""
+        """End a job; devices that are training may still report. It is over later, also if control is not there."""
         job = self._known.of(request)
         if job.state is not JobState.RUNNING:
             raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state} already")

@@ -1,0 +1,52 @@
+"""What each version is made of, and where every counted result went: into a version, or into none."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Counts = tuple[int, int, int, dict[int, int]]  #: As a snapshot holds them.
+
+
+@dataclass(slots=True)
+class Made:
+    """Numbers of results. Together with those in the open sum they are all that were counted."""
+
+    in_versions: int = 0  #: Of all versions, also of those that nobody keeps.
+    measured: int = 0  #: Of devices that measured the model only: no version is made of these.
+    dropped: int = 0  #: Of steps that would have left the numbers: in no version, and in no sum any more.
+    of_version: dict[int, int] = field(default_factory=dict)  #: Of the versions that are kept, where that is known.
+
+    @property
+    def total(self) -> int:
+        return self.in_versions + self.measured + self.dropped
+
+    def close(self, version: int, results: int) -> None:
+        """``version`` is made of so many; of none, when it is an earlier one again."""
+        self.in_versions += results
+        self.of_version[version] = results
+
+    def keep(self, kept: Callable[[int], bool]) -> None:
+        """Forget the single numbers of versions that are not kept."""
+        self.of_version = {version: results for version, results in self.of_version.items() if kept(version)}
+
+    def left(self, buffered: int) -> int:
+        """How many counted results are in no version, while ``buffered`` are in the open sum."""
+        return buffered + self.dropped
+
+    def words(self, buffered: int) -> str:
+        """Says so to a person; empty when there are none."""
+        left = self.left(buffered)
+        if not left:
+            return ""
+        said = f"{left} counted results are in no version" if left > 1 else "1 counted result is in no version"
+        return f"{said}, {self.dropped} of them dropped where training diverged" if self.dropped else said
+
+    def snapshot(self) -> Counts:
+        return self.in_versions, self.measured, self.dropped, self.of_version.copy()
+
+    @classmethod
+    def restore(cls, counts: Counts | None, counted: int, buffered: int) -> "Made":
+        """``counts`` are None in what an earlier release wrote: then all that left the sum is in versions."""
+        if counts is None:
+            return cls(counted - buffered)
+        in_versions, measured, dropped, of_version = counts
+        return cls(in_versions, measured, dropped, dict(of_version))
