@@ -236,7 +236,7 @@ def test_a_job_that_hangs_holds_up_no_device_of_another(tmp_path: Path, request_
 
 
 def test_a_job_that_has_hung_is_asked_by_one_request_of_each_kind_until_it_answers(tmp_path: Path) -> None:
-    jobs, widget = HungJobs("hung"), Clocked()
+    jobs, widget = HungJobs("hung"), Clocked(max_workers=8)
     client = FlareClient(tmp_path, widget, answer=jobs)
     client.launch("hung")
     with ThreadPoolExecutor(3) as threads:

@@ -2,8 +2,8 @@
 
 A FLARE client answers devices from a fixed number of threads. Every request to a job keeps one until the job answers or
 the request's time is over: a job that hangs would have them all. So a job is judged by its silence, and not by how many
-ask it: while it answers, requests may wait for their turn; once it has said nothing for ``SILENCE_S``, one request of
-each kind asks on, and the others are refused at once.
+ask it: while it answers, requests may wait for their turn; once it has said nothing for ``SILENCE_S``, a few ask on, at
+least one of each kind, and the others are refused at once. A few, because a job may also be slow.
 
 ``now`` is in seconds of a clock that never goes back.
 """
@@ -15,6 +15,7 @@ SILENCE_S = 0.5  #: A job that was asked and said nothing for so long has fallen
 #: Of the threads that other jobs leave, what one job may have in flight: however many hang, the next one finds some
 #: (the "dynamic threshold" of Choudhury and Hahne 1998, as in ``dispatcher/room.py``).
 SHARE_MAX = 0.5
+SILENT_SHARE_MAX = 0.1  #: The same while it is silent.
 
 
 @dataclass(slots=True)
@@ -43,9 +44,9 @@ class Silence:
         if job is None:
             job = self._jobs[job_id] = _Job()
         if job.is_silent(now):
-            if job.inflight[kind]:
+            if job.inflight[kind] and not self._fits(job, SILENT_SHARE_MAX):
                 return None
-        elif not self._has_turn(job, waited):
+        elif (job.waiting and not waited) or (job.inflight.total() and not self._fits(job, SHARE_MAX)):
             return SILENCE_S if job.unanswered_since is None else job.unanswered_since + SILENCE_S - now
         self._inflight += 1
         job.inflight[kind] += 1
@@ -53,12 +54,10 @@ class Silence:
             job.unanswered_since = now
         return 0.0
 
-    def _has_turn(self, job: _Job, waited: bool) -> bool:
-        """Whether the job may have one more in flight, and nobody waits for that already."""
-        if job.waiting and not waited:
-            return False
+    def _fits(self, job: _Job, share_max: float) -> bool:
+        """Whether one more in flight to this job leaves the others their part."""
         own = job.inflight.total()
-        return not own or own + 1 <= SHARE_MAX * (self._threads - (self._inflight - own))
+        return own + 1 <= share_max * (self._threads - (self._inflight - own))
 
     def wait(self, job_id: str, change: int) -> None:
         """One more waits for its turn (1), or one less (-1)."""

@@ -41,6 +41,11 @@ def test_a_job_that_has_said_nothing_is_asked_by_one_request_of_each_kind(kind: 
     assert silence.ask("job", kind, SILENCE_S, waited=True) is REFUSED
 
 
+def test_a_job_that_is_only_slow_is_asked_by_a_tenth_of_the_threads() -> None:
+    silence = Silence(100)
+    assert [silence.ask("job", "task", 0.1 * number) for number in range(12)] == [SENT] * 10 + [REFUSED] * 2
+
+
 def test_it_stays_silent_until_it_answers_whoever_gives_up() -> None:
     silence = filled()
     for _ in range(4):
