@@ -63,6 +63,8 @@ VARIABLES = """
 ENVIRONMENT = {
     "TURNOUT_URL": "the API that commands talk to, in the place of your server on this machine",
     "TURNOUT_TOKEN": "the token that they show there, in the place of that server's own",
+    "TURNOUT_JOB_": "begins the names of variables that are for the code of jobs; [others do not reach "
+    "it](OPERATIONS.md#who-may-use-it)",
     "TURNOUT_JOURNAL": "`memory` keeps nothing over the end of a job's process; for measurements only",
     "TURNOUT_PORT": "which server a gateway within an ASGI server belongs to: the port of its own gateways",
     "TURNOUT_CORS_ORIGINS": "the web pages that may use such a gateway, separated by spaces",

@@ -16,7 +16,7 @@ import msgspec
 from turnout import loops
 from turnout.errors import JobFolderError
 from turnout.messages import Message, RunningJob
-from turnout.supervisor.commands import PYTHON, environment
+from turnout.supervisor.commands import PYTHON, job_environment
 
 if TYPE_CHECKING:
     from turnout.job.folder import JobFolder
@@ -40,7 +40,7 @@ async def check(folder: Path) -> RunningJob:
         str(folder),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
-        env=environment(),
+        env=job_environment(),
     )
     try:
         output, _ = await asyncio.wait_for(process.communicate(), CHECK_TIMEOUT_S)
@@ -59,6 +59,11 @@ async def check(folder: Path) -> RunningJob:
     return checked.job
 
 
+def without(place: Path, said: str) -> str:
+    """What is said of a file or folder of the server, without saying where it is."""
+    return said.replace(f"{place}: ", "").replace(f"{place}/", "").replace(str(place), place.name)
+
+
 def read(folder: Path) -> Checked:
     """Read the folder in this process."""
     from turnout.job.folder import load_job_folder, load_module
@@ -68,7 +73,7 @@ def read(folder: Path) -> Checked:
         if job.server is not None:
             load_module(job.server)  # else the job would run, and be done without all that is in it
     except JobFolderError as error:
-        return Checked(error=str(error).replace(f"{folder}: ", ""))
+        return Checked(error=without(folder, str(error)))
     return Checked(running_job(job))
 
 

@@ -95,5 +95,5 @@ class Incoming:
         return Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
             f"there is no room for {what}: it may need {num_bytes:,} bytes and {SPARE_BYTES:,} must stay free, but the "
-            f"disk of {self.folder} has {free:,}; make room, and try again",
+            f"server's disk has {free:,}; make room, and try again",
         )

@@ -5,7 +5,9 @@ are not allowed, and files, bytes and the zip's own list of them are bounded bef
 keeps to the same bounds. How well a file compresses says nothing about it: a model may be all zeros.
 """
 
+import errno
 import stat
+import struct
 import zipfile
 import zlib
 from collections.abc import Callable
@@ -22,6 +24,12 @@ READ_BYTES_MAX = 4 << 20  #: In one read, such as that of the zip's list of file
 _CHUNK_BYTES = 1 << 20
 _JOB_TOML = "job.toml"
 
+
+#: What zipfile raises for bytes that somebody made up, beside OSError for a place that no file has.
+_NOT_A_ZIP = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, UnicodeError, ValueError),
+    *(LookupError, OverflowError),
+)
 
 Progress = Callable[[int, int], None]  #: Is told the bytes done so far, and how many there are in all.
 
@@ -75,8 +83,14 @@ def unpack(source: BinaryIO, folder: Path, make_room: Callable[[int], object] = 
             folder.mkdir()
             for entry in entries:
                 _write(archive, entry, folder)
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, UnicodeError, ValueError) as error:
+    except _NOT_A_ZIP as error:
         raise JobFolderError(f"the upload is not a zip file that can be read: {error}") from error
+    except OSError as error:
+        if error.errno != errno.EINVAL:
+            raise
+        raise JobFolderError(
+            "the upload is not a zip file that can be read: it names a place before its begin"
+        ) from error
 
 
 def _opened(source: BinaryIO) -> zipfile.ZipFile:
@@ -101,7 +115,7 @@ class _InPieces:
 
 def _files(archive: zipfile.ZipFile) -> list[zipfile.ZipInfo]:
     """What is part of the job, by names that are safe to write. Raises JobFolderError."""
-    files = [entry for entry in archive.infolist() if not entry.is_dir()]
+    files = [entry for entry in archive.infolist() if not entry.filename.endswith("/")]
     for entry in files:
         if why := unfit(entry.filename):
             raise JobFolderError(f"{entry.filename!r} is not a name that a job folder's file may have: {why}")

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from turnout import loops
 from turnout.supervisor import commands
@@ -40,6 +40,7 @@ async def start(
     pass_fds: tuple[int, ...],
     printed: Callable[[str], None],
     felt: Callable[[bytes], None],
+    environment: Mapping[str, str] | None = None,
 ) -> Life:
     """Start a process; ``command`` gets the number of its pulse. Raises OSError.
 
@@ -53,7 +54,7 @@ async def start(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,
-            env=commands.environment(),
+            env=commands.environment() if environment is None else environment,
             pass_fds=(their_pulse, *pass_fds),
             process_group=0,  # Ctrl-C in the terminal is ours to handle, not the children's
         )

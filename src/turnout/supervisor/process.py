@@ -188,6 +188,7 @@ class Supervisor:
                 (self._lifeline, *listen_fds),
                 partial(self._printed, name),
                 partial(self._felt, name),
+                commands.job_environment() if name.startswith(f"{Kind.JOB} ") else None,
             )
         except OSError as error:
             reason = f"cannot be started: {error}"

@@ -56,8 +56,8 @@ async def test_a_backup_that_does_not_fit_on_the_disk_is_not_begun(world: World,
     refused = await world.call("GET", f"/api/jobs/{job_id}/backup")
     assert refused.status == 503
     assert refused.detail == (
-        f"there is no room for a backup: it may need {needed:,} bytes and {SPARE_BYTES:,} must stay free, but the disk "
-        f"of {tmp_path / 'incoming'} has {world.free_bytes:,}; make room, and try again"
+        f"there is no room for a backup: it may need {needed:,} bytes and {SPARE_BYTES:,} must stay free, but the "
+        f"server's disk has {world.free_bytes:,}; make room, and try again"
     )
     world.free_bytes += 1
     assert (await world.call("GET", f"/api/jobs/{job_id}/backup")).status == 200

@@ -7,6 +7,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from turnout.control import files
+from turnout.control.check import without
 from turnout.control.incoming import Incoming
 from turnout.control.known import KnownJobs, view
 from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_response
@@ -69,9 +70,10 @@ class BackupRoutes:
             except ClientDisconnect:
                 raise Problem(HTTPStatus.BAD_REQUEST, "the upload ended early") from None
             except OSError as error:
-                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was restored: {error}") from error
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was restored: {error.strerror}") from error
             except TurnoutError as error:
-                raise Problem(HTTPStatus.CONFLICT, f"nothing was restored: {error}") from error
+                said = without(copy, str(error))
+                raise Problem(HTTPStatus.CONFLICT, f"nothing was restored: {said}") from error
         self._known.forget(job.job_id)  # what it said last is of the journal that was replaced
         self._known.jobs.revive(job)
         return json_response(view(self._known.of(request)), HTTPStatus.ACCEPTED)

@@ -106,7 +106,7 @@ class JobRoutes:
             except ClientDisconnect:
                 raise Problem(HTTPStatus.BAD_REQUEST, "the upload ended early") from None
             except OSError as error:
-                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was submitted: {error}") from error
+                raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"nothing was submitted: {error.strerror}") from error
 
     async def _take(self, request: Request, place: Path) -> Response:
         folder = place / "folder"
