@@ -7,7 +7,6 @@ is of a server that was killed: its token is sent to nobody, since anybody may l
 import ipaddress
 import os
 import socket
-import tempfile
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +56,7 @@ def places() -> list[Path]:
     home = os.environ.get("HOME", "")
     state = os.environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if _is_own(Path(home)) else "")
     runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    last = Path(runtime) if runtime else Path(tempfile.gettempdir())
+    last = Path(runtime or os.environ.get("TMPDIR") or "/tmp")
     return [*([Path(state, FOLDER)] if state.startswith("/") else []), last / f"turnout-servers-{os.getuid()}"]
 
 

@@ -63,6 +63,7 @@ def test_where_nothing_can_be_written_nobody_is_told(
     (home / ".local").touch()
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(home / ".local"))
     assert servers.announce(USUAL.url, "turnout_x", tmp_path) is None
+    assert servers.running() == []
 
 
 def test_a_folder_that_others_may_write_is_not_looked_at(home: Path, tmp_path: Path) -> None:
