@@ -53,11 +53,12 @@ def places() -> list[Path]:
     """Where the files may be, the best place first: the account's folder for such things, else one that is emptied
     when the machine starts.
     """
-    home = os.environ.get("HOME", "")
-    state = os.environ.get("XDG_STATE_HOME") or (f"{home}/.local/state" if _is_own(Path(home)) else "")
-    runtime = os.environ.get("XDG_RUNTIME_DIR", "")
-    last = Path(runtime or os.environ.get("TMPDIR") or "/tmp")
-    return [*([Path(state, FOLDER)] if state.startswith("/") else []), last / f"turnout-servers-{os.getuid()}"]
+    home, runtime = os.environ.get("HOME", ""), os.environ.get("XDG_RUNTIME_DIR", "")
+    state = os.environ.get("XDG_STATE_HOME", "")
+    if not state and home and _is_own(Path(home).resolve()):  # not that of who has called sudo
+        state = f"{home}/.local/state"
+    last = Path(runtime or os.environ.get("TMPDIR") or "/tmp", f"turnout-servers-{os.getuid()}")
+    return [Path(state, FOLDER), last] if state.startswith("/") else [last]
 
 
 def announce(url: str, token: str, data: Path) -> Announced | None:

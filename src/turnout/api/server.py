@@ -46,6 +46,8 @@ class Server:
     def submit(self, job: Job | str | Path) -> "RemoteJob":
         """Start a job, or the job folder of this name, and wait until it answers.
 
+        Its code can do there all that the account of the server can.
+
         Raises JobFolderError when the server finds it wrong. Should it not answer soon, its ``status`` says why.
         """
         if isinstance(job, Job):
