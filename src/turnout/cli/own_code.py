@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from turnout.device.trainers.base import NoExamples
 from turnout.errors import JobFolderError, TurnoutError
-from turnout.job.folder import load_module
+from turnout.job.code import load_module
 from turnout.worker_main import one_line
 
 T = TypeVar("T")

@@ -66,7 +66,8 @@ def without(place: Path, said: str) -> str:
 
 def read(folder: Path) -> Checked:
     """Read the folder in this process."""
-    from turnout.job.folder import load_job_folder, load_module
+    from turnout.job.code import load_module
+    from turnout.job.folder import load_job_folder
 
     try:
         job = load_job_folder(folder)

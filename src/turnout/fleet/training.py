@@ -15,7 +15,8 @@ import msgspec
 from turnout.device.trainers.base import NoExamples, Trainer
 from turnout.device.training import work_of
 from turnout.errors import JobFolderError, TurnoutError
-from turnout.job.folder import DEVICE_CODE, load_module
+from turnout.job.code import load_module
+from turnout.job.folder import DEVICE_CODE
 from turnout.worker_main import one_line
 
 TRAINERS_KEPT_MAX = 2048

@@ -11,18 +11,15 @@
 The code in it is that of the person who runs the job, and is trusted. Every error is a JobFolderError of one line.
 """
 
-import importlib.util
-import sys
-import traceback
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import msgspec
 import numpy as np
 
 from turnout.errors import DeviceError, JobFolderError
+from turnout.job.code import load_module, reason
 from turnout.job.device_configs import by_platform
 from turnout.job.server_code import names_in, offers
 from turnout.job.spec import JobSpec
@@ -98,20 +95,6 @@ def load_job_folder(path: Path) -> JobFolder:
     _check_hooks(folder)
     _check_form(folder)
     return folder
-
-
-def load_module(file: Path) -> ModuleType:
-    """Run a Python file of a job folder. Raises JobFolderError with the reason and the line if it fails."""
-    spec = importlib.util.spec_from_file_location(f"turnout_job_{file.stem}", file)
-    assert spec is not None, "the file is named *.py"
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up there
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:  # the folder's own code may fail in any way
-        raise JobFolderError(f"{file.name}: {_reason(error, file)}") from error
-    return module
 
 
 def _check_hooks(folder: JobFolder) -> None:
@@ -210,7 +193,7 @@ def _model_from_code(file: Path, source: str) -> tuple[Vector, ModelSchema]:
     try:
         arrays = initial_model()
     except Exception as error:  # the folder's own code may fail in any way
-        raise JobFolderError(f"{source} failed: {_reason(error, file)}") from error
+        raise JobFolderError(f"{source} failed: {reason(error, file)}") from error
     if not isinstance(arrays, dict):
         raise JobFolderError(f"{source} gave {type(arrays).__name__}; expected is a dict of float32 arrays by name")
     for name, array in arrays.items():
@@ -225,11 +208,3 @@ def _model_from_code(file: Path, source: str) -> tuple[Vector, ModelSchema]:
         return flatten(arrays, schema), schema
     except DeviceError as error:
         raise JobFolderError(f"{source}: {error}") from None
-
-
-def _reason(error: Exception, file: Path) -> str:
-    """What went wrong in the folder's code, and at which of its lines."""
-    frames = traceback.extract_tb(error.__traceback__)
-    lines = [frame.lineno for frame in frames if frame.filename == str(file.absolute())]
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"{text} (line {lines[-1]})" if lines else text

@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from turnout.errors import JobFolderError
-from turnout.job.folder import load_module
+from turnout.job.code import load_module
 from turnout.wire.tensors import read_safetensors, unflatten
 
 METRICS_MAX = 64

@@ -11,7 +11,8 @@ from tests.unit.test_docs import settings
 from turnout.cli import scaffold
 from turnout.cli.job_toml import comments, job_toml
 from turnout.errors import UsageError
-from turnout.job.folder import load_job_folder, load_module
+from turnout.job.code import load_module
+from turnout.job.folder import load_job_folder
 from turnout.job.spec import JobSpec, RoundsTraining, StopRule
 
 

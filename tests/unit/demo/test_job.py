@@ -9,7 +9,8 @@ from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerSGD
 from turnout.demo.central import train_centrally
 from turnout.demo.job import write_folder
-from turnout.job.folder import load_job_folder, load_module
+from turnout.job.code import load_module
+from turnout.job.folder import load_job_folder
 from turnout.job.spec import BufferedTraining, RoundsTraining
 from turnout.wire.tensors import flatten, unflatten
 

@@ -8,7 +8,8 @@ import pytest
 
 from tests.contract.flare.quirks import covers
 from turnout.errors import JobFolderError
-from turnout.job.folder import DEVICE_CONFIG_DEPTH_MAX, JobFolder, load_job_folder, load_module
+from turnout.job.code import load_module
+from turnout.job.folder import DEVICE_CONFIG_DEPTH_MAX, JobFolder, load_job_folder
 from turnout.wire.tensors import flatten, schema_of, to_safetensors
 
 JOB_TOML = 'name = "sum"\n[stop]\nversions = 1\n'
