@@ -11,7 +11,9 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from turnout.api.job import Job
 from turnout.api.watch import Watch
@@ -22,7 +24,6 @@ from turnout.errors import UsageError
 from turnout.fleet.spec import FleetSpec
 from turnout.job.folder import DEVICE_CODE
 from turnout.messages import JobEvent, JobStatus
-from turnout.wire.tensors import Vector
 
 POLL_INTERVAL_S = 0.05  #: How often ``async for`` looks for news: it must not hold a thread that cannot be cancelled.
 TRAINING_S = 0.2  #: As with ``turnout run``.
@@ -73,7 +74,7 @@ class Run:
         """End the job before its stop rule does, and wait for that; its model is kept."""
         self._watch.stop()
 
-    def model(self, version: int | str | None = None) -> dict[str, Vector]:
+    def model(self, version: int | str | None = None) -> dict[str, NDArray[Any]]:
         """A model as arrays by name: the newest, the "best" by the job's metric, or a version that is still kept.
 
         Raises NotFoundError when there is none.

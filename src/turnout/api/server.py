@@ -6,8 +6,10 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
 from turnout import servers
 from turnout.api.job import Job
@@ -17,7 +19,6 @@ from turnout.control.store import UNFINISHED, JobState
 from turnout.control.view import JobView
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent
-from turnout.wire.tensors import Vector
 
 ANSWERS_WITHIN_S = 20.0  #: A job's process needs a second or two to start.
 ANSWER_INTERVAL_S = 0.1
@@ -120,7 +121,7 @@ class RemoteJob:
             time.sleep(POLL_INTERVAL_S)
         return view
 
-    def model(self, version: int | str | None = None) -> dict[str, Vector]:
+    def model(self, version: int | str | None = None) -> dict[str, NDArray[Any]]:
         """A model as arrays by name: the newest, the "best" by the job's metric, or a version that is still kept."""
         with tempfile.TemporaryDirectory(prefix="turnout-model-") as place:
             target = Path(place) / "model.safetensors"

@@ -12,7 +12,9 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from numpy.typing import NDArray
 
 from turnout.api.models import read_model
 from turnout.control.client import ControlClient
@@ -22,11 +24,12 @@ from turnout.demo.picture import Picture
 from turnout.demo.runner import POLL_INTERVAL_S, Outcome, Plan, follow
 from turnout.device.counters import hopeless
 from turnout.errors import NotFoundError, ServerError, TurnoutError
+from turnout.job.carried import kept_carried
+from turnout.job.directory import BLOBS
 from turnout.job.eventlog import wall_clock
 from turnout.messages import JobEvent, JobStatus
 from turnout.printable import printable
 from turnout.transport.blobs import blob_file
-from turnout.wire.tensors import Vector
 
 STOP_TIMEOUT_S = 20.0  #: For a job to end as it should; then its processes are ended.
 LOG_LINES_MAX = 1000
@@ -112,15 +115,16 @@ class Watch(threading.Thread):
             self._cancel()
         self.join()
 
-    def model(self, version: int | str | None) -> dict[str, Vector]:
+    def model(self, version: int | str | None) -> dict[str, NDArray[Any]]:
         """A model that is kept. Raises NotFoundError."""
         for _ in range(MODEL_TRIES):
             status = self.view.status if self.view else None
             if status is None or not status.model_sha256:
                 break
-            folder = self._plan.data / "jobs" / status.job_id / "blobs"
+            directory = self._plan.data / "jobs" / status.job_id
             try:
-                return read_model(blob_file(str(folder), _sha256_of(status, version)))
+                blob = blob_file(str(directory / BLOBS), _sha256_of(status, version))
+                return {**read_model(blob), **kept_carried(directory)}
             except (FileNotFoundError, ServerError):  # replaced since: what is known is a moment old
                 time.sleep(POLL_INTERVAL_S)
         raise NotFoundError("there is no model yet; wait for the first event of the kind published")

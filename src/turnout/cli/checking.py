@@ -56,6 +56,7 @@ class Report(Message, frozen=True):
     result_base64_bytes: int = 0
     job_memory_bytes: int = 0
     trial: Trial | None = None
+    notes: tuple[str, ...] = ()  #: What of the model was cast, or is carried beside what is trained.
     left_out: tuple[str, ...] = ()  #: What of the folder is not handed to a server, and why.
     warnings: tuple[str, ...] = ()
 
@@ -110,6 +111,7 @@ def lines(report: Report) -> list[str]:
     facts = [
         ("job", f"{report.name!r}, from {_from(report.files)}"),
         ("model", f"{report.parameters:,} parameters: {tensors}{more}"),
+        *(("", note) for note in report.notes),
         ("training", f"{report.workflow}: {report.training}"),
         ("stop", report.stop),
         ("to send", f"{size(report.packed_bytes)} packed for turnout submit"),
@@ -187,6 +189,7 @@ def read(folder: Path, devices: int) -> Report:
         result_base64_bytes=round(BASE64_BYTES * parameters),
         job_memory_bytes=JOB_BYTES + JOB_BYTES_PER_PARAMETER * parameters,
         trial=tried,
+        notes=job.notes,
         warnings=(
             *advice(job.spec, evaluates=job.has_hook(EVALUATE), has_device=job.device is not None),
             *_too_large(4 * parameters, job.spec.wire.form),

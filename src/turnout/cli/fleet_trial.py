@@ -85,7 +85,7 @@ def _first(job: JobFolder, code: Path, devices: int, give_up_at: float) -> tuple
         if len(lessons) == TRAINED_MAX or (lessons and time.monotonic() >= give_up_at):
             break
         try:
-            trainer = guarded(code, "trainer", partial(make, index, devices, 0))
+            trainer = guarded(code, "trainer", partial(make, index, devices, job.spec.seed or 0))
             lessons.append(_train(job, code, trainer, job.model, 0))
         except NoExamples:
             sat_out += 1
@@ -105,7 +105,7 @@ def _train(job: JobFolder, code: Path, trainer: Any, model: Vector, version: int
     data = to_safetensors(model, job.schema)
     began = time.monotonic()
     update, _ = guarded(
-        code, "train", lambda: work_of(None)(trainer, data, {"model_version": version, **job.spec.device})
+        code, "train", lambda: work_of(None)(trainer, data, {"model_version": version, **job.spec.device_settings})
     )
     return _Lesson(trainer, np.frombuffer(update.update, "<f4"), update.num_examples, time.monotonic() - began)
 

@@ -10,7 +10,8 @@ import msgspec
 
 from turnout.cli.job_toml import job_toml
 from turnout.errors import UsageError
-from turnout.job.folder import DEVICE_CODE, JOB_TOML, MODEL_CODE, SERVER_CODE
+from turnout.job.folder import DEVICE_CODE, JOB_TOML, SERVER_CODE
+from turnout.job.initial_model import MODEL_CODE
 from turnout.job.spec import Name
 
 CODE = (MODEL_CODE, DEVICE_CODE, SERVER_CODE)

@@ -20,7 +20,6 @@ from turnout.job.folder import EVALUATE, EXPORT, JobFolder
 from turnout.job.hooks import checked_metrics
 from turnout.messages import Message
 from turnout.wire.forms import EXECUTORCH
-from turnout.wire.tensors import unflatten
 
 HOOKS = (EVALUATE, EXPORT, SELECT, WEIGH)
 DEVICE_FACTS = {"platform": "android", "platform_version": "15", "app_name": "an app", "app_version": "1.0"}
@@ -65,12 +64,12 @@ def _with_server(job: JobFolder, server: Path) -> dict[str, float]:
             guarded(server, name, partial(_judged, judge, name, facts))
     if _is_tried(job, EXPORT):
         export = function(server, EXPORT, "export(model)")
-        exported = unflatten(job.model.copy(), job.schema)
+        exported = job.arrays()
         guarded(server, EXPORT, lambda: checked_export(export(exported)))
     if not job.has_hook(EVALUATE):
         return {}
     evaluate = function(server, EVALUATE, "evaluate(model)")
-    arrays = unflatten(job.model.copy(), job.schema)
+    arrays = job.arrays()
     metrics = guarded(server, EVALUATE, lambda: checked_metrics(evaluate(arrays)))
     ranked = job.spec.evaluation.metric
     if ranked is not None and ranked not in metrics:

@@ -40,7 +40,7 @@ def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:
         by_examples=spec.training.weighting == "examples",
         versions_max=spec.stop.versions,
         time_max_s=spec.stop.time_s,
-        device_settings=spec.device,
+        device_settings=spec.device_settings,
         refuse_zeros=spec.training.refuse_zeros,
         whole_snapshots=whole_snapshots,
     )

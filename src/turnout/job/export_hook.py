@@ -9,7 +9,7 @@ from typing import Any
 from turnout.errors import JobFolderError
 from turnout.job.folder import EXPORT
 from turnout.job.hooks import Hook, loaded
-from turnout.wire.tensors import read_safetensors, unflatten
+from turnout.wire.model_files import read_arrays
 
 EXPORT_BYTES_MAX = 64 * 1024 * 1024  #: Every gateway keeps it as base64, and every device gets it in one answer.
 
@@ -24,8 +24,7 @@ def setup(path: memoryview) -> None:
 
 def export(model: memoryview) -> bytes:
     """Call the hook with the model's arrays by name; returns the file that it made."""
-    vector, schema = read_safetensors(model)
-    return checked_export(_export(unflatten(vector, schema)))
+    return checked_export(_export(read_arrays(model)))
 
 
 def checked_export(made: Any) -> bytes:

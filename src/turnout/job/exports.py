@@ -14,6 +14,7 @@ from turnout.errors import TurnoutError
 from turnout.job.blobs import BlobStore
 from turnout.job.journal import BlobRef
 from turnout.loops import tell_failure
+from turnout.wire.model_files import Arrays, with_carried
 from turnout.workers import WorkerPool
 
 EXPORT_TIMEOUT_S = 300.0
@@ -36,10 +37,12 @@ class Exports:
         allow: Callable[[int], None],
         warn: Callable[[str], None],
         retry_min_s: float = RETRY_MIN_S,
+        carried: Arrays | None = None,
     ) -> None:
         self._blobs = blobs
         self._allow = allow
         self._warn = warn
+        self._carried = carried or {}
         self._retry_min_s = retry_min_s
         self._workers = WorkerPool("turnout.job.export_hook:export", size=1, queue_max=0, init=str(server).encode())
         self._wanted: dict[str, int] = {}  # versions, by the model's sha256
@@ -96,7 +99,8 @@ class Exports:
         try:
             if not await asyncio.to_thread(self._blobs.has_export, sha256):
                 model = await asyncio.to_thread(self._blobs.path(sha256).read_bytes)
-                made = await self._workers.run(model, EXPORT_TIMEOUT_S)
+                whole = await asyncio.to_thread(with_carried, model, self._carried)
+                made = await self._workers.run(whole, EXPORT_TIMEOUT_S)
                 await asyncio.to_thread(self._blobs.put_export, sha256, made, self._allow)
         except (TurnoutError, OSError) as error:
             if sha256 not in self._wanted:

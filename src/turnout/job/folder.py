@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
-import numpy as np
+from numpy.typing import NDArray
 
-from turnout.errors import DeviceError, JobFolderError
-from turnout.job.code import load_module, reason
+from turnout.errors import JobFolderError
 from turnout.job.device_configs import by_platform
+from turnout.job.initial_model import MODEL_CODE, MODEL_FILE, initial_model
 from turnout.job.server_code import names_in, offers
 from turnout.job.spec import JobSpec
 from turnout.job.text import read_text
@@ -28,13 +28,12 @@ from turnout.job.toml import decode_toml
 from turnout.messages import ModelSchema
 from turnout.wire.edge_headers import PHONES
 from turnout.wire.forms import EXECUTORCH
-from turnout.wire.tensors import Vector, flatten, read_safetensors, schema_of
+from turnout.wire.model_files import Arrays, as_used
+from turnout.wire.tensors import Vector
 
 JOB_TOML = "job.toml"
 DEVICE_CONFIG = "device_config.json"
 DEVICE_CONFIG_OF = {platform: f"device_config.{platform}.json" for platform in PHONES}
-MODEL_FILE = "model.safetensors"
-MODEL_CODE = "model.py"
 SERVER_CODE = "server.py"
 DEVICE_CODE = "device.py"
 #: What is read of a folder.
@@ -43,7 +42,6 @@ EVALUATE = "evaluate"  #: The hook that measures a model.
 EXPORT = "export"  #: The hook that makes what ExecuTorch devices load.
 #: How deep a device config may nest: it is written and read again, inside other JSON, by every process and device.
 DEVICE_CONFIG_DEPTH_MAX = 64
-RESERVED_TENSOR_NAME = "__metadata__"  #: The safetensors format uses it for notes.
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,34 +56,44 @@ class JobFolder:
     server: Path | None  #: server.py, if there is one.
     device: Path | None  #: device.py, if there is one.
     names: frozenset[str] = frozenset()  #: What server.py defines, and may be a hook.
+    carried: Arrays = field(default_factory=dict)  #: What of the model is not trained, but in every file of it.
+    notes: tuple[str, ...] = ()  #: What of the model was cast or is carried, in lines.
     device_configs: dict[str, Any] = field(default_factory=dict)  #: By platform, what it is told in its place.
     own_configs: frozenset[str] = frozenset()  #: The platforms that have a file of their own.
+
+    def arrays(self) -> dict[str, NDArray[Any]]:
+        """The initial model as its own code gets it."""
+        return as_used(self.model, self.schema, self.carried)
 
     def has_hook(self, name: str) -> bool:
         """Whether server.py has, or may have, this function."""
         return offers(self.names, name)
 
 
-def load_job_folder(path: Path) -> JobFolder:
-    """Read a job folder and run its model.py. ``model.safetensors`` goes before ``model.py``: it is a warm start."""
+def load_job_folder(path: Path, seed: int | None = None) -> JobFolder:
+    """Read a job folder and run its model.py; ``seed`` goes before that of job.toml. Raises JobFolderError."""
     if not path.is_dir():
         raise JobFolderError(f"{path}: no such folder; expected is a job folder with a {JOB_TOML}")
     spec = decode_toml(read_text(path, JOB_TOML), JobSpec, JOB_TOML)
+    if seed is not None:
+        spec = msgspec.structs.replace(spec, seed=seed)
     if spec.needs_evaluation and not (path / SERVER_CODE).is_file():
         raise JobFolderError(
             f"{JOB_TOML}: metric is what evaluate(model) in {SERVER_CODE} measures; there is no {SERVER_CODE} in {path}"
         )
     server = _optional(path / SERVER_CODE)
     names = names_in(server) if server is not None else frozenset()
-    model, schema = _initial_model(path)
+    start = initial_model(path, spec.seed or 0)
     device_config = _device_config(path, DEVICE_CONFIG)
     own = _own_configs(path)
     folder = JobFolder(
         path=path,
         spec=spec,
         device_config=device_config,
-        model=model,
-        schema=msgspec.structs.replace(schema, form=spec.wire.form),
+        model=start.model,
+        schema=msgspec.structs.replace(start.schema, form=spec.wire.form),
+        carried=start.carried,
+        notes=start.notes,
         server=server,
         device=_optional(path / DEVICE_CODE),
         names=names,
@@ -158,53 +166,3 @@ def _nests_deeper(value: Any, depth_max: int) -> bool:
             return False
         level = [inner for each in containers for inner in (each.values() if isinstance(each, dict) else each)]
     return True
-
-
-# --- the initial model --------------------------------------------------------------------------------------------
-
-
-def _initial_model(path: Path) -> tuple[Vector, ModelSchema]:
-    if (path / MODEL_FILE).exists():
-        source = MODEL_FILE
-        try:
-            model, schema = read_safetensors((path / MODEL_FILE).read_bytes())
-        except DeviceError as error:
-            raise JobFolderError(f"{MODEL_FILE}: {error}") from None
-        except OSError as error:
-            raise JobFolderError(f"{MODEL_FILE}: cannot be read: {error.strerror}") from None
-    elif (path / MODEL_CODE).exists():
-        source = f"{MODEL_CODE}: initial_model()"
-        model, schema = _model_from_code(path / MODEL_CODE, source)
-    else:
-        raise JobFolderError(
-            f"{path}: no initial model; expected is {MODEL_FILE}, or {MODEL_CODE} with initial_model()"
-        )
-    if not model.size:
-        raise JobFolderError(f"{source}: the model has no parameters")
-    return model, schema
-
-
-def _model_from_code(file: Path, source: str) -> tuple[Vector, ModelSchema]:
-    initial_model = getattr(load_module(file), "initial_model", None)
-    if not callable(initial_model):
-        raise JobFolderError(
-            f"{MODEL_CODE}: no function initial_model(); expected is one that returns a dict of arrays"
-        )
-    try:
-        arrays = initial_model()
-    except Exception as error:  # the folder's own code may fail in any way
-        raise JobFolderError(f"{source} failed: {reason(error, file)}") from error
-    if not isinstance(arrays, dict):
-        raise JobFolderError(f"{source} gave {type(arrays).__name__}; expected is a dict of float32 arrays by name")
-    for name, array in arrays.items():
-        if not isinstance(name, str) or name == RESERVED_TENSOR_NAME:
-            raise JobFolderError(
-                f"{source} has a tensor named {name!r}; expected is text other than {RESERVED_TENSOR_NAME}"
-            )
-        if not isinstance(array, np.ndarray):
-            raise JobFolderError(f"{source}: {name!r} is of type {type(array).__name__}; expected is a float32 array")
-    schema = schema_of(arrays)
-    try:
-        return flatten(arrays, schema), schema
-    except DeviceError as error:
-        raise JobFolderError(f"{source}: {error}") from None

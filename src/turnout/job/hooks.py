@@ -12,7 +12,7 @@ import msgspec
 
 from turnout.errors import JobFolderError
 from turnout.job.code import load_module
-from turnout.wire.tensors import read_safetensors, unflatten
+from turnout.wire.model_files import read_arrays
 
 METRICS_MAX = 64
 METRIC_NAME_CHARS = 64
@@ -40,8 +40,7 @@ def loaded(path: memoryview, name: str) -> Hook:
 
 def evaluate(model: memoryview) -> bytes:
     """Call the hook with the model's arrays by name; returns its metrics as msgpack."""
-    vector, schema = read_safetensors(model)
-    return msgspec.msgpack.encode(checked_metrics(_evaluate(unflatten(vector, schema))))
+    return msgspec.msgpack.encode(checked_metrics(_evaluate(read_arrays(model))))
 
 
 def checked_metrics(metrics: Any) -> dict[str, float]:

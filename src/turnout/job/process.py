@@ -29,6 +29,7 @@ from turnout.job import damage
 from turnout.job.bases import Bases
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
+from turnout.job.carried import keep_carried
 from turnout.job.choices import chances_of, weights_of
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
@@ -82,6 +83,7 @@ from turnout.transport.base import Reply
 from turnout.transport.sockets import CannotListen
 from turnout.transport.unix import UnixJobServer
 from turnout.wire.forms import EXECUTORCH
+from turnout.wire.model_files import with_carried
 from turnout.wire.tensors import from_safetensors, num_parameters, to_safetensors
 from turnout.workers import WorkerFailed, WorkerPool
 
@@ -196,7 +198,7 @@ class JobProcess:
     def _exports_of(self, folder: JobFolder) -> Exports | None:
         if folder.server is None or folder.spec.wire.form != EXECUTORCH.name:
             return None
-        return Exports(folder.server, self._blobs, self.budget.check, self._warn)
+        return Exports(folder.server, self._blobs, self.budget.check, self._warn, carried=folder.carried)
 
     def _warn(self, text: str) -> None:
         self.core.warnings.add(text)
@@ -473,7 +475,7 @@ class JobProcess:
     async def _evaluate(self, wanted: Evaluate) -> Event:
         assert self._hooks is not None, "the core only asks when there is a hook"
         try:
-            data = await asyncio.to_thread(to_safetensors, wanted.model, self.schema)
+            data = await asyncio.to_thread(self._whole, wanted.model)
             metrics = await self._hooks.run(data, EVALUATION_TIMEOUT_S)
         except WorkerFailed as error:
             logger.warning("evaluating version %d failed: %s", wanted.version, error)
@@ -490,6 +492,10 @@ class JobProcess:
             return Recalled(wanted.version, from_safetensors(data, self.schema))
         except (OSError, TurnoutError) as error:
             return Recalled(wanted.version, None, str(error))
+
+    def _whole(self, model: NDArray[np.float32]) -> bytes:
+        """A model as people and the job's own code get it."""
+        return with_carried(to_safetensors(model, self.schema), self.folder.carried)
 
     def _finish(self, effect: Finish) -> None:
         self._phase = Phase.ENDED
@@ -531,6 +537,7 @@ async def run(folder: JobFolder, given: argparse.Namespace) -> int:
     """Run a job until it ends; the exit code of its process."""
     journal = _journal(folder, given)
     pulse = Pulse(given.pulse_fd)
+    keep_carried(given.blobs.parent, folder.carried)
     process = JobProcess(folder, given.job_id, BlobStore(given.blobs), journal, pulse)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_crash)

@@ -360,6 +360,10 @@ class JobSpec(Section, frozen=True):
     name: Name
     #: [stop]
     stop: StopRule
+    #: Makes what chance decides the same again: what ``initial_model(seed)`` draws, the ``seed`` of [device] unless
+    #: that is set, and in ``turnout run`` also who is slow, who holds what, and selection. Never keys or tokens, nor,
+    #: on a server, who is selected.
+    seed: Annotated[int, Meta(ge=0, le=2**53)] | None = None
     #: How devices train, as the FLARE edge protocol names it. Shown to people; no server decides by it.
     edge_method: Name = "numpy"
     #: [training]: ``workflow`` chooses which.
@@ -400,6 +404,11 @@ class JobSpec(Section, frozen=True):
             raise ValueError("at_least and at_most under [stop] are bounds of a metric: set metric beside them")
         if target and not self.evaluation.every:
             raise ValueError("every = 0 under [evaluation] measures nothing, so no bound under [stop] is ever reached")
+
+    @property
+    def device_settings(self) -> dict[str, Any]:
+        """What trainers are handed."""
+        return self.device if self.seed is None else {"seed": self.seed, **self.device}
 
     @property
     def needs_evaluation(self) -> bool:

@@ -10,7 +10,7 @@ of other writers go through the safetensors library.
 
 import functools
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import msgspec
@@ -203,10 +203,15 @@ def _load(data: bytes | memoryview) -> dict[str, Vector]:
         shape = found["shape"]
         if found["dtype"] != "F32":
             raise TensorDtypeError(f"tensor {quote(name)} is {found['dtype']}; F32 (float32) is expected")
-        if len(shape) > DIMENSIONS_MAX or math.prod(max(size, 1) for size in shape) > ELEMENTS_MAX:
+        if len(shape) > DIMENSIONS_MAX or num_elements(shape) > ELEMENTS_MAX:
             raise TensorShapeError(f"tensor {quote(name)} has more dimensions or elements than a tensor can have")
         arrays[name] = np.frombuffer(found["data"], dtype="<f4").reshape(shape)
     return arrays
+
+
+def num_elements(shape: Sequence[int]) -> int:
+    """Of a tensor of this shape, counting a dimension of zero as one."""
+    return math.prod(max(size, 1) for size in shape)
 
 
 # --- checks and words ---------------------------------------------------------------------------------------------

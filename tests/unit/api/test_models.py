@@ -8,6 +8,7 @@ import pytest
 
 from turnout.api.models import model_file, read_model
 from turnout.errors import JobFolderError, ServerError
+from turnout.wire.model_files import read_start, write_arrays
 
 
 def test_arrays_become_float32_and_come_back_by_name(tmp_path: Path) -> None:
@@ -25,12 +26,24 @@ def test_a_file_is_a_model_too(tmp_path: Path) -> None:
     assert model_file(tmp_path / "model.npz") == model_file(str(tmp_path / "model.safetensors")) == model_file(arrays)
 
 
+def test_files_and_arrays_of_every_kind_are_taken_alike(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As in a job folder: floating point is cast, which a file's reader is told, and integers are carried."""
+    arrays = {"w": np.array([1, 2], np.float16), "n": np.array(3)}
+    np.savez(tmp_path / "model.npz", **arrays)
+    (tmp_path / "model.safetensors").write_bytes(write_arrays(arrays))
+    made = [model_file(each) for each in (arrays, tmp_path / "model.npz", tmp_path / "model.safetensors")]
+    for start in map(read_start, made):
+        assert (start.model.tolist(), start.carried["n"].tolist(), start.notes[1:]) == ([1, 2], 3, ())
+    assert sum("w: float16, trained as float32" in message for message in caplog.messages) == 2
+
+
 @pytest.mark.parametrize(
     ("model", "words"),
     [
         (3, "model is a int; expected is a dict of arrays by name, a torch.nn.Module, or the path"),
-        ({}, "the model has no arrays"),
-        ({"w": [1, 2]}, r'model\["w"\] holds int64; only floating point numbers are trained'),
+        ({}, "the model has no floating point numbers"),
+        ({"w": [1, 2]}, "the model has no floating point numbers, and only these are trained"),
+        ({"w": ["x"]}, 'model: tensor "w" is <U1: floating point of 16, 32 or 64 bits is trained'),
         ({"w": [1.0, np.nan]}, 'model: tensor "w" is nan at position 1'),
         ({"w": [1e300]}, 'model: tensor "w" is inf at position 0'),
         ("missing.npz", "the model in missing.npz cannot be read: .*No such file"),

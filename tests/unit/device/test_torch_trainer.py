@@ -12,9 +12,11 @@ from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402, N812
 from torch.utils.data import Dataset, TensorDataset  # noqa: E402
 
+from turnout.api.models import model_file  # noqa: E402
 from turnout.device.trainers.base import NoExamples  # noqa: E402
-from turnout.device.trainers.torch_trainer import TorchTrainer, from_arrays, to_arrays  # noqa: E402
-from turnout.errors import DeviceError  # noqa: E402
+from turnout.device.trainers.torch_trainer import TorchTrainer, all_arrays, from_arrays, to_arrays  # noqa: E402
+from turnout.errors import DeviceError, JobFolderError  # noqa: E402
+from turnout.wire.model_files import read_start  # noqa: E402
 
 ONE_STEP = {"epochs": 1, "batch_size": 2, "learning_rate": 0.5}
 
@@ -175,3 +177,96 @@ def test_a_device_without_examples_sits_out() -> None:
     for work in (empty.train, empty.evaluate):
         with pytest.raises(NoExamples):
             work(weights(0), ONE_STEP)
+
+
+class Masked(nn.Module):
+    """A frozen layer, a trained one, a mask of minus infinity, and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.body = nn.Linear(1, 1, bias=False).requires_grad_(False)
+        self.head = nn.Linear(1, 1, bias=False)
+        self.register_buffer("mask", torch.full((1,), float("-inf")))
+        self.register_buffer("seen", torch.zeros(1))
+        nn.init.ones_(self.body.weight)
+        nn.init.zeros_(self.head.weight)
+
+    def forward(self, x: Any) -> Any:
+        self.seen += 1
+        return self.head(self.body(x))
+
+
+@pytest.mark.parametrize("parameters", ["trainable", "head.*", ["head.*"], ["!body.*", "!mask", "!seen"]])
+def test_only_what_is_chosen_is_trained_and_sent(parameters: Any) -> None:
+    """Loss (w x - y)² as above; all else stays on the device, and is the same for every task."""
+    model = to_arrays(Masked(), parameters)
+    assert {name: array.tolist() for name, array in model.items()} == {"head.weight": [[0]]}
+    trainer = TorchTrainer(Masked, pairs((1, 1)), F.mse_loss, parameters=parameters)
+    for _ in range(2):
+        update = trainer.train(model, ONE_STEP)
+        assert {name: array.tolist() for name, array in update.delta.items()} == {"head.weight": [[1.0]]}
+    metrics, _ = trainer.evaluate({"head.weight": np.array([[1]], np.float32)}, {})
+    assert metrics["loss"] == 0
+
+
+def test_a_parameter_that_is_not_chosen_is_not_trained() -> None:
+    """Both layers require a gradient, one is sent: after two tasks of one thread the other is still as it was."""
+
+    def both() -> nn.Module:
+        module = nn.Sequential(nn.Linear(1, 1, bias=False), nn.Linear(1, 1, bias=False))
+        for layer in module:
+            nn.init.ones_(layer.weight)
+        return module
+
+    trainer = TorchTrainer(both, pairs((1, 2)), F.mse_loss, parameters="1.*")
+    model = to_arrays(both(), "1.*")
+    first, second = (trainer.train(model, {**ONE_STEP, "epochs": 2}).delta["1.weight"].tolist() for _ in range(2))
+    assert first == second == [[1.0]]  # slope 2 (1 - 2) at w = 1, none at w = 2: with the other layer it would be more
+
+
+def test_parameters_that_choose_nothing_are_refused_by_name() -> None:
+    with pytest.raises(
+        ValueError, match=r"parameters='tail\.\*' chooses none of mask, seen, body\.weight, head\.weight"
+    ):
+        to_arrays(Masked(), "tail.*")
+
+
+def test_tied_weights_are_sent_once_and_taken_by_either_name() -> None:
+    class Tied(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first = nn.Linear(1, 1, bias=False)
+            self.second = nn.Linear(1, 1, bias=False)
+            self.second.weight = self.first.weight
+
+        def forward(self, x: Any) -> Any:
+            return self.second(self.first(x))
+
+    assert list(to_arrays(Tied())) == ["first.weight"]
+    for names in (["first.weight"], ["second.weight"], ["first.weight", "second.weight"]):
+        model = {name: np.array([[1]], np.float32) for name in names}
+        update = TorchTrainer(Tied, pairs((1, 2)), F.mse_loss).train(model, {**ONE_STEP, "learning_rate": 0.25})
+        assert {name: array.tolist() for name, array in update.delta.items()} == {name: [[1.0]] for name in names}
+
+
+def test_what_a_model_carries_is_loaded_too() -> None:
+    """A counter of batches, say: the file that people get is the whole of the network."""
+    module = normed()
+    whole = all_arrays(module)
+    assert whole["0.num_batches_tracked"].dtype == np.int64
+    whole["0.num_batches_tracked"] = np.array(7)
+    assert int(from_arrays(normed(), whole)[0].num_batches_tracked) == 7
+    assert int(from_arrays(normed(), to_arrays(module))[0].num_batches_tracked) == 0
+
+
+def test_a_mask_of_infinities_names_the_ways_out() -> None:
+    with pytest.raises(
+        JobFolderError, match=r'"mask" is -inf at position 0; .*persistent=False.*parameters="trainable"'
+    ):
+        model_file(Masked())
+
+
+def test_a_state_dict_is_a_model_whatever_its_numbers() -> None:
+    state = {"w": torch.ones(1, dtype=torch.bfloat16), "n": torch.tensor(3), "b": torch.ones(1, dtype=torch.float64)}
+    start = read_start(model_file(state))
+    assert (start.model.tolist(), start.carried["n"].tolist()) == ([1, 1], 3)

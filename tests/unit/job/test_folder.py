@@ -118,7 +118,7 @@ def test_a_device_config_may_nest_as_deep_as_the_bound(tmp_path: Path) -> None:
 
 def test_a_broken_model_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"no tensors")
-    assert complaint(folder(tmp_path)).startswith("model.safetensors: the body is not a safetensors file")
+    assert complaint(folder(tmp_path)).startswith("model.safetensors: it is not a safetensors file")
 
 
 def test_code_that_does_not_run_is_refused_with_its_reason_and_line(tmp_path: Path) -> None:
@@ -133,10 +133,15 @@ def test_code_that_does_not_run_is_refused_with_its_reason_and_line(tmp_path: Pa
 @pytest.mark.parametrize(
     ("body", "words"),
     [
-        ("return None", "initial_model() gave NoneType; expected is a dict of float32 arrays by name"),
+        ("return None", "initial_model() gave NoneType; expected is a dict of arrays by name"),
         ("return {}", "the model has no parameters"),
-        ("return {'w': [1.0]}", "'w' is of type list; expected is a float32 array"),
-        ("return {'w': np.zeros(2)}", 'tensor "w" is float64; float32 is expected'),
+        ("return {'w': [1.0]}", "'w' is of type list; expected is an array of numpy"),
+        (
+            "return {'w': np.zeros(2, complex)}",
+            'tensor "w" is complex128: floating point of 16, 32 or 64 bits is trained',
+        ),
+        ("return {'w': np.full(1, 1e300)}", 'tensor "w" is inf at position 0'),
+        ("return {'n': np.zeros(2, int)}", "the model has no parameters"),
         ("return {'w': np.full(1, np.nan, np.float32)}", 'tensor "w" is nan at position 0'),
         ("return {1: np.zeros(2, np.float32)}", "a tensor named 1"),
         ("return {'__metadata__': np.zeros(2, np.float32)}", "a tensor named '__metadata__'"),

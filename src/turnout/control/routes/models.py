@@ -17,9 +17,10 @@ from turnout.control.incoming import Incoming
 from turnout.control.known import KnownJobs
 from turnout.control.operations import JOB_ID, Given, Operation, Parameter
 from turnout.control.problems import Problem
+from turnout.job.carried import kept_carried
 from turnout.messages import JobStatus
 from turnout.transport.blobs import blob_file
-from turnout.wire.tensors import read_safetensors, unflatten
+from turnout.wire.model_files import Arrays, read_arrays, with_carried
 
 FORMS = {"safetensors": "application/vnd.safetensors", "npz": "application/zip"}
 
@@ -58,24 +59,33 @@ class ModelRoutes:
             file: BinaryIO = blob_file(str(self._known.jobs.folder(job.job_id) / "blobs"), sha256).open("rb")
         except FileNotFoundError:
             raise Problem(HTTPStatus.NOT_FOUND, f"the model of job {job.job_id} has just changed; ask again") from None
-        if form == "npz":
-            file = await asyncio.to_thread(self._as_npz, file)
+        carried = await asyncio.to_thread(kept_carried, self._known.jobs.folder(job.job_id))
+        if form == "npz" or carried:
+            file = await asyncio.to_thread(self._made, file, form, carried)
         name = f"{job.job_id}-v{version}.{form}"
         return files.download(file, name, FORMS[form], {"X-Model-Version": str(version)})
 
-    def _as_npz(self, file: BinaryIO) -> BinaryIO:
-        """In a thread: the same tensors by name, for ``numpy.load``."""
+    def _made(self, file: BinaryIO, form: str, carried: Arrays) -> BinaryIO:
+        """In a thread: the same tensors in a file of this form, with what the job carries."""
         with file:
-            vector, schema = read_safetensors(file.read())
+            data = with_carried(file.read(), carried)
         place = Path(tempfile.mkdtemp(dir=self._incoming.folder))
         try:
-            with zipfile.ZipFile(place / "model.npz", "w") as archive:  # not numpy.savez, which has names of its own
-                for name, tensor in unflatten(vector, schema).items():
-                    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                        np.lib.format.write_array(member, tensor, allow_pickle=False)
-            return (place / "model.npz").open("rb")  # it outlives its name
+            if form == "npz":
+                _write_npz(place / "model", read_arrays(data))
+            else:
+                (place / "model").write_bytes(data)
+            return (place / "model").open("rb")  # it outlives its name
         finally:
             shutil.rmtree(place, ignore_errors=True)
+
+
+def _write_npz(target: Path, arrays: Arrays) -> None:
+    """For ``numpy.load``; not by ``numpy.savez``, which has names of its own."""
+    with zipfile.ZipFile(target, "w") as archive:
+        for name, tensor in arrays.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, np.asanyarray(tensor), allow_pickle=False)
 
 
 def find_version(status: JobStatus, wanted: str) -> tuple[int, str]:
