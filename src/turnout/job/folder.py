@@ -28,8 +28,8 @@ from turnout.job.toml import decode_toml
 from turnout.messages import ModelSchema
 from turnout.wire.edge_headers import PHONES
 from turnout.wire.forms import EXECUTORCH
-from turnout.wire.model_files import Arrays, as_used
-from turnout.wire.tensors import Vector
+from turnout.wire.model_files import Arrays, as_used, with_carried
+from turnout.wire.tensors import Vector, to_safetensors
 
 JOB_TOML = "job.toml"
 DEVICE_CONFIG = "device_config.json"
@@ -64,6 +64,10 @@ class JobFolder:
     def arrays(self) -> dict[str, NDArray[Any]]:
         """The initial model as its own code gets it."""
         return as_used(self.model, self.schema, self.carried)
+
+    def file_of(self, model: Vector) -> bytes:
+        """A version in safetensors, as people and the folder's own code get it."""
+        return with_carried(to_safetensors(model, self.schema), self.carried)
 
     def has_hook(self, name: str) -> bool:
         """Whether server.py has, or may have, this function."""

@@ -83,7 +83,6 @@ from turnout.transport.base import Reply
 from turnout.transport.sockets import CannotListen
 from turnout.transport.unix import UnixJobServer
 from turnout.wire.forms import EXECUTORCH
-from turnout.wire.model_files import with_carried
 from turnout.wire.tensors import from_safetensors, num_parameters, to_safetensors
 from turnout.workers import WorkerFailed, WorkerPool
 
@@ -475,7 +474,7 @@ class JobProcess:
     async def _evaluate(self, wanted: Evaluate) -> Event:
         assert self._hooks is not None, "the core only asks when there is a hook"
         try:
-            data = await asyncio.to_thread(self._whole, wanted.model)
+            data = await asyncio.to_thread(self.folder.file_of, wanted.model)
             metrics = await self._hooks.run(data, EVALUATION_TIMEOUT_S)
         except WorkerFailed as error:
             logger.warning("evaluating version %d failed: %s", wanted.version, error)
@@ -492,10 +491,6 @@ class JobProcess:
             return Recalled(wanted.version, from_safetensors(data, self.schema))
         except (OSError, TurnoutError) as error:
             return Recalled(wanted.version, None, str(error))
-
-    def _whole(self, model: NDArray[np.float32]) -> bytes:
-        """A model as people and the job's own code get it."""
-        return with_carried(to_safetensors(model, self.schema), self.folder.carried)
 
     def _finish(self, effect: Finish) -> None:
         self._phase = Phase.ENDED
