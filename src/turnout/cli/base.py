@@ -26,6 +26,7 @@ app = App(
     help="Train one model on a fleet of devices that come and go. Begin with: turnout demo",
     help_epilogue="Exit codes: " + ", ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + ".",
     version=__version__,
+    version_flags=("--version", "-V"),
     help_format="plaintext",
     result_action="return_value",
     suppress_keyboard_interrupt=False,  # main has a line for it

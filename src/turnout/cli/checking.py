@@ -1,6 +1,7 @@
 """``turnout check``: what a job folder is, read in a process of its own because reading it runs its model.py."""
 
 import contextlib
+import shlex
 import subprocess
 import sys
 import tempfile
@@ -124,7 +125,7 @@ def lines(report: Report) -> list[str]:
     ]
     said = "it can be run, but look at the warnings" if report.warnings else "it can be run"
     command = "run" if DEVICE_CODE in report.files else "submit"  # without it there is nobody to simulate
-    return [*(f"{label:<10}{text}" for label, text in facts), f"{said}: turnout {command} {report.folder}"]
+    return [*(f"{label:<10}{text}" for label, text in facts), f"{said}: turnout {command} {shlex.quote(report.folder)}"]
 
 
 def _from(files: tuple[str, ...]) -> str:

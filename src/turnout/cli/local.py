@@ -1,11 +1,13 @@
 """Commands that need no server that runs: ``demo``, ``run``, ``new``, ``check``."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from turnout.cli.base import HERE, Devices, Folder, Json, Seed, answer, app, at_least_one, examples
+from turnout.cli.base import HERE, Devices, Folder, Json, Seed, answer, app, at_least_one, examples, print_json
+from turnout.errors import JobFolderError
 from turnout.exits import EXIT_DONE
 
 
@@ -37,8 +39,8 @@ def new(
     written = Written(str(folder), scaffold.write(folder, name or folder.absolute().name))
     lines = [
         f"{folder} holds {', '.join(written.files)}",
-        f"look at it:      turnout check {folder}",
-        f"train it here:   turnout run {folder}",
+        f"look at it:      turnout check {shlex.quote(str(folder))}",
+        f"train it here:   turnout run {shlex.quote(str(folder))}",
     ]
     answer(written, lines, json)
     return EXIT_DONE
@@ -62,7 +64,12 @@ def check(
     """Read a job folder as a server would, try its code, and say what it is, what it takes, what may not be meant."""
     from turnout.cli import checking
 
-    report = checking.examine(job_folder, trial=trial, devices=at_least_one("--devices", devices))
+    try:
+        report = checking.examine(job_folder, trial=trial, devices=at_least_one("--devices", devices))
+    except JobFolderError as error:
+        if json:
+            print_json(checking.Report(error=str(error)))
+        raise
     answer(report, checking.lines(report), json)
     return EXIT_DONE
 

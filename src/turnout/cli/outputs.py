@@ -41,6 +41,13 @@ class Written(Message, frozen=True):
     files: tuple[str, ...]
 
 
+class Completion(Message, frozen=True):
+    """A script for a shell."""
+
+    shell: str
+    script: str
+
+
 class Up(Message, frozen=True):
     """A server that has started. ``grpc_address`` is empty without gRPC; ``token_file`` holds its owner's token."""
 

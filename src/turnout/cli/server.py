@@ -160,6 +160,10 @@ def _tls(cert: Path | None, key: Path | None) -> "Tls | None":
 
 
 def _check_ports(ports: dict[str, int | None]) -> None:
+    """Raises UsageError."""
+    taken: dict[int, str] = {}
     for option, value in ports.items():
         if value is not None and not 0 <= value <= PORT_MAX:
-            raise UsageError(f"{option} {value} is no port; choose one from 1 to {PORT_MAX}, or 0 for a free one")
+            raise UsageError(f"{option} {value} is not a port; choose one from 1 to {PORT_MAX}, or 0 for a free one")
+        if value and taken.setdefault(value, option) != option:
+            raise UsageError(f"{taken[value]} and {option} are both {value}; give each a port of its own, or 0")

@@ -69,18 +69,18 @@ class ControlClient:
     def __init__(self, url: str, token: str = "") -> None:
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise TurnoutError(f'"{url}" is no server; give its API like {DEFAULT_URL}')
+            raise UsageError(f'"{url}" is not the address of a server; give its API like {DEFAULT_URL}')
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
         self._path = parts.path.rstrip("/")
         if not token.isascii() or not token.isprintable():
-            raise TurnoutError("that is no token of turnout: it has characters that no token has")
+            raise UsageError("the token is not valid: it has characters that no token has")
         self._token = token
         try:
             self._port = parts.port or (443 if self._secure else 80)
         except ValueError:
-            raise TurnoutError(f'"{url}" has no port that there can be') from None
+            raise UsageError(f'"{url}" has no port from 1 to 65535') from None
 
     def healthy(self) -> bool:
         """Whether the API answers and a gateway has reported to it. Raises NotAllowedError without a good token."""

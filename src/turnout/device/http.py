@@ -12,7 +12,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from turnout.device.http_connection import Connection, Done, Exchange, HttpFailure, HttpReply
-from turnout.errors import TurnoutError
+from turnout.errors import TurnoutError, UsageError
 from turnout.wire.edge_requests import HttpRequest
 
 TICK_S = 0.1  #: How exactly deadlines are kept.
@@ -44,7 +44,7 @@ class Server:
 
     @classmethod
     def of(cls, url: str) -> "Server":
-        """Raises TurnoutError when ``url`` is not of the form http://host:port/prefix."""
+        """Raises UsageError when ``url`` is not of the form http://host:port/prefix."""
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
@@ -52,7 +52,7 @@ class Server:
             host = port = None
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not host or parts.query or not url.isascii() or " " in url:
-            raise TurnoutError(f'"{url}" is not the URL of a server; expected is something like http://127.0.0.1:8080')
+            raise UsageError(f'"{url}" is not the address of a server; give one like http://127.0.0.1:8710')
         tls = parts.scheme == "https"
         authority = parts.netloc.rpartition("@")[2]
         return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), authority)
