@@ -123,7 +123,7 @@ def test_a_job_folder_is_trained_and_its_model_saved(tmp_path: Path) -> None:
     done, metric, saved = running.lines[-3:]
     assert re.fullmatch(r"done in \d+ s: version 8 \(.*\)", done)
     assert metric == "accuracy 8.0 %"
-    assert saved == "the model is saved in out/model"
+    assert saved == "the model is saved in out/model: version 8, the newest (accuracy 0.08)"
     model, _ = read_safetensors((tmp_path / "out" / "model").read_bytes())
     assert model.tolist() == [8.0] * SIZE
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.errors import DeviceError, JobFolderError, ServerError
+from turnout.messages import KeptModel
 from turnout.wire.model_files import Start, read_arrays, read_start, start_from, write_start
 from turnout.wire.tensors import TensorNotFiniteError
 
@@ -67,6 +68,17 @@ def _way_out(error: DeviceError, model: Any) -> str:
         "; a buffer that is not trained, such as a mask, stays out of the model with register_buffer(..., "
         'persistent=False), or with model=to_arrays(module, "trainable") and TorchTrainer(..., parameters="trainable")'
     )
+
+
+class Model(dict[str, NDArray[Any]]):
+    """Arrays by name, the caller's own to change; ``version`` says of which version, ``metrics`` what it measured."""
+
+    version: int
+    metrics: dict[str, float]
+
+    def __init__(self, arrays: Mapping[str, NDArray[Any]], kept: KeptModel) -> None:
+        super().__init__(arrays)
+        self.version, self.metrics = kept.version, dict(kept.metrics)
 
 
 def read_model(file: Path) -> dict[str, NDArray[Any]]:

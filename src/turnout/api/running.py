@@ -11,11 +11,10 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-from numpy.typing import NDArray
+from typing import Self
 
 from turnout.api.job import Job
+from turnout.api.models import Model
 from turnout.api.watch import Watch
 from turnout.control.store import JobState
 from turnout.control.view import JobView
@@ -74,8 +73,10 @@ class Run:
         """End the job before its stop rule does, and wait for that; its model is kept."""
         self._watch.stop()
 
-    def model(self, version: int | str | None = None) -> dict[str, NDArray[Any]]:
-        """A model as arrays by name: the newest, the "best" by the job's metric, or a version that is still kept.
+    def model(self, version: int | str | None = None) -> Model:
+        """A model as arrays by name: the "best" by the job's metric, the "newest", or a version that is still kept.
+
+        Unless you say which, the best where there is a metric, else the newest. It has ``version`` and ``metrics``.
 
         Raises NotFoundError when there is none.
         """

@@ -6,19 +6,17 @@ import time
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import msgspec
-from numpy.typing import NDArray
 
 from turnout import servers
 from turnout.api.job import Job
-from turnout.api.models import read_model
+from turnout.api.models import Model, read_model
 from turnout.control.client import ControlClient
 from turnout.control.store import UNFINISHED, JobState
 from turnout.control.view import JobView
 from turnout.errors import UnreachableError
-from turnout.messages import JobEvent
+from turnout.messages import JobEvent, KeptModel
 
 ANSWERS_WITHIN_S = 20.0  #: A job's process needs a second or two to start.
 ANSWER_INTERVAL_S = 0.1
@@ -121,12 +119,17 @@ class RemoteJob:
             time.sleep(POLL_INTERVAL_S)
         return view
 
-    def model(self, version: int | str | None = None) -> dict[str, NDArray[Any]]:
-        """A model as arrays by name: the newest, the "best" by the job's metric, or a version that is still kept."""
+    def model(self, version: int | str | None = None) -> Model:
+        """A model as arrays by name: the "best" by the job's metric, the "newest", or a version that is still kept.
+
+        Unless you say which, the best where there is a metric, else the newest.
+        """
         with tempfile.TemporaryDirectory(prefix="turnout-model-") as place:
             target = Path(place) / "model.safetensors"
-            self._client.model(self.job_id, target, "newest" if version is None else str(version))
-            return read_model(target)
+            got = self._client.model(self.job_id, target, "" if version is None else str(version))
+            status = self.status().status
+            kept = next((model for model in status.kept if model.version == got), None) if status else None
+            return Model(read_model(target), kept or KeptModel(got, "", 0))
 
     def abort(self) -> None:
         """End the job before its stop rule does; what it has learned is kept."""

@@ -12,11 +12,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Self
 
-from numpy.typing import NDArray
-
-from turnout.api.models import read_model
+from turnout.api.models import Model, read_model
+from turnout.control.choosing import choose
 from turnout.control.client import ControlClient
 from turnout.control.history import Place, read_after
 from turnout.control.view import JobView
@@ -27,11 +26,11 @@ from turnout.errors import NotFoundError, ServerError, TurnoutError
 from turnout.job.carried import kept_carried
 from turnout.job.directory import BLOBS
 from turnout.job.eventlog import wall_clock
-from turnout.messages import JobEvent, JobStatus
+from turnout.messages import JobEvent
 from turnout.printable import printable
 from turnout.transport.blobs import blob_file
 
-STOP_TIMEOUT_S = 20.0  #: For a job to end as it should; then its processes are ended.
+STOP_TIMEOUT_S = 30.0  #: For a job to end as it should, draining included; then its processes are ended.
 LOG_LINES_MAX = 1000
 MODEL_TRIES = 4
 EXIT_TIMEOUT_S = 10.0  #: When the caller's process exits; what is left ends by itself.
@@ -115,16 +114,16 @@ class Watch(threading.Thread):
             self._cancel()
         self.join()
 
-    def model(self, version: int | str | None) -> dict[str, NDArray[Any]]:
+    def model(self, version: int | str | None) -> Model:
         """A model that is kept. Raises NotFoundError."""
         for _ in range(MODEL_TRIES):
             status = self.view.status if self.view else None
             if status is None or not status.model_sha256:
                 break
-            directory = self._plan.data / "jobs" / status.job_id
+            directory, kept = self._plan.data / "jobs" / status.job_id, choose(status, version)
             try:
-                blob = blob_file(str(directory / BLOBS), _sha256_of(status, version))
-                return {**read_model(blob), **kept_carried(directory)}
+                arrays = read_model(blob_file(str(directory / BLOBS), kept.sha256))
+                return Model({**arrays, **kept_carried(directory)}, kept)
             except (FileNotFoundError, ServerError):  # replaced since: what is known is a moment old
                 time.sleep(POLL_INTERVAL_S)
         raise NotFoundError("there is no model yet; wait for the first event of the kind published")
@@ -199,15 +198,3 @@ class Watch(threading.Thread):
 
     def _submitted(self, client: ControlClient, job: JobView) -> None:
         self._job = client, job.job_id
-
-
-def _sha256_of(status: JobStatus, version: int | str | None) -> str:
-    """The name of the newest model's file, of the "best" one's or of a version's. Raises NotFoundError."""
-    kept = {model.version: model.sha256 for model in status.kept} | {status.version: status.model_sha256}
-    if version == "best" and status.best_metric is None:
-        raise NotFoundError('no version is the best: "evaluation" names no metric, or none was measured yet')
-    wanted = status.version if version is None else status.best_version if version == "best" else version
-    if not isinstance(wanted, int) or wanted not in kept:
-        versions = ", ".join(map(str, sorted(kept)))
-        raise NotFoundError(f"version {wanted} is not kept; give one of {versions}, or none for the newest")
-    return kept[wanted]

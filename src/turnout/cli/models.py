@@ -15,7 +15,7 @@ from turnout.exits import EXIT_DONE
     group=JOBS,
     help_epilogue=examples(
         "turnout model digits",
-        "turnout model digits --version best --out best.safetensors",
+        "turnout model digits --version newest --out newest.safetensors",
         "turnout model digits --version 40 --format npz",
     ),
 )
@@ -23,27 +23,32 @@ def model(
     job: Job,
     *,
     version: Annotated[
-        str, Parameter(help="newest, best (by the metric that the job goes by), or a number.")
-    ] = "newest",
+        str | None,
+        Parameter(help="best, newest, or a number; unless given, the best by the job's metric, where it has one."),
+    ] = None,
     format: Annotated[Literal["safetensors", "npz"], Parameter(help="npz is numpy's.")] = "safetensors",
     out: Annotated[Path | None, Parameter(help="Where to save it; JOB_ID.FORMAT unless given.")] = None,
     remote: Remote = LOCAL,
     json: Json = False,
 ) -> int:
-    """Save a model of a job."""
+    """Save a model of a job: the best version by its metric, or the newest."""
     from turnout.cli.finding import find
     from turnout.cli.outputs import Saved
     from turnout.cli.progress import moving
+    from turnout.control.choosing import described
 
-    if not re.fullmatch(r"newest|best|\d{1,9}", version):
+    if version is not None and not re.fullmatch(r"newest|best|\d{1,9}", version):
         raise UsageError(f'--version "{version}" is none; give newest, best, or a number like 12')
     client = remote.client()
     view = find(client, job)
     target = out or Path(f"{view.job_id}.{format}")
     with moving() as bar:
-        got = client.model(view.job_id, target, version, format, bar.step("getting the model"))
-    saved = Saved(view.job_id, got, str(target), target.stat().st_size)
-    answer(saved, [f"version {got} saved to {target}"], json)
+        got = client.model(view.job_id, target, version or "", format, bar.step("getting the model"))
+    status = client.job(view.job_id).status
+    metrics = next((kept.metrics for kept in status.kept if kept.version == got), {}) if status else {}
+    saved = Saved(view.job_id, got, str(target), target.stat().st_size, metrics)
+    which = described(status, got) if status else f"version {got}"
+    answer(saved, [f"{which} saved to {target}"], json)
     return EXIT_DONE
 
 

@@ -14,6 +14,7 @@ class Saved(Message, frozen=True):
     version: int  #: Of the model in it.
     file: str
     bytes: int
+    metrics: dict[str, float] = {}  #: What the model in it measured.
 
 
 class LogLine(Message, frozen=True):
@@ -66,7 +67,10 @@ class Link(Message, frozen=True):
 
 
 class RunEnded(Message, frozen=True):
-    """How ``turnout run`` or ``turnout demo`` ended; ``model`` is empty when none was saved."""
+    """How ``turnout run`` or ``turnout demo`` ended; ``model`` is empty when none was saved.
+
+    ``version`` is the newest, with the newest ``metrics``; ``model_version`` and ``model_metrics`` are of the model.
+    """
 
     job_id: str
     state: str
@@ -76,6 +80,8 @@ class RunEnded(Message, frozen=True):
     took_s: float
     model: str
     sat_out: int = 0  #: Devices that have no examples.
+    model_version: int | None = None
+    model_metrics: dict[str, float] = {}
 
 
 def whole(value: object) -> Any:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 from turnout.ages import ago
 from turnout.control.listing import columns, state_of
-from turnout.control.store import UNFINISHED
+from turnout.control.store import UNFINISHED, JobState
 from turnout.control.view import JobView
 from turnout.demo.view import refused
 from turnout.messages import FleetGroup, JobStatus
@@ -44,6 +44,9 @@ def _facts(view: JobView, now: float) -> Iterator[tuple[str, str]]:
             f"{status.training} training of {status.places} places, about {status.waiting} waiting, {status.lost} lost",
         )
         yield "buffer", f"{status.buffered} of {status.goal} results for version {status.version + 1}"
+    elif status.buffered:
+        again = "; turnout start goes on with them" if view.state is not JobState.COMPLETED else ""
+        yield "left", f"{status.buffered} counted results are in no version{again}"
     yield from _work(status)
     for warning in status.warnings:
         yield "warning", warning
@@ -64,6 +67,10 @@ def _learned(status: JobStatus) -> Iterator[tuple[str, str]]:
 
 def _work(status: JobStatus) -> Iterator[tuple[str, str]]:
     yield "results", f"{status.counted} counted, {status.duplicates} sent again, {refused(status.refused)}"
+    if status.measured:
+        yield "", f"{status.measured} of them only measured the model"
+    if status.dropped:
+        yield "", f"{status.dropped} of them were dropped where training diverged, and are in no version"
     if status.staleness:
         behind = ", ".join(f"{versions} behind: {count}" for versions, count in sorted(status.staleness.items())[:8])
         yield "staleness", behind

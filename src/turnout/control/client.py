@@ -166,15 +166,17 @@ class ControlClient:
         self,
         job_id: str,
         target: Path,
-        version: str = "newest",
+        version: str = "",
         form: str = "safetensors",
         progress: Progress = no_progress,
     ) -> int:
-        """Save a model, and return its version; ``version`` is "newest", "best" or a number.
+        """Save a model, and return its version.
+
+        ``version`` is "newest", "best" or a number; empty: the best where a metric says which that is, else the newest.
 
         The file appears whole or not at all.
         """
-        asked = urlencode({"version": version, "format": form})
+        asked = urlencode({"format": form} | ({"version": version} if version else {}))
         return self._download(f"{_job(job_id)}/model?{asked}", target, TIMEOUT_S, progress)
 
     def backup(self, job_id: str, target: Path, progress: Progress = no_progress) -> int:

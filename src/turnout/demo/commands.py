@@ -9,6 +9,7 @@ from typing import Literal
 
 from rich.console import Console
 
+from turnout.control.choosing import described
 from turnout.control.store import JobState
 from turnout.demo.feasible import check_devices
 from turnout.demo.runner import Outcome, Plan, Stopped, plan_run, run
@@ -101,7 +102,9 @@ def _print_json(plan: Plan, outcome: Outcome) -> None:
         version=view.status.version if view.status else 0,
         metrics=view.status.metrics if view.status else {},
         took_s=round(outcome.picture.elapsed_s, 3),
-        model=str(plan.model) if outcome.saved else "",
+        model=str(plan.model) if outcome.saved is not None else "",
+        model_version=outcome.saved,
+        model_metrics=_measured(outcome),
         sat_out=outcome.picture.fleet.sat_out if outcome.picture.fleet else 0,
     )
     print_json(ended)
@@ -120,8 +123,15 @@ def _summary(plan: Plan, outcome: Outcome) -> list[str]:
         lines.append(f"{picture.fleet.sat_out} of {plan.devices} devices have no examples, and sat out")
     if picture.value is not None:
         lines.append(compared(picture.metric, picture.value, picture.central))
-    lines.append(f"the model is saved in {plan.model}" if outcome.saved else "there is no model to save")
-    return lines
+    if outcome.saved is None or view.status is None:
+        return [*lines, "there is no model to save"]
+    return [*lines, f"the model is saved in {plan.model}: {described(view.status, outcome.saved)}"]
+
+
+def _measured(outcome: Outcome) -> dict[str, float]:
+    """What the saved model measured."""
+    kept = outcome.view.status.kept if outcome.view.status else ()
+    return next((model.metrics for model in kept if model.version == outcome.saved), {})
 
 
 def compared(metric: str, value: float, central: dict[str, float] | None) -> str:

@@ -60,7 +60,7 @@ class Outcome:
 
     view: JobView
     picture: Picture
-    saved: bool
+    saved: int | None  #: Which version of the model; None: none.
 
 
 def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path) -> Plan:
@@ -200,12 +200,11 @@ class _Run:
             self._screen.show(self._picture)
             await asyncio.sleep(POLL_INTERVAL_S)
 
-    async def _save(self, client: ControlClient, view: JobView) -> bool:
-        """Keep the model, if there is one beyond the first."""
+    async def _save(self, client: ControlClient, view: JobView) -> int | None:
+        """Keep the best model or else the newest, if there is one beyond the first."""
         if view.status is None or not view.status.version:
-            return False
-        await asyncio.to_thread(client.model, view.job_id, self._plan.model)
-        return True
+            return None
+        return await asyncio.to_thread(client.model, view.job_id, self._plan.model)
 
     async def _keep_server(self, server: Child) -> None:
         """Raises ServerError when the server ends before it is told to."""

@@ -15,7 +15,8 @@ def test_json_has_every_field_also_those_that_hold_their_default() -> None:
     assert found["status"]["version"] == 3
     assert found["status"]["lost"] == 0
     assert found["status"]["refused"] == {"stale": 2}
-    assert whole([Saved("a", 1, "f", 2)]) == [{"job_id": "a", "version": 1, "file": "f", "bytes": 2}]
+    saved = {"job_id": "a", "version": 1, "file": "f", "bytes": 2, "metrics": {}}
+    assert whole([Saved("a", 1, "f", 2)]) == [saved]
 
 
 def test_a_running_job_is_described_by_what_it_waits_for() -> None:
@@ -69,6 +70,13 @@ def test_an_ended_job_is_described_by_its_reason() -> None:
         "because     its model is nan",
         "            it left no account of itself",
     ]
+
+
+def test_of_an_ended_job_it_is_told_what_is_left_in_no_version() -> None:
+    ended = view("digits-1", state=JobState.CANCELLED, finished_at=1010.0, status=status(7, buffered=3, dropped=2))
+    lines = described(ended, now=1070.0)
+    assert "left        3 counted results are in no version; turnout start goes on with them" in lines
+    assert "            2 of them were dropped where training diverged, and are in no version" in lines
 
 
 def test_lines_of_a_log_that_were_seen_are_not_printed_again() -> None:

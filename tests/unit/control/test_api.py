@@ -238,6 +238,8 @@ async def test_any_kept_version_of_a_model_can_be_had_and_the_best_by_name(world
     for asked, version in (("newest", "3"), ("3", "3"), ("best", "2"), ("2", "2")):
         answer = await world.call("GET", f"/api/jobs/{job_id}/model?version={asked}")
         assert (answer.status, answer.headers["x-model-version"]) == (200, version), asked
+    answer = await world.call("GET", f"/api/jobs/{job_id}/model")
+    assert answer.headers["x-model-version"] == "2", "the best, unless another is asked for"
     gone = await world.call("GET", f"/api/jobs/{job_id}/model?version=1")
     assert (gone.status, gone.detail) == (404, "version 1 is not kept; give one of 2, 3, or newest or best")
     assert (await world.call("GET", f"/api/jobs/{job_id}/model?version=-1")).status == 400

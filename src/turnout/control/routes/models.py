@@ -1,4 +1,4 @@
-"""Models: the newest, the best, or any version that is kept, as safetensors or for numpy."""
+"""Models: the best, the newest, or any version that is kept, as safetensors or for numpy."""
 
 import asyncio
 import shutil
@@ -13,15 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from turnout.control import files
+from turnout.control.choosing import BEST, NEWEST, choose
 from turnout.control.incoming import Incoming
 from turnout.control.known import KnownJobs
 from turnout.control.operations import JOB_ID, Given, Operation, Parameter
 from turnout.control.problems import Problem
+from turnout.errors import NotFoundError
 from turnout.job.carried import kept_carried
-from turnout.messages import JobStatus
+from turnout.messages import JobStatus, KeptModel
 from turnout.transport.blobs import blob_file
 from turnout.wire.model_files import Arrays, read_arrays, with_carried
 
+WHICH = "`newest`, `best` by the job's metric, or a number. Unless given: the best where there is one, else the newest."
 FORMS = {"safetensors": "application/vnd.safetensors", "npz": "application/zip"}
 
 
@@ -33,14 +36,14 @@ class ModelRoutes:
         self._incoming = incoming
 
     def operations(self) -> list[Operation]:
-        version = {"type": "string", "pattern": "^(newest|best|[0-9]{1,15})$", "default": "newest"}
+        version = {"type": "string", "pattern": "^(newest|best|[0-9]{1,15})$"}
         return [
             Operation(
                 "GET", "/api/jobs/{job_id}/model", self._model, "A model of a job",
                 Given("The model; `X-Model-Version` says which version it is.", media_types=tuple(FORMS.values())),
                 parameters=(
                     JOB_ID,
-                    Parameter("version", "`newest`, `best` by the job's metric, or a number.", version),
+                    Parameter("version", WHICH, version),
                     Parameter("format", "Which kind of file.", {"enum": list(FORMS), "default": "safetensors"}),
                 ),
             ),
@@ -54,16 +57,16 @@ class ModelRoutes:
         status, _ = await self._known.status(job)
         if status is None or not status.model_sha256:
             raise Problem(HTTPStatus.NOT_FOUND, f"job {job.job_id} has no model yet; ask again later")
-        version, sha256 = find_version(status, request.query_params.get("version", "newest"))
+        chosen = find_version(status, request.query_params.get("version", ""))
         try:
-            file: BinaryIO = blob_file(str(self._known.jobs.folder(job.job_id) / "blobs"), sha256).open("rb")
+            file: BinaryIO = blob_file(str(self._known.jobs.folder(job.job_id) / "blobs"), chosen.sha256).open("rb")
         except FileNotFoundError:
             raise Problem(HTTPStatus.NOT_FOUND, f"the model of job {job.job_id} has just changed; ask again") from None
         carried = await asyncio.to_thread(kept_carried, self._known.jobs.folder(job.job_id))
         if form == "npz" or carried:
             file = await asyncio.to_thread(self._made, file, form, carried)
-        name = f"{job.job_id}-v{version}.{form}"
-        return files.download(file, name, FORMS[form], {"X-Model-Version": str(version)})
+        name = f"{job.job_id}-v{chosen.version}.{form}"
+        return files.download(file, name, FORMS[form], {"X-Model-Version": str(chosen.version)})
 
     def _made(self, file: BinaryIO, form: str, carried: Arrays) -> BinaryIO:
         """In a thread: the same tensors in a file of this form, with what the job carries."""
@@ -88,21 +91,15 @@ def _write_npz(target: Path, arrays: Arrays) -> None:
                 np.lib.format.write_array(member, np.asanyarray(tensor), allow_pickle=False)
 
 
-def find_version(status: JobStatus, wanted: str) -> tuple[int, str]:
-    """The version that is wanted and the name of its blob. Raises Problem when it is not kept."""
-    kept = {model.version: model.sha256 for model in status.kept} | {status.version: status.model_sha256}
-    if wanted == "newest":
-        return status.version, status.model_sha256
-    if wanted == "best":
-        if status.best_metric is None:
-            detail = f"job {status.job_id} has measured no version by a metric of its own; ask for version=newest"
-            raise Problem(HTTPStatus.NOT_FOUND, detail)
-        number = status.best_version
+def find_version(status: JobStatus, wanted: str) -> KeptModel:
+    """The version that is wanted; empty: the best, or the newest. Raises Problem when it is not kept."""
+    if wanted in ("", NEWEST, BEST):
+        asked: str | int | None = wanted or None
     elif wanted.isascii() and wanted.isdigit() and len(wanted) < 16:
-        number = int(wanted)
+        asked = int(wanted)
     else:
         raise Problem(HTTPStatus.BAD_REQUEST, f"version={wanted[:40]} is none of newest, best or a number")
-    if number not in kept:
-        versions = ", ".join(map(str, sorted(kept)))
-        raise Problem(HTTPStatus.NOT_FOUND, f"version {number} is not kept; give one of {versions}, or newest or best")
-    return number, kept[number]
+    try:
+        return choose(status, asked)
+    except NotFoundError as error:
+        raise Problem(HTTPStatus.NOT_FOUND, str(error)) from None
