@@ -14,7 +14,7 @@ from tests.end_to_end.device import Device, job_folder
 from tests.end_to_end.server import Server, eventually, server
 from turnout.control.client import ControlClient, StreamedEvent
 from turnout.control.view import JobView
-from turnout.errors import NotAllowedError
+from turnout.errors import NotAllowedError, TurnoutError
 from turnout.messages import JobEvent
 
 
@@ -87,3 +87,31 @@ def test_nobody_gets_in_without_a_token_and_tokens_stay_over_a_restart(tmp_path:
         with pytest.raises(NotAllowedError, match="unknown here"):
             ControlClient(again.api_url, made.token[:-1]).jobs()
         assert ControlClient(again.api_url, made.token).jobs() == []
+
+
+@pytest.mark.parametrize("left", [None, b"", bytes(512)], ids=["gone", "empty", "nul"])
+def test_a_power_cut_after_the_end_of_a_job_hides_neither_its_model_nor_its_account(
+    tmp_path: Path, left: bytes | None
+) -> None:
+    numbers = count()
+    with server(tmp_path / "data") as running:
+        job = running.client.submit(job_folder(tmp_path / "job", versions=2))
+        eventually("the job is over", lambda: train(running, job.job_id, next(numbers)))
+        running.client.model(job.job_id, tmp_path / "before")
+        before = running.client.job(job.job_id).status
+    final = tmp_path / "data" / "jobs" / job.job_id / "final.json"
+    final.unlink()
+    if left is not None:
+        final.write_bytes(left)
+    with server(tmp_path / "data") as running:
+        assert running.client.model(job.job_id, tmp_path / "after") == 2
+        assert (tmp_path / "after").read_bytes() == (tmp_path / "before").read_bytes()
+        shown = running.client.job(job.job_id)
+        assert before is not None
+        assert shown.status is not None
+        assert (shown.state, shown.status.version, shown.status.counted, shown.status.finished) == (
+            "completed", 2, before.counted, before.finished
+        )  # fmt: skip
+        assert final.read_bytes().startswith(b"{")
+        with pytest.raises(TurnoutError, match="is completed"):
+            running.client.start(job.job_id)

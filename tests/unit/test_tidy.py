@@ -1,6 +1,7 @@
 """What a machine can see of how we write."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -90,6 +91,46 @@ def test_the_wall_clock_decides_nothing() -> None:
         in {("time", "time"), ("time", "time_ns"), ("datetime", "now"), ("date", "today")}
     }
     assert reads == WALL_CLOCK
+
+
+#: Every place that renames, and how what it renames is made durable: what is in it before, and its name after.
+RENAMES = {
+    "control/client.py": "a downloaded model or backup: the file before, the folder after",
+    "control/routes/jobs.py": "a submitted folder: all of it, and the folders above, before the job is stored",
+    "durable.py": "what all others write through",
+    "job/backup.py": "a restored journal, and the one it replaces: SQLite's sync before, the folder after each",
+    "job/sqlite_journal.py": "a new journal: SQLite's own sync before, the folder after",
+}
+#: The older parts of logs, by which nobody decides; and where a running server is found, which ends with the power.
+NOT_KEPT = {"job/eventlog.py", "supervisor/joblog.py", "servers.py"}
+
+
+def test_whatever_is_renamed_into_place_is_durable_then() -> None:
+    """A power cut may otherwise leave a file that is empty, or none, where somebody decides by it."""
+    renames = {
+        path.relative_to(SRC).as_posix()
+        for path in sources()
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call) and _renames(node)
+    }
+    assert renames == {*RENAMES, *NOT_KEPT}
+    for name in RENAMES:
+        assert re.search(r"\bsync(_tree)?\(", (SRC / name).read_text()), name
+
+
+def _renames(call: ast.Call) -> bool:
+    """Whether this is a method of a path, or a function of os or shutil, that renames.
+
+    ``replace`` of a string takes two arguments, and that of gateways one kind.
+    """
+    if not isinstance(call.func, ast.Attribute):
+        return False
+    of_module = isinstance(call.func.value, ast.Name) and call.func.value.id in ("os", "shutil")
+    if of_module:
+        return call.func.attr in ("rename", "renames", "replace", "link", "move")
+    if call.func.attr == "replace":
+        return len(call.args) == 1 and not call.keywords and "Kind." not in ast.unparse(call)
+    return call.func.attr in ("rename", "hardlink_to")
 
 
 def test_no_format_that_runs_code_on_load_is_used() -> None:

@@ -1,5 +1,7 @@
 """The jobs as control knows them: what is stored, and what each job says of itself when it is asked."""
 
+import asyncio
+import logging
 from http import HTTPStatus
 
 import msgspec
@@ -8,13 +10,16 @@ from starlette.requests import Request
 from turnout.control.jobs import Jobs
 from turnout.control.problems import Problem
 from turnout.control.questions import Questions
-from turnout.control.store import UNFINISHED, Store, StoredJob
+from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
 from turnout.control.view import JobView
-from turnout.errors import ServerError
+from turnout.errors import ServerError, TurnoutError
 from turnout.messages import JobStatus, Topic
 
+COMPLETED, ABORTED = "completed", "aborted"  #: How an account says that the job is over.
 STATUS_TIMEOUT_S = 1.0
 ORDER_TIMEOUT_S = 2.0
+
+logger = logging.getLogger(__name__)
 
 
 class KnownJobs:
@@ -25,6 +30,8 @@ class KnownJobs:
         self.jobs = jobs
         self._questions = questions
         self._last_known: dict[str, JobStatus] = {}
+        self._lost: set[str] = set()  # jobs that are over, of which neither a file nor the journal tells anything
+        self._remaking = asyncio.Lock()
 
     def of(self, request: Request) -> StoredJob:
         """The job that the path names. Raises Problem."""
@@ -57,9 +64,29 @@ class KnownJobs:
     async def status(self, job: StoredJob) -> tuple[JobStatus | None, bool]:
         """The job's own account, and whether it has just given it, or is over."""
         if not self.runs(job.job_id):
-            return self.jobs.final(job.job_id) or self._last_known.get(job.job_id), True
+            return await self._final(job) or self._last_known.get(job.job_id), True
+        self._lost.discard(job.job_id)
         status = await self.ask_status(job.job_id)
         return status or self._last_known.get(job.job_id), status is not None
+
+    async def _final(self, job: StoredJob) -> JobStatus | None:
+        """The last account of a job that is over; made anew from its journal when the file is lost."""
+        async with self._remaking:
+            final = self.jobs.final(job.job_id)
+            if final is not None or job.job_id in self._lost:
+                return final
+            from turnout.job.remade import remake_final, write_final  # brings much with it, and is seldom needed
+
+            directory = self.jobs.folder(job.job_id)
+            state = COMPLETED if job.state is JobState.COMPLETED else ABORTED
+            try:
+                final = await asyncio.to_thread(remake_final, directory, state, job.reason)
+                if not self.runs(job.job_id):  # nobody has started it again meanwhile
+                    write_final(directory, final)
+            except (TurnoutError, OSError) as error:
+                self._lost.add(job.job_id)
+                logger.info("job %s has no last account, and none can be made: %s", job.job_id, error)
+            return final
 
     async def ask_status(self, job_id: str) -> JobStatus | None:
         """What a running job says now; None when it does not answer."""
@@ -82,6 +109,7 @@ class KnownJobs:
     def forget(self, job_id: str) -> None:
         """What a job said last is no longer so: it was deleted, or goes on from a backup."""
         self._last_known.pop(job_id, None)
+        self._lost.discard(job_id)
 
 
 def view(job: StoredJob, status: JobStatus | None = None, fresh: bool = False) -> JobView:

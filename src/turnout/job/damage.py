@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from turnout import durable
 from turnout.job.blobs import SUFFIX
 from turnout.job.directory import BLOBS, JOURNAL, PUBLISHED
 from turnout.job.journal import Snapshot
@@ -23,12 +24,10 @@ class Published(msgspec.Struct, frozen=True):
 
 
 def note_published(directory: Path, newest: Published) -> None:
-    """Keep it beside the journal, without waiting for the disk: nothing is decided by it."""
+    """Keep it beside the journal, durably: that a job has run is known by it, should the journal be lost."""
     target = directory / PUBLISHED
-    unfinished = target.with_suffix(".unfinished")
     try:
-        unfinished.write_bytes(msgspec.json.encode(newest))
-        unfinished.replace(target)
+        durable.write(target, msgspec.json.encode(newest))
     except OSError as error:
         logger.warning("cannot note the published version in %s: %s", target, error)
 

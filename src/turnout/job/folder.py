@@ -78,7 +78,7 @@ def load_job_folder(path: Path, seed: int | None = None) -> JobFolder:
     """Read a job folder and run its model.py; ``seed`` goes before that of job.toml. Raises JobFolderError."""
     if not path.is_dir():
         raise JobFolderError(f"{path}: no such folder; expected is a job folder with a {JOB_TOML}")
-    spec = decode_toml(read_text(path, JOB_TOML), JobSpec, JOB_TOML)
+    spec = settings_of(path)
     if seed is not None:
         spec = msgspec.structs.replace(spec, seed=seed)
     if spec.needs_evaluation and not (path / SERVER_CODE).is_file():
@@ -107,6 +107,11 @@ def load_job_folder(path: Path, seed: int | None = None) -> JobFolder:
     _check_hooks(folder)
     _check_form(folder)
     return folder
+
+
+def settings_of(path: Path) -> JobSpec:
+    """What job.toml says; nothing of the folder is run. Raises JobFolderError."""
+    return decode_toml(read_text(path, JOB_TOML), JobSpec, JOB_TOML)
 
 
 def _check_hooks(folder: JobFolder) -> None:

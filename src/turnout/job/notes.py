@@ -6,14 +6,13 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import msgspec
-
 from turnout.job import damage
-from turnout.job.directory import FINAL
 from turnout.job.eventlog import EventLog
+from turnout.job.remade import write_final
 from turnout.messages import JobStatus
 
 WAITING_MAX = 1000  #: Notes that wait for the disk; beyond it new ones are dropped.
+PUBLISHED_EVERY_S = 1.0  #: Each note of a version takes two syncs of the disk, for which commits wait too.
 
 
 class Notes:
@@ -23,6 +22,8 @@ class Notes:
         self._directory = directory
         self._events = EventLog(directory)
         self._thread = ThreadPoolExecutor(1, "notes")
+        self._newest: damage.Published | None = None
+        self._publishing: asyncio.TimerHandle | None = None  # a version was noted a moment ago
         self._waiting = 0
         self._loop = asyncio.get_running_loop()
 
@@ -31,14 +32,28 @@ class Notes:
         self._later(partial(self._events.add, kind, **fields))
 
     def published(self, version: int, sha256: str) -> None:
-        self._later(partial(damage.note_published, self._directory, damage.Published(version, sha256)))
+        """Note the newest version durably; at once, or a moment after the last."""
+        self._newest = damage.Published(version, sha256)
+        if self._publishing is None:
+            self._note_newest()
+
+    def _note_newest(self) -> None:
+        """And again a moment later, if there is a newer one by then."""
+        self._publishing = None
+        if self._newest is not None:
+            self._later(partial(damage.note_published, self._directory, self._newest))
+            self._newest = None
+            self._publishing = self._loop.call_later(PUBLISHED_EVERY_S, self._note_newest)
 
     async def final(self, status: JobStatus) -> None:
-        """Write the job's last account of itself; it is there, whole, when this returns."""
-        await self._loop.run_in_executor(self._thread, self._write_final, status)
+        """Write the job's last account of itself; durable when this returns."""
+        await self._loop.run_in_executor(self._thread, write_final, self._directory, status)
 
     def close(self) -> None:
-        """Everything given is written."""
+        """Write the newest version, and wait until everything given is written. Not on the loop."""
+        if self._newest is not None:
+            self._thread.submit(damage.note_published, self._directory, self._newest)
+            self._newest = None
         self._thread.shutdown()
 
     def _later(self, work: Callable[[], None]) -> None:
@@ -50,9 +65,3 @@ class Notes:
     def _done(self, written: asyncio.Future[None]) -> None:
         self._waiting -= 1
         written.result()  # they raise nothing but by our mistake
-
-    def _write_final(self, status: JobStatus) -> None:
-        final = self._directory / FINAL
-        unfinished = final.with_suffix(".unfinished")
-        unfinished.write_bytes(msgspec.json.format(msgspec.json.encode(status)))
-        unfinished.replace(final)

@@ -506,6 +506,8 @@ class JobProcess:
             await self._notes.final(status)
         except OSError as error:  # the model and the journal are safe: only this account is missing
             logger.warning("cannot write %s: %s", self.directory / FINAL, error)
+            if exit_code == EXIT_COMPLETED:  # the next process finds that out again, and may have room for it
+                exit_code, self.gave_up = EXIT_NOT_NOW, f"it has completed, and cannot say so: {error}"
         self.exit_code = exit_code
         self.ended.set()
 
