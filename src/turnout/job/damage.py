@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from turnout import durable
+from turnout.errors import TurnoutError
 from turnout.job.blobs import SUFFIX
 from turnout.job.directory import BLOBS, JOURNAL, PUBLISHED
 from turnout.job.journal import Snapshot
@@ -38,6 +39,11 @@ def published(directory: Path) -> Published | None:
         return msgspec.json.decode((directory / PUBLISHED).read_bytes(), type=Published)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def explained(error: TurnoutError, directory: Path) -> str:
+    """What a person reads who has to decide what to do."""
+    return f"{error}. {advice(directory)}" if isinstance(error, JournalDamaged) else str(error)
 
 
 def advice(directory: Path) -> str:

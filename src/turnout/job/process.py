@@ -399,7 +399,7 @@ class JobProcess:
         """This process may not go on: whoever waits is left to ask the next one."""
         self._deaf = True
         self.exit_code = EXIT_NOT_OURS if isinstance(error, Fenced) else EXIT_CANNOT_GO_ON
-        self.gave_up = explained(error, self.directory)
+        self.gave_up = damage.explained(error, self.directory)
         self.ended.set()
 
     def _reap(self, task: asyncio.Task[None]) -> None:
@@ -525,11 +525,6 @@ class JobProcess:
         self._journal.close()
 
 
-def explained(error: TurnoutError, directory: Path) -> str:
-    """What a person reads who has to decide what to do."""
-    return f"{error}. {damage.advice(directory)}" if isinstance(error, JournalDamaged) else str(error)
-
-
 async def run(folder: JobFolder, given: argparse.Namespace) -> int:
     """Run a job until it ends; the exit code of its process."""
     journal = _journal(folder, given)
@@ -589,7 +584,7 @@ def main() -> int:
         gc.set_threshold(*GC_THRESHOLDS)
         return loops.run(run(folder, given))
     except TurnoutError as error:
-        print(explained(error, given.blobs.parent), file=sys.stderr)
+        print(damage.explained(error, given.blobs.parent), file=sys.stderr)
         return EXITS.get(type(error), 1)
     except OSError as error:
         print(f"the job in {given.blobs.parent} cannot start: {error}", file=sys.stderr)

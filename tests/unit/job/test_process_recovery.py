@@ -15,7 +15,7 @@ from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
 from turnout.job.directory import JOURNAL, LOCK, PUBLISHED
 from turnout.job.folder import load_job_folder
-from turnout.job.process import EXIT_NOT_OURS, JobProcess, explained
+from turnout.job.process import EXIT_NOT_OURS, JobProcess
 from turnout.job.recorder import Moment, Phase, Recorder, read
 from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
 from turnout.messages import JobStatus, Status, Topic
@@ -143,7 +143,7 @@ async def test_a_damaged_journal_is_said_with_the_last_good_version_and_the_way_
     with pytest.raises(JournalDamaged) as raised:
         async with started(folder, directory):
             pass
-    said = explained(raised.value, directory)
+    said = damage.explained(raised.value, directory)
     assert "is damaged" in said
     assert f"The last good version is 1, whole in {directory / 'blobs' / sha256}.safetensors" in said
     assert "turnout restore tiny-1 FILE" in said
