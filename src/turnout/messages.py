@@ -216,6 +216,26 @@ class ResultOffer(Message, frozen=True):
     task_id: str
 
 
+class RefusedResult(Message, frozen=True):
+    """A result that a gateway refused, so that its job never saw it: whose it was, and why.
+
+    ``task_id`` is empty where the device named none. Of the device only its id, platform and app version are told.
+    """
+
+    device: DeviceInfo
+    job_id: str
+    task_id: str
+    reason: str
+    message: str
+
+
+class RefusedResults(Message, frozen=True):
+    """What a gateway tells a job of those of the last moments, and of how many more there were by reason."""
+
+    items: tuple[RefusedResult, ...]
+    more: dict[str, int] = {}
+
+
 EdgeRequest = JobRequest | TaskRequest | SelectionRequest | ResultReport | ResultOffer
 EdgeResponse = JobResponse | TaskResponse | SelectionResponse | ResultResponse
 
@@ -231,6 +251,7 @@ class Topic(StrEnum):
     STOP = "stop"
     PAUSE = "pause"
     RESUME = "resume"
+    REFUSED = "results_refused"
 
 
 # --- jobs and their life cycle ------------------------------------------------------------------------------------
@@ -316,6 +337,7 @@ class FleetGroup(Message, frozen=True):
     """How the devices of one platform and app version fare: task requests, tasks given, results.
 
     ``zeros``: of the results, counted or refused, those with an update whose numbers are all 0.
+    ``refusals`` are the refused results by reason, and ``newest_refusal`` is what the newest of them was told.
     """
 
     platform: str = ""
@@ -327,6 +349,8 @@ class FleetGroup(Message, frozen=True):
     refused: int = 0
     lost: int = 0
     zeros: int = 0
+    refusals: dict[str, int] = {}
+    newest_refusal: str = ""
 
 
 class Warned(Message, frozen=True):
@@ -430,12 +454,14 @@ class GatewayCounters(Message, frozen=True, tag=True):
 
     By kind of request: in ``requests`` how many came; in ``answers`` how they ended, by the protocol's status or, where
     the gateway answered by itself, by HTTP's; in ``latency`` how long they took, from the end of the head to the
-    answer, counted as ``LATENCY_BOUNDS_S`` divides it, and their sum in ``latency_s``. ``refused`` is by reason.
+    answer, counted as ``LATENCY_BOUNDS_S`` divides it, and their sum in ``latency_s``. ``refused`` is by reason, and
+    ``refused_of`` has of these, by job, what was a result of one.
     """
 
     gateway: int = 0
     requests: dict[str, int] = {}
     refused: dict[str, int] = {}
+    refused_of: dict[str, dict[str, int]] = {}
     connections: int = 0
     uptime_s: float = 0.0
     answers: dict[str, dict[str, int]] = {}

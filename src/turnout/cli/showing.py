@@ -81,6 +81,9 @@ def _work(status: JobStatus) -> Iterator[tuple[str, str]]:
         yield "journal", status.journal
     if status.fleet:
         yield from zip(("fleet", *[""] * len(status.fleet)), columns(FLEET, map(_group, status.fleet)), strict=True)
+        for group in status.fleet:
+            if group.newest_refusal:
+                yield "", f"{_named(group)}: {refused(group.refusals)}; the newest: {group.newest_refusal}"
 
 
 def _group(group: FleetGroup) -> tuple[str, ...]:
@@ -89,3 +92,7 @@ def _group(group: FleetGroup) -> tuple[str, ...]:
         note = "only zeros: it does not train"
     numbers = (group.asked, group.given, group.training, group.counted, group.refused, group.lost, group.zeros)
     return group.platform or "-", group.app_version or "-", *map(str, numbers), note
+
+
+def _named(group: FleetGroup) -> str:
+    return f"{group.platform or '-'} {group.app_version or '-'}"

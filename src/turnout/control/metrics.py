@@ -50,7 +50,11 @@ REQUESTS = Metric(
     "Requests of devices by kind and by status: the protocol's, or HTTP's where the gateway answered by itself.",
 )
 SECONDS = Metric("turnout_request_seconds", "histogram", "From the end of a request's head to its answer.")
-REFUSED = Metric("turnout_gateway_refused_total", "counter", "What a gateway refused by itself, by reason.")
+REFUSED = Metric(
+    "turnout_gateway_refused_total",
+    "counter",
+    "What a gateway refused by itself, by reason and, where it was a result of a running job, by job.",
+)
 CONNECTIONS = Metric("turnout_connections", "gauge", "Open connections of devices.")
 BYTES = Metric("turnout_network_bytes_total", "counter", "Bytes that a gateway received from devices and sent them.")
 GATEWAY_UPTIME = Metric("turnout_gateway_uptime_seconds", "gauge", "Time since the gateway's process was started.")
@@ -135,10 +139,7 @@ def _of_gateways(gateways: list[GatewayCounters]) -> Iterator[tuple[Metric, Iter
         ],
     )
     yield SECONDS, [line for label, told in named for line in _histogram(label, told)]
-    yield (
-        REFUSED,
-        [("", {**label, "reason": reason}, count) for label, told in named for reason, count in told.refused.items()],
-    )
+    yield REFUSED, [line for label, told in named for line in _refused(label, told)]
     yield CONNECTIONS, [("", label, told.connections) for label, told in named]
     yield (
         BYTES,
@@ -149,6 +150,16 @@ def _of_gateways(gateways: list[GatewayCounters]) -> Iterator[tuple[Metric, Iter
         ],
     )
     yield GATEWAY_UPTIME, [("", label, told.uptime_s) for label, told in named]
+
+
+def _refused(label: Labels, told: GatewayCounters) -> Iterator[Line]:
+    of_none = dict(told.refused)
+    for job_id, of_job in told.refused_of.items():
+        for reason, count in of_job.items():
+            of_none[reason] -= count
+            yield "", {**label, "reason": reason, "job": job_id}, count
+    for reason, count in of_none.items():
+        yield "", {**label, "reason": reason, "job": ""}, count
 
 
 def _histogram(label: Labels, told: GatewayCounters) -> Iterator[Line]:

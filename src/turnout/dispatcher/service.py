@@ -14,6 +14,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from turnout.dispatcher.pending import DispatcherLimits, Pending
+from turnout.dispatcher.refusals import Refusals
 from turnout.dispatcher.returns import Returns
 from turnout.dispatcher.room import Room
 from turnout.dispatcher.table import JobTable
@@ -26,6 +27,7 @@ from turnout.messages import (
     JobRequest,
     JobResponse,
     ModelSchema,
+    RefusedResult,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -105,6 +107,7 @@ class EdgeTaskDispatcher:
         self._returns = Returns(self._limits.returns_per_s, self._limits.return_max_s, rng)
         self._room = Room(self._limits.results_bytes_max, self._limits.job_results_share_max)
         self._pending: Pending[_Held] = Pending(self._limits, self._room)
+        self._refusals = Refusals()
         self._asks: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
         self._ticket = 0
         self._encoder = msgspec.msgpack.Encoder()
@@ -155,6 +158,11 @@ class EdgeTaskDispatcher:
         """The schema of a running job's model; None until its process has answered once."""
         return self._schemas.get(job_id) if self._table.get(job_id) is not None else None
 
+    def refused(self, result: RefusedResult) -> None:
+        """The gateway has refused a result of this job: tell the job with the next tick."""
+        if self._table.get(result.job_id) is not None:
+            self._refusals.add(result)
+
     @property
     def results_bytes(self) -> int:
         """Bytes of results held now, those still being read included; never above ``results_bytes_max`` but alone."""
@@ -197,13 +205,18 @@ class EdgeTaskDispatcher:
         for job_id in [job_id for job_id in self._opened if self._table.get(job_id) is None]:
             self._leave(job_id)
         self._returns.forget_unless(lambda job_id: self._table.get(job_id) is not None)
+        self._refusals.forget_unless(lambda job_id: self._table.get(job_id) is not None)
 
     def tick(self, now: float) -> None:
-        """Answer what has waited too long, and let go of jobs that ended. Call it every 50 ms or so."""
+        """Answer what has waited too long, tell jobs what was refused, let go of those that ended.
+
+        Call it every 50 ms or so.
+        """
         for held in self._pending.expire(now):
             self._retry(held, RETRY_SLOW_S, "the job did not answer in time")
         for job_id in list(self._leaving):
             self._leave(job_id)
+        self._refusals.tell(self._tell_refused)
         self._room.resume()
 
     async def ask(self, job_id: str, topic: Topic, payload: bytes, timeout_s: float) -> bytes:
@@ -306,6 +319,11 @@ class EdgeTaskDispatcher:
         _, kind, job_id, _, _ = held
         of_result = kind.topic is Topic.RESULT or kind.topic is Topic.OFFER
         _refuse(held, Status.RETRY, message, self._returns.wait(job_id, of_result, wait_s, self._clock()))
+
+    def _tell_refused(self, job_id: str, payload: bytes) -> bool:
+        """Nobody waits for the answer."""
+        self._ticket += 1
+        return job_id in self._connected and self._transport.send(job_id, self._ticket, Topic.REFUSED, payload)
 
     def _asked(self, ticket: int, outcome: bytes | ServerError) -> None:
         _, future = self._asks.get(ticket, ("", None))

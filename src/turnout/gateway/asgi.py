@@ -32,11 +32,7 @@ class AsgiExchange(Exchange):
     headers: tuple[Header, ...] = ()
 
     def set_reply(self, reply: Reply) -> None:
-        self.drop()
-        if reply.reason:
-            self._site.counters.refuse(reply.reason)
-        self._count(str(reply.status))
-        self.close = self.close or reply.close
+        self._note(reply)
         self._set(reply.status, reply.headers, JSON_TYPE, (reply.body,))
 
     def _put(self, response: EdgeResponse) -> None:
@@ -125,7 +121,7 @@ class Call:
             exchange.reply(refusal(408, "long_body", f"the body took longer than {limits.body_time_max_s:g} s"))
             return
         if body is None:
-            exchange.reply(too_large(expect.limit_bytes))
+            exchange.reply(self._site.core.told(expect, too_large(expect.limit_bytes)))
         elif exchange.out is None:
             exchange.run(body)
 

@@ -5,7 +5,7 @@ and answers, or gives the message that the dispatcher shall forward. Shells own 
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import msgspec
@@ -14,7 +14,7 @@ from turnout.errors import DeviceError
 from turnout.gateway import decode, ranges, replies
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.cors import Origins
-from turnout.gateway.replies import Reply, refusal
+from turnout.gateway.replies import OURS_FROM, Reply, refusal
 from turnout.gateway.routes import (
     EDGE_PATHS,
     HEALTH_PATH,
@@ -29,6 +29,7 @@ from turnout.messages import (
     DeviceInfo,
     EdgeRequest,
     ModelSchema,
+    RefusedResult,
     ResultOffer,
     ResultResponse,
     Status,
@@ -36,6 +37,7 @@ from turnout.messages import (
 )
 from turnout.wire import edge_results, tensors
 from turnout.wire.edge_headers import DeviceReader, phone
+from turnout.wire.edge_replies import ReplyWriter
 from turnout.wire.edge_requests import JSON, BadField, decode_job, decode_selection, decode_task
 from turnout.wire.edge_results import SAFETENSORS, DecodedResult, ResultQuery, result_from_json, result_from_safetensors
 from turnout.wire.forms import FORMS, WEIGHTS, Form
@@ -121,6 +123,7 @@ class GatewayCore:
         self._limits = limits
         self._health = health
         self._devices = DeviceReader()
+        self._writer = ReplyWriter()
         self._queries: dict[bytes, dict[str, str]] = {}
         self._sizes: dict[str, tuple[ModelSchema, int, int]] = {}  # limits of results as safetensors, and as JSON
 
@@ -194,7 +197,11 @@ class GatewayCore:
     ) -> Reply | Expect:
         """What to do about a body, by what is known of its request without it. Raises DeviceError."""
         if route is _RESULT:
-            return self._expect_result(device, user, fields, binary, length)
+            try:
+                decision = self._expect_result(device, user, fields, binary, length)
+            except DeviceError as error:
+                decision = refused(error)
+            return self._told(decision, device, fields) if isinstance(decision, Reply) else decision
         limit = self.longest(route)
         if length is not None and length > limit:
             return too_large(limit)
@@ -267,7 +274,7 @@ class GatewayCore:
                 return decode_job(expect.device, expect.user, data)
             return decode_selection(expect.device, expect.user, expect.query, data)
         except DeviceError as error:
-            return refused(error)
+            return self.told(expect, refused(error), data)
 
     def _result_body(self, expect: Expect, query: ResultQuery, data: bytes) -> Reply | EdgeRequest | Decode:
         if expect.binary:
@@ -284,7 +291,27 @@ class GatewayCore:
         try:
             return self._report(expect, _DECODED.decode(answer))
         except DeviceError as error:
-            return refused(error)
+            return self.told(expect, refused(error))
+
+    def told(self, expect: Expect, reply: Reply, body: bytes = b"") -> Reply:
+        """A refusal of what was expected, with what its job is told of it: if it was a result, and of a job of ours."""
+        if expect.result is None:
+            return reply
+        fields = expect.query
+        if "job_id" not in fields or "task_id" not in fields:
+            fields = {**edge_results.ids_in(body), **fields}
+        return self._told(reply, expect.device, fields)
+
+    def _told(self, reply: Reply, device: DeviceInfo, fields: Mapping[str, str]) -> Reply:
+        """A refused result. Its sender hears why; phones, whose SDKs would give up on it, as if the job had said so."""
+        job_id, task_id = fields.get("job_id", ""), fields.get("task_id", "")[: edge_results.TEXT_CHARS_MAX]
+        if reply.status >= OURS_FROM or self._schema_of(job_id) is None:
+            return reply
+        about = RefusedResult(device, job_id, task_id, reply.reason, reply.message)
+        if not phone(device.platform):
+            return replace(reply, refused=about)
+        response = ResultResponse(Status.ERROR, False, task_id or None, fields.get("task_name"), reply.message)
+        return replace(reply, status=200, body=self._writer.encode(response, device.platform), refused=about)
 
     def _report(self, expect: Expect, result: DecodedResult) -> EdgeRequest:
         """The message for the job; only an offer while the job's schema is unknown, so that its absence is told."""

@@ -7,6 +7,7 @@ from time import perf_counter
 from turnout.gateway.routes import Route
 from turnout.messages import LATENCY_BOUNDS_S, GatewayCounters
 
+JOBS_MAX = 64  #: Whose refused results are counted apart.
 OTHER = "other"  #: Requests for paths that lead nowhere, or that could not be read.
 KINDS = (*map(str, Route), OTHER)
 
@@ -27,13 +28,18 @@ class Counters:
     started: float
     requests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     refused: dict[str, int] = field(default_factory=dict)
+    refused_of: dict[str, dict[str, int]] = field(default_factory=dict)
     connections: int = 0
     answers: dict[str, Answers] = field(default_factory=lambda: {kind: Answers() for kind in KINDS})
     bytes_in: int = 0
     bytes_out: int = 0
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, job_id: str = "") -> None:
+        """Count a refusal; ``job_id``: of the running job whose result it was."""
         self.refused[reason] = self.refused.get(reason, 0) + 1
+        if job_id in self.refused_of or (job_id and len(self.refused_of) < JOBS_MAX):
+            of_job = self.refused_of.setdefault(job_id, {})
+            of_job[reason] = of_job.get(reason, 0) + 1
 
     def answer(self, kind: str, status: str, asked_at: float) -> None:
         """Count how a request ended, and how long it took since ``asked_at``, by ``perf_counter``."""
@@ -51,6 +57,7 @@ class Counters:
             gateway=gateway,
             requests={route: count for route, count in self.requests.items() if count},
             refused=dict(self.refused),
+            refused_of={job_id: dict(of_job) for job_id, of_job in self.refused_of.items()},
             connections=self.connections,
             uptime_s=now - self.started,
             answers={kind: dict(answers.by_status) for kind, answers in asked.items()},

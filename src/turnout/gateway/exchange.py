@@ -24,7 +24,16 @@ from turnout.gateway.counters import OTHER, Counters
 from turnout.gateway.heads import KnownHeads
 from turnout.gateway.replies import Header, Reply, head_bytes, header_lines, refusal, unavailable
 from turnout.gateway.routes import BlobName
-from turnout.messages import EdgeRequest, EdgeResponse, ResultOffer, ResultResponse, Status, TaskRequest, TaskResponse
+from turnout.messages import (
+    EdgeRequest,
+    EdgeResponse,
+    RefusedResult,
+    ResultOffer,
+    ResultResponse,
+    Status,
+    TaskRequest,
+    TaskResponse,
+)
 from turnout.wire.edge_replies import ReplyWriter
 from turnout.wire.forms import Form
 
@@ -51,6 +60,7 @@ class Dispatcher(Protocol):
     def has_room(self, job_id: str, num_bytes: int) -> bool: ...
     def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool: ...
     def release(self, job_id: str, num_bytes: int) -> None: ...
+    def refused(self, result: RefusedResult) -> None: ...
 
 
 class BlobSource(Protocol):
@@ -295,7 +305,8 @@ class Exchange:
             self.drop()
             return
         assert self.expect is not None, "only an expected body is decoded"
-        decision = outcome if isinstance(outcome, Reply) else self._site.core.decoded(self.expect, outcome)
+        core = self._site.core
+        decision = core.told(self.expect, outcome) if isinstance(outcome, Reply) else core.decoded(self.expect, outcome)
         if isinstance(decision, Reply):
             self.reply(decision)
         else:
@@ -386,13 +397,20 @@ class Exchange:
 
     def set_reply(self, reply: Reply) -> None:
         """Make this the answer, to be sent by whoever calls."""
-        self.drop()
-        if reply.reason:
-            self._site.counters.refuse(reply.reason)
-        self._count(str(reply.status))
-        self.close = self.close or reply.close
+        self._note(reply)
         head = head_bytes(reply.status, reply.headers, len(reply.body), date=self._site.date, connection=self._tail())
         self.out = head if self.head_only else head + reply.body
+
+    def _note(self, reply: Reply) -> None:
+        """This is the answer: what follows from it, whatever its bytes."""
+        self.drop()
+        refused = reply.refused
+        if reply.reason:
+            self._site.counters.refuse(reply.reason, "" if refused is None else refused.job_id)
+        if refused is not None:
+            self._site.dispatcher.refused(refused)
+        self._count(str(reply.status))
+        self.close = self.close or reply.close
 
     def _put(self, response: EdgeResponse) -> None:
         """A response in JSON with status 200."""

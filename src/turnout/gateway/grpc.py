@@ -38,12 +38,9 @@ class GrpcExchange(Exchange):
         self._message_bytes_max = message_bytes_max
 
     def set_reply(self, reply: Reply) -> None:
-        self.drop()
+        self._note(reply)
         self._body = None
         site = self._site
-        if reply.reason:
-            site.counters.refuse(reply.reason)
-        self._count(str(reply.status))
         body = reply.body
         if self._route is not None:
             answer = answer_of(self._route, reply, site.limits.retry_after_s)

@@ -5,12 +5,13 @@ The payload is one JSON object: what a body holds, and beside it who asks. There
 """
 
 from collections.abc import Mapping
+from http import HTTPStatus
 
 import msgspec
 
 from turnout.errors import DeviceError
 from turnout.gateway.core import Expect, GatewayCore, refused, too_large
-from turnout.gateway.replies import Reply
+from turnout.gateway.replies import OURS_FROM, Reply
 from turnout.gateway.routes import Route
 from turnout.messages import (
     EdgeResponse,
@@ -34,7 +35,6 @@ ROUTES: Mapping[str, Route] = {
 INFO_BYTES_MAX = 16 * 1024
 #: Refusals that FLARE's server makes itself, and tells in the reply's own status.
 OUTER_REASONS = frozenset({BadEnvelope.reason, MissingField.reason})
-_RETRY_FROM = 500  #: HTTP's statuses from here on say that the request is good and the moment is not.
 
 _NULL = msgspec.Raw(b"null")
 
@@ -52,13 +52,8 @@ class _DeviceId(msgspec.Struct):
     device_id: str | None = None
 
 
-class _Problem(msgspec.Struct):
-    message: str = ""
-
-
 _MERGED = msgspec.json.Decoder(_Merged)
 _DEVICE_ID = msgspec.json.Decoder(_DeviceId)
-_PROBLEM = msgspec.json.Decoder(_Problem)
 
 
 class Queries:
@@ -99,9 +94,11 @@ class Queries:
 def answer_of(route: Route, reply: Reply, retry_after_s: float) -> EdgeResponse:
     """A refusal, as the answer of its kind, for a protocol that has no status beside it."""
     status, wait_s = Status.INVALID_REQUEST, None
-    if reply.status >= _RETRY_FROM:
+    if reply.status >= OURS_FROM:
         status, wait_s = Status.RETRY, retry_after_s
-    message = _PROBLEM.decode(reply.body).message
+    elif reply.status == HTTPStatus.OK:  # a phone's result, refused as its job would
+        status = Status.ERROR
+    message = reply.message
     match route:
         case Route.JOB:
             return JobResponse(status, retry_wait=wait_s, message=message)

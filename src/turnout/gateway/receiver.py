@@ -355,7 +355,7 @@ class Receiver(Sender):
             return
         assert current.expect is not None, "only an expected body is read"
         if self._received > current.expect.limit_bytes:
-            self._refuse_within(too_large(current.expect.limit_bytes))
+            self._refuse_within(self._site.core.told(current.expect, too_large(current.expect.limit_bytes)))
         self._chunks.append(data)
 
     def on_message_complete(self) -> None:

@@ -5,11 +5,13 @@ from http import HTTPStatus
 
 import msgspec
 
-from turnout.messages import Status
+from turnout.messages import RefusedResult, Status
 
 JSON_TYPE = b"application/json"
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 _REASONS[431] = b"Request Header Fields Too Large"
+
+OURS_FROM = 500  #: Statuses from here on say that nothing is wrong with the request but its moment.
 
 Header = tuple[bytes, bytes]
 
@@ -18,7 +20,8 @@ Header = tuple[bytes, bytes]
 class Reply:
     """An answer that needs no job. ``close``: the connection is of no more use after it.
 
-    ``reason`` is the label under which a refusal is counted; empty for an answer that refuses nothing.
+    ``reason`` is the label under which a refusal is counted, and ``message`` what it says; empty for an answer that
+    refuses nothing. ``refused`` is for the job whose result this refuses.
     """
 
     status: int
@@ -26,6 +29,8 @@ class Reply:
     headers: tuple[Header, ...] = ()
     close: bool = False
     reason: str = ""
+    message: str = ""
+    refused: RefusedResult | None = None
 
 
 class _Problem(msgspec.Struct, omit_defaults=True):
@@ -46,14 +51,14 @@ def refusal(
 ) -> Reply:
     """A refused request: ``message`` says what is wrong and how to mend it."""
     return Reply(
-        status, msgspec.json.encode(_Problem(Status.INVALID_REQUEST, message, details)), headers, close, reason
+        status, msgspec.json.encode(_Problem(Status.INVALID_REQUEST, message, details)), headers, close, reason, message
     )
 
 
 def unavailable(reason: str, message: str, retry_after_s: int, *, close: bool = False) -> Reply:
     """503: nothing is wrong with the request but its moment. The wait is in seconds, in the body too."""
     body = msgspec.json.encode(_Problem(Status.RETRY, message, retry_wait=retry_after_s))
-    return Reply(503, body, ((b"Retry-After", b"%d" % retry_after_s),), close, reason)
+    return Reply(503, body, ((b"Retry-After", b"%d" % retry_after_s),), close, reason, message)
 
 
 def head_bytes(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from turnout.job.journal import BlobRef, Snapshot
 from turnout.messages import (
+    RefusedResults,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -39,6 +40,12 @@ class ResultOffered(msgspec.Struct, frozen=True):
 
     ticket: int
     offer: ResultOffer
+
+
+class ResultsRefused(msgspec.Struct, frozen=True):
+    """A gateway refused results, which nobody here will see."""
+
+    told: RefusedResults
 
 
 class Result(msgspec.Struct, frozen=True):
@@ -121,6 +128,7 @@ Event = (
     | SelectionAsked
     | ResultOffered
     | Result
+    | ResultsRefused
     | Tick
     | Committed
     | CommitDoubtful

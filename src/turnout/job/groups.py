@@ -6,28 +6,36 @@ those beyond a bound are taken together.
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import astuple, dataclass, field
+from dataclasses import dataclass, field
+
+import msgspec
 
 from turnout.job.leases import LiveLeases
+from turnout.job.tally import count_reason
 from turnout.messages import DeviceInfo, FleetGroup
 from turnout.printable import label
 
 GROUPS_MAX = 50
 ZEROS_TOLD = 10  #: After so many updates of zeros, and no other, a group is said not to train.
+MESSAGE_CHARS_MAX = 200  #: Of what a refused device was told.
+
+BAD_IN_A_ROW = 10  #: Refused results of a group, with none counted between them, that a person should know of.
 
 Key = tuple[str, str]  #: (platform, app version)
-Counts = tuple[int, ...]  #: asked, given, counted, refused, lost, zeros; an old journal lacks the last.
 OTHER: Key = ("other", "")  #: All groups beyond the bound, and devices of which only a hash is known any more.
 
 
-@dataclass(slots=True)
-class _Group:
+class Counts(msgspec.Struct, array_like=True):
+    """Of one group, as a snapshot holds them. Earlier releases wrote the first five, or six."""
+
     asked: int = 0
     given: int = 0
     counted: int = 0
     refused: int = 0
     lost: int = 0
     zeros: int = 0
+    refusals: dict[str, int] = {}  #: By reason.
+    newest_refusal: str = ""  #: What the device was told.
 
 
 @dataclass(slots=True)
@@ -37,8 +45,9 @@ class Groups:
     Who trains is known of devices that this process has heard of: a lease does not say of which group its device is.
     """
 
-    _groups: dict[Key, _Group] = field(default_factory=dict)
+    _groups: dict[Key, Counts] = field(default_factory=dict)
     _training: dict[bytes, Key] = field(default_factory=dict)  # by device hash; of live leases, so bounded by places
+    _bad: dict[Key, int] = field(default_factory=dict)  # refused in a row
 
     def asked(self, device: DeviceInfo) -> Key:
         """A device asks; returns the key of its group."""
@@ -57,14 +66,36 @@ class Groups:
         group = self._of(key)
         group.counted += 1
         group.zeros += zeros
+        self._bad.pop(key, None)
         if not zeros or group.zeros != group.counted or group.zeros != ZEROS_TOLD:
             return ""
-        return f'all {ZEROS_TOLD} updates of platform "{key[0]}", app "{key[1]}", are zeros: it does not train'
+        return f"all {ZEROS_TOLD} updates of {_words(key)}, are zeros: it does not train"
 
-    def refused(self, device_hash: bytes, device: DeviceInfo, zeros: bool = False) -> None:
-        group = self._of(self._training.get(device_hash) or _key(device))
+    def refused(
+        self, device_hash: bytes, device: DeviceInfo, reason: str, message: str, *, bad: bool, zeros: bool = False
+    ) -> str:
+        """A result was refused; ``bad``: for what it is, not for when it came.
+
+        Returns what a person should know: once, when all that a group sends is bad. Else nothing.
+        """
+        key = self._training.get(device_hash) or _key(device)
+        group = self._of(key)
         group.refused += 1
         group.zeros += zeros
+        count_reason(group.refusals, reason)
+        group.newest_refusal = message[:MESSAGE_CHARS_MAX]
+        if not bad or key not in self._groups:
+            return ""
+        self._bad[key] = self._bad.get(key, 0) + 1
+        if self._bad[key] != BAD_IN_A_ROW:
+            return ""
+        return f"the last {BAD_IN_A_ROW} results of {_words(key)}, were refused; the newest: {group.newest_refusal}"
+
+    def refused_unknown(self, reason: str, many: int) -> None:
+        """So many more, of whom nobody kept who they were."""
+        group = self._of(OTHER)
+        group.refused += many
+        count_reason(group.refusals, reason, many)
 
     def reported(self, device_hash: bytes) -> None:
         """Its place is free."""
@@ -78,11 +109,11 @@ class Groups:
         """Other leases ended all at once."""
         self._training = {device: key for device, key in self._training.items() if live.of(device) is not None}
 
-    def _of(self, key: Key) -> _Group:
+    def _of(self, key: Key) -> Counts:
         group = self._groups.get(key)
         if group is None:
             key = key if len(self._groups) < GROUPS_MAX else OTHER
-            group = self._groups.setdefault(key, _Group())
+            group = self._groups.setdefault(key, Counts())
         return group
 
     def shown(self) -> tuple[FleetGroup, ...]:
@@ -100,17 +131,27 @@ class Groups:
                 refused=group.refused,
                 lost=group.lost,
                 zeros=group.zeros,
+                refusals=dict(group.refusals),
+                newest_refusal=group.newest_refusal,
             )
             for key, group in groups
         )
 
     def snapshot(self) -> tuple[tuple[Key, Counts], ...]:
-        return tuple((key, astuple(group)) for key, group in self._groups.items())
+        return tuple((key, _copy(group)) for key, group in self._groups.items())
 
     def restore(self, groups: Iterable[tuple[Key, Counts]]) -> None:
         """The counts of a snapshot; who trains now stays known."""
-        self._groups = {key: _Group(*counts) for key, counts in groups}
+        self._groups = {key: _copy(counts) for key, counts in groups}
 
 
 def _key(device: DeviceInfo) -> Key:
     return label(device.platform), label(device.app_version)
+
+
+def _copy(counts: Counts) -> Counts:
+    return msgspec.structs.replace(counts, refusals=dict(counts.refusals))
+
+
+def _words(key: Key) -> str:
+    return f'platform "{key[0]}", app "{key[1]}"'

@@ -52,6 +52,7 @@ from turnout.job.events import (
     Recalled,
     Result,
     ResultOffered,
+    ResultsRefused,
     Resumed,
     Retract,
     SelectionAsked,
@@ -70,6 +71,7 @@ from turnout.job.status import status_of
 from turnout.lifeline import watch
 from turnout.messages import (
     JobStatus,
+    RefusedResults,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -115,6 +117,7 @@ _task_request = msgspec.msgpack.Decoder(TaskRequest)
 _selection_request = msgspec.msgpack.Decoder(SelectionRequest)
 _result_report = msgspec.msgpack.Decoder(ResultReport)
 _result_offer = msgspec.msgpack.Decoder(ResultOffer)
+_results_refused = msgspec.msgpack.Decoder(RefusedResults)
 
 
 class JobProcess:
@@ -233,6 +236,9 @@ class JobProcess:
         match topic:
             case Topic.OFFER:
                 self._feed(ResultOffered(self._ticket(reply), _result_offer.decode(payload)))
+            case Topic.REFUSED:
+                reply(b"")
+                self._feed(ResultsRefused(_results_refused.decode(payload)))
             case Topic.SELECTION:
                 self._feed(SelectionAsked(self._ticket(reply), _selection_request.decode(payload)))
             case Topic.STATUS:

@@ -1,11 +1,13 @@
 """What a job counts for people. Nothing decides by it."""
 
 from collections import Counter
+from collections.abc import MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
 
 STALENESS_SHOWN_MAX = 50  #: Results staler than this are shown together.
-REASONS_MAX = 64  #: Distinct reasons of refusal kept apart; they are all ours, so this is never met.
+REASONS_MAX = 64  #: Distinct reasons of refusal kept apart; there are fewer in a job and its gateways.
+OTHER_REASON = "other"
 
 
 @dataclass(slots=True)
@@ -22,9 +24,8 @@ class Tally:
         self.counted += 1
         self.staleness[min(staleness, STALENESS_SHOWN_MAX)] += 1
 
-    def refuse(self, reason: str) -> None:
-        assert len(self.refused) < REASONS_MAX
-        self.refused[reason] += 1
+    def refuse(self, reason: str, many: int = 1) -> None:
+        count_reason(self.refused, reason, many)
 
     def snapshot(self) -> dict[str, Any]:
         return {
@@ -44,3 +45,10 @@ class Tally:
             Counter(state["refused"]),
             Counter(state["staleness"]),
         )
+
+
+def count_reason(counts: MutableMapping[str, int], reason: str, many: int = 1) -> None:
+    """Count refusals by reason, of which a bounded number is kept apart."""
+    if reason not in counts and len(counts) >= REASONS_MAX:
+        reason = OTHER_REASON
+    counts[reason] = counts.get(reason, 0) + many

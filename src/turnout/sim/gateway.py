@@ -8,6 +8,7 @@ from turnout.dispatcher.table import JobTable
 from turnout.messages import (
     EdgeRequest,
     EdgeResponse,
+    RefusedResult,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -23,6 +24,7 @@ from turnout.sim.weather import Weather
 
 JOB = RunningJob("job-1", "sums", {"edge_method": "numpy"}, address="sim", blobs="sim")
 DISPATCHER_TICK_S = 0.25
+GOODBYE_S = 0.01  #: Until a device sees that its connection is gone.
 Answer = Callable[[EdgeResponse, float], None]  #: Takes a response, and when the wait for it began.
 
 
@@ -67,11 +69,15 @@ class SimGateway:
         self.transport = self._dispatcher = None
         broken, self._connections = self._connections, {}
         for breaks in broken.values():
-            self.loop.after(0.01, breaks)
+            self.loop.after(GOODBYE_S, breaks)
 
     def request(self, request: EdgeRequest, answer: Answer, breaks: Callable[[], None]) -> None:
         if self._dispatcher is None:
             breaks()
+            return
+        if isinstance(request, ResultReport) and self.weather.garbled and self.rng.random() < self.weather.garbled:
+            self._refuse(request)
+            self.loop.after(GOODBYE_S, breaks)
             return
         self._exchanges += 1
         exchange, starts = self._exchanges, self._starts
@@ -83,6 +89,12 @@ class SimGateway:
                 answer(response, since)
 
         self._submit(request, answered)
+
+    def _refuse(self, report: ResultReport) -> None:
+        """It came as something that does not decode; the job is told. Its device may send it again, and better."""
+        assert self._dispatcher is not None
+        refused = RefusedResult(report.device, report.job_id, report.task_id, "bad_body", "it does not decode")
+        self._dispatcher.refused(refused)
 
     def _submit(self, request: EdgeRequest, answered: Answer) -> None:
         """As a gateway does: of a large result it asks the job first, and reads on only if it is wanted."""

@@ -29,6 +29,7 @@ from turnout.job.events import (
     Recalled,
     Result,
     ResultOffered,
+    ResultsRefused,
     Retract,
     SelectionAsked,
     TaskAsked,
@@ -38,6 +39,7 @@ from turnout.job.journal import BlobRef, Fenced, Snapshot
 from turnout.job.leases import Seal
 from turnout.messages import (
     ModelSchema,
+    RefusedResults,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -206,6 +208,9 @@ class SimProcess:
                 offer = msgspec.msgpack.decode(payload, type=ResultOffer)
                 self._waiting[ticket] = (reply, offer)
                 self._feed(ResultOffered(ticket, offer))
+            case Topic.REFUSED:
+                reply(b"")
+                self._feed(ResultsRefused(msgspec.msgpack.decode(payload, type=RefusedResults)))
             case Topic.SELECTION:
                 selection = msgspec.msgpack.decode(payload, type=SelectionRequest)
                 self._waiting[ticket] = (reply, selection)

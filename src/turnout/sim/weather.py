@@ -47,6 +47,7 @@ class Weather:
     dropout: float = 0.0  #: A device vanishes in the middle of a task and comes back later, knowing nothing.
     leaves: float = 0.0  #: Of those, some never come back.
     away_s: float = 30.0  #: How long it is gone, on average.
+    garbled: float = 0.0  #: A result does not decode: the gateway refuses it, and tells the job.
     holds: float = 0.0  #: A device keeps a result before it first sends it,
     holds_s: float = 60.0  #: for this long, on average.
     # --- processes
@@ -114,6 +115,7 @@ class Weather:
             full_for_s=2.0 + 20.0 * rng.random(),
             slow_s=every(20.0, 60.0, share=0.3),
             slow_for_s=2.0 + 20.0 * rng.random(),
+            garbled=sometimes(0.1, share=0.4),
         )
 
     def calm(self) -> "Weather":

@@ -86,7 +86,15 @@ class _ResultBody(msgspec.Struct):
     result: _Dxo | None = None
 
 
+class _Ids(msgspec.Struct):
+    """Of a result that cannot be read otherwise."""
+
+    job_id: str | None = None
+    task_id: str | None = None
+
+
 _RESULT_BODY = msgspec.json.Decoder(_ResultBody)
+_IDS = msgspec.json.Decoder(_Ids)
 _METRICS = msgspec.json.Decoder(dict[str, float] | None)
 _COOKIE = msgspec.json.Decoder(Cookie | None)
 
@@ -110,6 +118,15 @@ def decode_result_query(query: dict[str, str]) -> ResultQuery:
     return ResultQuery(
         query.get("job_id"), query.get("task_id"), query.get("task_name"), query.get("status"), num_examples, metrics
     )
+
+
+def ids_in(body: bytes) -> dict[str, str]:
+    """The ids that a body names whose rest could not be read; those that can be found."""
+    try:
+        found = _IDS.decode(body)
+    except MALFORMED:
+        return {}
+    return {name: value for name, value in (("job_id", found.job_id), ("task_id", found.task_id)) if value is not None}
 
 
 def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf) -> DecodedResult:

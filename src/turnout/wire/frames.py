@@ -21,7 +21,7 @@ import numpy as np
 from turnout.errors import ServerError
 from turnout.messages import ModelSchema, Topic
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 
 #: A longer frame is refused before it is read. Room for one update of 128 million float32 parameters.
 FRAME_BYTES_MAX: Final = 512 * 1024 * 1024
@@ -49,6 +49,7 @@ TOPIC_CODES: Final = {
     Topic.STOP: 5,
     Topic.RESUME: 6,
     Topic.PAUSE: 7,
+    Topic.REFUSED: 8,
 }
 TOPICS: Final = {code: topic for topic, code in TOPIC_CODES.items()}
 

@@ -156,7 +156,7 @@ async def test_a_job_of_another_version_is_refused_by_name_once_and_tried_again(
 
     assert await gateway.events.wait("connected") == [("a", 1)]
     (warning,) = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
-    assert 'job "a" speaks frame protocol 2, this process speaks 1' in warning
+    assert 'job "a" speaks frame protocol 3, this process speaks 2' in warning
     assert gateway.events.of("lost") == []
 
 
@@ -183,7 +183,7 @@ async def test_a_job_that_is_not_the_one_we_mean_is_refused(
 @pytest.mark.parametrize(
     ("first", "reason"),
     [
-        (frames.encode_hello(Hello(2, "a")), "a gateway speaks frame protocol 2, this process speaks 1"),
+        (frames.encode_hello(Hello(3, "a")), "a gateway speaks frame protocol 3, this process speaks 2"),
         (frames.encode_hello(Hello(1, "b")), 'a gateway asked for job "b" at the socket of job "a"'),
         (requests((1, 0, b"")), "a gateway did not begin with a hello"),
         (b"GET / HTTP/1.1\r\n\r\n", "a frame of 1195725856 bytes"),

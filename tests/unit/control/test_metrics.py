@@ -56,6 +56,18 @@ def test_results_are_counted_by_outcome_and_reason() -> None:
     assert found["turnout_ack_seconds", (("job", "digits-1"), ("quantile", "0.99"))] == 0.02
 
 
+def test_what_a_gateway_refused_is_counted_once_by_job() -> None:
+    told = GatewayCounters(0, refused={"path": 1, "shape": 5}, refused_of={"digits-1": {"shape": 3}, "b": {"shape": 1}})
+    found = values(metrics.render({}, {}, [told]))
+    refused = {labels[1:]: value for (name, labels), value in found.items() if "gateway_refused" in name}
+    assert refused == {
+        (("job", "digits-1"), ("reason", "shape")): 3,
+        (("job", "b"), ("reason", "shape")): 1,
+        (("job", ""), ("reason", "shape")): 1,
+        (("job", ""), ("reason", "path")): 1,
+    }
+
+
 def test_every_state_that_a_job_may_be_in_has_a_value() -> None:
     found = values(metrics.render({}, {"digits-1": JOB}, []))
     states = {dict(labels)["state"]: value for (name, labels), value in found.items() if name == "turnout_job_state"}

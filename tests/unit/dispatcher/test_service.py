@@ -15,6 +15,8 @@ from turnout.messages import (
     JobLaunched,
     JobRequest,
     JobResponse,
+    RefusedResult,
+    RefusedResults,
     ResultResponse,
     RunningJob,
     Status,
@@ -25,6 +27,46 @@ from turnout.messages import (
 )
 
 EDGE = {"edge_method": "cnn"}
+
+
+# --- refused results ------------------------------------------------------------------------------------------------
+
+
+def refused(job_id: str = "job-1") -> RefusedResult:
+    return RefusedResult(DeviceInfo("d1"), job_id, "t1", "shape", "no")
+
+
+def test_a_job_is_told_of_refused_results_with_the_next_tick() -> None:
+    world = World()
+    world.launch()
+    world.dispatcher.refused(refused())
+    assert world.wires.sent == []
+    world.tick(0.05)
+    ((job_id, _, topic, payload),) = world.wires.sent
+    assert (job_id, topic) == ("job-1", Topic.REFUSED)
+    assert msgspec.msgpack.decode(payload, type=RefusedResults).items == (refused(),)
+    world.wires.inbox.replied(world.wires.sent[0][1], b"")
+    world.tick(0.1)
+    assert len(world.wires.sent) == 1
+
+
+def test_a_job_that_is_down_is_told_when_it_is_up_again() -> None:
+    world = World()
+    world.launch(connect=False)
+    world.dispatcher.refused(refused())
+    world.tick(0.05)
+    assert world.wires.sent == []
+    world.wires.connect("job-1")
+    world.tick(0.1)
+    assert [topic for _, _, topic, _ in world.wires.sent] == [Topic.REFUSED]
+
+
+def test_nothing_is_kept_for_a_job_that_does_not_run() -> None:
+    world = World()
+    world.dispatcher.refused(refused("gone"))
+    world.launch("gone")
+    world.tick(0.05)
+    assert world.wires.sent == []
 
 
 # --- room for results -----------------------------------------------------------------------------------------------

@@ -25,6 +25,7 @@ from turnout.messages import (
     JobResponse,
     ModelRef,
     ModelSchema,
+    RefusedResult,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -89,6 +90,7 @@ class FakeDispatcher:
         self.room = 10**9
         self.reserved_by: Counter[str] = Counter()
         self.wanting: list[tuple[str, int, Callable[[], None]]] = []
+        self.refusals: list[RefusedResult] = []
 
     @property
     def reserved(self) -> int:
@@ -121,6 +123,9 @@ class FakeDispatcher:
         job_id, num_bytes, resume = self.wanting.pop(0)
         self.reserved_by[job_id] += num_bytes
         resume()
+
+    def refused(self, result: RefusedResult) -> None:
+        self.refusals.append(result)
 
     def release(self, job_id: str, num_bytes: int) -> None:
         self.reserved_by[job_id] -= num_bytes

@@ -9,7 +9,7 @@ from turnout.errors import DeviceError
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.core import BlobReply, BlobWanted, Decode, Expect, GatewayCore, select_blob, send_it
-from turnout.gateway.replies import Reply
+from turnout.gateway.replies import Reply, unavailable
 from turnout.gateway.routes import BlobName, Route
 from turnout.messages import (
     DeviceInfo,
@@ -170,9 +170,77 @@ def test_a_result_larger_than_its_model_can_make_it_is_413() -> None:
 @pytest.mark.parametrize("platform", [b"android", b"ios"])
 def test_the_sdks_of_phones_are_not_told_of_safetensors_which_they_do_not_speak(platform: bytes) -> None:
     headers = {**HEADERS, b"x-flare-device-info": b"platform=" + platform}
-    status, message = refused(head(b"/result" + QUERY % b"small", headers, 100_000))
-    assert status == 413
-    assert "safetensors" not in message
+    decision = head(b"/result" + QUERY % b"small", headers, 100_000)
+    assert isinstance(decision, Reply)
+    assert decision.reason == "too_large"
+    assert "safetensors" not in decision.message
+
+
+# --- refused results, and who is told of them ---
+
+BAD = [
+    (b"[]", "bad_body"),
+    (b"{}", "missing_field"),
+    (b'{"result": {"kind": "OTHER", "data": {}}}', "bad_field"),
+    (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1.0]}}}}', "shape"),
+    (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [NaN]}}}}', "bad_body"),
+]
+
+
+def refused_result(body: bytes, query: bytes = QUERY % b"small", info: bytes = b"platform=x") -> Reply:
+    gateway = core()
+    headers = {**HEADERS, b"x-flare-device-info": info}
+    _, expect = gateway.head(b"POST", b"/result" + query, headers, len(body))
+    decision = gateway.body(expect, body) if isinstance(expect, Expect) else expect
+    assert isinstance(decision, Reply)
+    return decision
+
+
+@pytest.mark.parametrize(("body", "reason"), BAD)
+def test_a_result_that_does_not_decode_is_400_and_its_job_is_told_of_it(body: bytes, reason: str) -> None:
+    reply = refused_result(body, info=b"platform=windows&app_version=1.5")
+    assert reply.status == 400
+    told = reply.refused
+    assert told is not None
+    assert (told.job_id, told.task_id, told.reason) == ("small", "t1", reason)
+    assert (told.device.device_id, told.device.platform, told.device.app_version) == ("d1", "windows", "1.5")
+    assert told.message == msgspec.json.decode(reply.body)["message"]
+
+
+@pytest.mark.parametrize(("platform", "status"), [(b"android", "OK"), (b"ios", "NO_TASK"), (b"Android", "OK")])
+@pytest.mark.parametrize(("body", "reason"), BAD)
+def test_phones_are_told_as_for_other_refusals(body: bytes, reason: str, platform: bytes, status: str) -> None:
+    reply = refused_result(body, info=b"platform=" + platform)
+    assert (reply.status, reply.reason) == (200, reason)
+    said = msgspec.json.decode(reply.body)
+    assert (said["status"], said["counted"], said["task_id"]) == (status, False, "t1")
+    assert reply.refused is not None
+    assert said["message"] == reply.refused.message
+
+
+def test_ids_in_the_body_alone_are_found_though_the_rest_cannot_be_read() -> None:
+    told = refused_result(b'{"job_id": "small", "task_id": "t9", "task_name": "train", "result": 5}', b"").refused
+    assert told is not None
+    assert (told.job_id, told.task_id) == ("small", "t9")
+
+
+@pytest.mark.parametrize("query", [b"", QUERY % b"unknown", b"?task_id=t1"])
+def test_of_a_job_that_does_not_run_nobody_is_told(query: bytes) -> None:
+    assert refused_result(b"[]", query).refused is None
+
+
+def test_a_job_is_told_of_what_was_refused_by_its_head_too() -> None:
+    decision = head(b"/result" + QUERY % b"small", BINARY, 100_000)
+    assert isinstance(decision, Reply)
+    assert decision.refused is not None
+    assert (decision.status, decision.refused.reason, decision.refused.task_id) == (413, "too_large", "t1")
+
+
+def test_what_is_our_trouble_alone_is_told_to_no_job() -> None:
+    gateway = core()
+    _, expect = gateway.head(b"POST", b"/result" + QUERY % b"small", HEADERS, 10)
+    assert isinstance(expect, Expect)
+    assert gateway.told(expect, unavailable("decoders_busy", "later", 5)).refused is None
 
 
 def test_the_limit_of_an_unknown_job_is_the_gateways() -> None:

@@ -1,8 +1,11 @@
 """The counts of a job by platform and app version."""
 
+import msgspec
+import pytest
+
 from tests.unit.job.a_job import LEASE_S, Job
 from turnout.job.events import Result, TaskAsked, Tick
-from turnout.job.groups import GROUPS_MAX, ZEROS_TOLD, Groups
+from turnout.job.groups import GROUPS_MAX, ZEROS_TOLD, Counts, Groups
 from turnout.job.latency import Latency
 from turnout.job.status import status_of
 from turnout.messages import DeviceInfo, FleetGroup, ResultReport, TaskRequest, TaskResponse
@@ -52,7 +55,8 @@ def test_a_device_that_falls_silent_is_lost_and_one_that_fails_is_refused(job: J
     assert fleet(job) == (FleetGroup("android", "1.4", asked=1, given=1, lost=1),)
     failed = ResultReport(PHONE, "job-1", task.task_id or "", "train", memoryview(b""), status="ERROR")
     job.happens(Result(job.ticket(), failed))
-    assert fleet(job) == (FleetGroup("android", "1.4", asked=1, given=1, lost=1, refused=1),)
+    (group,) = fleet(job)
+    assert (group.lost, group.refused, group.refusals) == (1, 1, {"device_failed": 1})
 
 
 def test_the_counts_survive_a_restart(job: Job) -> None:
@@ -81,10 +85,11 @@ def test_a_platform_that_sends_nothing_but_zeros_is_a_warning_once() -> None:
     assert not any(others.counted(b"p", PHONE, zeros=number > 0) for number in range(2 * ZEROS_TOLD))
 
 
-def test_counts_of_a_journal_that_knew_no_zeros_are_restored() -> None:
+@pytest.mark.parametrize(("written", "zeros"), [((1, 2, 3, 4, 5), 0), ((1, 2, 3, 4, 5, 6), 6)])
+def test_counts_of_journals_that_knew_less_are_restored(written: tuple[int, ...], zeros: int) -> None:
     groups = Groups()
-    groups.restore([(("ios", "2.0"), (1, 2, 3, 4, 5))])
-    assert groups.shown() == (FleetGroup("ios", "2.0", asked=1, given=2, counted=3, refused=4, lost=5, zeros=0),)
+    groups.restore([(("ios", "2.0"), msgspec.convert(written, Counts))])
+    assert groups.shown() == (FleetGroup("ios", "2.0", asked=1, given=2, counted=3, refused=4, lost=5, zeros=zeros),)
 
 
 def test_groups_beyond_the_bound_are_one() -> None:

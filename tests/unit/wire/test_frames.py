@@ -99,14 +99,14 @@ def test_a_hello_carries_the_version_the_job_its_generation_and_its_schema() -> 
 def test_a_hello_of_another_version_is_refused_by_name() -> None:
     hello = frames.encode_hello(Hello(99, "job-1", 3, SCHEMA))
 
-    with pytest.raises(ServerError, match=r'job "job-1" speaks frame protocol 99, this process speaks 1'):
+    with pytest.raises(ServerError, match=r'job "job-1" speaks frame protocol 99, this process speaks 2'):
         frames.decode_hello(body_of([hello]), 'job "job-1"')
 
 
 def test_a_hello_of_another_version_is_refused_by_name_whatever_else_it_holds() -> None:
-    future = memoryview(msgspec.msgpack.encode([0, 2, {"everything": "changed"}, [1, 2, 3], None, "more"]))
+    future = memoryview(msgspec.msgpack.encode([0, 3, {"everything": "changed"}, [1, 2, 3], None, "more"]))
 
-    with pytest.raises(ServerError, match="frame protocol 2, this process speaks 1"):
+    with pytest.raises(ServerError, match="frame protocol 3, this process speaks 2"):
         frames.decode_hello(future, "the peer")
 
 

@@ -5,6 +5,7 @@ import { reasons } from "./series.js";
 import { reason } from "./words.js";
 
 const VERSIONS_SHOWN = 10;
+const REFUSALS_SHOWN = 5; // Groups of devices of which the newest refusal is told.
 
 function table(caption, heads, rows, none) {
   if (rows.length === 0) return h("p", { class: "none" }, none);
@@ -21,9 +22,9 @@ class Card {
     this.element = h("section", { class: "card" }, h("h2", {}, title), this.body);
   }
 
-  fill(caption, heads, rows, none, note = "") {
-    const below = note ? [h("p", { class: "never" }, note)] : [];
-    setChildren(this.body, JSON.stringify([heads, rows, note]), () => [table(caption, heads, rows, none), ...below]);
+  fill(caption, heads, rows, none, ...notes) {
+    const below = notes.map((note) => h("p", { class: "never" }, note));
+    setChildren(this.body, JSON.stringify([heads, rows, notes]), () => [table(caption, heads, rows, none), ...below]);
   }
 }
 
@@ -61,10 +62,14 @@ export class FleetTable extends Card {
       ended ? "–" : count(group.training ?? 0),
       ...[group.counted, group.refused, group.lost, group.zeros].map((many) => count(many ?? 0))]);
     const never = fleet.filter((group) => !group.counted && (group.refused || group.lost)).map(groupName);
+    const notes = never.length ? [`No result was ever counted of ${never.join(", ")}.`] : [];
     const idle = fleet.filter((group) => group.zeros && group.zeros >= (group.counted ?? 0)).map(groupName);
-    this.fill("Devices by platform and app version", heads, rows, "No device has asked for a task yet.",
-      [never.length ? `No result was ever counted of ${never.join(", ")}.` : "",
-        idle.length ? `All updates of ${idle.join(", ")} are zeros: these devices do not train.` : ""].filter(Boolean).join(" "));
+    if (idle.length) notes.push(`All updates of ${idle.join(", ")} are zeros: these devices do not train.`);
+    for (const group of fleet.filter((each) => each.newest_refusal).slice(0, REFUSALS_SHOWN)) {
+      const why = reasons({ refused: group.refusals }).map(([name, many]) => `${reason(name)} ${count(many)}`).join(", ");
+      notes.push(`Refused of ${groupName(group)}: ${why}; the newest: ${group.newest_refusal}`);
+    }
+    this.fill("Devices by platform and app version", heads, rows, "No device has asked for a task yet.", ...notes);
   }
 }
 
