@@ -101,7 +101,7 @@ _WHOSE = "`X-Flare-User-Info`"
 _CARRIED = (_WHOSE, "carried, not used")
 
 #: Fields that never travel between a device and a gateway.
-NOT_SENT = {"SelectionRequest.fleet", "ResultReport.absolute"}
+NOT_SENT = {"SelectionRequest.fleet", "ResultReport.absolute", "ResultReport.metrics_left_out"}
 
 FIELDS = {
     "JobRequest.device": _WHO,

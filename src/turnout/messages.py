@@ -175,6 +175,7 @@ class ResultReport(Message, frozen=True):
     """What a device learned. ``update`` is the flat little-endian float32 vector of the job's schema.
 
     ``absolute``: it is the model after training, and not the difference; a device that speaks numbers tells no other.
+    ``metrics_left_out`` says which of the metrics that were sent could not be read, and why.
     """
 
     device: DeviceInfo
@@ -188,6 +189,7 @@ class ResultReport(Message, frozen=True):
     cookie: dict[str, Any] | None = None
     user: UserInfo = NOBODY
     absolute: bool = False
+    metrics_left_out: str = ""
 
 
 class ResultResponse(Message, frozen=True):
@@ -385,7 +387,8 @@ class JobStatus(Message, frozen=True):
     the last thousand. ``waiting`` is about how many devices were told to ask again, and will. ``kept`` are the models
     that stay: the best, which is ``best_version``, and the newest. Of ``counted`` results, ``buffered`` are in the sum
     of the version to come, ``dropped`` were left out where training diverged, ``measured`` measured the model only, and
-    all others are in versions.
+    all others are in versions. ``metrics_left_out`` is how many were counted without some of their metrics, and
+    ``newest_left_out`` says which and why, of the newest.
     """
 
     job_id: str
@@ -401,6 +404,8 @@ class JobStatus(Message, frozen=True):
     counted: int = 0
     duplicates: int = 0
     refused: dict[str, int] = {}
+    metrics_left_out: int = 0
+    newest_left_out: str = ""
     staleness: dict[int, int] = {}
     metrics: dict[str, float] = {}
     metrics_version: int = 0

@@ -71,6 +71,8 @@ def _work(status: JobStatus) -> Iterator[tuple[str, str]]:
         yield "", f"{status.measured} of them only measured the model"
     if status.dropped:
         yield "", f"{status.dropped} of them were dropped where training diverged, and are in no version"
+    if status.metrics_left_out:
+        yield "left out", f"metrics of {status.metrics_left_out} counted results; the newest: {status.newest_left_out}"
     if status.staleness:
         behind = ", ".join(f"{versions} behind: {count}" for versions, count in sorted(status.staleness.items())[:8])
         yield "staleness", behind

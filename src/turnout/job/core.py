@@ -273,6 +273,8 @@ class JobCore(Standing):
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, max(lease.expires_at, now) + parts.places.resend_window_s)
         self.tally.count(staleness)
+        if report.metrics_left_out:
+            self.tally.leave_out(report.metrics_left_out)
         if told := self.groups.counted(lease.device, report.device, sound.zeros):
             self.warnings.add(told)
         self.commits.staged(now)

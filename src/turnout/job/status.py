@@ -31,6 +31,8 @@ def status_of(core: Standing, now: float) -> JobStatus:
         counted=tally.counted - core.uncommitted(),
         duplicates=tally.duplicates,
         refused=dict(tally.refused),
+        metrics_left_out=tally.metrics_left_out,
+        newest_left_out=tally.newest_left_out,
         staleness=dict(tally.staleness),
         metrics=_metrics(core),
         metrics_version=parts.evaluation.version,

@@ -8,6 +8,7 @@ from typing import Any
 STALENESS_SHOWN_MAX = 50  #: Results staler than this are shown together.
 REASONS_MAX = 64  #: Distinct reasons of refusal kept apart; there are fewer in a job and its gateways.
 OTHER_REASON = "other"
+LEFT_OUT_CHARS_MAX = 200  #: Of what is said of metrics that were left out.
 
 
 @dataclass(slots=True)
@@ -19,6 +20,8 @@ class Tally:
     lost: int = 0  #: Leases that expired.
     refused: Counter[str] = field(default_factory=Counter)
     staleness: Counter[int] = field(default_factory=Counter)
+    metrics_left_out: int = 0  #: Results that were counted without some of their metrics.
+    newest_left_out: str = ""  #: Which, of the newest, and why.
 
     def count(self, staleness: int) -> None:
         self.counted += 1
@@ -27,6 +30,11 @@ class Tally:
     def refuse(self, reason: str, many: int = 1) -> None:
         count_reason(self.refused, reason, many)
 
+    def leave_out(self, why: str) -> None:
+        """A result is counted without some of its metrics."""
+        self.metrics_left_out += 1
+        self.newest_left_out = why[:LEFT_OUT_CHARS_MAX]
+
     def snapshot(self) -> dict[str, Any]:
         return {
             "counted": self.counted,
@@ -34,6 +42,8 @@ class Tally:
             "lost": self.lost,
             "refused": dict(self.refused),
             "staleness": dict(self.staleness),
+            "metrics_left_out": self.metrics_left_out,
+            "newest_left_out": self.newest_left_out,
         }
 
     @classmethod
@@ -44,6 +54,8 @@ class Tally:
             state["lost"],
             Counter(state["refused"]),
             Counter(state["staleness"]),
+            state.get("metrics_left_out", 0),  # earlier releases wrote neither
+            state.get("newest_left_out", ""),
         )
 
 

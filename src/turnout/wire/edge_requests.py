@@ -24,6 +24,7 @@ _PLAIN = re.compile(r"[A-Za-z0-9._~-]*")
 #: Numbers that a cookie may hold; larger ones cannot travel on to a job.
 CookieInteger = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 Cookie = dict[str, CookieInteger | float | str | bool | None]
+COOKIE_BYTES_MAX = 4 * 1024  #: As JSON. A cookie of ours has some fifty bytes, and devices only echo it.
 
 #: What a JSON decoder of msgspec raises for input, whatever the input.
 MALFORMED = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
@@ -63,7 +64,7 @@ class _JobBody(msgspec.Struct):
 
 class _TaskBody(msgspec.Struct):
     job_id: str | msgspec.UnsetType | None = msgspec.UNSET
-    cookie: Cookie | None = None
+    cookie: msgspec.Raw = msgspec.Raw(b"null")
     accept: tuple[str, ...] | None = None
 
 
@@ -72,10 +73,21 @@ class _SelectionBody(msgspec.Struct):
 
 
 _JOB_BODY = msgspec.json.Decoder(_JobBody)
+_COOKIE = msgspec.json.Decoder(Cookie | None)
 _TASK_BODY = msgspec.json.Decoder(_TaskBody)
 _SELECTION_BODY = msgspec.json.Decoder(_SelectionBody)
 _JOB_EXAMPLE = '{"job_name": "...", "capabilities": {"methods": []}}'
 _TASK_EXAMPLE = '{"accept": ["safetensors"], "cookie": {...}} or {}'
+
+
+def read_cookie(text: msgspec.Raw) -> dict[str, Any] | None:
+    """A cookie that is an object of plain values; nothing reads cookies, so that any other is ignored."""
+    if memoryview(text).nbytes > COOKIE_BYTES_MAX:
+        return None
+    try:
+        return _COOKIE.decode(text)
+    except MALFORMED:
+        return None
 
 
 def decode_job(device: DeviceInfo, user: UserInfo, body: bytes) -> JobRequest:
@@ -98,7 +110,8 @@ def decode_task(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], bo
         found = _TASK_BODY.decode(body)
     except MALFORMED as error:
         raise bad_body("/task", error, _TASK_EXAMPLE) from None
-    return TaskRequest(device, _job_id(found.job_id, query, "/task"), found.cookie, found.accept or (), user)
+    job_id = _job_id(found.job_id, query, "/task")
+    return TaskRequest(device, job_id, read_cookie(found.cookie), found.accept or (), user)
 
 
 def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], body: bytes) -> SelectionRequest:

@@ -6,7 +6,7 @@
 import functools
 import math
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -14,7 +14,17 @@ import numpy as np
 from turnout.messages import VALIDATED, DeviceInfo, ModelSchema, ResultReport, UserInfo
 from turnout.wire import tensors
 from turnout.wire.edge_headers import TEXTS_KEPT_MAX, device_headers
-from turnout.wire.edge_requests import MALFORMED, BadField, Cookie, HttpRequest, MissingField, bad_body, query_value
+from turnout.wire.edge_metrics import NONE as NO_METRICS
+from turnout.wire.edge_metrics import Metrics, read_metrics, with_nulls
+from turnout.wire.edge_requests import (
+    MALFORMED,
+    BadField,
+    HttpRequest,
+    MissingField,
+    bad_body,
+    query_value,
+    read_cookie,
+)
 from turnout.wire.forms import FORMS, WEIGHTS
 
 SAFETENSORS = "application/vnd.safetensors"
@@ -24,12 +34,7 @@ ERROR = "ERROR"
 ERROR_KIND = "error"  #: What iOS sends when its training failed.
 TEXT_CHARS_MAX = 1024  #: Of an id, a name and the status.
 TEXTS = ("job_id", "task_id", "task_name", "status")
-METRICS_MAX = 64
-#: As JSON. A cookie of ours has some fifty bytes, and devices only echo it.
-METRICS_BYTES_MAX = 8 * 1024
-COOKIE_BYTES_MAX = 4 * 1024
 
-T = TypeVar("T")
 SchemaOf = Callable[[str], ModelSchema | None]
 
 
@@ -43,6 +48,7 @@ class ResultFields(msgspec.Struct, frozen=True, array_like=True):
     metrics: dict[str, float] = {}
     status: str = OK
     cookie: dict[str, Any] | None = None
+    metrics_left_out: str = ""
 
 
 class DecodedResult(msgspec.Struct, frozen=True, array_like=True):
@@ -64,7 +70,7 @@ class ResultQuery(msgspec.Struct, frozen=True, array_like=True):
     task_name: str | None = None
     status: str | None = None
     num_examples: float | None = None
-    metrics: dict[str, float] | None = None
+    metrics: Metrics = NO_METRICS
 
 
 # What a device can make large stays text, Raw, until it is known not to be.
@@ -95,23 +101,18 @@ class _Ids(msgspec.Struct):
 
 _RESULT_BODY = msgspec.json.Decoder(_ResultBody)
 _IDS = msgspec.json.Decoder(_Ids)
-_METRICS = msgspec.json.Decoder(dict[str, float] | None)
-_COOKIE = msgspec.json.Decoder(Cookie | None)
 
 
 def decode_result_query(query: dict[str, str]) -> ResultQuery:
     """Raises BadField or BadBody for a field that cannot be read; none is required here."""
-    num_examples = metrics = None
+    num_examples, metrics = None, NO_METRICS
     if (text := query.get("num_examples")) is not None:
         try:
             num_examples = float(text)
         except ValueError:
             raise BadField("num_examples in the query must be a number, as in num_examples=32") from None
     if (text := query.get("metrics")) is not None:
-        try:
-            metrics = _METRICS.decode(text)
-        except MALFORMED as error:
-            raise bad_body("/result, metrics in its query", error, 'metrics={"loss": 0.5}, percent-encoded') from None
+        metrics = read_metrics(text.encode())
     for name in TEXTS:
         if len(query.get(name, "")) > TEXT_CHARS_MAX:
             raise _too_long(name)
@@ -142,11 +143,11 @@ def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf
         query.task_id,
         query.task_name,
         1.0 if query.num_examples is None else query.num_examples,
-        query.metrics or {},
+        query.metrics.values,
         OK if query.status is None else query.status,
+        metrics_left_out=query.metrics.left_out,
     )
     _check_number(fields.num_examples)
-    _check_metrics(fields.metrics)
     if fields.status != OK:
         return DecodedResult(fields, memoryview(b""))
     schema = schema_of(fields.job_id)
@@ -157,11 +158,10 @@ def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf
 
 def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: SchemaOf) -> DecodedResult:
     """A result in FLARE's JSON; what its body says wins over the query. Raises DeviceError."""
-    try:
-        found = _RESULT_BODY.decode(body)
-    except MALFORMED as error:
-        raise bad_body("/result", error, _example(query.job_id, schema_of)) from None
-    example = _example(found.job_id or query.job_id, schema_of)
+    found = _body(query, body, schema_of)
+    metrics = read_metrics(found.metrics)
+    if metrics is NO_METRICS:
+        metrics = query.metrics
     status = found.status or query.status or OK
     if status == OK and found.result is not None and found.result.kind == ERROR_KIND:
         status = ERROR
@@ -170,13 +170,13 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
         _either(found.task_id, query.task_id, "task_id"),
         _either(found.task_name, query.task_name, "task_name"),
         next((n for n in (found.num_examples, query.num_examples) if n is not None), 1.0),
-        _bounded(found.metrics, _METRICS, "metrics", METRICS_BYTES_MAX, example) or query.metrics or {},
+        metrics.values,
         status,
-        _bounded(found.cookie, _COOKIE, "cookie", COOKIE_BYTES_MAX, example),
+        read_cookie(found.cookie),
+        metrics.left_out,
     )
     _check_number(fields.num_examples)
     _check_lengths(fields)
-    _check_metrics(fields.metrics)
     if status != OK:
         return DecodedResult(fields, memoryview(b""))
     schema = schema_of(fields.job_id)
@@ -207,6 +207,7 @@ def report(
         fields.cookie,
         user,
         absolute,
+        fields.metrics_left_out,
     )
 
 
@@ -231,17 +232,19 @@ def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
 _remembered_value = functools.lru_cache(maxsize=TEXTS_KEPT_MAX)(query_value)
 
 
-def _bounded(
-    text: msgspec.Raw, decoder: msgspec.json.Decoder[T | None], name: str, bytes_max: int, example: str
-) -> T | None:
-    """A field that devices could make as large as they like."""
-    num_bytes = memoryview(text).nbytes
-    if num_bytes > bytes_max:
-        raise BadField(f"{name} has {num_bytes} bytes of JSON; allowed are {bytes_max}")
+def _body(query: ResultQuery, body: bytes | memoryview, schema_of: SchemaOf) -> _ResultBody:
+    """The fields of a body. Python writes NaN into its JSON: into metrics it may."""
     try:
-        return decoder.decode(text)
+        return _RESULT_BODY.decode(body)
     except MALFORMED as error:
-        raise bad_body(f"/result, {name}", error, example) from None
+        wrong = bad_body("/result", error, _example(query.job_id, schema_of))
+    fixed = with_nulls(body)
+    if fixed is not None:
+        try:
+            return _RESULT_BODY.decode(fixed)
+        except MALFORMED:
+            pass  # there is more that is wrong
+    raise wrong from None
 
 
 def _example(job_id: str | None, schema_of: SchemaOf) -> str:
@@ -270,11 +273,6 @@ def _check_lengths(fields: ResultFields) -> None:
     for name in TEXTS:
         if len(getattr(fields, name)) > TEXT_CHARS_MAX:
             raise _too_long(name)
-
-
-def _check_metrics(metrics: dict[str, float]) -> None:
-    if len(metrics) > METRICS_MAX:
-        raise BadField(f"metrics has more than {METRICS_MAX} entries; send the few that matter")
 
 
 def _too_long(name: str) -> BadField:

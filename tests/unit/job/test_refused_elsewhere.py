@@ -93,7 +93,9 @@ def test_made_up_reasons_are_bounded(job: Job) -> None:
 def test_a_person_is_warned_once_when_all_results_of_an_app_version_are_refused(job: Job) -> None:
     for number in range(2 * BAD_IN_A_ROW):
         refuse(job, str(number), None)
-    assert status(job).warnings == (f'the last 10 results of platform "android", app "1.5", were refused; the newest: {WHY}',)
+    assert status(job).warnings == (
+        f'the last 10 results of platform "android", app "1.5", were refused; the newest: {WHY}',
+    )
 
 
 def test_nobody_is_warned_while_some_results_count(job: Job) -> None:

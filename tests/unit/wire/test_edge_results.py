@@ -12,6 +12,7 @@ from tests.unit.wire.memory import refused_within
 from turnout.errors import DeviceError
 from turnout.messages import NOBODY, DeviceInfo, ModelSchema, ResultReport, TensorSpec
 from turnout.wire import tensors
+from turnout.wire.edge_metrics import METRICS_MAX, NAME_WORDS
 from turnout.wire.edge_requests import BadField, MissingField
 from turnout.wire.edge_results import (
     DecodedResult,
@@ -125,10 +126,6 @@ def test_of_an_unknown_job_the_update_is_not_read() -> None:
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": 5}}', "result.data: Expected `object`"),
         (b'{"result": {"kind": "WEIGHT_DIFF"}}', "result.data: Expected `object`"),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": 5}}}', "an object of tensors by name"),
-        (b'{"cookie": {"text": "%b"}, "result": %b}' % (b"x" * 4096, DXO), "cookie has 4108 bytes of JSON"),
-        (b'{"metrics": {"%b": 1}, "result": %b}' % (b"x" * 8192, DXO), "metrics has 8199 bytes of JSON"),
-        (b'{"cookie": [], "result": %b}' % DXO, "cookie"),
-        (b'{"cookie": {"n": 9223372036854775808}, "result": %b}' % DXO, "cookie"),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"count": 1}}}', "missing result.data.dict"),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}}}}', 'missing "w", "b"'),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1], "b": 1}}}}', 'tensor "w"'),
@@ -138,7 +135,6 @@ def test_of_an_unknown_job_the_update_is_not_read() -> None:
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": "7"}}}', "count"),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": true}}}', "count"),
         (b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {}, "count": 1%b}}}' % (b"0" * 400), "count"),
-        (b'{"metrics": {"loss": "low"}, "result": %b}' % DXO, "metrics"),
         (b'{"task_id": "%b", "result": %b}' % (b"x" * 1025, DXO), "task_id is longer"),
         (b'{"task_name": "%b", "result": %b}' % (b"x" * 1025, DXO), "task_name is longer"),
         (b'{"job_id": "%b", "result": %b}' % (b"x" * 1025, DXO), "job_id is longer"),
@@ -190,8 +186,6 @@ def test_numbers_in_the_query_must_be_numbers() -> None:
     for text in ("many", ""):
         with pytest.raises(BadField, match="num_examples"):
             decode_result_query({"num_examples": text})
-    with pytest.raises(DeviceError, match="metrics"):
-        decode_result_query({"metrics": "loss"})
 
 
 @pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
@@ -202,10 +196,70 @@ def test_num_examples_must_be_finite(text: str) -> None:
         )
 
 
-def test_metrics_are_bounded_in_number() -> None:
-    metrics = {f"m{i}": 1.0 for i in range(65)}
-    with pytest.raises(BadField, match="more than 64"):
-        result_from_safetensors(msgspec.structs.replace(QUERY, metrics=metrics), b"", schema_of)
+@pytest.mark.parametrize("cookie", [b'{"text": "%b"}' % (b"x" * 4096), b"[]", b'"text"', b'{"n": 9223372036854775808}'])
+def test_a_cookie_of_another_kind_is_ignored(cookie: bytes) -> None:
+    assert from_json(b'{"cookie": %b, "result": %b}' % (cookie, DXO)).fields.cookie is None
+
+
+@pytest.mark.parametrize(
+    ("metrics", "left_out"),
+    [
+        (b'{"acc": 1, "loss": NaN}', "loss: it is not a finite number"),
+        (b'{"loss":-Infinity,"acc":1}', "loss: it is not a finite number"),
+        (b'{"loss": null, "acc": 1}', "loss: it is not a finite number"),
+        (b'{"loss": "0.5", "acc": 1}', "loss: it is not a finite number"),
+        (b'{"loss": true, "acc": 1}', "loss: it is not a finite number"),
+        (b'{"loss": [0.5], "acc": 1}', "loss: it is not a finite number"),
+        (b'{"loss": 1%b, "acc": 1}' % (b"0" * 400), "loss: it is not a finite number"),
+        (b'{"": 0.5, "acc": 1}', f"'': a name has {NAME_WORDS}"),
+        (b'{"\\u001b[31m": 0.5, "acc": 1}', f"'\\x1b[31m': a name has {NAME_WORDS}"),
+    ],
+)
+def test_a_bad_metric_costs_itself_and_says_why(metrics: bytes, left_out: str) -> None:
+    result = from_json(b'{"metrics": %b, "result": %b}' % (metrics, DXO))
+    assert result.update is not None
+    assert (result.fields.metrics, result.fields.metrics_left_out) == ({"acc": 1.0}, left_out)
+
+
+@pytest.mark.parametrize("metrics", [b'"low"', b"5", b"[]", b"[NaN", b'{"a": {"b": 1'])
+def test_metrics_in_the_query_that_are_none_are_left_out(metrics: bytes) -> None:
+    found = decode_result_query({"metrics": metrics.decode()}).metrics
+    assert found.values == {}
+    assert found.left_out.startswith("all: they are not a JSON object of numbers")
+
+
+def test_metrics_in_the_query_keep_what_can_be_read() -> None:
+    query = decode_result_query(
+        {"job_id": "j", "task_id": "t", "task_name": "train", "metrics": '{"acc": 0.5, "loss": NaN}'}
+    )
+    result = result_from_safetensors(query, tensors.to_safetensors(np.ones(3, np.float32), SCHEMA), schema_of)
+    assert result.fields.metrics == {"acc": 0.5}
+    assert result.fields.metrics_left_out == "loss: it is not a finite number"
+
+
+def test_too_many_and_too_large_metrics_are_left_out() -> None:
+    many = msgspec.json.encode({f"m{i}": 1.0 for i in range(METRICS_MAX + 2)})
+    result = from_json(b'{"metrics": %b, "result": %b}' % (many, DXO))
+    assert len(result.fields.metrics) == METRICS_MAX
+    assert result.fields.metrics_left_out == "m64: more than 64 were sent"
+    large = from_json(b'{"metrics": {"%b": 1}, "result": %b}' % (b"x" * 8192, DXO))
+    assert (large.fields.metrics, large.fields.metrics_left_out) == (
+        {},
+        "all: they have 8199 bytes of JSON, and 8192 are allowed",
+    )
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"metrics": {"loss": NaN}, "result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [NaN, 1], "b": 1}}}}',
+        b'{"metrics": {"loss": NaN}, "num_examples": NaN, "result": %b}' % DXO,
+        b'{"metrics": {"loss": 1}, "result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"metrics": {"w": NaN}}}}}',
+    ],
+)
+def test_what_is_no_number_elsewhere_stays_refused(body: bytes) -> None:
+    with pytest.raises(DeviceError):
+        from_json(body)
 
 
 def test_what_a_device_reports_the_gateway_reads() -> None:

@@ -43,9 +43,11 @@ export class RefusedTable extends Card {
     const share = (many) => (all ? `${((100 * many) / all).toFixed(1)} %` : "–");
     const rows = [["counted", count(source.counted), share(source.counted)],
       ...refused.map(([name, many]) => [`refused: ${reason(name)}`, count(many), share(many)])];
+    const without = status.metrics_left_out ?? 0;
+    if (without) rows.push(["counted without some metrics", count(without), share(without)]);
     if (source.duplicates) rows.push(["sent again, counted once", count(source.duplicates), ""]);
     this.fill("Results by what became of them", [["Outcome"], ["Results", "number"], ["Share", "number"]],
-      all ? rows : [], "No device has reported a result yet.");
+      all ? rows : [], "No device has reported a result yet.", ...(without ? [`Metrics left out last: ${status.newest_left_out}`] : []));
   }
 }
 
