@@ -232,7 +232,7 @@ class RefusedResult(Message, frozen=True):
 
 
 class RefusedResults(Message, frozen=True):
-    """What a gateway tells a job of those of the last moments, and of how many more there were by reason."""
+    """What a gateway tells a job of those that it refused, and of how many more there were by reason."""
 
     items: tuple[RefusedResult, ...]
     more: dict[str, int] = {}

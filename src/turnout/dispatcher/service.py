@@ -159,9 +159,9 @@ class EdgeTaskDispatcher:
         return self._schemas.get(job_id) if self._table.get(job_id) is not None else None
 
     def refused(self, result: RefusedResult) -> None:
-        """The gateway has refused a result of this job: tell the job with the next tick."""
+        """The gateway has refused a result of this job: tell the job."""
         if self._table.get(result.job_id) is not None:
-            self._refusals.add(result)
+            self._refusals.tell(result, self._tell_refused)
 
     @property
     def results_bytes(self) -> int:
@@ -216,7 +216,7 @@ class EdgeTaskDispatcher:
             self._retry(held, RETRY_SLOW_S, "the job did not answer in time")
         for job_id in list(self._leaving):
             self._leave(job_id)
-        self._refusals.tell(self._tell_refused)
+        self._refusals.tick(self._tell_refused)
         self._room.resume()
 
     async def ask(self, job_id: str, topic: Topic, payload: bytes, timeout_s: float) -> bytes:
