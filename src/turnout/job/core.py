@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job import answers, snapshots
+from turnout.job import answers, refusals, snapshots
 from turnout.job.answers import SOON_S, Refused
 from turnout.job.commits import InFlight
 from turnout.job.ending import Ending, Step
@@ -54,12 +54,10 @@ from turnout.job.workflow import CLOSE, PAUSE, WAIT
 from turnout.messages import (
     OK,
     VALIDATE,
-    DeviceInfo,
     RefusedResult,
     ResultOffer,
     ResultReport,
     ResultResponse,
-    Status,
     TaskResponse,
 )
 from turnout.wire.edge_headers import ANDROID
@@ -109,7 +107,7 @@ class JobCore(Standing):
             case ResultOffered():
                 return self._judge_offer(event, now)
             case ResultsRefused():
-                self._refused_elsewhere(event, now)
+                self._retire(refusals.hear(self, event.told, lambda each: self._lease_of(each, now), now))
             case Committed():
                 return self._committed(event, now)
             case CommitDoubtful():
@@ -282,45 +280,8 @@ class JobCore(Standing):
         return None
 
     def _refuse(self, ticket: int, request: ResultReport | ResultOffer, why: Refused) -> Answer:
-        self._count_refused(request.device, why)
+        refusals.count(self, request.device, why)
         return Answer(ticket, answers.refused(request, why))
-
-    def _count_refused(self, device: DeviceInfo, why: Refused) -> None:
-        self.tally.refuse(why.reason)
-        known = self.groups.refused(
-            device_hash(device.device_id),
-            device,
-            why.reason,
-            why.message,
-            bad=why.status is Status.ERROR,
-            zeros=why is answers.ZEROS,
-        )
-        if known:
-            self.warnings.add(known)
-
-    def _refused_elsewhere(self, event: ResultsRefused, now: float) -> None:
-        """By a gateway, as a rule because they do not decode. Their devices have been answered."""
-        for refused in event.told.items:
-            self._hear_refused(refused, now)
-        for reason, many in event.told.more.items():
-            self.tally.refuse(reason, many)
-            self.groups.refused_unknown(reason, many)
-
-    def _hear_refused(self, refused: RefusedResult, now: float) -> None:
-        """As a result that is refused here: its place is free, and its device gets no second try in this version."""
-        lease = self._lease_of(refused, now) if refused.task_id else None
-        if isinstance(lease, Refused):
-            self._count_refused(refused.device, lease)
-            return
-        if lease is not None:
-            if self._counted_already(lease):
-                return
-            self.parts.places.reported(lease, now, trained=False)
-            self.parts.places.refuse(lease)
-            self._retire({lease.version} if not self._live.on(lease.version) else set())
-        self._count_refused(refused.device, Refused(refused.reason, refused.message, Status.ERROR))
-        if lease is not None:
-            self.groups.reported(lease.device)
 
     def _judge_offer(self, event: ResultOffered, now: float) -> list[Effect]:
         """As a result, as far as one can be judged unseen."""

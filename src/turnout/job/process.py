@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from turnout import loops
 from turnout.errors import TurnoutError
-from turnout.job import damage
+from turnout.job import damage, told
 from turnout.job.bases import Bases
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
@@ -46,17 +46,13 @@ from turnout.job.events import (
     Evaluated,
     Event,
     Finish,
-    Paused,
     Publish,
     Recall,
     Recalled,
     Result,
     ResultOffered,
-    ResultsRefused,
-    Resumed,
     Retract,
     SelectionAsked,
-    Stop,
     TaskAsked,
     Tick,
 )
@@ -71,7 +67,6 @@ from turnout.job.status import status_of
 from turnout.lifeline import watch
 from turnout.messages import (
     JobStatus,
-    RefusedResults,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -117,7 +112,6 @@ _task_request = msgspec.msgpack.Decoder(TaskRequest)
 _selection_request = msgspec.msgpack.Decoder(SelectionRequest)
 _result_report = msgspec.msgpack.Decoder(ResultReport)
 _result_offer = msgspec.msgpack.Decoder(ResultOffer)
-_results_refused = msgspec.msgpack.Decoder(RefusedResults)
 
 
 class JobProcess:
@@ -236,22 +230,13 @@ class JobProcess:
         match topic:
             case Topic.OFFER:
                 self._feed(ResultOffered(self._ticket(reply), _result_offer.decode(payload)))
-            case Topic.REFUSED:
-                reply(b"")
-                self._feed(ResultsRefused(_results_refused.decode(payload)))
             case Topic.SELECTION:
                 self._feed(SelectionAsked(self._ticket(reply), _selection_request.decode(payload)))
             case Topic.STATUS:
                 reply(_encoder.encode(self.status()))
-            case Topic.STOP:
+            case _:
                 reply(b"")
-                self._feed(Stop(bytes(payload).decode(errors="replace") or "stopped by a person"))
-            case Topic.PAUSE:
-                reply(b"")
-                self._feed(Paused())
-            case Topic.RESUME:
-                reply(b"")
-                self._feed(Resumed())
+                self._feed(told.event_of(topic, payload))
 
     def status(self) -> JobStatus:
         status = status_of(self.core, self._now())
