@@ -1,7 +1,10 @@
 """What people see of a real server: a job watched from its start to its end, its log, metrics and tokens."""
 
+import os
 import re
+import subprocess
 import threading
+import urllib.error
 import urllib.request
 from itertools import count
 from pathlib import Path
@@ -11,7 +14,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.device import Device, job_folder
-from tests.end_to_end.server import Server, eventually, server
+from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, eventually, server
 from turnout.control.client import ControlClient, StreamedEvent
 from turnout.control.view import JobView
 from turnout.errors import NotAllowedError, TurnoutError
@@ -115,3 +118,34 @@ def test_a_power_cut_after_the_end_of_a_job_hides_neither_its_model_nor_its_acco
         assert final.read_bytes().startswith(b"{")
         with pytest.raises(TurnoutError, match="is completed"):
             running.client.start(job.job_id)
+
+
+def test_only_a_terminal_is_shown_a_link_to_the_dashboard_which_works_once(tmp_path: Path) -> None:
+    ours, theirs = os.openpty()
+    ports = ("--port", "0", "--control-port", "0")
+    process = subprocess.Popen([*TURNOUT, "up", *ports, "--data", str(tmp_path / "data")], stderr=theirs)
+    os.close(theirs)
+    try:
+        shown = ""
+        while not (link := re.search(r"dashboard: (http\S+)/#/login/(\S+) \(works once", shown)):
+            shown += os.read(ours, 4096).decode()
+        eventually("control answers", ControlClient(link[1]).alive)
+        assert begin_session(*link.groups()) == 201
+        assert begin_session(*link.groups()) == 401
+    finally:
+        process.terminate()
+        process.wait(PATIENCE_S)
+        os.close(ours)
+    with server(tmp_path / "data") as running:
+        running.wait_line("jobs and models are kept")
+        assert not [line for line in running.lines if "login" in line]
+
+
+def begin_session(url: str, code: str) -> int:
+    body = msgspec.json.encode({"code": code})
+    request = urllib.request.Request(f"{url}/api/session", body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=PATIENCE_S) as response:
+            return int(response.status)
+    except urllib.error.HTTPError as refused:
+        return refused.code
