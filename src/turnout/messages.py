@@ -388,7 +388,8 @@ class JobStatus(Message, frozen=True):
     that stay: the best, which is ``best_version``, and the newest. Of ``counted`` results, ``buffered`` are in the sum
     of the version to come, ``dropped`` were left out where training diverged, ``measured`` measured the model only, and
     all others are in versions. ``metrics_left_out`` is how many were counted without some of their metrics, and
-    ``newest_left_out`` says which and why, of the newest.
+    ``newest_left_out`` says which and why, of the newest. ``reproducible`` is whether ``seed`` alone decides the model:
+    in wall time it never is.
     """
 
     job_id: str
@@ -427,6 +428,8 @@ class JobStatus(Message, frozen=True):
     evaluation_fails: FailingEvaluation | None = None
     dropped: int = 0
     measured: int = 0
+    seed: int | None = None
+    reproducible: bool | None = None
 
 
 class JobEvent(Message, frozen=True, omit_defaults=True):

@@ -30,7 +30,12 @@ TRAINING_SIGMA = 0.5
 
 
 def run(
-    job: Job | str | Path, devices: int = 100, *, seed: int = 0, data: str | Path | None = None, **fleet: float
+    job: Job | str | Path,
+    devices: int = 100,
+    *,
+    seed: int | None = None,
+    data: str | Path | None = None,
+    **fleet: float,
 ) -> "Run":
     """Train a job, or the job folder of this name, with simulated devices on this machine; returns at once.
 
@@ -43,12 +48,13 @@ def run(
         raise UsageError(f"run has no option {unknown[0]}; there are devices, seed, data, {', '.join(sorted(known))}")
     if isinstance(job, Job) and DEVICE_CODE not in job.files:
         raise UsageError("the job has no trainer, which simulated devices need; give Job one: trainer=...")
-    options = {"devices": devices, "seed": seed, "training_s": TRAINING_S, "training_sigma": TRAINING_SIGMA, **fleet}
+    options = {"devices": devices, "training_s": TRAINING_S, "training_sigma": TRAINING_SIGMA, **fleet}
     place = Path(tempfile.mkdtemp(prefix="turnout-run-"))
     try:
         folder = job.write(place / "job") if isinstance(job, Job) else Path(job)
         by_option = {name.replace("_", "-"): value for name, value in options.items()}
-        plan = plan_run(folder, by_option, place / "model.safetensors", Path(data) if data else place / "data")
+        kept = Path(data) if data else place / "data"
+        plan = plan_run(folder, by_option, place / "model.safetensors", kept, seed)
     except BaseException:
         shutil.rmtree(place, ignore_errors=True)
         raise
@@ -101,6 +107,11 @@ class Run:
     def log(self) -> list[str]:
         """The last lines that the processes printed: what happened to them, and tracebacks of your functions."""
         return list(self._watch.log)
+
+    @property
+    def reproducible(self) -> bool:
+        """Whether another run with the same seed gives the same model: not in wall time, as updates arrive."""
+        return False
 
     @property
     def sat_out(self) -> int:

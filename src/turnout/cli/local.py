@@ -85,7 +85,7 @@ def run_job(
     job_folder: Folder,
     *,
     devices: Devices = 100,
-    seed: Seed = 0,
+    seed: Annotated[int | None, Parameter(help="Goes before the seed of job.toml; 0 without either.")] = None,
     training_s: Annotated[float, Parameter(help="Time the median device takes for a task.")] = 0.2,
     training_sigma: Annotated[float, Parameter(help="Spread of it; 1 makes 5 % five times slower.")] = 0.5,
     dropout: Annotated[float, Parameter(help="Probability that a device vanishes from a task.")] = 0.0,
@@ -98,9 +98,8 @@ def run_job(
 
     fleet = {
         "devices": at_least_one("--devices", devices),
-        "seed": seed,
         "training-s": training_s,
         "training-sigma": training_sigma,
         "dropout": dropout,
     }
-    return commands.run_job(job_folder, fleet, out, data, json)
+    return commands.run_job(job_folder, fleet, out, data, seed, json)

@@ -82,6 +82,8 @@ class RunEnded(Message, frozen=True):
     sat_out: int = 0  #: Devices that have no examples.
     model_version: int | None = None
     model_metrics: dict[str, float] = {}
+    seed: int = 0
+    reproducible: bool = False  #: Never in wall time: the order in which updates arrive differs.
 
 
 def whole(value: object) -> Any:

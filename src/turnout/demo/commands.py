@@ -50,12 +50,18 @@ def demo(mode: Literal["buffered", "sync"], devices: int, seed: int, as_json: bo
             model=DEMO_MODEL,
             data=Path(temporary) / "data",
             central=commands.central(seed),
+            seed=seed,
         )
         return _run(plan, as_json)
 
 
 def run_job(
-    folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path | None, as_json: bool = False
+    folder: Path,
+    fleet: Mapping[str, float],
+    out: Path | None,
+    data: Path | None,
+    seed: int | None = None,
+    as_json: bool = False,
 ) -> int:
     """Run a job folder with a simulated fleet; ``fleet`` holds options of ``turnout fleet``, "devices" among them.
 
@@ -64,7 +70,7 @@ def run_job(
     from turnout.cli.checking import try_code
 
     with tempfile.TemporaryDirectory(prefix="turnout-run-") as temporary:
-        plan = plan_run(folder, fleet, out, data or Path(temporary) / "data")
+        plan = plan_run(folder, fleet, out, data or Path(temporary) / "data", seed)
         if sys.stderr.isatty():
             say("trying the folder's code once")
         try_code(folder, int(fleet["devices"]))
@@ -105,6 +111,7 @@ def _print_json(plan: Plan, outcome: Outcome) -> None:
         model=str(plan.model) if outcome.saved is not None else "",
         model_version=outcome.saved,
         model_metrics=_measured(outcome),
+        seed=plan.seed,
         sat_out=outcome.picture.fleet.sat_out if outcome.picture.fleet else 0,
     )
     print_json(ended)
@@ -123,6 +130,7 @@ def _summary(plan: Plan, outcome: Outcome) -> list[str]:
         lines.append(f"{picture.fleet.sat_out} of {plan.devices} devices have no examples, and sat out")
     if picture.value is not None:
         lines.append(compared(picture.metric, picture.value, picture.central))
+    lines.append(f"seed {plan.seed}; not reproducible, as updates arrive in wall time, in an order of their own")
     if outcome.saved is None or view.status is None:
         return [*lines, "there is no model to save"]
     return [*lines, f"the model is saved in {plan.model}: {described(view.status, outcome.saved)}"]

@@ -87,11 +87,11 @@ class Children:
         self._children.append(child)
         return child
 
-    async def start_server(self, data: Path, gateways: int) -> tuple[Child, str, str, str]:
+    async def start_server(self, data: Path, gateways: int, seed: int) -> tuple[Child, str, str, str]:
         """A server on free ports: its process, the devices' URL, the API's, and the owner's token."""
         ready, theirs = os.pipe()
         try:
-            command = commands.server(data, gateways, theirs)
+            command = commands.server(data, gateways, theirs, seed)
             child = await self.start("supervisor", command, pass_fds=(theirs,))
         finally:
             os.close(theirs)

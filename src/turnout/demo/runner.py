@@ -50,6 +50,7 @@ class Plan:
     model: Path  #: Where the model is saved.
     data: Path  #: The server's data folder.
     gateways: int = 1
+    seed: int = 0
     central: list[str] | None = None  #: A command that prints what central training reaches, as JSON by metric.
     submitted: Callable[[ControlClient, JobView], None] = lambda client, job: None  #: Told once the job runs.
 
@@ -63,11 +64,15 @@ class Outcome:
     saved: int | None  #: Which version of the model; None: none.
 
 
-def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path) -> Plan:
-    """How to run a folder with a simulated fleet. Raises JobFolderError, BadFleet or UsageError when none can be."""
+def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: Path, seed: int | None = None) -> Plan:
+    """How to run a folder with a simulated fleet; ``seed`` goes before that of job.toml.
+
+    Raises JobFolderError, BadFleet or UsageError when none can be.
+    """
     check_server()
     msgspec.convert({option.replace("-", "_"): value for option, value in fleet.items()}, FleetSpec)  # or BadFleet
-    job, devices = load_job_folder(folder), int(fleet["devices"])
+    job, devices = load_job_folder(folder, seed), int(fleet["devices"])
+    options = {**fleet, "seed": job.spec.seed or 0}
     if job.device is None:
         raise JobFolderError(f"{folder} has no {DEVICE_CODE}, where simulated devices take their trainer from; add one")
     spec = job.spec
@@ -78,9 +83,10 @@ def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: P
         title=f'turnout run: {devices} devices train "{spec.name}"',
         folder=folder,
         devices=devices,
-        fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), fleet),
+        fleet=lambda url, name: commands.fleet(url, name, folder.absolute(), options),
         model=model,
         data=data,
+        seed=job.spec.seed or 0,
     )
 
 
@@ -142,7 +148,9 @@ class _Run:
     async def run(self) -> Outcome:
         server: Child | None = None
         try:
-            server, devices_url, *api = await self._children.start_server(self._plan.data, self._plan.gateways)
+            server, devices_url, *api = await self._children.start_server(
+                self._plan.data, self._plan.gateways, self._plan.seed
+            )
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._keep_server(server))]
                 client = ControlClient(*api)

@@ -57,6 +57,7 @@ class JobFolder:
     device: Path | None  #: device.py, if there is one.
     names: frozenset[str] = frozenset()  #: What server.py defines, and may be a hook.
     carried: Arrays = field(default_factory=dict)  #: What of the model is not trained, but in every file of it.
+    draws: int | None = None  #: Seeds selection in a run with simulated devices; on a server the system does.
     notes: tuple[str, ...] = ()  #: What of the model was cast or is carried, in lines.
     device_configs: dict[str, Any] = field(default_factory=dict)  #: By platform, what it is told in its place.
     own_configs: frozenset[str] = frozenset()  #: The platforms that have a file of their own.
@@ -75,7 +76,10 @@ class JobFolder:
 
 
 def load_job_folder(path: Path, seed: int | None = None) -> JobFolder:
-    """Read a job folder and run its model.py; ``seed`` goes before that of job.toml. Raises JobFolderError."""
+    """Read a job folder and run its model.py. Raises JobFolderError.
+
+    ``seed`` is that of a run with simulated devices; it goes before the seed of job.toml.
+    """
     if not path.is_dir():
         raise JobFolderError(f"{path}: no such folder; expected is a job folder with a {JOB_TOML}")
     spec = settings_of(path)
@@ -97,6 +101,7 @@ def load_job_folder(path: Path, seed: int | None = None) -> JobFolder:
         model=start.model,
         schema=msgspec.structs.replace(start.schema, form=spec.wire.form),
         carried=start.carried,
+        draws=seed,
         notes=start.notes,
         server=server,
         device=_optional(path / DEVICE_CODE),

@@ -143,14 +143,9 @@ class JobProcess:
         self._exports = self._exports_of(folder)
         self._chances = chances_of(folder, self._warn, self._now)
         self._weights = weights_of(folder, self._warn)
-        parts = parts_of(
-            folder.spec,
-            job_id,
-            journal.key,
-            num_parameters(folder.schema),
-            evaluates=self._hooks is not None,
-            rng=Random(),
-        )
+        size, evaluates = num_parameters(folder.schema), self._hooks is not None
+        rng = Random(folder.draws)
+        parts = parts_of(folder.spec, job_id, journal.key, size, evaluates=evaluates, rng=rng)
         bases = Bases(on=folder.spec.wire.form == "number")
         self.core = JobCore(rules_of(folder.spec, job_id, not journal.by_changes), parts, folder.model, bases=bases)
         self._waiting: dict[int, tuple[Reply, float]] = {}  # and since when, by the loop's clock
@@ -242,6 +237,7 @@ class JobProcess:
         status = status_of(self.core, self._now())
         return msgspec.structs.replace(
             status,
+            seed=self.folder.spec.seed,
             journal="durable" if self._journal.durable else "memory",
             ack_ms=self._acks.quantiles(),
             commit_ms=self._commits.quantiles(),
@@ -565,12 +561,13 @@ def main() -> int:
     parser.add_argument("--job-id", required=True)
     parser.add_argument("--address", required=True)
     parser.add_argument("--blobs", type=Path, required=True)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--lifeline-fd", type=int)
     parser.add_argument("--pulse-fd", type=int)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        folder = load_job_folder(given.folder)
+        folder = load_job_folder(given.folder, given.seed)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         return loops.run(run(folder, given))

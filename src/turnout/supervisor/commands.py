@@ -43,25 +43,27 @@ def control(listen_fd: int, runtime: Path, data: Path, lifeline_fd: int, pulse_f
     ]
 
 
-def job(job: JobProcess, lifeline_fd: int, pulse_fd: int) -> list[str]:
-    """The process of one job."""
+def job(job: JobProcess, lifeline_fd: int, pulse_fd: int, seed: int | None = None) -> list[str]:
+    """The process of one job; ``seed`` is that of a run with simulated devices."""
     return [
         *(*PYTHON, "turnout.job.process"),
         *("--folder", job.folder),
         *("--job-id", job.job_id),
         *("--address", job.address),
         *("--blobs", job.blobs),
+        *(("--seed", str(seed)) if seed is not None else ()),
         *("--lifeline-fd", str(lifeline_fd)),
         *("--pulse-fd", str(pulse_fd)),
     ]
 
 
-def server(data: Path, gateways: int, ready_fd: int) -> list[str]:
-    """A whole server on free ports, which it tells through ``ready_fd``."""
+def server(data: Path, gateways: int, ready_fd: int, seed: int) -> list[str]:
+    """A whole server on free ports for a run with simulated devices; it tells the ports through ``ready_fd``."""
     return [
         *(*PYTHON, "turnout.supervisor.process"),
         *("--data", str(data)),
         *("--gateways", str(gateways)),
+        *("--seed", str(seed)),
         *("--lifeline-fd", LIFELINE),
         *("--ready-fd", str(ready_fd)),
     ]

@@ -42,6 +42,7 @@ class Settings:
     gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
     hang_s: float = HANG_S  #: A process that gives no sign of life for this long is killed and started again.
     control_host: str = "127.0.0.1"  #: Where people's tools connect; elsewhere than here behind a proxy with TLS.
+    seed: int | None = None  #: Of a run with simulated devices, for the draws of its job; a server has none.
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +61,7 @@ class Supervisor:
     def __init__(self, settings: Settings) -> None:
         """Take the port, its lock and the sockets. Raises TurnoutError when that cannot be."""
         self._data = settings.data.absolute()
+        self._seed = settings.seed
         runtime.make_data(self._data)
         if port := settings.devices.port:
             check(settings.devices)
@@ -228,7 +230,7 @@ class Supervisor:
         lifeline_fd = self._lifeline
         if kind == "job":
             job = self._channel.job(which)
-            return lambda pulse_fd: commands.job(job, lifeline_fd, pulse_fd), ()
+            return lambda pulse_fd: commands.job(job, lifeline_fd, pulse_fd, self._seed), ()
         folder = self._runtime.folder
         if kind == "gateway":
             fd = self.devices.listening.fileno()
@@ -289,12 +291,13 @@ def main() -> int:
     parser.add_argument("--gateways", type=int, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
     parser.add_argument("--ready-fd", type=int, required=True)
+    parser.add_argument("--seed", type=int)
     parser.add_argument("--tls-cert", type=Path)
     parser.add_argument("--tls-key", type=Path)
     given = parser.parse_args()
     tls = Tls(given.tls_cert, given.tls_key) if given.tls_cert is not None else None
     try:
-        settings = Settings(EntranceSettings("127.0.0.1", 0, tls), 0, given.data, given.gateways)
+        settings = Settings(EntranceSettings("127.0.0.1", 0, tls), 0, given.data, given.gateways, seed=given.seed)
         run(settings, given.lifeline_fd, given.ready_fd)
     except TurnoutError as error:
         say(str(error))

@@ -10,6 +10,7 @@ from tests.contract.flare.quirks import covers
 from turnout.errors import JobFolderError
 from turnout.job.code import load_module
 from turnout.job.folder import DEVICE_CONFIG_DEPTH_MAX, JobFolder, load_job_folder
+from turnout.job.sqlite_journal import SqliteJournal
 from turnout.wire.tensors import flatten, schema_of, to_safetensors
 
 JOB_TOML = 'name = "sum"\n[stop]\nversions = 1\n'
@@ -215,3 +216,35 @@ def test_a_metric_needs_the_function_that_measures_it(tmp_path: Path) -> None:
         complaint(made)
         == "job.toml: metric is what evaluate(model) in server.py measures; server.py has no such function"
     )
+
+
+SEEDED = "import numpy as np\n\ndef initial_model(seed):\n    return {'w': np.full(1, seed, np.float32)}\n"
+
+
+def test_one_seed_is_that_of_the_initial_model_and_of_training(tmp_path: Path) -> None:
+    folder(tmp_path, model__py=SEEDED)
+    (tmp_path / "job.toml").write_text("seed = 7\n" + JOB_TOML + "[device]\nepochs = 2\n")
+    found = load_job_folder(tmp_path)
+    assert (found.model.tolist(), found.spec.device_settings) == ([7], {"seed": 7, "epochs": 2})
+    assert found.draws is None  # on a server the system chooses who is selected
+    simulated = load_job_folder(tmp_path, seed=8)  # as turnout run --seed 8 does
+    assert (simulated.model.tolist(), simulated.spec.device_settings["seed"], simulated.draws) == ([8], 8, 8)
+
+
+def test_a_seed_of_the_devices_own_settings_stays(tmp_path: Path) -> None:
+    folder(tmp_path, model__py=MODEL_PY)
+    (tmp_path / "job.toml").write_text("seed = 7\n" + JOB_TOML + "[device]\nseed = 1\n")
+    assert load_job_folder(tmp_path).spec.device_settings == {"seed": 1}
+
+
+def test_two_jobs_of_one_seed_have_different_keys(tmp_path: Path) -> None:
+    """Else whoever knows the seed could seal tasks that were never given out."""
+    folder(tmp_path, model__py=SEEDED)
+    keys = set()
+    for name in ("a", "b"):
+        assert load_job_folder(tmp_path, seed=7).draws == 7
+        (tmp_path / name).mkdir()
+        journal = SqliteJournal(tmp_path / name, name)
+        keys.add(bytes(journal.key))
+        journal.close()
+    assert len(keys) == 2
