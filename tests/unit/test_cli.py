@@ -1,8 +1,10 @@
 """The command line: quick to answer, and one clear line for each wrong turn."""
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -125,3 +127,16 @@ def test_check_answers_in_json_also_of_what_is_no_job_folder(tmp_path: Path) -> 
     assert found.returncode == 2
     assert "no such folder" in json.loads(found.stdout)["error"]
     assert found.stderr.startswith("turnout: ")
+
+
+def test_a_server_does_not_start_on_the_data_of_a_newer_turnout_and_changes_nothing(tmp_path: Path) -> None:
+    with closing(sqlite3.connect(tmp_path / "control.sqlite")) as db:
+        db.execute("PRAGMA user_version = 99")
+    before = (tmp_path / "control.sqlite").read_bytes()
+    found = turnout("up", "--port", "0", "--control-port", "0", "--data", str(tmp_path))
+    assert (found.returncode, found.stdout) == (1, "")
+    (line,) = found.stderr.splitlines()
+    assert "was written by a newer turnout (schema 99" in line
+    assert "update turnout" in line
+    assert [path.name for path in tmp_path.iterdir()] == ["control.sqlite"]
+    assert (tmp_path / "control.sqlite").read_bytes() == before

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import socket
+import sys
 import time
 from functools import partial
 from pathlib import Path
@@ -15,6 +16,7 @@ from turnout.control.listening import make_server, sweep
 from turnout.control.questions import Questions
 from turnout.control.store import Store
 from turnout.control.supervised import SupervisorLink
+from turnout.errors import TurnoutError
 from turnout.messages import JobLaunched, LifeCycleEvent
 from turnout.pulse import Pulse
 from turnout.supervisor.runtime import feed_path, supervisor_path
@@ -68,7 +70,7 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
     store.close()
 
 
-def main() -> None:
+def main() -> int:
     """``python -m turnout.control.process``: started by the supervisor, see ``supervisor/commands.py``."""
     parser = argparse.ArgumentParser(prog="turnout.control.process")
     parser.add_argument("--listen-fd", type=int, required=True)
@@ -78,8 +80,13 @@ def main() -> None:
     parser.add_argument("--pulse-fd", type=int, required=True)
     given = parser.parse_args()
     listen, pulse = socket.socket(fileno=given.listen_fd), Pulse(given.pulse_fd)
-    asyncio.run(run(listen, given.runtime, given.data, given.lifeline_fd, pulse))
+    try:
+        asyncio.run(run(listen, given.runtime, given.data, given.lifeline_fd, pulse))
+    except TurnoutError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -14,6 +14,8 @@ from turnout import migrations, private
 from turnout.errors import TurnoutError
 from turnout.messages import Message, RunningJob
 
+PACKAGE = "turnout.control"  #: Whose migrations make the schema.
+
 
 class JobState(StrEnum):
     """Where a job is in its life."""
@@ -56,11 +58,12 @@ class Store:
     def __init__(self, path: Path | str) -> None:
         """Open or make the file. Raises TurnoutError when a newer turnout has written it."""
         if path != ":memory:":
+            check(Path(path))
             private.touch(Path(path))
         self._db = sqlite3.connect(path, isolation_level=None)
         self._db.execute("PRAGMA journal_mode = WAL")
         self._db.execute("PRAGMA synchronous = FULL")
-        _migrate(self._db, str(path))
+        migrations.migrate(self._db, migrations.scripts(PACKAGE))
 
     def add(self, job: RunningJob, now: float) -> None:
         """Store a submitted job as running."""
@@ -148,13 +151,15 @@ class Store:
         ]
 
 
-def _migrate(db: sqlite3.Connection, path: str) -> None:
-    """Bring the schema up to date. Raises TurnoutError for a file that a newer turnout has written."""
-    scripts = migrations.scripts("turnout.control")
-    done = migrations.done(db)
-    if done > len(scripts):
+def check(path: Path) -> None:
+    """Raise TurnoutError for a file that a newer turnout has written; no byte of it is changed."""
+    if not path.exists() or not path.stat().st_size:
+        return
+    known = len(migrations.scripts(PACKAGE))
+    with migrations.untouched(path) as db:
+        done = migrations.done(db)
+    if done > known:
         raise TurnoutError(
-            f"{path} was written by a newer turnout (schema {done}, this one knows {len(scripts)}): update turnout, or "
-            "choose another data folder with --data"
+            f"{path} was written by a newer turnout (schema {done}, this one knows {known}), and nothing was changed: "
+            "update turnout, or choose another data folder with --data"
         )
-    migrations.migrate(db, scripts)

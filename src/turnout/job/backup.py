@@ -20,6 +20,7 @@ from turnout.job import sqlite_journal
 from turnout.job.blobs import SUFFIX
 from turnout.job.directory import BLOBS, FINAL, JOURNAL, LOCK, PUBLISHED, RECORDER
 from turnout.job.journal import Snapshot
+from turnout.job.lock import lock as take_lock
 from turnout.job.sqlite_journal import JournalUnusable
 from turnout.wire.tensors import read_safetensors
 
@@ -85,7 +86,7 @@ def restore(path: Path, directory: Path, sync: Callable[[Path], None] = durable.
     found, snapshot = contents(path)
     if found.job_id != directory.name:
         _check_size(path, found.job_id, snapshot.model.size, directory)
-    lock = sqlite_journal.lock(directory / LOCK, LOCK_PATIENCE_S)
+    lock = take_lock(directory / LOCK, LOCK_PATIENCE_S)
     try:
         made = directory / f"{JOURNAL}.restored"
         journals = (path, directory / JOURNAL, *directory.glob(REPLACED.format("*")))

@@ -60,9 +60,10 @@ from turnout.job.exports import Exports
 from turnout.job.folder import EVALUATE, JobFolder, load_job_folder
 from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
 from turnout.job.latency import Latency
+from turnout.job.lock import JobLocked
 from turnout.job.notes import Notes
 from turnout.job.recorder import Phase, Recorder
-from turnout.job.sqlite_journal import JobLocked, JournalDamaged, JournalUnusable, SqliteJournal
+from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal
 from turnout.job.status import status_of
 from turnout.lifeline import watch
 from turnout.messages import (

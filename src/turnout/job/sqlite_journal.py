@@ -7,11 +7,9 @@ anew and read.
 """
 
 import errno
-import fcntl
 import os
 import secrets
 import sqlite3
-import time
 import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import closing, contextmanager
@@ -33,12 +31,12 @@ from turnout.job.federated import Sums
 from turnout.job.groups import Counts, Key
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease
+from turnout.job.lock import lock
 from turnout.job.made import Counts as MadeCounts
 from turnout.job.selection import Ranges
 from turnout.messages import FailingEvaluation, Warned
 
 LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within their grace; until then they hold locks.
-LOCK_POLL_S = 0.05
 BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
 PACKAGE = "turnout.job"  #: Whose migrations make the schema.
 OTHER_RELEASE = (
@@ -60,10 +58,6 @@ class JournalDamaged(TurnoutError):
 
 class JournalUnusable(TurnoutError):
     """This journal is whole, and not for this program or this job."""
-
-
-class JobLocked(TurnoutError):
-    """Another process runs this job."""
 
 
 class DiskError(OSError):
@@ -134,7 +128,9 @@ class SqliteJournal:
         self._doubtful = False  # a write failed: what the file shows may be in the page cache only
         self._db: sqlite3.Connection | None = None
         try:
-            if not self._path.exists():
+            if self._path.exists():
+                _check_release(self._path)
+            else:
                 create(self._path, job_id)
             self._db = self._connect()
             self.key, self.incarnation = self._take_over(job_id)
@@ -344,10 +340,7 @@ def _checked(
 ) -> _Found:
     commit, version, encoded, crc = row
     _check(path, version, "state", _state_crc(commit, version, encoded) == crc)
-    try:
-        state = _state_decoder.decode(encoded)
-    except msgspec.MsgspecError as error:  # its CRC is right: this is what was written, and not what we write
-        raise JournalUnusable(OTHER_RELEASE.format(path, error)) from error
+    state = _decoded(path, encoded)
     _check(path, version, "list of vectors", vectors.keys() == state.vectors.keys())
     for name, data in vectors.items():
         _check(path, version, name, zlib.crc32(data) == state.vectors[name])
@@ -470,34 +463,6 @@ def _state_crc(commit: int, version: int, state: bytes) -> int:
 # --- the file -----------------------------------------------------------------------------------------------------
 
 
-def lock(path: Path, patience_s: float) -> int:
-    """The lock of a job's directory, ours until the descriptor is closed; its file holds the pid for people."""
-    fd = private.create(path, os.O_RDWR)
-    try:
-        _flock(fd, path, patience_s)
-        os.ftruncate(fd, 0)
-        os.write(fd, str(os.getpid()).encode())
-    except BaseException:
-        os.close(fd)
-        raise
-    return fd
-
-
-def _flock(fd: int, path: Path, patience_s: float) -> None:
-    give_up_at = time.monotonic() + patience_s
-    while True:
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            return
-        except BlockingIOError:
-            if time.monotonic() >= give_up_at:
-                pid = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
-                raise JobLocked(
-                    f"another process (pid {pid}) runs the job in {path.parent}; this one ends, so that there is one"
-                ) from None
-        time.sleep(LOCK_POLL_S)
-
-
 def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | None = None) -> None:
     """Make a journal with a key of its own, held by nobody yet.
 
@@ -543,6 +508,27 @@ def open_file(path: Path, read_only: bool = False) -> sqlite3.Connection:
             db.close()
             raise
     return db
+
+
+def _check_release(path: Path) -> None:
+    """Raise JournalUnusable for a journal that this release cannot read, before a byte of it is changed."""
+    if not path.stat().st_size:
+        return  # it is damaged, as will be said
+    with disk_errors(path, reading=True), migrations.untouched(path) as db:
+        _check_schema(db, path)
+        row = db.execute("SELECT commit_no, version, state, crc FROM snapshot").fetchone()
+    if row is not None:
+        commit, version, encoded, crc = row
+        if _state_crc(commit, version, encoded) == crc:
+            _decoded(path, encoded)
+
+
+def _decoded(path: Path, encoded: bytes) -> State:
+    """A state whose CRC is right: this is what was written, if perhaps not what we write."""
+    try:
+        return _state_decoder.decode(encoded)
+    except msgspec.MsgspecError as error:
+        raise JournalUnusable(OTHER_RELEASE.format(path, error)) from error
 
 
 def _check_schema(db: sqlite3.Connection, path: Path) -> None:

@@ -63,6 +63,7 @@ class Supervisor:
         self._data = settings.data.absolute()
         self._seed = settings.seed
         runtime.make_data(self._data)
+        _check_release(self._data)
         if port := settings.devices.port:
             check(settings.devices)
             self._runtime = runtime.take(port, runtime.root(self._data))
@@ -239,6 +240,13 @@ class Supervisor:
             return lambda pulse_fd: commands.gateway(int(which), fd, feed, lifeline_fd, pulse_fd, options), (fd,)
         fd = self._api.fileno()
         return lambda pulse_fd: commands.control(fd, folder, self._data, lifeline_fd, pulse_fd), (fd,)
+
+
+def _check_release(data: Path) -> None:
+    """Raise TurnoutError for data of a newer turnout, before anything is made or changed there."""
+    from turnout.control import store  # brings the API's types with it, and is needed once
+
+    store.check(data / "control.sqlite")
 
 
 def run(

@@ -79,8 +79,25 @@ def test_a_file_of_a_newer_turnout_is_refused_with_a_way_out(tmp_path: Path) -> 
     db = sqlite3.connect(path)
     db.execute("PRAGMA user_version = 99")
     db.close()
-    with pytest.raises(TurnoutError, match=r"newer turnout \(schema 99, .*--data"):
+    before = path.read_bytes()
+    with pytest.raises(TurnoutError, match=r"newer turnout \(schema 99, .*nothing was changed: .*--data"):
         Store(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_newer_file_with_a_log_beside_it_is_left_as_it_is(tmp_path: Path) -> None:
+    Store(tmp_path / "made.sqlite").close()
+    writer = sqlite3.connect(tmp_path / "made.sqlite", isolation_level=None)
+    writer.execute("PRAGMA user_version = 99")
+    path = tmp_path / "control.sqlite"
+    for suffix in ("", "-wal"):
+        (tmp_path / f"control.sqlite{suffix}").write_bytes((tmp_path / f"made.sqlite{suffix}").read_bytes())
+    writer.close()
+    before = path.read_bytes(), (tmp_path / "control.sqlite-wal").read_bytes()
+    with pytest.raises(TurnoutError, match="newer turnout"):
+        Store(path)
+    assert (path.read_bytes(), (tmp_path / "control.sqlite-wal").read_bytes()) == before
 
 
 def test_the_scopes_of_old_tokens_become_those_of_now(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ from tests.unit.job.test_sqlite_journal import assert_same, opened, snapshot
 from turnout.job.backup import Contents, NothingToBackUp, backup, contents, restore
 from turnout.job.blobs import BlobStore
 from turnout.job.directory import BLOBS, FINAL, JOURNAL, RECORDER
-from turnout.job.sqlite_journal import JobLocked, JournalDamaged, JournalUnusable, read_snapshot
+from turnout.job.lock import JobLocked
+from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, read_snapshot
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire.tensors import to_safetensors
 

@@ -19,9 +19,9 @@ from turnout.job.directory import JOURNAL
 from turnout.job.given import Changes
 from turnout.job.journal import BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease, device_hash
+from turnout.job.lock import JobLocked
 from turnout.job.sqlite_journal import (
     DiskError,
-    JobLocked,
     JournalDamaged,
     JournalUnusable,
     SqliteJournal,
@@ -180,6 +180,37 @@ def test_a_journal_of_a_newer_turnout_is_refused(tmp_path: Path) -> None:
         db.execute("PRAGMA user_version = 99")
     with pytest.raises(JournalUnusable, match=r"written by a newer turnout \(journal schema 99; this one knows 2"):
         opened(tmp_path)
+
+
+@pytest.mark.parametrize("clean", [True, False], ids=["alone", "with its log"])
+@pytest.mark.parametrize("newer", ["schema", "state"])
+def test_what_a_newer_turnout_has_written_is_not_changed_by_a_byte(tmp_path: Path, newer: str, clean: bool) -> None:
+    """By an older one that finds it, whether SQLite has folded the log into the file or not."""
+    made = tmp_path / "made"
+    made.mkdir()
+    opened(made).close()
+    writer = sqlite3.connect(made / JOURNAL, isolation_level=None)
+    if newer == "schema":
+        writer.execute("PRAGMA user_version = 99")
+    else:
+        state = msgspec.msgpack.encode({"a_field_of_the_future": 1})
+        crc = zlib.crc32(state, zlib.crc32(b"1 0"))
+        writer.execute(
+            "INSERT INTO snapshot (one, commit_no, version, state, crc) VALUES (1, 1, 0, ?, ?)", (state, crc)
+        )
+    if clean:
+        writer.close()
+    found = tmp_path / "found"
+    found.mkdir()
+    names = [name for name in (JOURNAL, f"{JOURNAL}-wal") if (made / name).exists()]
+    for name in names:
+        (found / name).write_bytes((made / name).read_bytes())
+    writer.close()
+    before = {name: (found / name).read_bytes() for name in names}
+    assert len(names) == (1 if clean else 2)
+    with pytest.raises(JournalUnusable, match="update"):
+        opened(found)
+    assert {name: (found / name).read_bytes() for name in names} == before
 
 
 def test_a_commit_beyond_the_bytes_allowed_fails_and_changes_nothing(tmp_path: Path) -> None:
