@@ -45,9 +45,9 @@ class ForgetsExpiry(Places):
     """A place whose device vanished is never given to another."""
 
     def _grant(
-        self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, validate: bool = False
+        self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, *others: Any, **more: Any
     ) -> Lease:
-        return super()._grant(device, version, task, counted, now + 1e6, validate)
+        return super()._grant(device, version, task, counted, now + 1e6, *others, **more)
 
 
 class TellsTooLittle(Places):
@@ -324,11 +324,9 @@ class CountsTheForgotten(JobCore):
 class ForgetsTheResendWindow(Places):
     """Forgets what was counted of an old version as soon as its last lease has ended."""
 
-    def _grant(
-        self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, validate: bool = False
-    ) -> Lease:
+    def _grant(self, *given: Any, **more: Any) -> Lease:
         self.resend_window_s = 0.0
-        return super()._grant(device, version, task, counted, now, validate)
+        return super()._grant(*given, **more)
 
 
 class ResetsItsTally(JobCore):

@@ -151,7 +151,7 @@ class JobCore(Standing):
         if not drawn and places.live.of(device) is None:
             return [self._come_back(event, NoTask("others were chosen this time"), now)]
         validates, rng = VALIDATE in request.accept, self.parts.rng
-        lease = places.ask(device, self.version, self.places(), self.counted, now, rng, validates)
+        lease = places.ask(device, self.version, self.places(), self.counted, now, rng, validates, group)
         if isinstance(lease, Lease):
             self.groups.granted(device, group, new=lease.granted_at == now)
             self.commits.save_by(now + SAVE_GRANTS_S)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from turnout.job.leases import LiveLeases
+from turnout.job.leases import Lease, LiveLeases
 from turnout.job.tally import count_reason
 from turnout.messages import DeviceInfo, FleetGroup
 from turnout.printable import label
@@ -42,7 +42,7 @@ class Counts(msgspec.Struct, array_like=True):
 class Groups:
     """Counts since the first start of the job, as far as its journal remembers.
 
-    Who trains is known of devices that this process has heard of: a lease does not say of which group its device is.
+    Who trains is known by the leases, which say of which group their devices are; those of an earlier release do not.
     """
 
     _groups: dict[Key, Counts] = field(default_factory=dict)
@@ -108,6 +108,10 @@ class Groups:
     def forget_all_but(self, live: LiveLeases) -> None:
         """Other leases ended all at once."""
         self._training = {device: key for device, key in self._training.items() if live.of(device) is not None}
+
+    def recover(self, leases: Iterable[Lease]) -> None:
+        """These train, as an earlier process knew."""
+        self._training = {lease.device: lease.group for lease in leases if lease.group is not None}
 
     def _of(self, key: Key) -> Counts:
         group = self._groups.get(key)

@@ -49,6 +49,7 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     granted_at: float
     expires_at: float  #: When the place is freed. The right to report outlives it.
     validate: bool = False  #: Measure the model only. Earlier releases had no such tasks, and wrote no such field.
+    group: tuple[str, str] | None = None  #: Platform and app version, for people, where known; not in the seal.
 
 
 class Seal:

@@ -56,6 +56,7 @@ class Places:
         now: float,
         rng: Random,
         can_validate: bool = False,
+        group: tuple[str, str] | None = None,
     ) -> Lease | NoTask:
         """The lease that ``device`` holds already, a new one, or why it gets none now.
 
@@ -83,8 +84,8 @@ class Places:
                 return NoTask("task numbers are being reserved")
             task = self._number()
         if can_validate and not measured and self.validate_share > 0 and rng.random() < self.validate_share:
-            return self._grant(device, version, task, counted, now, validate=True)
-        return self._grant(device, version, task, counted, now)
+            return self._grant(device, version, task, counted, now, True, group)
+        return self._grant(device, version, task, counted, now, group=group)
 
     def can_have_given(self, lease: Lease, counted: CountedTasks, now: float) -> bool:
         """Whether this job can have sealed ``lease``, whose version is known: who has the key can seal any numbers."""
@@ -121,9 +122,17 @@ class Places:
         return self.next_task - 1
 
     def _grant(
-        self, device: bytes, version: int, task: int, counted: CountedTasks, now: float, validate: bool = False
+        self,
+        device: bytes,
+        version: int,
+        task: int,
+        counted: CountedTasks,
+        now: float,
+        validate: bool = False,
+        group: tuple[str, str] | None = None,
     ) -> Lease:
-        lease = Lease(version, task, device, self.weight_max, now, now + self.lease_time.lease_s, validate)
+        expires_at = now + self.lease_time.lease_s
+        lease = Lease(version, task, device, self.weight_max, now, expires_at, validate, group)
         self._take(device, task)
         self.live.add(lease)
         self.selection.granted(device, self.live)

@@ -200,7 +200,7 @@ class JobProcess:
         """Recover and make the first commit; devices are answered once that is done."""
         snapshot, before = self._recovered, self._recorder.before
         self._recovered = None
-        interrupted = f"its last process was interrupted {before}" if before else ""
+        interrupted = f"its last process was interrupted {before}" if before and not before.in_order else ""
         if snapshot is not None:
             logger.info(
                 "goes on at version %d, commit %d, with %d results in the buffer%s",
@@ -509,7 +509,7 @@ class JobProcess:
                 await own_code.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._notes.close)
-        self._recorder.close()
+        self._recorder.close(told_to_end=self.exit_code == EXIT_STOPPED)
         self._journal.close()
 
 

@@ -24,6 +24,7 @@ class Phase(IntEnum):
     COMMITTING = 2  #: A transaction is being written.
     COMMITTED = 3  #: It is durable, and those who wait for it have not all been answered yet.
     ENDED = 4  #: By itself.
+    STOPPED = 5  #: It was told to end, and let go of everything.
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,11 @@ class Moment:
         """The last commit that is durable for sure."""
         return self.commit - 1 if self.phase is Phase.COMMITTING else self.commit
 
+    @property
+    def in_order(self) -> bool:
+        """Whether nothing was interrupted."""
+        return self.phase in (Phase.ENDED, Phase.STOPPED)
+
     def __str__(self) -> str:
         """As the end of a sentence that begins with when it was interrupted."""
         match self.phase:
@@ -55,6 +61,8 @@ class Moment:
                 return f"between commits, with {self.staged} results not acknowledged"
             case Phase.ENDED:
                 return "after its end"
+            case Phase.STOPPED:
+                return "after it was told to end"
 
 
 def read(folder: Path) -> Moment | None:
@@ -89,5 +97,8 @@ class Recorder:
         except OSError:
             self._noted = b""
 
-    def close(self) -> None:
+    def close(self, told_to_end: bool = False) -> None:
+        if told_to_end and self._noted:
+            phase, _, _, commit, version = _LAYOUT.unpack(self._noted)
+            self.note(Phase.STOPPED, 0, commit - (phase == Phase.COMMITTING), version)
         os.close(self._fd)

@@ -71,6 +71,7 @@ def restore_rest(core: Standing, durable: Snapshot) -> None:
     """What the next process needs beside the sums."""
     core.commits.last = durable.commit
     core.parts.places.recover(durable.leases, durable.taken, durable.reserved_until)
+    core.groups.recover(durable.leases)
     core.parts.places.selection.restore(durable.fleets, durable.job_time)
     core.bases.restore(durable.bases)
     core.models.recover(durable.blobs, before=durable.version)

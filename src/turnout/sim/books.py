@@ -73,12 +73,11 @@ class Books:
         return self._models[version - 1] + self._sum(self._open) / results
 
     def _again(self, durable: Snapshot) -> NDArray[np.float64]:
-        """Training diverged: this is the best version again, or the last."""
-        candidates = [self._version] if durable.best is None else [durable.best[0], self._version]
-        for version in candidates:
+        """Training diverged: this is an earlier version again, which was the best when it was read."""
+        for version, _ in durable.blobs:
             if np.allclose(durable.model, self._models[version], atol=TOLERANCE):
                 return self._models[version]
-        raise Violation(f"version {durable.version} is of no result, and neither the best version nor the last")
+        raise Violation(f"version {durable.version} is of no result, and no version that was kept")
 
     def _check_model(self, durable: Snapshot) -> None:
         expected = self._models[durable.version]

@@ -34,6 +34,18 @@ def test_devices_are_counted_by_platform_and_app_version(job: Job) -> None:
     )
 
 
+def test_a_lease_that_is_lost_after_a_restart_is_of_the_group_of_its_device(job: Job) -> None:
+    ask(job, PHONE)
+    job.now = 1.0
+    job.happens(Tick())
+    job.settle()
+    again = job.restart()
+    assert fleet(again)[0].training == 1
+    again.now = LEASE_S + 1.0
+    again.happens(Tick())
+    assert fleet(again) == (FleetGroup("android", "1.4", asked=1, given=1, lost=1),)
+
+
 def test_a_device_that_asks_again_is_given_one_task(job: Job) -> None:
     ask(job, PHONE)
     job.now = 1.0

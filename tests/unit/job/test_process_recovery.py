@@ -222,6 +222,17 @@ def test_a_recorder_keeps_what_is_durable_when_the_next_process_dies_in_recovery
     third.close()
 
 
+def test_a_process_that_was_told_to_end_was_not_interrupted(tmp_path: Path) -> None:
+    first = Recorder(tmp_path)
+    first.note(Phase.COMMITTING, 3, 8, 2)
+    first.close(told_to_end=True)
+    second = Recorder(tmp_path)
+    assert second.before is not None
+    assert second.before.in_order
+    assert second.before.durable == 7
+    second.close()
+
+
 def test_a_file_that_is_no_recording_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "recorder").write_bytes(b"\xff" * 24)
     assert read(tmp_path) is None
