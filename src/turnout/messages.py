@@ -27,6 +27,9 @@ VALIDATE = "validate"  #: The name of a task to measure the model only; given to
 VALIDATED = "VALIDATED"  #: The status of its result: metrics and ``num_examples``, and no update.
 
 
+EXAMPLES_MIN, EXAMPLES_MAX = 1.0, 1e12  #: Of a result: what a device can have learned or measured from.
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """Base of every message: immutable, and silent about fields that hold their default."""
 

@@ -31,8 +31,8 @@ class UpdateCodec(Protocol):
 
     dtype: np.dtype[Any]  #: What one number of an update is.
 
-    def check(self, vector: NDArray[Any], weight: float) -> Refusal | None:
-        """Whether ``vector`` may be added with any factor up to ``weight``; changes nothing."""
+    def check(self, vector: NDArray[Any], weight: float) -> Refusal | float:
+        """Its L2 norm, if ``vector`` may be added with any factor up to ``weight``; changes nothing."""
         ...
 
     def add(self, vector: NDArray[Any], factor: float) -> None:
@@ -67,7 +67,7 @@ class DenseFloat32:
         self._in_block = 0
         self._copy: NDArray[np.float64] | None = None  # of the sum, unless it changed since
 
-    def check(self, vector: NDArray[Any], weight: float) -> Refusal | None:
+    def check(self, vector: NDArray[Any], weight: float) -> Refusal | float:
         if vector.shape != self._total.shape:
             return Refusal(
                 "length", f"the update has shape {list(vector.shape)}; {self._total.size} numbers are expected"
@@ -84,7 +84,7 @@ class DenseFloat32:
                 "overflow",
                 f"weight {weight:.6g} times L2 norm {norm:.6g} is too large to add; at most {REACH_MAX:.3g} is",
             )
-        return None
+        return norm
 
     def add(self, vector: NDArray[Any], factor: float) -> None:
         self._block = blas.saxpy(vector, self._block, vector.size, factor)  # with names it takes 0.2 µs more

@@ -22,8 +22,8 @@ class MeanAggregator:
         self.total_weight = 0.0
         self.count = 0  #: Updates in the sum.
 
-    def check(self, vector: NDArray[np.float32], weight: float) -> Refusal | None:
-        """Why this update cannot be added; None: it can. Looks at all of it and changes nothing."""
+    def check(self, vector: NDArray[np.float32], weight: float) -> Refusal | float:
+        """Why this update cannot be added, or its L2 norm. Looks at all of it and changes nothing."""
         if not 0 < weight <= self._weight_max:  # also refuses NaN
             return Refusal("weight", f"weight {weight:g} is not above 0 and at most {self._weight_max:g}")
         return self._sum.check(vector, weight)

@@ -9,7 +9,7 @@ import msgspec
 from turnout.device.session import TrainedUpdate
 from turnout.device.trainers.base import Evaluator, NoExamples, Trainer, Update
 from turnout.errors import DeviceError, ServerError
-from turnout.messages import VALIDATE, ModelSchema, TensorSpec
+from turnout.messages import EXAMPLES_MAX, EXAMPLES_MIN, VALIDATE, ModelSchema, TensorSpec
 from turnout.wire.tensors import Vector, flatten, from_safetensors, unflatten
 
 LENGTH_BYTES = 8
@@ -87,8 +87,8 @@ def _examples(given: float) -> float:
     num_examples = float(given)
     if num_examples == 0:
         raise NoExamples("the device has no examples")
-    if not (math.isfinite(num_examples) and num_examples > 0):
-        raise BadTrainer(f"the trainer says it learned from {num_examples} examples; a number above 0 is expected")
+    if not EXAMPLES_MIN <= num_examples <= EXAMPLES_MAX:
+        raise BadTrainer(f"the trainer says it learned from {num_examples} examples; a number from 1 is expected")
     return num_examples
 
 

@@ -6,6 +6,8 @@ from typing import Any
 from turnout.job.journal import BlobRef
 from turnout.job.leases import Lease
 from turnout.messages import (
+    EXAMPLES_MAX,
+    EXAMPLES_MIN,
     OK,
     VALIDATE,
     FleetRange,
@@ -51,6 +53,23 @@ ZEROS = Refused(
     "zeros", "every number of the update is 0, as if nothing had been trained; this job refuses that", Status.ERROR
 )
 DEVICE_FAILED = "device_failed"
+
+
+FAR_NORM = "far_norm"
+FAR = (FAR_NORM, "overflow")  #: Reasons of refusal of updates from another order of size.
+
+
+def far_norm(norm: float, norm_max: float) -> Refused:
+    return Refused(
+        FAR_NORM,
+        f"the update's L2 norm is {norm:.6g}; at most {norm_max:.6g} is taken, 100 times the median of this job's",
+        Status.ERROR,
+    )
+
+
+def examples(number: float) -> Refused:
+    expected = f"{EXAMPLES_MIN:g} to {EXAMPLES_MAX:g} are expected"
+    return Refused("examples", f"the device says it learned from {number:g} examples; {expected}", Status.ERROR)
 
 
 def too_stale(version: int, current: int, staleness_max: int) -> Refused:

@@ -41,6 +41,7 @@ def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:
         versions_max=spec.stop.versions,
         time_max_s=spec.stop.time_s,
         device_settings=spec.device_settings,
+        update_norm_max=spec.training.update_norm_max,
         refuse_zeros=spec.training.refuse_zeros,
         whole_snapshots=whole_snapshots,
     )

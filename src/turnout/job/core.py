@@ -70,6 +70,12 @@ DIVERGED = (
 )
 
 
+FAR_UPDATES = (
+    "updates are refused: their norm is more than 100 times the median of this job's; "
+    "if they are honest, say how large one may be with update_norm_max under [training]"
+)
+
+
 @dataclass(slots=True)
 class JobCore(Standing):
     """One training run. Call ``start`` once, then ``handle`` for every event, and carry out the effects in order."""
@@ -258,8 +264,11 @@ class JobCore(Standing):
     def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
         """Add what the device learned or measured to the running sums, or say why not; that changes nothing."""
         report, parts = event.report, self.parts
-        sound = judged(report, lease, self.rules, parts.aggregator, self.bases, event.factor)
+        sound = judged(report, lease, self.rules, parts.aggregator, self.typical, self.bases, event.factor)
         if isinstance(sound, Refused):
+            if sound.reason in answers.FAR:
+                self.typical.refuse()
+                self.warnings.add(FAR_UPDATES)
             return sound
         staleness = self.version - lease.version
         if lease.validate:
@@ -268,6 +277,7 @@ class JobCore(Standing):
             parts.places.measured(lease)
         else:
             parts.aggregator.add(sound.update, sound.weight, parts.discount(staleness))
+            self.typical.take(sound.norm)
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, max(lease.expires_at, now) + parts.places.resend_window_s)
         self.tally.count(staleness)

@@ -70,6 +70,7 @@ class Snapshot:
     made: MadeCounts | None = None  #: Where the counted results went; None: an earlier release wrote this.
     void_below: int = 0  #: The job has ended since these tasks were given out.
     pause_reason: str = ""  #: Why the job paused itself.
+    typical: tuple[float, int] | None = None  #: The median norm of updates, and of how many.
     #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.
     changes: Changes | None = field(default=None, compare=False)
     whole: bool = field(default=True, compare=False)  #: Not: these two are empty, for ``changes`` says enough.

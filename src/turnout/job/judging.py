@@ -4,13 +4,15 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.aggregator.codec import Refusal
 from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.typical import TypicalNorm
 from turnout.job import answers
 from turnout.job.answers import Refused
 from turnout.job.bases import Bases
 from turnout.job.leases import Lease
 from turnout.job.parts import Rules
-from turnout.messages import OK, VALIDATED, ResultReport, Status
+from turnout.messages import EXAMPLES_MAX, EXAMPLES_MIN, OK, VALIDATED, ResultReport, Status
 
 FLOAT_BYTES = 4
 
@@ -19,7 +21,8 @@ class Sound(msgspec.Struct, frozen=True):
     """What a result brings: of a task to validate the update is empty."""
 
     update: NDArray[np.float32]
-    weight: float
+    weight: float  #: Of a measurement, the examples that it was made on.
+    norm: float = 0.0  #: The update's.
     zeros: bool = False  #: There are numbers, and every one is 0: the device has not trained.
 
 
@@ -28,6 +31,7 @@ def judged(
     lease: Lease,
     rules: Rules,
     aggregator: MeanAggregator,
+    typical: TypicalNorm,
     bases: Bases,
     factor: float = 1.0,
 ) -> Sound | Refused:
@@ -36,11 +40,11 @@ def judged(
     if report.status != expected:
         reason = f"the device reports {report.status[:40]!r}, and not {str(expected)!r}"
         return Refused(answers.DEVICE_FAILED, reason, Status.ERROR)
-    weight = min(report.num_examples, lease.weight_max) if rules.by_examples else 1.0
+    if not EXAMPLES_MIN <= report.num_examples <= EXAMPLES_MAX:  # also refuses NaN
+        return answers.examples(report.num_examples)
     if lease.validate:
-        if not weight > 0:
-            return Refused("weight", f"weight {weight:g} is not above 0", Status.ERROR)
-        return Sound(np.empty(0, np.float32), weight)
+        return Sound(np.empty(0, np.float32), report.num_examples)
+    weight = min(report.num_examples, lease.weight_max) if rules.by_examples else 1.0
     if factor == 0:
         return answers.WEIGHED_NOTHING
     weight = min(weight * factor, lease.weight_max)
@@ -52,13 +56,15 @@ def judged(
         if difference is None:
             return Refused("absolute", "this job takes what changed, not the model after training", Status.ERROR)
         update = difference
-    refusal = aggregator.check(update, weight)
-    if refusal is not None:
-        return Refused(refusal.reason, refusal.message, Status.ERROR)
+    norm = aggregator.check(update, weight)
+    if isinstance(norm, Refusal):
+        return Refused(norm.reason, norm.message, Status.ERROR)
+    if norm > typical.norm_max:
+        return answers.far_norm(norm, typical.norm_max)
     zeros = _all_zeros(update)
     if zeros and rules.refuse_zeros:
         return answers.ZEROS
-    return Sound(update, weight, zeros)
+    return Sound(update, weight, norm, zeros)
 
 
 def _all_zeros(update: NDArray[np.float32]) -> bool:

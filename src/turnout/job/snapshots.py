@@ -49,6 +49,7 @@ def taken(core: Standing, now: float, closes: bool) -> Snapshot:
         made=core.made.snapshot(),
         void_below=core.void_below,
         pause_reason=core.pause.reason,
+        typical=core.typical.snapshot(),
         changes=changes,
         whole=whole,
     )
@@ -65,6 +66,7 @@ def restore_sums(core: Standing, durable: Snapshot) -> None:
     core.made = Made.restore(durable.made, core.tally.counted, durable.buffered)
     core.groups.restore(durable.groups)
     core.federated = Federated(durable.federated)
+    core.typical.restore(durable.typical)
 
 
 def restore_rest(core: Standing, durable: Snapshot) -> None:

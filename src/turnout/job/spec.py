@@ -89,9 +89,9 @@ class Training(Section, frozen=True):
     #: The cap put into each lease: a device that claims more examples weighs this much. Set it to what a large honest
     #: device has, so that nobody dominates a version.
     weight_max: Annotated[float, Meta(gt=0, le=1e12)] = 1000.0
-    #: The largest L2 norm of an update; a larger one is refused. Unset: no bound. Twice the largest norm that
-    #: ``turnout check --devices N`` measures, or more: norms fall while a model learns, so it must let the first
-    #: versions through, and bounds less later.
+    #: The largest L2 norm of an update; a larger one is refused. Unset: no bound but that of every job, 100 times the
+    #: median norm of its updates so far. Twice the largest norm that ``turnout check --devices N`` measures, or more:
+    #: norms fall while a model learns, so it must let the first versions through, and bounds less later.
     update_norm_max: Positive | None = None
     #: Whether an update whose numbers are all 0 is refused. Its device has not trained, and it thins the mean: FLARE's
     #: SDK for iOS sends nothing else unless it was corrected. Not for models that are often right already.
@@ -300,7 +300,7 @@ class Evaluation(Section, frozen=True):
     #: So many newest versions are kept beside the best, 1 to 20. Each takes the size of a model.
     keep: Annotated[int, Meta(ge=1, le=20)] = 1
     #: The share of tasks, 0 to 0.9, in which a device only measures the model on its own data. Shown as federated/NAME,
-    #: weighed as results are. Each such task takes a place for a while, and its device may train the same version too.
+    #: weighed by examples. Each such task takes a place for a while, and its device may train the same version too.
     federated: Annotated[float, Meta(ge=0, le=0.9)] = 0.0
 
     def __post_init__(self) -> None:

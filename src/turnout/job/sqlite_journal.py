@@ -27,14 +27,9 @@ from turnout.errors import TurnoutError
 from turnout.job import counted, given
 from turnout.job.counted import CountedVersion
 from turnout.job.directory import JOURNAL, LOCK
-from turnout.job.federated import Sums
-from turnout.job.groups import Counts, Key
 from turnout.job.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
-from turnout.job.leases import Lease
 from turnout.job.lock import lock
-from turnout.job.made import Counts as MadeCounts
-from turnout.job.selection import Ranges
-from turnout.messages import FailingEvaluation, Warned
+from turnout.job.saved_state import State
 
 LOCK_PATIENCE_S = 12.0  #: The processes of a server that was killed end within their grace; until then they hold locks.
 BUSY_TIMEOUT_S = 5.0  #: A backup may hold the file for a moment.
@@ -62,45 +57,6 @@ class JournalUnusable(TurnoutError):
 
 class DiskError(OSError):
     """A commit failed in SQLite; whether it happened is open."""
-
-
-class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """All of a snapshot that is small, and what its other parts must look like.
-
-    What an earlier release wrote must still be read: new fields have defaults. A release that does not know a field
-    refuses the journal instead of forgetting what is in it.
-    """
-
-    total_weight: float
-    buffered: int
-    tasks: int
-    checksum: int
-    reserved_until: int
-    blobs: tuple[tuple[int, str, int], ...]  #: (version, sha256, bytes)
-    workflow: dict[str, Any]
-    rng: tuple[int, tuple[int, ...], float | None]
-    job_time: float
-    next_appointment: float
-    durations: tuple[float, ...]
-    tally: dict[str, Any]
-    vectors: dict[str, int]  #: The CRC of each.
-    counted: dict[int, int]  #: The CRC of the row of each version.
-    pause: tuple[float | None, float] = (None, 0.0)  #: What follows has defaults: earlier releases did not write it.
-    groups: tuple[tuple[Key, Counts], ...] = ()
-    best: tuple[int, float] | None = None
-    measured: dict[int, dict[str, float]] = {}
-    ending: str = ""
-    federated: Sums = {}
-    fleets: Ranges = ()
-    bases: dict[int, float] = {}
-    warned: tuple[Warned, ...] = ()
-    evaluation_fails: FailingEvaluation | None = None
-    given_sums: given.Sums | None = None  #: Of the rows of leases and taken tasks; None: they are here.
-    leases: tuple[Lease, ...] = ()
-    taken: dict[bytes, int] = {}
-    made: MadeCounts | None = None
-    void_below: int = 0
-    pause_reason: str = ""
 
 
 _state_encoder = msgspec.msgpack.Encoder()
@@ -391,6 +347,7 @@ def _state(snapshot: Snapshot, saved: _Saved) -> State:
         federated=snapshot.federated,
         fleets=snapshot.fleets,
         bases=snapshot.bases,
+        typical=snapshot.typical,
         warned=snapshot.warned,
         evaluation_fails=snapshot.evaluation_fails,
         given_sums=saved.rows.sums if saved.rows is not None else None,
@@ -432,6 +389,7 @@ def _snapshot(
         federated=state.federated,
         fleets=state.fleets,
         bases=state.bases,
+        typical=state.typical,
         warned=state.warned,
         evaluation_fails=state.evaluation_fails,
         made=state.made,

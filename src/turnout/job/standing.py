@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.aggregator.typical import TypicalNorm
 from turnout.job.bases import Bases
 from turnout.job.commits import Commits
 from turnout.job.counted import CountedTasks
@@ -53,8 +54,12 @@ class Standing:
     void_below: int = 0
     #: Training diverged, and the model of this version is being read from its file.
     returning_to: int | None = None
+    typical: TypicalNorm = field(init=False)
     _retired: list[BlobRef] = field(default_factory=list)
     _ending: Ending | None = None
+
+    def __post_init__(self) -> None:
+        self.typical = TypicalNorm.of(self.model, self.rules.update_norm_max)
 
     @property
     def _live(self) -> LiveLeases:

@@ -20,7 +20,7 @@ ROUNDING_S = 0.001  #: A device is told its lease in milliseconds.
 SAME_AFTER_RESTART = (
     *("version", "total_weight", "buffered", "counted", "tasks", "checksum", "leases", "taken", "workflow", "rng"),
     *("next_appointment", "durations", "tally", "pause", "groups", "best", "measured", "ending", "federated"),
-    *("fleets", "bases", "made", "void_below", "pause_reason"),
+    *("fleets", "bases", "made", "void_below", "pause_reason", "typical"),
 )
 
 

@@ -5,6 +5,7 @@
 
 import functools
 import math
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -34,6 +35,8 @@ ERROR = "ERROR"
 ERROR_KIND = "error"  #: What iOS sends when its training failed.
 TEXT_CHARS_MAX = 1024  #: Of an id, a name and the status.
 TEXTS = ("job_id", "task_id", "task_name", "status")
+
+_DECIMAL = re.compile(r"[0-9]{1,16}(\.[0-9]{1,17})?")  #: No sign, exponent, space, underscore or other digits.
 
 SchemaOf = Callable[[str], ModelSchema | None]
 
@@ -107,10 +110,9 @@ def decode_result_query(query: dict[str, str]) -> ResultQuery:
     """Raises BadField or BadBody for a field that cannot be read; none is required here."""
     num_examples, metrics = None, NO_METRICS
     if (text := query.get("num_examples")) is not None:
-        try:
-            num_examples = float(text)
-        except ValueError:
-            raise BadField("num_examples in the query must be a number, as in num_examples=32") from None
+        if _DECIMAL.fullmatch(text) is None:
+            raise BadField("num_examples in the query must be a plain decimal number, as in num_examples=32")
+        num_examples = float(text)
     if (text := query.get("metrics")) is not None:
         metrics = read_metrics(text.encode())
     for name in TEXTS:
@@ -147,7 +149,7 @@ def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf
         OK if query.status is None else query.status,
         metrics_left_out=query.metrics.left_out,
     )
-    _check_number(fields.num_examples)
+    _check_examples(fields)
     if fields.status != OK:
         return DecodedResult(fields, memoryview(b""))
     schema = schema_of(fields.job_id)
@@ -175,7 +177,7 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
         read_cookie(found.cookie),
         metrics.left_out,
     )
-    _check_number(fields.num_examples)
+    _check_examples(fields)
     _check_lengths(fields)
     if status != OK:
         return DecodedResult(fields, memoryview(b""))
@@ -188,6 +190,7 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
     learned = form.decode(found.result.kind, found.result.data, schema)
     if found.num_examples is None and learned.count is not None:
         fields = msgspec.structs.replace(fields, num_examples=learned.count)
+        _check_examples(fields)
     return DecodedResult(fields, _bytes_of(learned.vector), form.absolute)
 
 
@@ -264,8 +267,9 @@ def _missing(name: str) -> MissingField:
     return MissingField(f"missing {name}: send it in the query of /result, as in /result?{name}=...")
 
 
-def _check_number(num_examples: float) -> None:
-    if not math.isfinite(num_examples):
+def _check_examples(fields: ResultFields) -> None:
+    """How many may be is the job's to judge, which knows the task and frees its place."""
+    if not math.isfinite(fields.num_examples):
         raise BadField("num_examples must be a finite number")
 
 

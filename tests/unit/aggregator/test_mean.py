@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from turnout.aggregator.codec import BLOCK, FLOAT32_MAX
+from turnout.aggregator.codec import BLOCK, FLOAT32_MAX, Refusal
 from turnout.aggregator.mean import MeanAggregator
 
 
@@ -123,7 +123,7 @@ def test_an_added_vector_may_be_read_only_and_lie_anywhere() -> None:
 )
 def test_a_refused_update_says_why(update: NDArray[np.float32], weight: float, reason: str, words: str) -> None:
     refusal = aggregator(norm_max=5.0).check(update, weight)
-    assert refusal is not None
+    assert isinstance(refusal, Refusal)
     assert refusal.reason == reason
     assert words in refusal.message
 
@@ -138,21 +138,21 @@ def test_checking_changes_nothing() -> None:
 
 
 def test_an_update_at_its_bounds_is_taken() -> None:
-    assert aggregator(norm_max=5.0).check(vector(3, 4), 1000) is None
+    assert aggregator(norm_max=5.0).check(vector(3, 4), 1000) == 5.0
 
 
 def test_weight_times_update_may_not_overflow_a_block() -> None:
     mean = aggregator()
     refusal = mean.check(vector(1e35, 0), 1000)
-    assert refusal is not None
+    assert isinstance(refusal, Refusal)
     assert refusal.reason == "overflow"
-    assert mean.check(vector(1e35, 0), 1) is None
+    assert mean.check(vector(1e35, 0), 1) == pytest.approx(1e35)
 
 
 @given(st.floats(2.0**-100, FLOAT32_MAX, width=32), st.floats(1e-3, 1000))
 def test_what_passes_the_check_never_overflows(number: float, weight: float) -> None:
     mean = aggregator(num_parameters=1)
-    if mean.check(vector(number), weight) is None:
+    if not isinstance(mean.check(vector(number), weight), Refusal):
         for _ in range(2 * BLOCK):
             mean.add(vector(number), weight)
         assert mean.mean()[0] == pytest.approx(number, rel=1e-4)

@@ -63,7 +63,7 @@ def test_an_update_of_no_examples_is_none_and_no_mistake() -> None:
 
 @pytest.mark.parametrize("num_examples", [-1, float("nan"), float("inf")])
 def test_an_impossible_number_of_examples_is_refused(num_examples: float) -> None:
-    with pytest.raises(BadTrainer, match="number above 0"):
+    with pytest.raises(BadTrainer, match="a number from 1"):
         train(Returns(Update({"w": np.zeros((2, 1), np.float32)}, num_examples)), MODEL, {})
 
 
@@ -102,7 +102,7 @@ def test_a_measurement_has_metrics_and_no_update() -> None:
 def test_a_trainer_without_evaluate_cannot_measure() -> None:
     with pytest.raises(BadTrainer, match="no evaluate"):
         measure(Halves(), MODEL, {})
-    with pytest.raises(BadTrainer, match="number above 0"):
+    with pytest.raises(BadTrainer, match="a number from 1"):
         measure(Measures(-1), MODEL, {})
 
 

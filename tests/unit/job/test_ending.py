@@ -401,7 +401,7 @@ def diverge(job: Job) -> None:
 
 
 def test_a_job_that_diverges_goes_on_from_its_newest_version_once_a_person_resumes_it() -> None:
-    job = new_job(lambda: buffered(goal=1))
+    job = new_job(lambda: buffered(goal=1), update_norm_max=2 * HUGE)
     diverge(job)
     job.settle()
     good = job.core.version - 1
@@ -422,7 +422,7 @@ def test_a_job_that_diverges_goes_on_from_its_newest_version_once_a_person_resum
 
 def diverged_with_a_best() -> Job:
     """Version 1, of (1, 0), is the best of three when a step leaves the numbers."""
-    job = new_job(lambda: buffered(goal=1))
+    job = new_job(lambda: buffered(goal=1), update_norm_max=2 * HUGE)
     job.core.parts.ranking = Ranking(metric="accuracy")
     job.core.parts.evaluation = Evaluation(every=1)
     for accuracy, device in ((0.9, "a"), (0.5, "b"), (0.6, "c")):
@@ -458,7 +458,7 @@ def test_a_job_whose_best_model_cannot_be_read_goes_on_from_the_newest_and_says_
 
 
 def test_that_a_job_has_diverged_is_known_after_a_restart() -> None:
-    job = new_job(lambda: buffered(goal=1))
+    job = new_job(lambda: buffered(goal=1), update_norm_max=2 * HUGE)
     diverge(job)
     job.settle()
     again = job.restart()
@@ -482,7 +482,7 @@ def test_what_comes_while_the_best_model_is_read_is_held() -> None:
 
 
 def test_a_job_that_ends_where_training_diverges_keeps_its_results_in_the_sum() -> None:
-    job = new_job(lambda: buffered(goal=2))
+    job = new_job(lambda: buffered(goal=2), update_norm_max=2 * HUGE)
     job.report("a", job.ask("a"), (HUGE, 0.0))
     job.settle()
     task = job.ask("b")

@@ -77,13 +77,13 @@ def test_a_task_to_measure_goes_to_who_can_do_it(job: Job) -> None:
 
 
 def test_the_metrics_of_devices_are_combined_by_their_examples(job: Job) -> None:
-    """(0.5 * 1 + 0.9 * 3) / 4 = 0.8; the third device claims more examples than its lease allows."""
+    """(0.5 * 1 + 0.9 * 3) / 4 = 0.8; the third device measures on more than its update would weigh."""
     for device, accuracy, examples in (("a", 0.5, 1.0), ("b", 0.9, 3.0)):
         measured(job, device, ask(job, device), accuracy, examples)
     job.settle()
     assert status_of(job.core, job.now).metrics == {"federated/accuracy": pytest.approx(0.8)}, "nothing else measures"
-    measured(job, "c", ask(job, "c"), 0.1, 1e9)
-    assert status_of(job.core, job.now).metrics["federated/accuracy"] == pytest.approx((0.8 * 4 + 0.1 * 10) / 14)
+    measured(job, "c", ask(job, "c"), 0.1, 96.0)
+    assert status_of(job.core, job.now).metrics["federated/accuracy"] == pytest.approx((0.8 * 4 + 0.1 * 96) / 100)
 
 
 def test_a_measurement_is_counted_once_when_it_is_durable_and_is_in_no_model(job: Job) -> None:

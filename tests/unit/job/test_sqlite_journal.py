@@ -17,6 +17,7 @@ import pytest
 from turnout.job import counted
 from turnout.job.directory import JOURNAL
 from turnout.job.given import Changes
+from turnout.job.groups import Counts
 from turnout.job.journal import BlobRef, Fenced, Snapshot
 from turnout.job.leases import Lease, device_hash
 from turnout.job.lock import JobLocked
@@ -107,7 +108,7 @@ def test_a_snapshot_comes_back_as_it_was(journal: SqliteJournal, tmp_path: Path)
 def test_what_earlier_releases_did_not_write_comes_back_too(journal: SqliteJournal) -> None:
     written = snapshot(
         pause=(5.0, 2.0),
-        groups=((("android", "1.4"), (5, 4, 3, 1, 0)),),
+        groups=((("android", "1.4"), Counts(5, 4, 3, 1, 0)),),
         best=(3, 0.9),
         measured={3: {"accuracy": 0.9}},
         ending="enough",

@@ -188,9 +188,15 @@ def test_numbers_in_the_query_must_be_numbers() -> None:
             decode_result_query({"num_examples": text})
 
 
-@pytest.mark.parametrize("text", ["nan", "inf", "-inf", "1e999"])
-def test_num_examples_must_be_finite(text: str) -> None:
-    with pytest.raises(BadField, match="finite"):
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("nan", "inf", "-inf", "1e999", "1e3", "1_000", " 1 ", "+1", "-1", "0x10", "\u0661\u0662", "1.", ".5", "1,5"),
+        *("", "1" * 17, "1 000"),
+    ],
+)
+def test_num_examples_in_the_query_is_a_plain_decimal_number(text: str) -> None:
+    with pytest.raises(BadField, match="num_examples"):
         result_from_safetensors(
             decode_result_query({"job_id": "j", "task_id": "t", "task_name": "n", "num_examples": text}), b"", schema_of
         )
@@ -260,6 +266,12 @@ def test_too_many_and_too_large_metrics_are_left_out() -> None:
 def test_what_is_no_number_elsewhere_stays_refused(body: bytes) -> None:
     with pytest.raises(DeviceError):
         from_json(body)
+
+
+@pytest.mark.parametrize("number", ['"32"', '" 1 "', "true", "1_000", "[1]"])
+def test_num_examples_in_json_is_a_number(number: str) -> None:
+    with pytest.raises(DeviceError):
+        from_json(b'{"num_examples": %b, "result": %b}' % (number.encode(), DXO), QUERY)
 
 
 def test_what_a_device_reports_the_gateway_reads() -> None:
