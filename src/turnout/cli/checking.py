@@ -16,7 +16,7 @@ from turnout.cli.fleet_trial import FleetTrial
 from turnout.cli.trial import DEVICES, Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.admission import RESULT_BYTES_MAX, GatewayLimits, too_large_to_send
 from turnout.job.folder import DEVICE_CODE, EVALUATE, FILES, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
@@ -118,6 +118,7 @@ def lines(report: Report) -> list[str]:
         ("to send", f"{size(report.packed_bytes)} packed for turnout submit"),
         ("a task", f"{size(report.model_bytes)} for a device that takes safetensors"),
         ("a result", f"{size(report.result_base64_bytes)} as base64, {size(report.result_json_bytes)} as JSON numbers"),
+        ("", f"servers take {size(RESULT_BYTES_MAX)} unless they run with another --result-bytes-max"),
         ("memory", f"about {size(report.job_memory_bytes)} for the job's process, however many devices report"),
         *_tried(report.trial),
         *(("left out", line) for line in report.left_out),
@@ -175,6 +176,8 @@ def read(folder: Path, devices: int) -> Report:
         tried = try_once(job, devices) if devices else None
     except JobFolderError as error:
         return Report(error=str(error))
+    if wrong := too_large_to_send(job.schema, RESULT_BYTES_MAX):
+        return Report(error=f"{folder}: {wrong} (the bound assumed here is the one that servers have by default)")
     parameters = job.model.size
     return Report(
         folder=str(folder),

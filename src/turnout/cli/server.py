@@ -26,7 +26,7 @@ from turnout.cli.base import (
 )
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
-from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
+from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, RESULT_BYTES_MOST
 from turnout.process.streams import say
 from turnout.process.systems import can_serve, check_server
 from turnout.supervisor.policy import HANG_S, HANG_S_MIN
@@ -67,6 +67,9 @@ def up(
     grpc_message_bytes_max: Annotated[
         int, Parameter(help="Largest message by gRPC, either way.")
     ] = GRPC_MESSAGE_BYTES_MAX,
+    result_bytes_max: Annotated[
+        int, Parameter(help="Largest result that a device may send, in bytes.")
+    ] = RESULT_BYTES_MAX,
     cors_origin: Annotated[
         tuple[str, ...], Parameter(negative="", help="Origin of a web page that may use the gateways; * for any.")
     ] = (),
@@ -91,7 +94,9 @@ def up(
         raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
     at_least_one("--grpc-message-bytes-max", grpc_message_bytes_max)
     grpc = None if grpc_port is None else Grpc(grpc_port, grpc_message_bytes_max)
-    devices = EntranceSettings(host, port, _tls(tls_cert, tls_key), grpc, cors_origin)
+    if not 1 <= result_bytes_max <= RESULT_BYTES_MOST:
+        raise UsageError(f"--result-bytes-max must be from 1 to {RESULT_BYTES_MOST}; {result_bytes_max} was given")
+    devices = EntranceSettings(host, port, _tls(tls_cert, tls_key), grpc, cors_origin, result_bytes_max)
     settings = Settings(devices, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
     run(settings, told=partial(_tell, data, json))
     return EXIT_DONE

@@ -34,6 +34,7 @@ from turnout.control.sessions import Sealer
 from turnout.control.stopping import Stopping
 from turnout.control.store import Store
 from turnout.control.tokens import Tokens
+from turnout.gateway.admission import RESULT_BYTES_MAX
 from turnout.messages import GatewayCounters
 
 
@@ -59,6 +60,7 @@ class Api:
         free: Callable[[Path], int] = free_bytes,
         wall_clock: Callable[[], float],
         clock: Callable[[], float] = time.monotonic,
+        result_bytes_max: int = RESULT_BYTES_MAX,
     ) -> None:
         known, samples = KnownJobs(store, jobs, questions), Samples()
         self.incoming = incoming = Incoming(data, free)
@@ -67,7 +69,7 @@ class Api:
         self.stopping = Stopping(known)
         self.sampler = Sampler(known, gateways, samples, wall_clock)
         self.operations = [
-            *JobRoutes(known, samples, incoming, self.stopping).operations(),
+            *JobRoutes(known, samples, incoming, self.stopping, result_bytes_max).operations(),
             *WatchingRoutes(known, samples, closing).operations(),
             *ModelRoutes(known, incoming).operations(),
             *BackupRoutes(known, incoming).operations(),

@@ -15,6 +15,7 @@ import msgspec
 
 from turnout import loops
 from turnout.errors import JobFolderError
+from turnout.gateway.admission import RESULT_BYTES_MAX, too_large_to_send
 from turnout.messages import Message, RunningJob
 from turnout.supervisor.commands import PYTHON, job_environment
 
@@ -32,12 +33,16 @@ class Checked(Message, frozen=True):
     error: str = ""
 
 
-async def check(folder: Path) -> RunningJob:
-    """What gateways must know of the job in ``folder``; its id is empty. Raises JobFolderError."""
+async def check(folder: Path, result_bytes_max: int = RESULT_BYTES_MAX) -> RunningJob:
+    """What gateways must know of the job in ``folder``; its id is empty. Raises JobFolderError.
+
+    ``result_bytes_max``: of a result, what devices can send.
+    """
     process = await asyncio.create_subprocess_exec(
         *PYTHON,
         "turnout.control.check",
         str(folder),
+        str(result_bytes_max),
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         env=job_environment(),
@@ -64,7 +69,7 @@ def without(place: Path, said: str) -> str:
     return said.replace(f"{place}: ", "").replace(f"{place}/", "").replace(str(place), place.name)
 
 
-def read(folder: Path) -> Checked:
+def read(folder: Path, result_bytes_max: int = RESULT_BYTES_MAX) -> Checked:
     """Read the folder in this process."""
     from turnout.job.code import load_module
     from turnout.job.folder import load_job_folder
@@ -75,6 +80,8 @@ def read(folder: Path) -> Checked:
             load_module(job.server)  # else the job would run, and be done without all that is in it
     except JobFolderError as error:
         return Checked(error=without(folder, str(error)))
+    if wrong := too_large_to_send(job.schema, result_bytes_max):
+        return Checked(error=wrong)
     return Checked(running_job(job))
 
 
@@ -92,5 +99,5 @@ def running_job(job: "JobFolder") -> RunningJob:
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
-        answer = read(Path(sys.argv[1]))
+        answer = read(Path(sys.argv[1]), int(sys.argv[2]))
     print(msgspec.json.encode(answer).decode())

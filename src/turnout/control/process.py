@@ -17,13 +17,16 @@ from turnout.control.questions import Questions
 from turnout.control.store import Store
 from turnout.control.supervised import SupervisorLink
 from turnout.errors import TurnoutError
+from turnout.gateway.admission import RESULT_BYTES_MAX
 from turnout.messages import JobLaunched, LifeCycleEvent
 from turnout.pulse import Pulse
 from turnout.supervisor.runtime import feed_path, supervisor_path
 from turnout.transport.unix import UnixTransport
 
 
-async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int, pulse: Pulse) -> None:
+async def run(
+    listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int, pulse: Pulse, result_bytes_max: int
+) -> None:
     """Serve until SIGTERM or the end of the lifeline."""
     store = Store(data / "control.sqlite")
     link = SupervisorLink()
@@ -51,6 +54,7 @@ async def run(listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int
         connected=lambda: link.connected,
         closing=lambda: server.should_exit,
         wall_clock=time.time,
+        result_bytes_max=result_bytes_max,
     )
     server, crowd = make_server(api.app())
     loop = asyncio.get_running_loop()
@@ -78,10 +82,11 @@ def main() -> int:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--lifeline-fd", type=int, required=True)
     parser.add_argument("--pulse-fd", type=int, required=True)
+    parser.add_argument("--result-bytes-max", type=int, default=RESULT_BYTES_MAX)
     given = parser.parse_args()
     listen, pulse = socket.socket(fileno=given.listen_fd), Pulse(given.pulse_fd)
     try:
-        asyncio.run(run(listen, given.runtime, given.data, given.lifeline_fd, pulse))
+        asyncio.run(run(listen, given.runtime, given.data, given.lifeline_fd, pulse, given.result_bytes_max))
     except TurnoutError as error:
         print(error, file=sys.stderr)
         return 1

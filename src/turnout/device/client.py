@@ -31,7 +31,7 @@ from turnout.device.trainers.base import Evaluator, NoExamples, Trainer
 from turnout.device.training import work_of
 from turnout.errors import TurnoutError
 from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, ResultReport, Status, TaskResponse
-from turnout.wire.edge_headers import DeviceReader
+from turnout.wire.edge_headers import BadHeader, DeviceReader
 
 log = logging.getLogger(__name__)
 
@@ -172,7 +172,8 @@ async def run_device(
     the authorities that an https server must have its certificate from, instead of those that the system trusts.
     Raises TurnoutError for a URL or an id that is none, and for a file that is another device's.
     """
-    DeviceReader().device(device_id.encode(), None)
+    if DeviceReader().device(device_id.encode(), None).device_id != device_id:
+        raise BadHeader(f"device_id {device_id!r} has spaces or line ends around it; give it without them")
     kept = KeptFile(keep, device_id) if keep is not None else None
     http = HttpClient(url, limits, trust(ca) if ca is not None else None)
     blobs = BlobCache(http)

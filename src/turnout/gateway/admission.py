@@ -2,7 +2,16 @@
 
 from dataclasses import dataclass
 
+from turnout.messages import ModelSchema
+from turnout.wire.frames import PAYLOAD_BYTES_MAX
+from turnout.wire.tensors import ELEMENT_BYTES, num_parameters
+
 GRPC_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
+RESULT_BYTES_MAX = 256 * 1024 * 1024  #: Unless a server is told otherwise.
+RESULT_OVERHEAD_BYTES = 64 * 1024  #: Room in a result's body for all but the numbers: names, shapes, fields.
+TENSOR_OVERHEAD_BYTES = 256  #: Room for what a tensor has beside its name and its numbers: lengths and strides.
+#: The largest that a result may be allowed to be: a frame holds it, and what comes with it.
+RESULT_BYTES_MOST = PAYLOAD_BYTES_MAX - 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +35,8 @@ class GatewayLimits:
     #: Body of a job, task or selection request: a few names and a cookie.
     body_bytes_max: int = 64 * 1024
     #: Body of a result, whatever the job. The job's own limit, from the size of its model, is lower. Keep it below
-    #: the frames' payload limit, and at least 4 bytes for each parameter of the largest model.
-    result_bytes_max: int = 256 * 1024 * 1024
+    #: the frames' payload limit, and at least 4 bytes for each parameter of the largest model: --result-bytes-max.
+    result_bytes_max: int = RESULT_BYTES_MAX
     #: A larger result is offered to its job before it is read, which costs a round trip inside the server. Set it to
     #: what arrives in one read anyway.
     ask_first_bytes: int = 16 * 1024
@@ -127,3 +136,23 @@ class GrpcLimits:
 def body_overdue(started: float, received_bytes: int, now: float, limits: GatewayLimits) -> bool:
     """Whether a body comes too slowly. ``started`` is when we last began to wait for it."""
     return now - started > limits.body_grace_s + received_bytes / limits.body_bytes_per_s_min
+
+
+def result_bytes(schema: ModelSchema, number_bytes: int = ELEMENT_BYTES) -> int:
+    """How large a result of this model can be whose numbers have so many bytes each; as safetensors by default."""
+    names = sum(len(tensor.name) * 4 + TENSOR_OVERHEAD_BYTES for tensor in schema.tensors)
+    return num_parameters(schema) * number_bytes + names + RESULT_OVERHEAD_BYTES
+
+
+def too_large_to_send(schema: ModelSchema, result_bytes_max: int) -> str:
+    """Why no result of this model could ever count, and the way out; empty if it could."""
+    needed = result_bytes(schema)
+    if needed <= result_bytes_max:
+        return ""
+    way = "train a smaller model, or a part of it"
+    if needed <= RESULT_BYTES_MOST:
+        way += f", or run the server with: turnout up --result-bytes-max {needed}"
+    return (
+        f"no result of this job could be sent: the model has {num_parameters(schema):,} parameters, a result has up to "
+        f"{needed:,} bytes, and {result_bytes_max:,} are allowed; {way}"
+    )

@@ -12,7 +12,7 @@ import msgspec
 
 from turnout.errors import DeviceError
 from turnout.gateway import decode, ranges, replies
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.admission import GatewayLimits, result_bytes
 from turnout.gateway.cors import Origins
 from turnout.gateway.replies import OURS_FROM, Reply, refusal
 from turnout.gateway.routes import (
@@ -35,7 +35,7 @@ from turnout.messages import (
     Status,
     UserInfo,
 )
-from turnout.wire import edge_results, tensors
+from turnout.wire import edge_results
 from turnout.wire.edge_headers import DeviceReader, phone
 from turnout.wire.edge_replies import ReplyWriter
 from turnout.wire.edge_requests import JSON, BadField, decode_job, decode_selection, decode_task
@@ -43,10 +43,6 @@ from turnout.wire.edge_results import SAFETENSORS, DecodedResult, ResultQuery, r
 from turnout.wire.forms import FORMS, WEIGHTS, Form
 
 QUERIES_KEPT_MAX = 1024  #: Queries whose fields are remembered: all devices of a job ask with the same one.
-#: Room in a result's body for all but the numbers: names, shapes, fields.
-RESULT_OVERHEAD_BYTES = 64 * 1024
-#: Room for what a tensor has beside its name and its numbers: lengths and strides.
-TENSOR_OVERHEAD_BYTES = 256
 #: The longest a float32 gets in JSON, with its comma, a space and a sign.
 JSON_BYTES_PER_NUMBER = 28
 
@@ -251,12 +247,10 @@ class GatewayCore:
         if kept is None or kept[0] is not schema:
             if len(self._sizes) >= QUERIES_KEPT_MAX:
                 self._sizes.clear()
-            names = sum(len(tensor.name) * 4 + TENSOR_OVERHEAD_BYTES for tensor in schema.tensors)
-            numbers, overhead = tensors.num_parameters(schema), names + RESULT_OVERHEAD_BYTES
             kept = (
                 schema,
-                min(numbers * tensors.ELEMENT_BYTES + overhead, self._limits.result_bytes_max),
-                min(numbers * JSON_BYTES_PER_NUMBER + overhead, self._limits.result_bytes_max),
+                min(result_bytes(schema), self._limits.result_bytes_max),
+                min(result_bytes(schema, JSON_BYTES_PER_NUMBER), self._limits.result_bytes_max),
             )
             self._sizes[job_id] = kept
         return kept[1] if binary else kept[2]

@@ -31,7 +31,9 @@ def gateway(
     ]
 
 
-def control(listen_fd: int, runtime: Path, data: Path, lifeline_fd: int, pulse_fd: int) -> list[str]:
+def control(
+    listen_fd: int, runtime: Path, data: Path, lifeline_fd: int, pulse_fd: int, result_bytes_max: int
+) -> list[str]:
     """Control on an inherited listening socket; it finds the other sockets in the ``runtime`` folder."""
     return [
         *(*PYTHON, "turnout.control.process"),
@@ -40,6 +42,7 @@ def control(listen_fd: int, runtime: Path, data: Path, lifeline_fd: int, pulse_f
         *("--data", str(data)),
         *("--lifeline-fd", str(lifeline_fd)),
         *("--pulse-fd", str(pulse_fd)),
+        *("--result-bytes-max", str(result_bytes_max)),
     ]
 
 

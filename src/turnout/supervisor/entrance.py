@@ -8,7 +8,7 @@ from pathlib import Path
 
 from turnout.certificate import Loaded
 from turnout.errors import TurnoutError
-from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
+from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX
 from turnout.gateway.cors import Origins
 from turnout.supervisor import runtime
 
@@ -38,6 +38,7 @@ class EntranceSettings:
     tls: Tls | None = None
     grpc: Grpc | None = None
     origins: tuple[str, ...] = ()  #: Of web pages that may use the gateways.
+    result_bytes_max: int = RESULT_BYTES_MAX  #: Of the body of one result.
 
 
 class Entrance:
@@ -63,9 +64,14 @@ class Entrance:
         return "" if self._calls is None else address(self._calls)
 
     @property
+    def result_bytes_max(self) -> int:
+        """The largest result that a device can send."""
+        return self._settings.result_bytes_max
+
+    @property
     def options(self) -> list[str]:
         """What each gateway is told."""
-        options = []
+        options = ["--result-bytes-max", str(self.result_bytes_max)]
         if (tls := self._settings.tls) is not None:
             options += ["--tls-cert", str(tls.cert.absolute()), "--tls-key", str(tls.key.absolute())]
         if (grpc := self._settings.grpc) is not None:

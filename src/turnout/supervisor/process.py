@@ -238,8 +238,8 @@ class Supervisor:
             feed = runtime.feed_path(folder)
             options = self.devices.options
             return lambda pulse_fd: commands.gateway(int(which), fd, feed, lifeline_fd, pulse_fd, options), (fd,)
-        fd = self._api.fileno()
-        return lambda pulse_fd: commands.control(fd, folder, self._data, lifeline_fd, pulse_fd), (fd,)
+        fd, most = self._api.fileno(), self.devices.result_bytes_max
+        return lambda pulse_fd: commands.control(fd, folder, self._data, lifeline_fd, pulse_fd, most), (fd,)
 
 
 def _check_release(data: Path) -> None:

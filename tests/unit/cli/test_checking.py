@@ -9,6 +9,7 @@ import pytest
 from turnout.cli import checking, scaffold
 from turnout.cli.advice import advice, norms, stop_rule, training
 from turnout.cli.fleet_trial import try_fleet
+from turnout.control import check as control_check
 from turnout.errors import JobFolderError
 from turnout.job.folder import load_job_folder
 from turnout.job.spec import JobSpec
@@ -255,3 +256,15 @@ def test_a_server_py_without_any_hook_is_a_mistake(tmp_path: Path) -> None:
     (tmp_path / "job" / "server.py").write_text("def evaluat(model):\n    return {}\n")
     with pytest.raises(JobFolderError, match="has none of the functions evaluate, export, select, weigh"):
         checking.examine(tmp_path / "job")
+
+
+def test_a_model_whose_results_no_server_takes_by_default_is_refused_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "job.toml").write_text('name = "large"\n[stop]\nversions = 1\n')
+    (tmp_path / "model.py").write_text(
+        "import numpy as np\ndef initial_model():\n    return {'w': np.zeros(67_200_000, np.float32)}\n"
+    )
+    report = checking.read(tmp_path, 0)
+    assert "--result-bytes-max 268865" in report.error
+    assert "by default" in report.error
+    assert "--result-bytes-max" in control_check.read(tmp_path).error
+    assert control_check.read(tmp_path, 300_000_000).job is not None

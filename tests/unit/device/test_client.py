@@ -128,6 +128,12 @@ async def test_an_id_that_no_device_can_have_is_refused_at_once(device_id: str) 
         await run_device("http://127.0.0.1:1", "digits", Steps(), device_id=device_id)
 
 
+@pytest.mark.parametrize("device_id", ["cam-2\n", " cam-3", "cam-4\t"])
+async def test_an_id_is_sent_as_it_was_checked_or_refused_by_name(device_id: str) -> None:
+    with pytest.raises(TurnoutError, match=r"device_id .* has spaces or line ends around it"):
+        await run_device("http://127.0.0.1:1", "digits", Steps(), device_id=device_id)
+
+
 async def test_a_device_can_be_cancelled_while_it_waits() -> None:
     gateway = Gateway(task=[{"status": "RETRY", "retry_wait": 3600}])
     told_to_wait = asyncio.Event()

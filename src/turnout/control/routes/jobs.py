@@ -35,11 +35,15 @@ _CONFLICT, _AWAY = HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE
 class JobRoutes:
     """Their life, as far as people decide it."""
 
-    def __init__(self, known: KnownJobs, samples: Samples, incoming: Incoming, stopping: Stopping) -> None:
+    def __init__(
+        self, known: KnownJobs, samples: Samples, incoming: Incoming, stopping: Stopping, result_bytes_max: int
+    ) -> None:
+        """``result_bytes_max``: of a result, what devices can send."""
         self._known = known
         self._samples = samples
         self._incoming = incoming
         self._stopping = stopping
+        self._result_bytes_max = result_bytes_max
 
     def operations(self) -> list[Operation]:
         accepted = Given("The job as it is now.", JobView, HTTPStatus.ACCEPTED)
@@ -113,7 +117,7 @@ class JobRoutes:
         with (place / "upload.zip").open("w+b") as upload:
             await self._incoming.receive(request, upload, package.PACKED_BYTES_MAX, "a zipped job folder")
             await asyncio.to_thread(package.unpack, upload, folder, self._incoming.check_room)
-        announcement = await check(folder)
+        announcement = await check(folder, self._result_bytes_max)
         job_id = new_job_id(announcement.name, secrets.token_hex(4))
         await asyncio.to_thread(_keep, folder, self._known.jobs.folder(job_id))
         self._known.jobs.launch(msgspec.structs.replace(announcement, job_id=job_id))
