@@ -225,7 +225,7 @@ def test_a_job_is_paused_and_resumed(watched: Watched, control: FakeControl, job
     while not job.listeners:
         page.wait_for_timeout(10)
     control.advance(job)
-    expect(page.locator(".title .badge")).to_have_text("paused")
+    expect(page.locator(".title .badge")).to_have_text("paused itself")
     page.get_by_role("button", name="Resume").click()
     while job.asked != ["pause", "resume"]:
         page.wait_for_timeout(10)
@@ -240,7 +240,7 @@ def test_what_a_paused_job_waits_for_reads_as_a_sentence(watched: Watched, contr
     page = open_job(watched, control)
     expect(page.locator(".now h2")).to_have_text("Waits for")
     expect(page.locator(".waiting")).to_contain_text("a person, who paused it")
-    expect(page.locator(".title .badge")).to_have_text("paused")
+    expect(page.locator(".title .badge")).to_have_text("paused by a person")
     page.goto(control.url)
     expect(page.locator(".wait")).to_have_text("Waits for: a person, who paused it 4 min ago and may resume it")
     assert watched.errors == []
@@ -452,8 +452,8 @@ def test_jobs_that_need_a_person_come_first_and_are_in_the_title(watched: Watche
     page = watched.page
     page.goto(control.url)
     expect(page.locator("tbody th a")).to_have_text(["digits-0", "digits-1", "digits-3", "digits-2"])
-    expect(page.locator(".summary .badge")).to_have_text(["1 disk full", "1 paused", "2 training"])
-    expect(page).to_have_title("1 disk full, 1 paused · turnout")
+    expect(page.locator(".summary .badge")).to_have_text(["1 disk full", "1 paused itself", "2 training"])
+    expect(page).to_have_title("1 disk full, 1 paused itself · turnout")
     assert watched.errors == []
 
 
@@ -504,3 +504,49 @@ def test_every_control_has_a_name(watched: Watched, control: FakeControl, job: F
             name for name in names if re.fullmatch(r"- (button|combobox|link)( \[.*\])?:?", name.splitlines()[0])
         ]
         page.keyboard.press("Escape")
+
+
+def test_a_failing_evaluation_is_said_on_the_list_and_on_the_page(
+    watched: Watched, control: FakeControl, job: FakeJob
+) -> None:
+    words = "evaluation fails since version 3 (126 times): KeyError: 'x'"
+    fails = {"since": 3, "last": 130, "times": 126, "error": "KeyError: 'x'"}
+    job.course.samples[-1] |= {"evaluation_fails": fails, "warnings": [words], "metrics_version": 2}
+    page = open_job(watched, control)
+    expect(page.locator(".title .badge")).to_have_text("training, evaluation fails")
+    expect(page.locator(".title .badge")).to_have_class("badge warn")
+    expect(page.locator(".warnings").first).to_contain_text(words)
+    page.goto(control.url)
+    expect(page.locator(".trouble")).to_have_text(words)
+    expect(page.locator(".jobs .unit")).to_have_text("accuracy, version 2")
+    job.view |= {"state": "completed", "finished_at": time.time()}
+    page.reload()
+    expect(page.locator("td .badge")).to_have_text("completed, evaluation failed")
+    assert watched.errors == []
+
+
+def test_the_spare_results_of_rounds_are_not_refused(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    job.course.samples[-1] |= {"refused": {"too_stale": 16, "norm": 1}}
+    shown = job.shown
+    job.shown = lambda: {**shown(), "status": {**shown()["status"], "workflow": "rounds"}}  # type: ignore[method-assign]
+    page = open_job(watched, control)
+    expect(page.get_by_role("rowheader", name="spare: after its round had enough")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="refused: norm")).to_be_visible()
+    assert watched.errors == []
+
+
+def test_the_initial_model_may_be_the_best(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    """Its version is 0, which the answer leaves out."""
+    shown = job.shown
+
+    def at_first() -> dict[str, object]:
+        status = {**shown()["status"], "best_metric": 0.571}
+        status.pop("best_version", None)
+        return {**shown(), "status": status}
+
+    job.shown = at_first  # type: ignore[method-assign]
+    page = open_job(watched, control)
+    expect(page.locator(".tiles")).to_contain_text("best 0.5710 of 0")
+    page.get_by_role("button", name="Download…").click()
+    expect(page.locator(".downloads")).to_contain_text("Best modelversion 0, 0.5710")
+    assert watched.errors == []

@@ -97,3 +97,23 @@ def test_lost_devices_are_counted_over_the_last_seconds(page: Page) -> None:
 def test_a_long_course_keeps_its_first_and_its_last_point(page: Page) -> None:
     kept = run(page, "s.sparse([...Array(given).keys()])", 1300)
     assert (kept[:2], kept[-1], len(kept)) == ([0, 3], 1299, 434)
+
+
+def test_a_metric_has_a_gap_where_the_evaluation_failed(page: Page) -> None:
+    evaluated = [{"at": 10.0 * v, "kind": "evaluated", "version": v, "metrics": {"loss": v / 10}} for v in (1, 2, 9)]
+    failed = {"at": 30.0, "kind": "evaluation_failed", "version": 3, "text": "KeyError"}
+    events = [*evaluated[:2], failed, evaluated[2]]
+    assert run(page, f"{COURSE}.metric('loss').map((p) => [p.version, p.value])", {"events": events}) == [
+        [1, 0.1],
+        [2, 0.2],
+        [3, None],
+        [9, 0.9],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("ends", "step"), [([0, 0], 1), ([0, 2], 1), ([0, 7], 1), ([0, 12], 2), ([0, 30], 5), ([0, 480], 100), ([3, 9], 1)]
+)
+def test_an_axis_of_versions_has_whole_steps(page: Page, ends: list[int], step: int) -> None:
+    script = "(await import('/charts.js')).wholeStep([{ x: given }], 7)"
+    assert run(page, script, ends) == step

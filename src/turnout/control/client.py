@@ -105,7 +105,7 @@ class ControlClient:
         return dashboard_link(self.url, made.code)
 
     def jobs(self) -> list[JobView]:
-        """The jobs submitted last, newest first, without their status."""
+        """The jobs submitted last, newest first, each with what it said last, in short."""
         return self._json("GET", "/api/jobs", list[JobView])
 
     def job(self, job_id: str) -> JobView:

@@ -32,6 +32,8 @@ class KnownJobs:
         self._last_known: dict[str, JobStatus] = {}
         self._lost: set[str] = set()  # jobs that are over, of which neither a file nor the journal tells anything
         self._remaking = asyncio.Lock()
+        self._answers: dict[str, bool] = {}  # whether it did, when it was asked last
+        self._finals: dict[str, tuple[float | None, JobStatus]] = {}  # and when that job ended
 
     def of(self, request: Request) -> StoredJob:
         """The job that the path names. Raises Problem."""
@@ -60,6 +62,24 @@ class KnownJobs:
     def runs(self, job_id: str) -> bool:
         """Whether its process shall run."""
         return job_id in self.jobs.running
+
+    def listed(self, job: StoredJob) -> JobView:
+        """A job with what it said last, in short, for a list of many: none of them is asked for it."""
+        if self.runs(job.job_id):
+            status, fresh = self._last_known.get(job.job_id), self._answers.get(job.job_id, False)
+        else:
+            status, fresh = self._read_final(job), True
+        return view(job, _in_short(status) if status is not None else None, fresh and status is not None)
+
+    def _read_final(self, job: StoredJob) -> JobStatus | None:
+        """The last account of a job that has ended, as far as its file is there; read once for each of its ends."""
+        known = self._finals.get(job.job_id)
+        if known is not None and known[0] == job.finished_at:
+            return known[1]
+        final = self.jobs.final(job.job_id)
+        if final is not None:
+            self._finals[job.job_id] = job.finished_at, final
+        return final or self._last_known.get(job.job_id)
 
     async def status(self, job: StoredJob) -> tuple[JobStatus | None, bool]:
         """The job's own account, and whether it has just given it, or is over."""
@@ -94,7 +114,9 @@ class KnownJobs:
             answer = await self._questions.ask(job_id, Topic.STATUS, b"", STATUS_TIMEOUT_S)
             status = msgspec.msgpack.decode(answer, type=JobStatus)
         except (ServerError, msgspec.DecodeError, msgspec.ValidationError):
+            self._answers[job_id] = False
             return None
+        self._answers[job_id] = True
         self._last_known[job_id] = status
         return status
 
@@ -108,8 +130,14 @@ class KnownJobs:
 
     def forget(self, job_id: str) -> None:
         """What a job said last is no longer so: it was deleted, or goes on from a backup."""
-        self._last_known.pop(job_id, None)
         self._lost.discard(job_id)
+        for known in (self._last_known, self._answers, self._finals):
+            known.pop(job_id, None)
+
+
+def _in_short(status: JobStatus) -> JobStatus:
+    """Without what is long and belongs to one job's page."""
+    return msgspec.structs.replace(status, fleet=(), staleness={}, kept=(), warned=(), ack_ms={}, commit_ms={})
 
 
 def view(job: StoredJob, status: JobStatus | None = None, fresh: bool = False) -> JobView:

@@ -39,6 +39,8 @@ def state_of(view: JobView) -> str:
 
 def _row(job: JobView, now: float) -> tuple[str, ...]:
     status = job.status
-    words = job.reason or (status.waiting_for if status else "") or ("starting" if job.state in UNFINISHED else "")
+    fails = status.warnings[-1] if status is not None and status.evaluation_fails is not None else ""
+    waits = job.reason or (status.waiting_for if status else "") or ("starting" if job.state in UNFINISHED else "")
+    words = "; ".join(filter(None, (fails, waits)))
     version = str(status.version) if status else "-"
     return job.job_id, job.name, state_of(job), ago(now - (job.finished_at or job.submitted_at)), version, words

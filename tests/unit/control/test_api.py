@@ -6,11 +6,12 @@ import os
 import threading
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
 from tests.unit.control.world import JOB_TOML, MODEL, SCHEMA, World, submitted, zipped
-from turnout.messages import JobStatus, KeptModel, Topic
+from turnout.messages import FailingEvaluation, JobStatus, KeptModel, Topic
 from turnout.supervisor.messages import JobReport, StartJob, StopJob
 from turnout.wire.tensors import to_safetensors
 
@@ -286,3 +287,17 @@ async def test_the_dashboard_is_served_at_the_root(world: World) -> None:
     answer = await world.ask("GET", "/")
     assert answer.headers["content-type"].startswith("text/html")
     assert "default-src 'none'" in answer.headers["content-security-policy"]
+
+
+async def test_the_list_says_of_an_ended_job_what_its_page_says(world: World, tmp_path: Path) -> None:
+    job_id = await submitted(world)
+    fails = FailingEvaluation(3, 9, 7, "KeyError: 'x'")
+    last = JobStatus(job_id, "digits", "completed", "buffered", version=9, evaluation_fails=fails, staleness={0: 4})
+    (tmp_path / "jobs" / job_id / "final.json").write_bytes(msgspec.json.encode(last))
+    world.jobs.heard(JobReport(job_id, 0, ""))
+    (listed,) = (await world.call("GET", "/api/jobs")).json
+    shown = (await world.call("GET", f"/api/jobs/{job_id}")).json
+    assert listed["state"] == shown["state"] == "completed"
+    assert (listed["status"]["version"], listed["fresh"]) == (9, True)
+    assert listed["status"]["evaluation_fails"] == shown["status"]["evaluation_fails"]
+    assert "staleness" not in listed["status"]  # that is for its page

@@ -66,8 +66,9 @@ export class Actions {
   downloads() {
     const status = this.view.status ?? {};
     const rows = [modelRow("Newest model", `version ${status.version ?? 0}`, "newest")];
-    if (status.best_version) rows.push(modelRow("Best model", about(status.best_version, status.best_metric), "best"));
-    const kept = (status.kept ?? []).filter((model) => model.version !== status.version && model.version !== status.best_version);
+    if ((status.best_metric ?? null) !== null) rows.push(modelRow("Best model", about(status.best_version ?? 0, status.best_metric), "best"));
+    const kept = (status.kept ?? []).filter((model) => model.version !== status.version
+      && ((status.best_metric ?? null) === null || model.version !== (status.best_version ?? 0)));
     rows.push(...kept.toReversed().map((model) => modelRow(`Version ${model.version}`, size(model), model.version)));
     const [list, other] = [rows.map((row) => this.row(row)), this.others()];
     const close = h("button", { type: "button", autofocus: true, onclick: () => dialog.close() }, "Close");

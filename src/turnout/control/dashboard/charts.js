@@ -5,6 +5,7 @@ import { h, setChildren, setText } from "./page.js";
 
 const HEIGHT_PX = 190;
 const TICK_PX = 46; // Room for one label of a horizontal axis.
+const BAR_WIDTH = 0.75; // Of a bar that stands for one whole number, in such numbers.
 const SECONDS_SHOWN_S = 300; // A shorter axis has its times with seconds.
 const SCRIPT = "static/plotly.min.js";
 let loading = null;
@@ -87,7 +88,7 @@ export class Chart {
     const ticks = Math.max(3, Math.min(7, Math.floor(this.plot.clientWidth / TICK_PX)));
     const look = colours();
     const config = { displayModeBar: false, responsive: true, scrollZoom: false, doubleClick: false };
-    await Plotly.react(this.plot, lines.map((line) => trace(line, axes, look)), layout(axes, look, ticks), config);
+    await Plotly.react(this.plot, lines.map((line) => trace(line, axes, look)), layout(axes, look, ticks, lines), config);
   }
 
   close() {
@@ -99,7 +100,7 @@ export class Chart {
 function trace(line, axes, look) {
   const colour = look[line.colour];
   const common = { name: line.name, x: axes.date ? line.x.map(local) : line.x, y: line.y, hovertemplate: axes.hover };
-  if (axes.bars) return { ...common, type: "bar", marker: { color: colour } };
+  if (axes.bars) return { ...common, type: "bar", marker: { color: colour }, width: axes.whole ? BAR_WIDTH : undefined };
   const points = line.y.length;
   return {
     ...common,
@@ -111,7 +112,15 @@ function trace(line, axes, look) {
   };
 }
 
-function layout(axes, look, ticks) {
+/** A step between the ticks of an axis of whole numbers: 1, 2 or 5 times a power of ten, never less than one. */
+export function wholeStep(lines, ticks) {
+  const ends = lines.flatMap((line) => line.x);
+  const least = Math.max(1, (Math.max(...ends) - Math.min(...ends)) / ticks);
+  const power = 10 ** Math.floor(Math.log10(least));
+  return [1, 2, 5, 10].map((times) => times * power).find((step) => step >= least);
+}
+
+function layout(axes, look, ticks, lines) {
   const short = axes.date && axes.range[1] - axes.range[0] < SECONDS_SHOWN_S;
   const axis = {
     fixedrange: true,
@@ -140,7 +149,7 @@ function layout(axes, look, ticks) {
       showgrid: false,
       nticks: short ? Math.ceil(ticks / 2) : ticks,
       ...(axes.date ? { tickformat: short ? "%H:%M:%S" : "%H:%M", hoverformat: "%H:%M:%S", range: axes.range?.map(local) } : {}),
-      ...(axes.whole ? { tickformat: ",d", dtick: axes.dtick } : {}),
+      ...(axes.whole ? { tickformat: ",d", dtick: axes.dtick ?? wholeStep(lines, ticks) } : {}),
     },
     yaxis: { ...axis, rangemode: axes.fromZero === false ? "normal" : "tozero", nticks: 5, separatethousands: true, ticksuffix: axes.unit ?? "" },
     datarevision: performance.now(),

@@ -187,6 +187,7 @@ class JobPage {
     this.tables.forEach((table) => table.show(status, now, hasEnded(view)));
     this.log.end(view);
     this.log.show();
+    this.panels.workflow = status.workflow;
     this.panels.show(hasEnded(view));
     const version = now.version ?? status.version ?? 0;
     document.title = `${this.jobId}: ${text}, version ${version} · turnout`;
@@ -201,7 +202,9 @@ class JobPage {
   showTiles(status, now) {
     const { course, view } = this;
     const pace = course.pace(hasEnded(view) ? 0 : (now.at ?? 0)).at(-1)?.value;
-    const newest = headline(course.newestMetrics() ?? status.metrics);
+    const last = course.newestMeasured();
+    const newest = headline(last?.metrics ?? status.metrics);
+    if (newest) newest.version = last ? (last.version ?? 0) : (status.metrics_version ?? 0);
     const best = status.best_metric ?? null;
     const end = view.finished_at ?? now.at ?? Date.now() / 1000;
     const waits = now.waiting ?? status.waiting ?? 0;
@@ -209,7 +212,7 @@ class JobPage {
     const tiles = [
       ["Version", count(now.version ?? status.version ?? 0), ""],
       [newest ? newest.name : "Measured", newest ? newest.value : "–",
-        best === null ? "" : `best ${metric(best)}, version ${status.best_version}`],
+        newest ? measuredOf(newest.version, best, status.best_version ?? 0) : ""],
       ["Updates counted", count(now.counted ?? status.counted ?? 0), ""],
       ["Devices training", hasEnded(view) ? "–" : count(now.training ?? status.training ?? 0),
         hasEnded(view) || !(now.places ?? status.places) ? "" : `of ${count(now.places ?? status.places)} places${waiting}`],
@@ -229,3 +232,7 @@ class JobPage {
     this.panels.close();
   }
 }
+
+/** Which version a tile's metric is of, and which is the best. */
+const measuredOf = (version, best, bestVersion) =>
+  `of version ${version}${best === null || bestVersion === version ? "" : `; best ${metric(best)} of ${bestVersion}`}`;

@@ -88,6 +88,12 @@ function table(jobs) {
       h("tbody", {}, jobs.map(row))));
 }
 
+/** What fails while the job goes on, as the job says it. */
+function trouble(status) {
+  const words = status.evaluation_fails ? (status.warnings ?? []).at(-1) : "";
+  return words ? [h("p", { class: "trouble" }, words)] : [];
+}
+
 function row(view) {
   const { text, tone } = stateOf(view);
   const status = view.status ?? {};
@@ -95,10 +101,11 @@ function row(view) {
   const known = (value) => (view.status ? count(value ?? 0) : "–");
   return h("tr", {},
     h("th", { scope: "row" }, h("a", { href: `#/jobs/${encodeURIComponent(view.job_id)}` }, view.job_id),
+      ...trouble(status),
       h("p", { class: "wait" }, subject(view) === "Waits for" ? `Waits for: ${waitingFor(view)}` : waitingFor(view))),
     h("td", {}, h("span", { class: `badge ${tone}` }, text)),
     h("td", { class: "number version" }, known(status.version)),
-    h("td", { class: `number measured${best ? "" : " nothing"}` }, best ? [best.value, h("span", { class: "unit" }, best.name)] : "–"),
+    h("td", { class: `number measured${best ? "" : " nothing"}` }, best ? [best.value, h("span", { class: "unit" }, `${best.name}, version ${status.metrics_version ?? 0}`)] : "–"),
     h("td", { class: "number wide" }, hasEnded(view) ? "–" : known(status.training)),
     h("td", { class: "number wide" }, known(status.counted)),
     h("td", { class: "wide" }, stamp(view.submitted_at)));

@@ -3,7 +3,7 @@
 import { Chart } from "./charts.js";
 import { bytes, count, h, metric, milliseconds, short } from "./page.js";
 import { gauge, last, rate, reasons, sparse, unitOf, within } from "./series.js";
-import { reason } from "./words.js";
+import { isSpare, reason } from "./words.js";
 
 const METRICS_MAX = 6; // Charts of metrics; more would hide the rest.
 const REASONS_MAX = 3; // Reasons of refusal with a line of their own; the table has all.
@@ -142,7 +142,7 @@ export class Panels {
     this.overTime(this.results, [
       named("counted", "green", rate(kept, (sample) => sample.counted), short),
       ...refused.map(([name], i) =>
-        named(reason(name), REASON_COLOURS[i], rate(kept, (sample) => sample.refused?.[name]), short)),
+        named(isSpare(name, this.workflow) ? "spare" : reason(name), isSpare(name, this.workflow) ? "grey" : REASON_COLOURS[i], rate(kept, (sample) => sample.refused?.[name]), short)),
     ], axes);
     const stale = Object.entries(this.course.newest?.staleness ?? {}).map(([n, many]) => [Number(n), many]).sort((a, b) => a[0] - b[0]);
     const bars = { x: stale.map(([n]) => n), y: stale.map(([, many]) => many) };

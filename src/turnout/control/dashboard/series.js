@@ -55,16 +55,18 @@ export class Course {
     return [...names];
   }
 
-  /** What was measured last; undefined before the first time. */
-  newestMetrics() {
-    return [...this.evaluated.values()].at(-1)?.metrics;
+  /** The event of what was measured last; undefined before the first time. */
+  newestMeasured() {
+    return [...this.evaluated.values()].at(-1);
   }
 
-  /** One metric's course: points with the version, the seconds since the start, and the value. */
+  /** One metric's course: points with the version, the seconds since the start, and the value; null where measuring failed. */
   metric(name) {
     return [...this.evaluated.entries()]
       .filter(([, event]) => name in (event.metrics ?? {}))
       .map(([version, event]) => ({ version, seconds: event.at - this.startedAt, value: event.metrics[name] }))
+      .concat(this.events.filter((event) => event.kind === "evaluation_failed" && !this.evaluated.has(event.version ?? 0))
+        .map((event) => ({ version: event.version ?? 0, seconds: event.at - this.startedAt, value: null })))
       .sort((a, b) => a.version - b.version);
   }
 

@@ -2,7 +2,7 @@
 
 import { clock, count, duration, h, metric, setChildren } from "./page.js";
 import { reasons } from "./series.js";
-import { reason } from "./words.js";
+import { isSpare, reason } from "./words.js";
 
 const VERSIONS_SHOWN = 10;
 const REFUSALS_SHOWN = 5; // Groups of devices of which the newest refusal is told.
@@ -41,8 +41,9 @@ export class RefusedTable extends Card {
     const refused = reasons(source);
     const all = refused.reduce((sum, [, many]) => sum + many, source.counted);
     const share = (many) => (all ? `${((100 * many) / all).toFixed(1)} %` : "–");
+    const called = (name) => (isSpare(name, status.workflow) ? "spare: after its round had enough" : `refused: ${reason(name)}`);
     const rows = [["counted", count(source.counted), share(source.counted)],
-      ...refused.map(([name, many]) => [`refused: ${reason(name)}`, count(many), share(many)])];
+      ...refused.map(([name, many]) => [called(name), count(many), share(many)])];
     const without = status.metrics_left_out ?? 0;
     if (without) rows.push(["counted without some metrics", count(without), share(without)]);
     if (source.duplicates) rows.push(["sent again, counted once", count(source.duplicates), ""]);

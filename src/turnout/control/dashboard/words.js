@@ -6,18 +6,31 @@ const ENDED = new Set(["completed", "cancelled", "aborted"]);
 
 export const hasEnded = (view) => ENDED.has(view.state);
 
-/** The state as a person would say it, and the tone of its badge. */
+/** The state as a person would say it, and the tone of its badge; what fails while it trains is part of it. */
 export function stateOf(view) {
+  const state = stateAlone(view);
+  if (!view.status?.evaluation_fails || !["completed", "running"].includes(view.state)) return state;
+  const words = view.state === "completed" ? "evaluation failed" : "evaluation fails";
+  return { text: `${state.text}, ${words}`, tone: state.tone === "bad" ? "bad" : "warn" };
+}
+
+function stateAlone(view) {
   if (view.state === "completed") return { text: "completed", tone: "good" };
   if (view.state === "cancelled") return { text: "ended by a person", tone: "quiet" };
   if (view.state === "aborted") return { text: "aborted", tone: "bad" };
   if (view.state === "cancelling") return { text: "ending", tone: "warn" };
-  if (view.status && view.fresh) return idle(view.status) ? { text: "waits for devices", tone: "quiet" } : ownState(view.status.state);
+  if (view.status && view.fresh) return idle(view.status) ? { text: "waits for devices", tone: "quiet" } : ownState(view.status);
   return view.status || view.reason ? { text: "does not answer", tone: "bad" } : { text: "starting", tone: "quiet" };
 }
 
-const ownState = (state) => ({ OPEN: { text: "training", tone: "live" }, COMMITTING: { text: "training", tone: "live" },
-  PAUSED: { text: "paused", tone: "warn" }, FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
+const PAUSED_BY_A_PERSON = "a person, who paused it"; // As the job's words begin then.
+
+/** A job that a person paused waits as it was told to; one that paused itself needs a person. */
+const paused = ({ waiting_for: words }) => ((words ?? "").startsWith(PAUSED_BY_A_PERSON)
+  ? { text: "paused by a person", tone: "quiet" } : { text: "paused itself", tone: "warn" });
+
+const ownState = ({ state, ...status }) => ({ OPEN: { text: "training", tone: "live" }, COMMITTING: { text: "training", tone: "live" },
+  PAUSED: paused(status), FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
   CLOSING: { text: "ending", tone: "quiet" }, CLOSED: { text: "ending", tone: "quiet" } })[state] ?? { text: state.toLowerCase(), tone: "quiet" };
 
 /** Whether a job would train if devices came. */
@@ -81,6 +94,8 @@ export function sentence(event, metrics) {
     }
     case "evaluated":
       return { group: "versions", text: `Version ${version} measured: ${measured(event.metrics)}.` };
+    case "evaluation_failed":
+      return { group: "warnings", text: `Evaluation fails since version ${version}: ${event.text}` };
     case "warning":
       return { group: "warnings", text: event.text };
     case "state":
@@ -93,6 +108,9 @@ export function sentence(event, metrics) {
       return { group: "other", text: `${event.kind} ${event.text ?? ""}` };
   }
 }
+
+/** Results that a round did not need: more devices are asked than it takes, so these are no sign of anything wrong. */
+export const isSpare = (name, workflow) => workflow === "rounds" && name === "too_stale";
 
 /** A reason of refusal, as the server counts it, in words. */
 export const reason = (name) => name.replaceAll("_", " ");

@@ -54,7 +54,7 @@ class JobRoutes:
         job = (JOB_ID,)
         return [
             Operation(
-                "GET", "/api/jobs", self._list, "The jobs submitted last, newest first, without their status",
+                "GET", "/api/jobs", self._list, "The jobs submitted last, newest first, each with what it said last",
                 Given(f"At most {JOBS_LISTED_MAX} jobs.", list[JobView]),
             ),
             Operation(
@@ -91,7 +91,7 @@ class JobRoutes:
         ]  # fmt: skip
 
     async def _list(self, _: Request) -> Response:
-        return json_response([view(job) for job in self._known.newest(JOBS_LISTED_MAX)])
+        return json_response([self._known.listed(job) for job in self._known.newest(JOBS_LISTED_MAX)])
 
     async def _show(self, request: Request) -> Response:
         job = self._known.of(request)
