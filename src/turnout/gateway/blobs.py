@@ -63,6 +63,11 @@ class Blobs:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def forget_unless(self, runs: Callable[[str], bool]) -> None:
+        """Drop those of jobs that ended; whoever is reading one reads on."""
+        for name in [name for name in self._kept if not runs(name.job_id)]:
+            self._bytes -= len(self._kept.pop(name)) + ENTRY_BYTES
+
     async def _load(self, name: BlobName) -> None:
         blob = None
         try:

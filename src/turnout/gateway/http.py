@@ -55,12 +55,15 @@ class GatewayServer:
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
         self.counters = Counters(started=self._loop.time())
-        blobs = Blobs(find_blob, self._limits)
+        self._schema_of = schema_of
+        self._blobs = blobs = Blobs(find_blob, self._limits)
+        self._exports = exports_of(find_blob, self._limits)
+        self._weights = Weights(blobs, self._exports, self._workers, self._limits)
         self._site = Site(
             GatewayCore(schema_of, self._limits, self._health, origins),
             dispatcher,
             blobs,
-            Weights(blobs, exports_of(find_blob, self._limits), self._workers, self._limits),
+            self._weights,
             self._decode,
             self.counters,
             self._limits,
@@ -131,7 +134,12 @@ class GatewayServer:
         self._site.set_time(now, formatdate(usegmt=True).encode("ascii"))
         for connection in list(self._connections):
             connection.sweep(now)
+        for kept in (self._blobs, self._exports, self._weights):
+            kept.forget_unless(self._runs)
         self._sweeping = self._loop.call_later(self._limits.clock_s, self._sweep)
+
+    def _runs(self, job_id: str) -> bool:
+        return self._schema_of(job_id) is not None
 
     def _health(self) -> bytes:
         counters = self.counters

@@ -56,6 +56,11 @@ class Weights:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
+    def forget_unless(self, runs: Callable[[str], bool]) -> None:
+        """Drop the JSON of jobs that ended."""
+        for key in [key for key in self._kept if not runs(key[0].job_id)]:
+            self._bytes -= len(self._kept.pop(key))
+
     async def _make(self, key: Key, form: Form, file: memoryview) -> None:
         text = None
         try:

@@ -36,6 +36,10 @@ class Folder:
             raise FileNotFoundError(sha256)
         return path
 
+    def remove_all(self) -> None:
+        for file in self.path.iterdir():
+            file.unlink()
+
     def put(self, data: bytes, name: str | None = None) -> BlobName:
         sha256 = name or hashlib.sha256(data).hexdigest()
         (self.path / sha256).write_bytes(data)
@@ -187,3 +191,19 @@ async def test_a_model_of_one_number_is_told_as_such(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     name = folder.put(tensors.to_safetensors(np.array([1.5], np.float32), ModelSchema((TensorSpec("w", ()),))))
     assert await weights_of(weights_in(folder, GatewayLimits()), name, NUMBER) == b'{"value":1.5}'
+
+
+async def test_a_blob_of_a_job_that_ended_is_gone_though_it_was_kept_and_who_reads_it_reads_on(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    blobs = Blobs(folder.find, GatewayLimits())
+    name, other = folder.put(b"of j"), BlobName("k", folder.put(b"of k").sha256)
+    reading = await fetched(blobs, name)
+    await fetched(blobs, other)
+    folder.remove_all()
+    assert await fetched(blobs, name) == b"of j"
+    blobs.forget_unless(lambda job_id: job_id == "k")
+    assert await fetched(blobs, name) is None
+    assert await fetched(blobs, other) == b"of k"
+    assert reading == b"of j"
+    blobs.forget_unless(lambda job_id: False)
+    assert blobs.kept_bytes == 0
