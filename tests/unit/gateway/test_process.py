@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from turnout.dispatcher.service import EdgeTaskDispatcher
+from turnout.gateway.admission import RESULT_BYTES_MAX
 from turnout.gateway.process import serve
 
 pytestmark = pytest.mark.anyio
@@ -24,6 +25,7 @@ async def served(tmp_path: Path, **parts: Any) -> None:
         tls_cert=None,
         grpc_address=None,
         cors_origin=[],
+        result_bytes_max=RESULT_BYTES_MAX,
         lifeline_fd=None,
         pulse_fd=None,
     )
