@@ -72,8 +72,9 @@ class GatewayLimits:
     #: What a device is told to wait by 503 and Retry-After.
     retry_after_s: int = 5
 
-    #: After a refusal, what is still coming is thrown away for this long and up to so many bytes, so that the sender
-    #: sees the reply and not a reset connection.
+    #: After a refusal, what is still coming is thrown away until nothing has come for this long, and up to so many
+    #: bytes, so that the sender sees the reply and not a reset connection. A result that its job does not want may come
+    #: to its announced end, within the job's own limit: OkHttp and Python's http.client read no reply before.
     linger_s: float = 2.0
     linger_bytes_max: int = 512 * 1024
     #: The unread body of a refused request that is read and thrown away to keep the connection.

@@ -160,6 +160,11 @@ class Connection(Receiver, asyncio.Protocol):
 
     def _discard(self, num_bytes: int) -> None:
         """What comes after the last request is thrown away, within limits."""
+        site = self._site
         self._lingered += num_bytes
-        if self._lingered > self._site.limits.linger_bytes_max and self._linger_until:
+        if not self._linger_until:
+            return
+        if self._lingered > self._linger_bytes or site.now - self._since > site.limits.body_time_max_s:
             self._transport.close()
+        else:
+            self._linger_until = site.now + site.limits.linger_s

@@ -183,6 +183,9 @@ class Receiver(Sender):
     def _end(self) -> None:
         if self._state is BODY and self._length != 0:
             self._unread = True
+            expect = None if self._current is None else self._current.expect
+            if expect is not None and self._length is not None:  # all of it: many clients read no reply before
+                self._linger_bytes = max(self._linger_bytes, min(self._length, expect.limit_bytes) - self._received)
         self._state = OVER
         self._current = None
         self._chunks = []

@@ -17,6 +17,7 @@ class Sender:
 
     __slots__ = (
         "_close_after",
+        "_linger_bytes",
         "_linger_until",
         "_paused",
         "_queue",
@@ -42,6 +43,7 @@ class Sender:
         self._stalled_since = 0.0
         self._stall_bytes = 0
         self._linger_until = 0.0
+        self._linger_bytes = site.limits.linger_bytes_max  #: Of what is unread, how much is thrown away at most.
         self.lost = False
 
     def answered(self, exchange: Exchange) -> None:

@@ -580,6 +580,21 @@ def test_a_large_result_that_nobody_wants_is_refused_with_little_read() -> None:
     assert gateway.dispatcher.reserved == 0
 
 
+def test_a_large_result_that_nobody_wants_may_be_sent_to_its_end_by_clients_that_read_no_reply_before() -> None:
+    gateway = Gateway(FakeDispatcher(hold=True), limits=GatewayLimits(linger_bytes_max=1000))
+    gateway.dispatcher.answer_to = lambda request: ResultResponse(Status.NO_TASK, False, "t1")
+    data = result(BIG, "big")
+    wire = gateway.connect().send(data[:2000])
+    gateway.dispatcher.answer_next()
+    gateway.pass_time(1.5)
+    wire.send(data[2000:60_000])
+    gateway.pass_time(1.5)
+    wire.send(data[60_000:])
+    assert not wire.transport.closed
+    wire.send(b"x" * 3000)
+    assert wire.transport.closed
+
+
 def test_a_refused_result_that_has_all_come_keeps_the_connection() -> None:
     gateway = Gateway(FakeDispatcher(hold=True))
     wire = gateway.connect().send(result(b"x" * 17_000))
