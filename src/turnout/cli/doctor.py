@@ -9,9 +9,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from turnout import private
-from turnout.cli import certificates, installed, machine
+from turnout.cli import certificates, installed
 from turnout.cli.findings import Finding
 from turnout.errors import TurnoutError
+from turnout.process import machine
 from turnout.supervisor import runtime
 
 FREE_BYTES_MIN = 1 << 30
@@ -36,7 +37,7 @@ def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
     nearest = next(folder for folder in (data, *data.parents) if folder.is_dir())
     yield sockets([(folder, runtime.unfit(folder)) for folder in runtime.roots()], data)
     yield free_disk(nearest, shutil.disk_usage(nearest).free)
-    yield memory_disk(nearest, machine.filesystem(nearest))
+    yield kind_of_disk(nearest, machine.filesystem(nearest))
     began = time.monotonic(), time.time()
     yield _syncs(nearest)
     time.sleep(max(0.0, LOOK_AT_CLOCK_S - (time.monotonic() - began[0])))
@@ -103,8 +104,12 @@ def free_disk(folder: Path, free_bytes: int) -> Finding:
     return Finding("free disk", False, found, "a job that cannot write stops counting; make room, or move --data")
 
 
-def memory_disk(folder: Path, filesystem: str) -> Finding:
-    """What is acknowledged must outlive the machine's power."""
+def kind_of_disk(folder: Path, filesystem: str) -> Finding:
+    """What is acknowledged must outlive the machine's power, and be locked for one server alone."""
+    if machine.is_network(filesystem):
+        found = f"{folder} lies on a network file system ({filesystem})"
+        advice = "its locks and syncs are not sure, so results may be lost; put --data on a disk of this machine"
+        return Finding("kind of disk", False, found, advice)
     if filesystem not in machine.IN_MEMORY:
         return Finding("kind of disk", True, filesystem or "not known here")
     found = f"{folder} lies in memory ({filesystem})"

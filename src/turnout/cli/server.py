@@ -27,6 +27,7 @@ from turnout.cli.base import (
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
 from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, RESULT_BYTES_MOST
+from turnout.process import machine
 from turnout.process.streams import say
 from turnout.process.systems import can_serve, check_server
 from turnout.supervisor.policy import HANG_S, HANG_S_MIN
@@ -77,7 +78,9 @@ def up(
     control_host: Annotated[
         str, Parameter(help="Where people's tools connect; elsewhere than here behind a proxy with TLS.")
     ] = LOOPBACK,
-    gateways: Annotated[int | None, Parameter(help="Gateway processes; one per core but one unless given.")] = None,
+    gateways: Annotated[
+        int | None, Parameter(help="Gateway processes; one per usable core but one unless given.")
+    ] = None,
     data: Data = DATA,
     hang_s: Annotated[float, Parameter(help="A process silent for so long is killed and started again.")] = HANG_S,
     json: Json = False,
@@ -89,7 +92,7 @@ def up(
 
     _check_ports({"--port": port, "--control-port": control_port, "--grpc-port": grpc_port})
     if gateways is None:
-        gateways = max(1, (os.cpu_count() or 1) - 1)
+        gateways = max(1, machine.cores() - 1)
     if not hang_s >= HANG_S_MIN:
         raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
     at_least_one("--grpc-message-bytes-max", grpc_message_bytes_max)

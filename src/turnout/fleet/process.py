@@ -2,7 +2,6 @@
 
 import asyncio
 import gc
-import os
 import signal
 import sys
 import tempfile
@@ -30,6 +29,7 @@ from turnout.fleet.spec import BadFleet, FleetSpec
 from turnout.fleet.untrained import Untrained
 from turnout.messages import EdgeResponse
 from turnout.printable import printable_json
+from turnout.process import machine
 from turnout.process.streams import tell
 
 TICK_S = 0.01
@@ -112,7 +112,7 @@ async def _run(
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)  # so that the folder is removed
     with tempfile.TemporaryDirectory(prefix="turnout-fleet-") as models:
-        workers = options.workers or os.cpu_count() or 1
+        workers = options.workers or machine.cores()
         training = Classroom(http, trainers, spec, workers, Path(models)) if trainers else Untrained(http)
         try:
             await training.check()

@@ -16,7 +16,7 @@ from pathlib import Path
 from turnout import lifeline, owner, private, servers
 from turnout.errors import TurnoutError
 from turnout.job.directory import LOG
-from turnout.process import streams
+from turnout.process import machine, streams
 from turnout.process.streams import say
 from turnout.pulse import PROGRESS
 from turnout.supervisor import commands, life, runtime
@@ -91,6 +91,12 @@ class Supervisor:
 
     def lines(self) -> Iterator[str]:
         """What people should know of its start."""
+        kind = machine.filesystem(self._data)
+        if machine.is_network(kind):
+            yield (
+                f"warning: {self._data} lies on a network file system ({kind}), whose locks and syncs are not sure: "
+                "acknowledged results may be lost; give --data a folder on a disk of this machine"
+            )
         if self._open_network:
             yield (
                 "warning: tokens for the API, and all that it answers, cross the network in the clear; listen on "

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from turnout.cli import doctor, installed, machine
+from turnout.cli import doctor, installed
 from turnout.cli.findings import Finding, line
 
 HERE = Path("/srv/turnout")
@@ -55,9 +55,21 @@ def test_a_data_folder_that_others_may_open_is_wrong() -> None:
 def test_a_full_disk_and_a_disk_in_memory_are_wrong() -> None:
     assert well(doctor.free_disk(HERE, 2 << 30))
     assert not well(doctor.free_disk(HERE, 5 << 20))
-    assert well(doctor.memory_disk(HERE, "ext4"))
-    assert well(doctor.memory_disk(HERE, ""))
-    assert not well(doctor.memory_disk(HERE, "tmpfs"))
+    assert well(doctor.kind_of_disk(HERE, "ext4"))
+    assert well(doctor.kind_of_disk(HERE, ""))
+    assert not well(doctor.kind_of_disk(HERE, "tmpfs"))
+
+
+@pytest.mark.parametrize("kind", ["nfs", "nfs4", "cifs", "9p", "fuse.sshfs", "fuse.s3fs", "ceph"])
+def test_a_disk_of_another_machine_is_wrong(kind: str) -> None:
+    found = doctor.kind_of_disk(HERE, kind)
+    assert not well(found)
+    assert found.found == f"/srv/turnout lies on a network file system ({kind})"
+
+
+@pytest.mark.parametrize("kind", ["ext4", "xfs", "overlay", "fuseblk", "fuse.fuse-overlayfs", "virtiofs", ""])
+def test_a_disk_of_this_machine_is_well(kind: str) -> None:
+    assert well(doctor.kind_of_disk(HERE, kind))
 
 
 def test_a_slow_disk_is_wrong_and_one_slow_write_is_not() -> None:
@@ -85,25 +97,6 @@ def test_missing_and_old_packages_are_named() -> None:
     wrong = installed.packages(["numpy>=999.0", "nothing-of-that-name>=1"])
     assert not well(wrong)
     assert "must be 999.0, nothing-of-that-name is missing" in wrong.found
-
-
-def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
-    mounts = tmp_path / "mountinfo"
-    mounts.write_text(
-        "21 1 8:1 / / rw - ext4 /dev/sda1 rw\n"
-        "22 21 0:5 / /tmp rw,nosuid shared:7 - tmpfs tmpfs rw\n"
-        "23 21 8:2 / /with\\040space rw - xfs /dev/sdb1 rw\n"
-    )
-    assert machine.filesystem(Path("/srv/data"), mounts) == "ext4"
-    assert machine.filesystem(Path("/tmp/data"), mounts) == "tmpfs"
-    assert machine.filesystem(Path("/tmpdata"), mounts) == "ext4"
-    assert machine.filesystem(Path("/with space/x"), mounts) == "xfs"
-    assert machine.filesystem(Path("/x"), tmp_path / "missing") == ""
-
-
-def test_writes_are_timed_and_leave_nothing(tmp_path: Path) -> None:
-    assert len(machine.sync_times(tmp_path, 3)) == 3
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_port_of_another_program_is_wrong(tmp_path: Path) -> None:
