@@ -358,6 +358,22 @@ class FleetGroup(Message, frozen=True):
     newest_refusal: str = ""
 
 
+class DeviceMetric(Message, frozen=True):
+    """What devices measured of a version on their own data: by examples (``mean``), and by device, each alike.
+
+    ``spread`` is the standard deviation over devices; ``percentiles`` (p10, p50, p90) are of a sample of them.
+    """
+
+    name: str
+    version: int
+    devices: int
+    examples: float
+    mean: float
+    mean_by_device: float = 0.0
+    spread: float = 0.0
+    percentiles: dict[str, float] = {}
+
+
 class Warned(Message, frozen=True):
     """Something that a person should know of a job, and how often it came: ``text`` is that of the last time.
 
@@ -433,6 +449,7 @@ class JobStatus(Message, frozen=True):
     measured: int = 0
     seed: int | None = None
     reproducible: bool | None = None
+    by_devices: tuple[DeviceMetric, ...] = ()
 
 
 class JobEvent(Message, frozen=True, omit_defaults=True):

@@ -8,7 +8,7 @@ from turnout.control.listing import columns, state_of
 from turnout.control.store import UNFINISHED, JobState
 from turnout.control.view import JobView
 from turnout.demo.view import refused
-from turnout.messages import FleetGroup, JobStatus
+from turnout.messages import DeviceMetric, FleetGroup, JobStatus
 
 LABEL_WIDTH = 12
 FLEET = ("PLATFORM", "APP", "ASKED", "TASKS", "TRAINING", "COUNTED", "REFUSED", "LOST", "ZEROS", "")
@@ -71,6 +71,8 @@ def _work(status: JobStatus) -> Iterator[tuple[str, str]]:
         yield "", f"{status.measured} of them only measured the model"
     if status.dropped:
         yield "", f"{status.dropped} of them were dropped where training diverged, and are in no version"
+    for metric in status.by_devices:
+        yield "by devices", _by_devices(metric)
     if status.metrics_left_out:
         yield "left out", f"metrics of {status.metrics_left_out} counted results; the newest: {status.newest_left_out}"
     if status.staleness:
@@ -98,3 +100,11 @@ def _group(group: FleetGroup) -> tuple[str, ...]:
 
 def _named(group: FleetGroup) -> str:
     return f"{group.platform or '-'} {group.app_version or '-'}"
+
+
+def _by_devices(metric: DeviceMetric) -> str:
+    """With what it was made of: a mean alone hides the devices that the model fails."""
+    made_of = f"{metric.devices:,} devices with {metric.examples:,.0f} examples measured version {metric.version}"
+    percentiles = "".join(f", {name} {value:.4g}" for name, value in metric.percentiles.items())
+    by_device = f"by device {metric.mean_by_device:.4g}, spread {metric.spread:.4g}{percentiles}"
+    return f"{metric.name} {metric.mean:.4g} by examples; {by_device}; {made_of}"

@@ -272,7 +272,7 @@ class JobCore(Standing):
             return sound
         staleness = self.version - lease.version
         if lease.validate:
-            self.federated.add(lease.version, report.metrics, sound.weight)
+            self.federated.add(lease.version, report.metrics, sound.weight, lease.task)
             self.made.measured += 1
             parts.places.measured(lease)
         else:

@@ -1,44 +1,99 @@
-"""What devices measured of a version on their own data: each metric's mean, weighted by examples."""
+"""What devices measured of a version on their own data: each metric's mean, weighted by examples, and its spread."""
 
 import math
 from collections.abc import Mapping
 from typing import Any
 
-VERSIONS_MAX = 100  #: The newest so many are remembered.
-METRICS_MAX = 64  #: Of one version; what devices name beyond that is ignored, and so is
-NAME_CHARS_MAX = 64  #: a longer name,
-VALUE_MAX = 1e30  #: and a larger value: sums must stay finite.
+import msgspec
+
+from turnout.job.counted import mixed
+from turnout.messages import DeviceMetric
+
+VERSIONS_MAX = 100  #: The newest so many are remembered,
+SAMPLED_MAX = 3  #: and of the newest of these, samples of single values.
+METRICS_MAX = 64  #: Of one version; a name beyond that takes the place of the one that the fewest devices said.
+NAME_CHARS_MAX = 64  #: A longer name is ignored, and so is
+VALUE_MAX = 1e30  #: a larger value: sums must stay finite.
+SAMPLE_MAX = 64  #: Values kept of one metric: percentiles are exact up to so many devices.
 PREFIX = "federated/"  #: Before the names, so that they are not taken for what the server measured.
 
-Sums = dict[int, dict[str, tuple[float, float]]]  #: By version and name: the weighted sum, and the weights.
+
+class Sum(msgspec.Struct, array_like=True, frozen=True):
+    """Of one metric of one version. Earlier releases wrote the first two fields."""
+
+    total: float = 0.0  #: Of values times examples.
+    examples: float = 0.0
+    devices: int = 0
+    values: float = 0.0  #: The sum of the values,
+    squares: float = 0.0  #: and of their squares.
+    said: int = 0  #: By so many devices at most, those that said names which it replaced among them.
+    #: Values, each behind a number that looks random; the least of these are a uniform sample of all devices.
+    sample: tuple[tuple[int, float], ...] = ()
+
+    def with_one(self, value: float, examples: float, number: int) -> "Sum":
+        return Sum(
+            self.total + examples * value,
+            self.examples + examples,
+            self.devices + 1,
+            self.values + value,
+            self.squares + value * value,
+            self.said + 1,
+            tuple(sorted([*self.sample, (number, value)])[:SAMPLE_MAX]),
+        )
+
+    def shown(self, version: int, name: str) -> DeviceMetric:
+        mean = self.values / self.devices if self.devices else 0.0
+        variance = self.squares / self.devices - mean * mean if self.devices else 0.0
+        ordered = sorted(value for _, value in self.sample)
+        percentiles = {f"p{share}": ordered[share * (len(ordered) - 1) // 100] for share in (10, 50, 90) if ordered}
+        spread, metric = math.sqrt(max(variance, 0.0)), PREFIX + name
+        return DeviceMetric(
+            metric, version, self.devices, self.examples, self.total / self.examples, mean, spread, percentiles
+        )
+
+
+Sums = dict[int, dict[str, Sum]]  #: By version and name.
 
 
 class Federated:
-    """Running sums: however many devices measure, what is kept is one pair of numbers a metric."""
+    """Running sums and a small sample: however many devices measure, what is kept of a metric is bounded.
 
-    def __init__(self, sums: Mapping[int, Mapping[str, tuple[float, float]]] | None = None) -> None:
+    One device cannot use up the names: a new name takes the place of that which the fewest devices said, and inherits
+    their number (Space-Saving, Metwally et al. 2005), so a name that many devices say stays.
+    """
+
+    def __init__(self, sums: Mapping[int, Mapping[str, Sum]] | None = None) -> None:
         """``sums`` as a snapshot has them."""
         self._sums: Sums = {version: dict(of_version) for version, of_version in (sums or {}).items()}
 
-    def add(self, version: int, metrics: Mapping[str, Any], weight: float) -> None:
-        """What one device measured; ``weight`` is above 0."""
+    def add(self, version: int, metrics: Mapping[str, Any], examples: float, task: int = 0) -> None:
+        """What one device measured on so many examples, with the task of this number."""
         sums = self._sums.setdefault(version, {})
         for name, value in metrics.items():
             if len(name) > NAME_CHARS_MAX or not math.isfinite(value) or abs(value) > VALUE_MAX:
                 continue
-            if name in sums or len(sums) < METRICS_MAX:
-                total, weights = sums.get(name, (0.0, 0.0))
-                sums[name] = total + weight * value, weights + weight
+            before = sums.get(name)
+            if before is None and len(sums) >= METRICS_MAX:
+                before = Sum(said=sums.pop(min(sums, key=lambda each: sums[each].said)).said)
+            sums[name] = (before or Sum()).with_one(value, examples, mixed(task) >> 1)
         while len(self._sums) > VERSIONS_MAX:
             del self._sums[min(self._sums)]
+        for old in sorted(self._sums)[:-SAMPLED_MAX][-1:]:
+            self._sums[old] = {name: msgspec.structs.replace(each, sample=()) for name, each in self._sums[old].items()}
 
     def mean(self, version: int) -> dict[str, float]:
         """By name, with the prefix; empty when nobody has measured this version."""
-        return {PREFIX + name: total / weights for name, (total, weights) in self._sums.get(version, {}).items()}
+        return {PREFIX + name: each.total / each.examples for name, each in self._sums.get(version, {}).items()}
 
     def newest(self) -> dict[str, float]:
         """The mean of the newest version that anybody has measured."""
         return self.mean(max(self._sums)) if self._sums else {}
+
+    def shown(self) -> tuple[DeviceMetric, ...]:
+        """Of the newest version that anybody has measured, what most devices said first."""
+        version = max(self._sums, default=0)
+        found = [each.shown(version, name) for name, each in self._sums.get(version, {}).items()]
+        return tuple(sorted(found, key=lambda each: -each.devices))
 
     def snapshot(self) -> Sums:
         return {version: dict(sums) for version, sums in self._sums.items()}

@@ -35,6 +35,7 @@ def status_of(core: Standing, now: float) -> JobStatus:
         newest_left_out=tally.newest_left_out,
         staleness=dict(tally.staleness),
         metrics=_metrics(core),
+        by_devices=core.federated.shown(),
         metrics_version=parts.evaluation.version,
         model_sha256=newest[1].sha256 if newest else "",
         uptime_s=now,

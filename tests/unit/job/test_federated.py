@@ -1,11 +1,12 @@
 """Tasks to measure only: who gets them, what becomes of their results, and that they are in no model."""
 
+import msgspec
 import pytest
 
 from tests.unit.job.a_job import Job, make_parts, new_job
 from turnout.job.buffered import Buffered
 from turnout.job.events import Finish, Result, Stop, TaskAsked
-from turnout.job.federated import METRICS_MAX, VERSIONS_MAX, Federated
+from turnout.job.federated import METRICS_MAX, SAMPLE_MAX, VERSIONS_MAX, Federated, Sums
 from turnout.job.leases import Lease, Seal
 from turnout.job.status import status_of
 from turnout.messages import (
@@ -161,12 +162,50 @@ def test_the_seal_says_what_a_task_is() -> None:
     assert seal.close(train) != seal.close(validate)
 
 
+def test_a_metric_is_told_with_what_it_was_made_of() -> None:
+    """Ten devices of 0.0 to 0.9, the last with 91 examples: 0.9 * 91 + 3.6 over 100, and 0.45 by device."""
+    federated = Federated()
+    for number in range(10):
+        federated.add(3, {"accuracy": number / 10}, 91.0 if number == 9 else 1.0, task=number)
+    (told,) = federated.shown()
+    assert (told.name, told.version, told.devices, told.examples) == ("federated/accuracy", 3, 10, 100.0)
+    assert told.mean == pytest.approx((0.9 * 91 + 3.6) / 100)
+    assert told.mean_by_device == pytest.approx(0.45)
+    assert told.spread == pytest.approx(0.28722813)
+    assert told.percentiles == pytest.approx({"p10": 0.0, "p50": 0.4, "p90": 0.8})
+
+
+def test_one_device_cannot_use_up_the_names_of_a_version() -> None:
+    federated = Federated()
+    federated.add(0, {f"junk{number}": 1.0 for number in range(METRICS_MAX)}, 1.0)
+    for number in range(5):
+        federated.add(0, {"accuracy": 0.5}, 1.0, task=number)
+    assert federated.mean(0)["federated/accuracy"] == 0.5
+    assert federated.shown()[0].name == "federated/accuracy"
+    federated.add(0, {f"more{number}": 1.0 for number in range(METRICS_MAX)}, 1.0)
+    assert federated.shown()[0].devices == 5, "what several devices say stays"
+
+
+def test_what_is_kept_of_a_metric_is_bounded_however_many_devices_measure() -> None:
+    federated = Federated()
+    for number in range(1000):
+        federated.add(0, {"loss": float(number)}, 1.0, task=number)
+    (kept,) = federated.snapshot()[0].values()
+    assert (kept.devices, len(kept.sample)) == (1000, SAMPLE_MAX)
+    assert federated.shown()[0].percentiles["p50"] == pytest.approx(500, abs=200)
+
+
+def test_sums_of_earlier_releases_are_read() -> None:
+    sums = msgspec.convert({4: {"accuracy": (0.9, 2.0)}}, Sums)
+    assert Federated(sums).mean(4) == {"federated/accuracy": 0.45}
+
+
 def test_what_devices_name_is_bounded() -> None:
     federated = Federated()
     federated.add(0, {f"m{number}": 1.0 for number in range(METRICS_MAX + 5)}, 1.0)
-    federated.add(0, {"n" * 100: 1.0, "m0": float("inf"), "m1": 1e300}, 1.0)
+    federated.add(0, {"n" * 100: 1.0, "m10": float("inf"), "m11": 1e300}, 1.0)
     assert len(federated.mean(0)) == METRICS_MAX
-    assert federated.mean(0)["federated/m0"] == 1.0
+    assert federated.mean(0)["federated/m10"] == 1.0
     for version in range(VERSIONS_MAX + 5):
         federated.add(version, {"a": 1.0}, 1.0)
     assert min(federated.snapshot()) == 5

@@ -16,6 +16,7 @@ import pytest
 
 from turnout.job import counted
 from turnout.job.directory import JOURNAL
+from turnout.job.federated import Sum
 from turnout.job.given import Changes
 from turnout.job.groups import Counts
 from turnout.job.journal import BlobRef, Fenced, Snapshot
@@ -112,7 +113,7 @@ def test_what_earlier_releases_did_not_write_comes_back_too(journal: SqliteJourn
         best=(3, 0.9),
         measured={3: {"accuracy": 0.9}},
         ending="enough",
-        federated={4: {"accuracy": (0.9, 2.0)}},
+        federated={4: {"accuracy": Sum(0.9, 2.0)}},
         leases=(Lease(4, 65_541, b"e" * 16, 10.0, 1.0, 61.0, validate=True),),
     )
     journal.commit(written)
