@@ -98,7 +98,9 @@ def _rows(picture: Picture, roomy: bool) -> Iterable[tuple[str, RenderableType]]
 
 
 def _metrics(status: JobStatus) -> str:
-    return _values(status.metrics)
+    """With the version that they are of, where that is not the one beside them."""
+    behind = f" (of version {status.metrics_version})" if status.metrics_version != status.version else ""
+    return f"{_values(status.metrics)}{behind}" if status.metrics else ""
 
 
 def _values(metrics: dict[str, float]) -> str:

@@ -24,7 +24,10 @@ a { color: var(--accent); } p, ul { margin: .5rem 0; } ul { padding-left: 1.2rem
 td p { margin: 0 0 .5rem; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0; display: block; overflow-x: auto; }
 td, th { text-align: left; vertical-align: top; padding: .3rem .8rem .3rem 0; border-bottom: 1px solid var(--line); }
-nav { columns: 20rem; } nav a { display: block; overflow-wrap: anywhere; }
+nav a { display: block; overflow-wrap: anywhere; font-size: .85rem; } nav b { display: block; margin-top: .6rem; }
+pre { padding: .5rem .7rem; overflow-x: auto; }
+@media (min-width: 64rem) { body { max-width: 80rem; padding-left: 22rem; }
+  nav { position: fixed; left: 1rem; top: 1rem; bottom: 1rem; width: 19rem; overflow-y: auto; } }
 """
 _HASH = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode()
 POLICY = f"default-src 'none'; style-src 'sha256-{_HASH}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -38,19 +41,17 @@ def page(document: Mapping[str, Any]) -> str:
         for method, operation in methods.items()
     ]
     subjects = list(dict.fromkeys(operation["tags"][0] for _, _, operation in operations))
-    links = "".join(
-        f'<a href="#{operation["operationId"]}">{method} {escape(path)}</a>' for method, path, operation in operations
-    )
+    links = "".join(_links(subject, operations) for subject in subjects)
     body = [
         "<h1>The API of turnout</h1>",
         _text(document["info"]["description"]),
         '<p>For programs: <a href="openapi.json">openapi.json</a>.</p>',
-        f'<nav aria-label="Routes">{links}</nav>',
+        f'<nav aria-label="Routes"><a href="../#/">To the dashboard</a>{links}<a href="#Schemas">Schemas</a></nav>',
     ]
     for subject in subjects:
         body.append(f"<h2>{subject.capitalize()}</h2>")
         body += (_route(*found) for found in operations if found[2]["tags"] == [subject])
-    body.append("<h2>Schemas</h2>")
+    body.append('<h2 id="Schemas">Schemas</h2>')
     body += (_schema(name, schema) for name, schema in document["components"]["schemas"].items())
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>The API of turnout</title>'
@@ -59,11 +60,28 @@ def page(document: Mapping[str, Any]) -> str:
     )
 
 
+def _links(subject: str, operations: Iterable[tuple[str, str, Mapping[str, Any]]]) -> str:
+    """To the routes of one subject, below its name."""
+    return f"<b>{subject.capitalize()}</b>" + "".join(
+        f'<a href="#{operation["operationId"]}">{method} {escape(path)}</a>'
+        for method, path, operation in operations
+        if operation["tags"] == [subject]
+    )
+
+
+def _example(method: str, path: str) -> str:
+    """A call that can be pasted into a shell, once the variables and what is in braces are set."""
+    verb = "" if method == "GET" else f"-X {method} "
+    line = f'curl {verb}-H "Authorization: Bearer $TURNOUT_TOKEN" "$TURNOUT_URL{path}"'
+    return f"<pre>{escape(line)}</pre>"
+
+
 def _route(method: str, path: str, operation: Mapping[str, Any]) -> str:
     parts = [
         f'<h3 id="{operation["operationId"]}"><b>{method}</b> {escape(path)}</h3>',
         f"<p>{_words(operation['summary'])}. {_words(operation.get('description', 'Needs no token.'))}</p>",
     ]
+    parts.append(_example(method, path))
     if operation.get("parameters"):
         parameters = (
             (f"<code>{escape(p['name'])}</code>", p["in"], _kind(p["schema"]), _words(p["description"]))
