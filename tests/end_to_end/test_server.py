@@ -179,17 +179,25 @@ def count_one(running: Server, job_id: str) -> None:
 
 
 def has_counted_one(running: Server, job_id: str, target: Path) -> None:
-    """Assert that what ``count_one`` has counted is in the last model."""
+    """Assert that what ``count_one`` has counted is in no version, is told, and is used at the next start."""
     eventually("cancelled", lambda: state_of(running, job_id) is JobState.CANCELLED)
     view = running.client.job(job_id)
-    assert view.reason == "ended by a person"
+    assert view.reason == "ended by a person; 1 counted result is in no version"
     assert view.status is not None
-    assert (view.status.counted, view.status.buffered) == (1, 0)
+    assert (view.status.version, view.status.counted, view.status.buffered) == (0, 1, 1)
+    running.client.start(job_id)
+    eventually("another result is counted", lambda: work(Device(running.devices_url, "other-half")))
+    eventually("version 1 is there", lambda: version_of(running, job_id) == 1)
     assert running.client.model(job_id, target) == 1
     assert read_safetensors(target.read_bytes())[0].tolist() == [1.0] * SIZE
 
 
-def test_what_was_counted_is_in_the_last_model_of_a_job_killed_just_before_it_is_aborted(tmp_path: Path) -> None:
+def version_of(running: Server, job_id: str) -> int | None:
+    status = running.client.job(job_id).status
+    return status.version if status else None
+
+
+def test_what_was_counted_is_kept_for_a_start_of_a_job_killed_just_before_it_is_aborted(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
         count_one(running, job.job_id)
@@ -200,9 +208,7 @@ def test_what_was_counted_is_in_the_last_model_of_a_job_killed_just_before_it_is
 
 
 @pytest.mark.parametrize("killed", ["control", "server"])
-def test_what_was_counted_is_in_the_last_model_of_an_aborted_job_whatever_is_killed(
-    tmp_path: Path, killed: str
-) -> None:
+def test_what_was_counted_is_kept_for_a_start_of_an_aborted_job_whatever_is_killed(tmp_path: Path, killed: str) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
         count_one(running, job.job_id)
