@@ -120,7 +120,8 @@ def started(folder: Path, *arguments: str) -> Iterator[Run]:
 def test_a_job_folder_is_trained_and_its_model_saved(tmp_path: Path) -> None:
     with run(tmp_path, versions=8) as running:
         assert running.wait() == 0
-    done, metric, saved = running.lines[-3:]
+    done, metric, seed, saved = running.lines[-4:]
+    assert seed.startswith("seed 0; not reproducible")
     assert re.fullmatch(r"done in \d+ s: version 8 \(.*\)", done)
     assert metric == "accuracy 8.0 %"
     assert saved == "the model is saved in out/model: version 8, the newest (accuracy 0.08)"
