@@ -19,6 +19,7 @@ from turnout.control.supervised import SupervisorLink
 from turnout.errors import TurnoutError
 from turnout.gateway.admission import RESULT_BYTES_MAX
 from turnout.messages import JobLaunched, LifeCycleEvent
+from turnout.process.streams import say
 from turnout.pulse import Pulse
 from turnout.supervisor.runtime import feed_path, supervisor_path
 from turnout.transport.unix import UnixTransport
@@ -88,7 +89,7 @@ def main() -> int:
     try:
         asyncio.run(run(listen, given.runtime, given.data, given.lifeline_fd, pulse, given.result_bytes_max))
     except TurnoutError as error:
-        print(error, file=sys.stderr)
+        say(str(error))
         return 1
     return 0
 
