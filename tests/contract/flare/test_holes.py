@@ -68,14 +68,18 @@ async def test_one_bad_result_comes_first_and_spoils_nothing(tmp_path: Path, upd
         assert learned(served) == 1
 
 
-async def test_an_update_that_cannot_be_decoded_keeps_its_place_for_a_better_one(tmp_path: Path) -> None:
+async def test_an_update_that_cannot_be_decoded_frees_its_place_and_may_still_be_followed_by_a_better_one(
+    tmp_path: Path,
+) -> None:
     async with job(tmp_path, versions=1) as served:
         mine, other = (python_device(served.url, device_id=name) for name in ("mine", "other"))
         task = await task_of(mine)
         await send(mine, task, {"conv": [1.0]})
         assert mine.line.answers[-1].status == 400
-        assert (await task_of(other))["status"] == "RETRY"
+        assert (await task_of(mine))["status"] == "RETRY", "it gets no second task of this version"
+        assert (await task_of(other))["status"] == "OK", "the only place"
         assert (await send(mine, task))["counted"]
+        assert learned(served) == 1
 
 
 @covers("hole-22")
