@@ -13,7 +13,7 @@ NOT_ITS_FAULT = (EXIT_NOT_OURS, EXIT_NOT_NOW)  #: A job that ends so is started 
 EXIT_STOPPED = 143  #: Exit code of a job that was asked to end by SIGTERM.
 #: How a process ends that somebody else has ended: a person, or the system when memory runs out.
 FROM_OUTSIDE = frozenset(
-    {EXIT_STOPPED, *(-number for number in (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP))}
+    {EXIT_STOPPED, *(-number for number in signal.Signals if number.name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"))}
 )
 KILLS_TOLD = 3  #: A job that was killed so often in a row is shown as one that cannot run for now.
 HANG_S = 20.0  #: A process silent this long hangs. Its loop beats each second; nothing it does there takes so long.
