@@ -395,20 +395,28 @@ class FailingEvaluation(Message, frozen=True):
     error: str = ""
 
 
+class PausedBy(StrEnum):
+    """Who paused a job: a person; or the job itself, which then needs one."""
+
+    PERSON = "person"
+    ROUNDS = "rounds"  #: After the last deadline of a round fewer results than its quorum had come.
+    DIVERGENCE = "divergence"  #: The next version would not have been finite.
+
+
 class JobStatus(Message, frozen=True):
     """A job's own account of itself, for the CLI and the dashboard.
 
-    ``waiting_for`` says in words what the job waits for. Counts are since the job's first start, as far as its
-    journal remembers; ``warnings`` are things a person should know (work lost by a crash, a failing evaluation), in
-    sentences; ``warned`` are the same but for the failing evaluation, with how often and when. ``evaluation_fails``
-    is there while it does; ``metrics`` are then of the last version that was measured, ``metrics_version``.
-    ``ack_ms`` is the time from a result to its answer, ``commit_ms`` that of writing a commit, as "p50" and "p99" of
-    the last thousand. ``waiting`` is about how many devices were told to ask again, and will. ``kept`` are the models
-    that stay: the best, which is ``best_version``, and the newest. Of ``counted`` results, ``buffered`` are in the sum
-    of the version to come, ``dropped`` were left out where training diverged, ``measured`` measured the model only, and
-    all others are in versions. ``metrics_left_out`` is how many were counted without some of their metrics, and
-    ``newest_left_out`` says which and why, of the newest. ``reproducible`` is whether ``seed`` alone decides the model:
-    in wall time it never is.
+    ``waiting_for`` says in words what the job waits for, and ``paused_by`` who paused it, while it is. Counts are
+    since the job's first start, as far as its journal remembers; ``warnings`` are things a person should know (work
+    lost by a crash, a failing evaluation), in sentences; ``warned`` are the same but for the failing evaluation, with
+    how often and when. ``evaluation_fails`` is there while it does; ``metrics`` are then of the last version that was
+    measured, ``metrics_version``. ``ack_ms`` is the time from a result to its answer, ``commit_ms`` that of writing a
+    commit, as "p50" and "p99" of the last thousand. ``waiting`` is about how many devices were told to ask again, and
+    will. ``kept`` are the models that stay: the best, which is ``best_version``, and the newest. Of ``counted``
+    results, ``buffered`` are in the sum of the version to come, ``dropped`` were left out where training diverged,
+    ``measured`` measured the model only, and all others are in versions. ``metrics_left_out`` is how many were
+    counted without some of their metrics, and ``newest_left_out`` says which and why, of the newest. ``reproducible``
+    is whether ``seed`` alone decides the model: in wall time it never is.
     """
 
     job_id: str
@@ -432,6 +440,7 @@ class JobStatus(Message, frozen=True):
     model_sha256: str = ""
     uptime_s: float = 0.0
     waiting_for: str = ""
+    paused_by: PausedBy | None = None
     warnings: tuple[str, ...] = ()
     journal: str = ""
     finished: str = ""

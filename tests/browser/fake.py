@@ -39,6 +39,7 @@ class FakeJob:
         self.course.advance(seconds)
         self.view: Json = {"job_id": job_id, "name": job_id, "state": "running", "submitted_at": begin, "fresh": True}
         self.state = "OPEN"
+        self.paused_by: str | None = None
         self.asked: list[str] = []
         self.listeners: list[asyncio.Queue[str]] = []
 
@@ -47,7 +48,8 @@ class FakeJob:
         measured = [event for event in self.course.events if event["kind"] == "evaluated"]
         best = max(measured, key=lambda event: event["metrics"]["accuracy"], default=None)
         status = {**newest, "job_id": self.view["job_id"], "name": self.view["name"], "workflow": "buffered"}
-        status |= {"state": self.state, "fleet": FLEET, "metrics": measured[-1]["metrics"] if measured else {}}
+        status |= {"state": self.state, "paused_by": self.paused_by}
+        status |= {"fleet": FLEET, "metrics": measured[-1]["metrics"] if measured else {}}
         if best:
             status |= {"best_version": best["version"], "best_metric": best["metrics"]["accuracy"]}
             status["kept"] = [{"version": best["version"], "num_bytes": 31_400, "metrics": best["metrics"]}]
@@ -80,7 +82,7 @@ class FakeControl:
         for event in events:
             self.tell(job, "event", event)
         for sample in samples:
-            self.tell(job, "sample", {**sample, "state": job.state})
+            self.tell(job, "sample", {**sample, "state": job.state, "paused_by": job.paused_by})
 
     def tell(self, job: FakeJob, kind: str, data: Json) -> None:
         assert self._loop is not None
@@ -190,7 +192,8 @@ class FakeControl:
             return refusal
         job, what = self._job(request), request.path_params["what"]
         job.asked.append(what)
-        job.state = {"pause": "PAUSED", "resume": "OPEN"}.get(what, job.state)
+        if what in ("pause", "resume"):
+            job.state, job.paused_by = ("PAUSED", "person") if what == "pause" else ("OPEN", None)
         if what == "start":
             job.view |= {"state": "running", "reason": "", "finished_at": None}
         if what == "abort":

@@ -225,7 +225,7 @@ def test_a_job_is_paused_and_resumed(watched: Watched, control: FakeControl, job
     while not job.listeners:
         page.wait_for_timeout(10)
     control.advance(job)
-    expect(page.locator(".title .badge")).to_have_text("paused itself")
+    expect(page.locator(".title .badge")).to_have_text("paused by a person")
     page.get_by_role("button", name="Resume").click()
     while job.asked != ["pause", "resume"]:
         page.wait_for_timeout(10)
@@ -235,8 +235,9 @@ def test_a_job_is_paused_and_resumed(watched: Watched, control: FakeControl, job
 
 
 def test_what_a_paused_job_waits_for_reads_as_a_sentence(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    job.state = "PAUSED"
-    job.course.samples[-1] |= {"state": "PAUSED", "waiting_for": "a person, who paused it 4 min ago and may resume it"}
+    job.state, job.paused_by = "PAUSED", "person"
+    words = {"waiting_for": "a person, who paused it 4 min ago and may resume it"}
+    job.course.samples[-1] |= {**words, "state": "PAUSED", "paused_by": "person"}
     page = open_job(watched, control)
     expect(page.locator(".now h2")).to_have_text("Waits for")
     expect(page.locator(".waiting")).to_contain_text("a person, who paused it")
@@ -448,12 +449,13 @@ def test_a_zip_dropped_on_the_page_is_sent_only_after_a_yes(watched: Watched, co
 
 def test_jobs_that_need_a_person_come_first_and_are_in_the_title(watched: Watched, control: FakeControl) -> None:
     for number, state in enumerate(("FULL", "PAUSED", "OPEN", "OPEN")):
-        control.add(FakeJob(f"digits-{number}", time.time() - 300 + number, 60)).state = state
+        job = control.add(FakeJob(f"digits-{number}", time.time() - 300 + number, 60))
+        job.state, job.paused_by = state, "rounds" if state == "PAUSED" else None
     page = watched.page
     page.goto(control.url)
     expect(page.locator("tbody th a")).to_have_text(["digits-0", "digits-1", "digits-3", "digits-2"])
-    expect(page.locator(".summary .badge")).to_have_text(["1 disk full", "1 paused itself", "2 training"])
-    expect(page).to_have_title("1 disk full, 1 paused itself · turnout")
+    expect(page.locator(".summary .badge")).to_have_text(["1 disk full", "1 paused below quorum", "2 training"])
+    expect(page).to_have_title("1 disk full, 1 paused below quorum · turnout")
     assert watched.errors == []
 
 

@@ -59,7 +59,7 @@ def test_numbers_move_while_a_job_trains_and_a_person_ends_it(watched: Watched, 
             expect(page.locator(".title .badge")).to_have_text("training")
             expect(page.locator(".chart", has_text="accuracy").locator(".trace").first).to_be_attached()
             page.get_by_role("button", name="Pause").click()
-            expect(page.locator(".title .badge")).to_have_text("paused")
+            expect(page.locator(".title .badge")).to_have_text("paused by a person")
             page.get_by_role("button", name="Resume").click()
             expect(page.locator(".title .badge")).to_have_text("training")
             page.get_by_role("button", name="Abort…").click()

@@ -7,8 +7,14 @@ from turnout.ages import ago
 from turnout.control.client import ControlClient
 from turnout.control.store import UNFINISHED
 from turnout.control.view import JobView
+from turnout.messages import PausedBy
 from turnout.printable import printable
 
+PAUSED = {
+    PausedBy.PERSON: "paused by a person",
+    PausedBy.ROUNDS: "paused below quorum",
+    PausedBy.DIVERGENCE: "paused after divergence",
+}
 COLUMNS = ("JOB", "NAME", "STATE", "SINCE", "VERSION", "")
 
 
@@ -32,8 +38,11 @@ def columns(heading: tuple[str, ...], below: Iterable[tuple[str, ...]]) -> list[
 
 
 def state_of(view: JobView) -> str:
-    """The state that control stores, or the job's own where that says more: paused, full."""
-    inner = view.status.state.lower() if view.status and view.state in UNFINISHED else ""
+    """The state that control stores, or the job's own where that says more: paused and by whom, full."""
+    status = view.status if view.state in UNFINISHED else None
+    inner = status.state.lower() if status is not None else ""
+    if status is not None and status.paused_by is not None and inner == "paused":
+        return PAUSED[status.paused_by]
     return inner if inner in ("paused", "full") else view.state.value
 
 

@@ -5,7 +5,7 @@ from collections import deque
 import msgspec
 
 from turnout.control.traffic import Traffic
-from turnout.messages import JobStatus
+from turnout.messages import JobStatus, PausedBy
 
 SAMPLES_MAX = 3600  #: Of one job: an hour.
 SAMPLES_ALL_MAX = 100_000  #: Of all jobs, some 150 MB; beyond it the job with most loses its oldest.
@@ -38,6 +38,7 @@ class Sample(msgspec.Struct, frozen=True):
     bytes_in: int
     bytes_out: int
     waiting_for: str
+    paused_by: PausedBy | None
 
 
 def sample_of(status: JobStatus, traffic: Traffic, at: float) -> Sample:
@@ -62,6 +63,7 @@ def sample_of(status: JobStatus, traffic: Traffic, at: float) -> Sample:
         bytes_in=traffic.bytes_in,
         bytes_out=traffic.bytes_out,
         waiting_for=status.waiting_for,
+        paused_by=status.paused_by,
     )
 
 

@@ -25,6 +25,7 @@ from turnout.job.pause import Pause
 from turnout.job.staged import Staged
 from turnout.job.tally import Tally
 from turnout.job.warnings import Warnings
+from turnout.messages import PausedBy
 
 TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
 
@@ -83,9 +84,18 @@ class Standing:
             return "FULL"
         if self.models.newest() is None:
             return "RECOVER"
-        if self.pause.on or self.parts.workflow.paused:
+        if self.paused_by is not None:
             return "PAUSED"
         return "OPEN" if self.commits.under_way is None else "COMMITTING"
+
+    @property
+    def paused_by(self) -> PausedBy | None:
+        """Who paused the job; None while it is not paused."""
+        if self._ending is not None:
+            return None
+        if self.pause.on:
+            return PausedBy.DIVERGENCE if self.pause.reason else PausedBy.PERSON
+        return PausedBy.ROUNDS if self.parts.workflow.paused else None
 
     @property
     def lasting_state(self) -> str:

@@ -40,6 +40,7 @@ def status_of(core: Standing, now: float) -> JobStatus:
         model_sha256=newest[1].sha256 if newest else "",
         uptime_s=now,
         waiting_for=_waiting_for(core, now),
+        paused_by=core.paused_by,
         oldest_lease_s=now - oldest.granted_at if oldest else 0.0,
         warnings=_warnings(core),
         warned=core.warnings.all(),

@@ -26,7 +26,7 @@ from turnout.job.events import (
 from turnout.job.ranking import Ranking, Target
 from turnout.job.rounds import Rounds
 from turnout.job.status import status_of
-from turnout.messages import DeviceInfo, Status, TaskRequest, TaskResponse
+from turnout.messages import DeviceInfo, PausedBy, Status, TaskRequest, TaskResponse
 
 HUGE = float(np.finfo(np.float32).max / 200)  #: The largest number that an update may hold is larger.
 
@@ -464,6 +464,7 @@ def test_that_a_job_has_diverged_is_known_after_a_restart() -> None:
     again = job.restart()
     assert again.core.state == "PAUSED"
     assert again.core.pause.reason == job.core.pause.reason
+    assert status_of(again.core, again.now).paused_by is PausedBy.DIVERGENCE
     assert again.core.made.dropped == 1
 
 

@@ -3,11 +3,11 @@
 from tests.unit.job.a_job import Job, new_job
 from turnout.job.buffered import Buffered
 from turnout.job.core import PAUSED_WAIT_S
-from turnout.job.events import Finish, Paused, Resumed, Tick
+from turnout.job.events import Finish, Paused, Resumed, Stop, Tick
 from turnout.job.pause import Pause
 from turnout.job.rounds import Rounds
 from turnout.job.status import status_of
-from turnout.messages import Status
+from turnout.messages import PausedBy, Status
 
 
 def rounds() -> Rounds:
@@ -122,8 +122,10 @@ def test_a_round_that_waits_for_a_person_is_paused_too() -> None:
     job.now = 30.0
     job.happens(Tick())
     assert job.core.state == "PAUSED"
+    assert status_of(job.core, job.now).paused_by is PausedBy.ROUNDS
     job.happens(Resumed())
     assert job.core.state == "OPEN"
+    assert status_of(job.core, job.now).paused_by is None
 
 
 def test_the_status_says_who_paused_the_job_and_how_old_the_oldest_lease_is(job: Job) -> None:
@@ -137,6 +139,13 @@ def test_the_status_says_who_paused_the_job_and_how_old_the_oldest_lease_is(job:
         "0 of 2 updates for version 1; 1 devices training; oldest lease 4 min"
     )
     assert (status.state, status.oldest_lease_s) == ("PAUSED", 261.0)
+    assert status.paused_by is PausedBy.PERSON
+
+
+def test_nobody_has_paused_a_job_that_ends(job: Job) -> None:
+    job.happens(Paused())
+    job.happens(Stop("ended by a person"))
+    assert status_of(job.core, job.now).paused_by is None
 
 
 def test_at_the_moment_that_is_told_the_clock_says_what_it_was_asked_for() -> None:

@@ -23,14 +23,12 @@ function stateAlone(view) {
   return view.status || view.reason ? { text: "does not answer", tone: "bad" } : { text: "starting", tone: "quiet" };
 }
 
-const PAUSED_BY_A_PERSON = "a person, who paused it"; // As the job's words begin then.
-
 /** A job that a person paused waits as it was told to; one that paused itself needs a person. */
-const paused = ({ waiting_for: words }) => ((words ?? "").startsWith(PAUSED_BY_A_PERSON)
-  ? { text: "paused by a person", tone: "quiet" } : { text: "paused itself", tone: "warn" });
+const PAUSED = { person: { text: "paused by a person", tone: "quiet" }, rounds: { text: "paused below quorum", tone: "warn" },
+  divergence: { text: "paused after divergence", tone: "warn" } };
 
 const ownState = ({ state, ...status }) => ({ OPEN: { text: "training", tone: "live" }, COMMITTING: { text: "training", tone: "live" },
-  PAUSED: paused(status), FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
+  PAUSED: PAUSED[status.paused_by] ?? { text: "paused", tone: "warn" }, FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
   CLOSING: { text: "ending", tone: "quiet" }, CLOSED: { text: "ending", tone: "quiet" } })[state] ?? { text: state.toLowerCase(), tone: "quiet" };
 
 /** Whether a job would train if devices came. */
