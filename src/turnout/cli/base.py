@@ -9,6 +9,12 @@ from cyclopts import App, Group, Parameter
 from turnout import __version__
 from turnout.errors import UsageError
 from turnout.exits import MEANINGS
+from turnout.gateway.admission import (
+    RESULT_BYTES_MAX,
+    RESULT_BYTES_MOST,
+    WEIGHTS_MODEL_BYTES_MAX,
+    WEIGHTS_MODEL_BYTES_MOST,
+)
 from turnout.printable import printable_json
 from turnout.process.streams import tell
 
@@ -75,6 +81,32 @@ class Remote:
 
 
 LOCAL = Remote()
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, slots=True)
+class Sizes:
+    """How much may cross between a server and one of its devices at once."""
+
+    result_bytes_max: Annotated[int, Parameter(help="Largest result that a device may send, in bytes.")] = (
+        RESULT_BYTES_MAX
+    )
+    weights_model_bytes_max: Annotated[
+        int, Parameter(help="Largest model that is sent as JSON, in bytes; each gateway keeps five times as much.")
+    ] = WEIGHTS_MODEL_BYTES_MAX
+
+    def check(self) -> None:
+        """Raises UsageError for a bound that no server can have."""
+        _check_size("--result-bytes-max", self.result_bytes_max, RESULT_BYTES_MOST)
+        _check_size("--weights-model-bytes-max", self.weights_model_bytes_max, WEIGHTS_MODEL_BYTES_MOST)
+
+
+def _check_size(option: str, value: int, most: int) -> None:
+    if not 1 <= value <= most:
+        raise UsageError(f"{option} must be from 1 to {most}; {value} was given")
+
+
+SIZES = Sizes()
 
 
 def examples(*lines: str) -> str:

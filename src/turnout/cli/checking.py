@@ -6,18 +6,20 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
+from dataclasses import astuple
 from pathlib import Path
 
 import msgspec
 
 from turnout.cli.advice import NORM_SPARE, advice, norms, shown, stop_rule, training
+from turnout.cli.base import SIZES, Sizes
 from turnout.cli.device_config import findings_of
 from turnout.cli.fleet_trial import FleetTrial
 from turnout.cli.trial import DEVICES, Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
-from turnout.gateway.admission import RESULT_BYTES_MAX, GatewayLimits, too_large_to_send
-from turnout.job.folder import DEVICE_CODE, EVALUATE, FILES, load_job_folder
+from turnout.gateway.admission import too_large_as_json, too_large_to_send
+from turnout.job.folder import DEVICE_CODE, EVALUATE, FILES, JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 
@@ -56,19 +58,23 @@ class Report(Message, frozen=True):
     result_json_bytes: int = 0
     result_base64_bytes: int = 0
     job_memory_bytes: int = 0
+    result_bytes_max: int = 0  #: What the server is assumed to take of a result.
     trial: Trial | None = None
     notes: tuple[str, ...] = ()  #: What of the model was cast, or is carried beside what is trained.
     left_out: tuple[str, ...] = ()  #: What of the folder is not handed to a server, and why.
     warnings: tuple[str, ...] = ()
 
 
-def examine(folder: Path, *, trial: bool = True, devices: int = DEVICES) -> Report:
-    """What the folder is. ``trial``: its server.py is tried, and some of so many devices. Raises JobFolderError."""
+def examine(folder: Path, *, trial: bool = True, devices: int = DEVICES, sizes: Sizes = SIZES) -> Report:
+    """What the folder is, for a server with these bounds. Raises JobFolderError.
+
+    ``trial``: its server.py is tried, and some of so many devices.
+    """
     with tempfile.TemporaryFile() as packed:
         left_out = package.pack(folder, packed)
         packed_bytes = packed.tell()
     try:
-        report = _read_apart(folder, devices if trial else 0, TIMEOUT_S)
+        report = _read_apart(folder, devices if trial else 0, TIMEOUT_S, sizes)
     except subprocess.TimeoutExpired:
         raise JobFolderError(f"{folder}: reading it took longer than {TIMEOUT_S:.0f} s; try --no-trial") from None
     return msgspec.structs.replace(report, packed_bytes=packed_bytes, left_out=left_out)
@@ -77,16 +83,16 @@ def examine(folder: Path, *, trial: bool = True, devices: int = DEVICES) -> Repo
 def try_code(folder: Path, devices: int = DEVICES, timeout_s: float = TRY_TIMEOUT_S) -> bool:
     """Try its code once. False when that takes too long to tell whether it runs. Raises JobFolderError."""
     try:
-        _read_apart(folder, devices, timeout_s)
+        _read_apart(folder, devices, timeout_s, SIZES)
     except subprocess.TimeoutExpired:
         return False
     return True
 
 
-def _read_apart(folder: Path, devices: int, timeout_s: float) -> Report:
+def _read_apart(folder: Path, devices: int, timeout_s: float, sizes: Sizes) -> Report:
     """With no devices, nothing is tried. Raises JobFolderError, and TimeoutExpired."""
     child = subprocess.run(
-        [*PYTHON, "turnout.cli.checking", str(folder), str(devices)],
+        [*PYTHON, "turnout.cli.checking", str(folder), *map(str, (devices, *astuple(sizes)))],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         check=False,
@@ -118,7 +124,7 @@ def lines(report: Report) -> list[str]:
         ("to send", f"{size(report.packed_bytes)} packed for turnout submit"),
         ("a task", f"{size(report.model_bytes)} for a device that takes safetensors"),
         ("a result", f"{size(report.result_base64_bytes)} as base64, {size(report.result_json_bytes)} as JSON numbers"),
-        ("", f"servers take {size(RESULT_BYTES_MAX)} unless they run with another --result-bytes-max"),
+        ("", f"assumed: the server takes {size(report.result_bytes_max)} (its --result-bytes-max)"),
         ("memory", f"about {size(report.job_memory_bytes)} for the job's process, however many devices report"),
         *_tried(report.trial),
         *(("left out", line) for line in report.left_out),
@@ -169,15 +175,15 @@ def size(num_bytes: float) -> str:
     return f"{num_bytes:.1f} GB"
 
 
-def read(folder: Path, devices: int) -> Report:
+def read(folder: Path, devices: int, sizes: Sizes = SIZES) -> Report:
     """Read the folder in this process, which runs its code; with devices, try it."""
     try:
         job = load_job_folder(folder)
         tried = try_once(job, devices) if devices else None
     except JobFolderError as error:
         return Report(error=str(error))
-    if wrong := too_large_to_send(job.schema, RESULT_BYTES_MAX):
-        return Report(error=f"{folder}: {wrong} (the bound assumed here is the one that servers have by default)")
+    if wrong := too_large_to_send(job.schema, sizes.result_bytes_max):
+        return Report(error=f"{folder}: {wrong} ({_assumed(sizes)})")
     parameters = job.model.size
     return Report(
         folder=str(folder),
@@ -192,29 +198,32 @@ def read(folder: Path, devices: int) -> Report:
         result_json_bytes=round(JSON_BYTES * parameters),
         result_base64_bytes=round(BASE64_BYTES * parameters),
         job_memory_bytes=JOB_BYTES + JOB_BYTES_PER_PARAMETER * parameters,
+        result_bytes_max=sizes.result_bytes_max,
         trial=tried,
         notes=job.notes,
         warnings=(
             *advice(job.spec, evaluates=job.has_hook(EVALUATE), has_device=job.device is not None),
-            *_too_large(4 * parameters, job.spec.wire.form),
+            *_too_large(job, sizes),
             *map(str, findings_of(job)),
             *(norms(job.spec, tried.fleet.update_norms) if tried and tried.fleet else ()),
         ),
     )
 
 
-def _too_large(model_bytes: int, form: str) -> Iterator[str]:
-    """Whether gateways would refuse to tell this model as JSON."""
-    bytes_max = GatewayLimits().weights_model_bytes_max
-    if form == "weights" and model_bytes > bytes_max:
-        yield (
-            f"the model has {size(model_bytes)}, and devices that take no safetensors, FLARE's among them, are refused "
-            f"more than {size(bytes_max)} as JSON (weights_model_bytes_max); train a smaller one, or let devices send "
-            '"accept": ["safetensors"], as turnout\'s own do'
-        )
+def _assumed(sizes: Sizes) -> str:
+    """Where the bound comes from that was too low."""
+    given = sizes.result_bytes_max != SIZES.result_bytes_max
+    return f"the bound is {'what was given to this command' if given else 'what servers have by default'}"
+
+
+def _too_large(job: JobFolder, sizes: Sizes) -> Iterator[str]:
+    """Whether devices that speak JSON alone could take part."""
+    if job.spec.wire.form == "weights":
+        wrong = too_large_as_json(job.schema, sizes.result_bytes_max, sizes.weights_model_bytes_max)
+        yield from (wrong,) if wrong else ()
 
 
 if __name__ == "__main__":
     with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
-        found = read(Path(sys.argv[1]), int(sys.argv[2]))
+        found = read(Path(sys.argv[1]), int(sys.argv[2]), Sizes(*map(int, sys.argv[3:])))
     print(msgspec.json.encode(found).decode())

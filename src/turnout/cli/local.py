@@ -6,7 +6,20 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from turnout.cli.base import HERE, Devices, Folder, Json, Seed, answer, app, at_least_one, examples, print_json
+from turnout.cli.base import (
+    HERE,
+    SIZES,
+    Devices,
+    Folder,
+    Json,
+    Seed,
+    Sizes,
+    answer,
+    app,
+    at_least_one,
+    examples,
+    print_json,
+)
 from turnout.errors import JobFolderError
 from turnout.exits import EXIT_DONE
 
@@ -50,7 +63,7 @@ def new(
     group=HERE,
     help_epilogue=examples(
         "turnout check my-job --devices 5000",
-        "turnout check my-job --no-trial",
+        "turnout check my-job --no-trial --result-bytes-max 400000000",
         "turnout check my-job --json | jq .warnings",
     ),
 )
@@ -59,13 +72,15 @@ def check(
     *,
     trial: Annotated[bool, Parameter(help="Let a few devices train and measure the model: does the code run?")] = True,
     devices: Annotated[int, Parameter(help="How many devices the job is for; a few of these are tried.")] = 100,
+    sizes: Sizes = SIZES,
     json: Json = False,
 ) -> int:
     """Read a job folder as a server would, try its code, and say what it is, what it takes, what may not be meant."""
     from turnout.cli import checking
 
+    sizes.check()
     try:
-        report = checking.examine(job_folder, trial=trial, devices=at_least_one("--devices", devices))
+        report = checking.examine(job_folder, trial=trial, devices=at_least_one("--devices", devices), sizes=sizes)
     except JobFolderError as error:
         if json:
             print_json(checking.Report(error=str(error)))

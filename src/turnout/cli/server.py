@@ -16,8 +16,10 @@ from turnout.cli.base import (
     LOCAL,
     PORT,
     SERVERS,
+    SIZES,
     Json,
     Remote,
+    Sizes,
     answer,
     app,
     at_least_one,
@@ -26,7 +28,7 @@ from turnout.cli.base import (
 )
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
-from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, RESULT_BYTES_MOST
+from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
 from turnout.process import machine
 from turnout.process.streams import say
 from turnout.process.systems import can_serve, check_server
@@ -68,9 +70,7 @@ def up(
     grpc_message_bytes_max: Annotated[
         int, Parameter(help="Largest message by gRPC, either way.")
     ] = GRPC_MESSAGE_BYTES_MAX,
-    result_bytes_max: Annotated[
-        int, Parameter(help="Largest result that a device may send, in bytes.")
-    ] = RESULT_BYTES_MAX,
+    sizes: Sizes = SIZES,
     cors_origin: Annotated[
         tuple[str, ...], Parameter(negative="", help="Origin of a web page that may use the gateways; * for any.")
     ] = (),
@@ -97,9 +97,16 @@ def up(
         raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
     at_least_one("--grpc-message-bytes-max", grpc_message_bytes_max)
     grpc = None if grpc_port is None else Grpc(grpc_port, grpc_message_bytes_max)
-    if not 1 <= result_bytes_max <= RESULT_BYTES_MOST:
-        raise UsageError(f"--result-bytes-max must be from 1 to {RESULT_BYTES_MOST}; {result_bytes_max} was given")
-    devices = EntranceSettings(host, port, _tls(tls_cert, tls_key), grpc, cors_origin, result_bytes_max)
+    sizes.check()
+    devices = EntranceSettings(
+        host,
+        port,
+        _tls(tls_cert, tls_key),
+        grpc,
+        cors_origin,
+        result_bytes_max=sizes.result_bytes_max,
+        weights_model_bytes_max=sizes.weights_model_bytes_max,
+    )
     settings = Settings(devices, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
     run(settings, told=partial(_tell, data, json))
     return EXIT_DONE

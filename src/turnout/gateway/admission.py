@@ -8,10 +8,15 @@ from turnout.wire.tensors import ELEMENT_BYTES, num_parameters
 
 GRPC_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
 RESULT_BYTES_MAX = 256 * 1024 * 1024  #: Unless a server is told otherwise.
+WEIGHTS_MODEL_BYTES_MAX = 32 * 1024 * 1024  #: As well.
 RESULT_OVERHEAD_BYTES = 64 * 1024  #: Room in a result's body for all but the numbers: names, shapes, fields.
 TENSOR_OVERHEAD_BYTES = 256  #: Room for what a tensor has beside its name and its numbers: lengths and strides.
 #: The largest that a result may be allowed to be: a frame holds it, and what comes with it.
 RESULT_BYTES_MOST = PAYLOAD_BYTES_MAX - 1024 * 1024
+#: And a model that is sent as JSON: a worker's answer, of 4 GiB at most, holds its text.
+WEIGHTS_MODEL_BYTES_MOST = 512 * 1024 * 1024
+#: The longest a float32 gets in JSON, with its comma, a space and a sign.
+JSON_BYTES_PER_NUMBER = 28
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +95,9 @@ class GatewayLimits:
     #: Model files kept open, by their size. Large ones are mapped: pages of the system's cache, not memory of ours.
     blobs_bytes_max: int = 512 * 1024 * 1024
     #: The largest model file that is sent as JSON, which takes five times as much. What a job exports for ExecuTorch
-    #: is bounded where it is made.
-    weights_model_bytes_max: int = 32 * 1024 * 1024
+    #: is bounded where it is made. Devices that get one send as much back: see ``result_bytes_max``. Set it with
+    #: --weights-model-bytes-max.
+    weights_model_bytes_max: int = WEIGHTS_MODEL_BYTES_MAX
     #: JSON of models kept for devices that do not take safetensors. This is memory.
     weights_bytes_max: int = 256 * 1024 * 1024
     #: Model files that are being opened or turned into JSON at once; beyond it, 503.
@@ -156,4 +162,22 @@ def too_large_to_send(schema: ModelSchema, result_bytes_max: int) -> str:
     return (
         f"no result of this job could be sent: the model has {num_parameters(schema):,} parameters, a result has up to "
         f"{needed:,} bytes, and {result_bytes_max:,} are allowed; {way}"
+    )
+
+
+def too_large_as_json(schema: ModelSchema, result_bytes_max: int, weights_model_bytes_max: int) -> str:
+    """Why devices that speak JSON alone could not train this model, and the way out; empty if they could."""
+    model, result = result_bytes(schema), result_bytes(schema, JSON_BYTES_PER_NUMBER)
+    if model > weights_model_bytes_max:
+        what = f"get no model of more than {weights_model_bytes_max:,} bytes, and this one has up to {model:,}"
+        way = f"--weights-model-bytes-max {model}" if model <= WEIGHTS_MODEL_BYTES_MOST else ""
+    elif result > result_bytes_max:
+        what = f"may send no more than {result_bytes_max:,} bytes, and a result of this model has up to {result:,}"
+        way = f"--result-bytes-max {result}" if result <= RESULT_BYTES_MOST else ""
+    else:
+        return ""
+    server = f"run the server with: turnout up {way}; or " if way else ""
+    return (
+        f"devices that take no safetensors, FLARE's among them, {what}; {server}train a smaller model, or let devices "
+        'send "accept": ["safetensors"], as turnout\'s own do'
     )

@@ -3,20 +3,30 @@
     TURNOUT_PORT=8710 uvicorn --loop uvloop turnout.gateway.asgi_app:app
 
 TURNOUT_PORT names the server, of the same user on the same machine, by the port on which its own gateways listen;
-TURNOUT_CORS_ORIGINS the pages that may use this one, separated by spaces. Give uvicorn ``--http h11`` if devices offer
-HTTP/2 by an Upgrade header, as Java's HttpClient does: its quicker parser drops the body of such a request.
+TURNOUT_CORS_ORIGINS the pages that may use this one, separated by spaces; TURNOUT_RESULT_BYTES_MAX and
+TURNOUT_WEIGHTS_MODEL_BYTES_MAX are its --result-bytes-max and --weights-model-bytes-max: give it what the server has.
+Give uvicorn ``--http h11`` if devices offer HTTP/2 by an Upgrade header, as Java's HttpClient does: its quicker parser
+drops the body of such a request.
 """
 
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from random import Random
 
 from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
+from turnout.errors import UsageError
+from turnout.gateway.admission import (
+    RESULT_BYTES_MAX,
+    RESULT_BYTES_MOST,
+    WEIGHTS_MODEL_BYTES_MAX,
+    WEIGHTS_MODEL_BYTES_MOST,
+    GatewayLimits,
+)
 from turnout.gateway.asgi import AsgiGateway, Receive, Scope, Send
 from turnout.gateway.cors import Origins
 from turnout.gateway.http import GatewayServer
@@ -27,6 +37,8 @@ from turnout.transport.unix import UnixTransport
 
 PORT_VARIABLE = "TURNOUT_PORT"
 ORIGINS_VARIABLE = "TURNOUT_CORS_ORIGINS"
+RESULT_BYTES_VARIABLE = "TURNOUT_RESULT_BYTES_MAX"
+WEIGHTS_MODEL_BYTES_VARIABLE = "TURNOUT_WEIGHTS_MODEL_BYTES_MAX"
 DEFAULT_PORT = "8710"
 
 logger = logging.getLogger(__name__)
@@ -54,6 +66,25 @@ class App:
         await send({"type": "lifespan.shutdown.complete"})
 
 
+def limits_of(variables: Mapping[str, str]) -> GatewayLimits:
+    """The bounds that are set, and else those of every gateway. Raises UsageError."""
+    return GatewayLimits(
+        result_bytes_max=_size(variables, RESULT_BYTES_VARIABLE, RESULT_BYTES_MAX, RESULT_BYTES_MOST),
+        weights_model_bytes_max=_size(
+            variables, WEIGHTS_MODEL_BYTES_VARIABLE, WEIGHTS_MODEL_BYTES_MAX, WEIGHTS_MODEL_BYTES_MOST
+        ),
+    )
+
+
+def _size(variables: Mapping[str, str], name: str, default: int, most: int) -> int:
+    text = variables.get(name, "")
+    if not text:
+        return default
+    if not (text.isascii() and text.isdigit() and len(text) <= len(str(most)) and 1 <= int(text) <= most):
+        raise UsageError(f"{name} must be a number of bytes from 1 to {most}; it is {text!r}")
+    return int(text)
+
+
 @asynccontextmanager
 async def _gateway() -> AsyncIterator[AsgiGateway]:
     """A gateway that knows the jobs of a server, for as long as the block."""
@@ -61,7 +92,10 @@ async def _gateway() -> AsyncIterator[AsgiGateway]:
     table, transport = JobTable(), UnixTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
     origins = Origins(os.environ.get(ORIGINS_VARIABLE, "").split())
-    server = GatewayServer(dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, origins=origins)
+    limits = limits_of(os.environ)
+    server = GatewayServer(
+        dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, limits=limits, origins=origins
+    )
     told = asyncio.Event()
 
     def apply(event: FeedEvent) -> None:

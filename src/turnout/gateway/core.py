@@ -12,7 +12,7 @@ import msgspec
 
 from turnout.errors import DeviceError
 from turnout.gateway import decode, ranges, replies
-from turnout.gateway.admission import GatewayLimits, result_bytes
+from turnout.gateway.admission import JSON_BYTES_PER_NUMBER, GatewayLimits, result_bytes
 from turnout.gateway.cors import Origins
 from turnout.gateway.replies import OURS_FROM, Reply, refusal
 from turnout.gateway.routes import (
@@ -43,8 +43,6 @@ from turnout.wire.edge_results import SAFETENSORS, DecodedResult, ResultQuery, r
 from turnout.wire.forms import FORMS, WEIGHTS, Form
 
 QUERIES_KEPT_MAX = 1024  #: Queries whose fields are remembered: all devices of a job ask with the same one.
-#: The longest a float32 gets in JSON, with its comma, a space and a sign.
-JSON_BYTES_PER_NUMBER = 28
 
 NO_ORIGINS = Origins()
 Headers = Mapping[bytes, bytes]
@@ -221,7 +219,7 @@ class GatewayCore:
         limit = limits.result_bytes_max if schema is None else self._result_limit(job_id, schema, binary)
         if length is not None and length > limit:
             no_choice = binary or phone(device.platform) != ""  # whose SDKs speak JSON alone
-            return too_large(limit, "a result of this job", no_choice)
+            return too_large(limit, "a result of this job", no_choice, limit == limits.result_bytes_max)
         result = edge_results.decode_result_query(fields)
         offer = None
         if length is None or length > limits.ask_first_bytes:
@@ -361,9 +359,10 @@ def refused(error: DeviceError) -> Reply:
     return refusal(error.status, error.reason, str(error))
 
 
-def too_large(limit_bytes: int, what: str = "this request", no_choice: bool = True) -> Reply:
-    """413, with what would fit."""
+def too_large(limit_bytes: int, what: str = "this request", no_choice: bool = True, by_option: bool = False) -> Reply:
+    """413, with what would fit. ``by_option``: not the job says so, but an option of the server."""
     hint = "" if no_choice else f"; as {SAFETENSORS} it is much smaller"
+    hint += "; the server's --result-bytes-max allows no more" if by_option else ""
     return refusal(413, "too_large", f"the body of {what} may have {limit_bytes} bytes at most{hint}")
 
 

@@ -46,7 +46,10 @@ WRITE_BYTES = 64 * 1024
 TOO_MANY = "too many models are being read; ask again later"
 STARTED = "the job has just started; send it again"
 TWICE = "this result is being sent on another connection already; send it again later"
-NOT_AS_JSON = 'the model is too large to be sent as JSON; send "accept": ["safetensors"] in the task request'
+NOT_AS_JSON = (
+    "the model has {bytes} bytes, and at most {bytes_max} are sent as JSON: ask by HTTP with "
+    '"accept": ["safetensors"] in the task request, or raise --weights-model-bytes-max of the server'
+)
 LENGTHS = 4096  #: Most replies are shorter.
 LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(LENGTHS))  #: The end of their heads.
 
@@ -318,12 +321,13 @@ class Exchange:
             return
         if self._inline and isinstance(response, TaskResponse) and response.task_data is not None:
             assert response.job_id is not None, "a task names its job"
-            form = self._site.core.form_of(response.job_id)
-            if form.exported or response.task_data.bytes <= self._site.limits.weights_model_bytes_max:
+            form, bytes_max = self._site.core.form_of(response.job_id), self._site.limits.weights_model_bytes_max
+            if form.exported or response.task_data.bytes <= bytes_max:
                 name = BlobName(response.job_id, response.task_data.sha256)
                 self._site.weights.fetch(name, form, partial(self._with_weights, response, form))
                 return
-            response = TaskResponse(Status.ERROR, response.job_id, message=NOT_AS_JSON)
+            message = NOT_AS_JSON.format(bytes=response.task_data.bytes, bytes_max=bytes_max)
+            response = TaskResponse(Status.ERROR, response.job_id, message=message)
         if self._only_offered and send_it(response):
             response = self._later(response, STARTED)  # the job's schema came between the body and this answer
         self._put(response)

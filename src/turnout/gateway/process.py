@@ -20,7 +20,7 @@ from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError
-from turnout.gateway.admission import RESULT_BYTES_MAX, GatewayLimits, GrpcLimits
+from turnout.gateway.admission import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX, GatewayLimits, GrpcLimits
 from turnout.gateway.cors import Origins
 from turnout.gateway.http import GatewayServer
 from turnout.messages import FeedEvent, GatewayCounters
@@ -51,6 +51,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tls-key", type=Path, help="its private key; PEM")
     parser.add_argument("--cors-origin", action="append", default=[], help="of web pages that may use this gateway")
     parser.add_argument("--result-bytes-max", type=int, default=RESULT_BYTES_MAX, help="of the body of one result")
+    parser.add_argument(
+        "--weights-model-bytes-max", type=int, default=WEIGHTS_MODEL_BYTES_MAX, help="of a model that is sent as JSON"
+    )
     parser.add_argument("--grpc-address", help="host:port of FLARE's gRPC service, shared with the other gateways")
     parser.add_argument("--grpc-message-bytes-max", type=int, help="of one message, either way")
     parser.add_argument("--lifeline-fd", type=int, help="the inherited pipe that closes when the supervisor ends")
@@ -94,7 +97,9 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
     transport = UnixTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
     origins = Origins(options.cors_origin)
-    limits = GatewayLimits(result_bytes_max=options.result_bytes_max)
+    limits = GatewayLimits(
+        result_bytes_max=options.result_bytes_max, weights_model_bytes_max=options.weights_model_bytes_max
+    )
     server = GatewayServer(
         dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, limits=limits, origins=origins
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from turnout.certificate import Loaded
 from turnout.errors import TurnoutError
-from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX
+from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
 from turnout.supervisor import runtime
 
@@ -39,6 +39,7 @@ class EntranceSettings:
     grpc: Grpc | None = None
     origins: tuple[str, ...] = ()  #: Of web pages that may use the gateways.
     result_bytes_max: int = RESULT_BYTES_MAX  #: Of the body of one result.
+    weights_model_bytes_max: int = WEIGHTS_MODEL_BYTES_MAX  #: Of a model that is sent as JSON.
 
 
 class Entrance:
@@ -72,6 +73,7 @@ class Entrance:
     def options(self) -> list[str]:
         """What each gateway is told."""
         options = ["--result-bytes-max", str(self.result_bytes_max)]
+        options += ["--weights-model-bytes-max", str(self._settings.weights_model_bytes_max)]
         if (tls := self._settings.tls) is not None:
             options += ["--tls-cert", str(tls.cert.absolute()), "--tls-key", str(tls.key.absolute())]
         if (grpc := self._settings.grpc) is not None:

@@ -8,6 +8,7 @@ import pytest
 
 from turnout.cli import checking, scaffold
 from turnout.cli.advice import advice, norms, stop_rule, training
+from turnout.cli.base import Sizes
 from turnout.cli.fleet_trial import try_fleet
 from turnout.control import check as control_check
 from turnout.errors import JobFolderError
@@ -212,15 +213,38 @@ def test_sizes_are_told_in_a_unit_that_suits_them(num_bytes: float, words: str) 
 WEIGHTS_TOML = 'name = "large"\n[stop]\nversions = 1\n'
 
 
-@pytest.mark.parametrize(("numbers", "warned"), [(8 * 2**20, 0), (8 * 2**20 + 1, 1)])
-def test_a_model_too_large_for_json_is_warned_of(tmp_path: Path, numbers: int, warned: int) -> None:
-    """32 MiB are 8 Mi numbers of four bytes."""
-    (tmp_path / "job.toml").write_text(WEIGHTS_TOML)
+def large(folder: Path, numbers: int) -> Path:
+    (folder / "job.toml").write_text(WEIGHTS_TOML)
     code = f"import numpy as np\n\ndef initial_model():\n    return {{'w': np.zeros({numbers}, np.float32)}}\n"
-    (tmp_path / "model.py").write_text(code)
-    found = [words for words in checking.examine(tmp_path, trial=False).warnings if "weights_model_bytes_max" in words]
-    assert len(found) == warned
-    assert all("the model has 33.6 MB" in words and '"accept": ["safetensors"]' in words for words in found)
+    (folder / "model.py").write_text(code)
+    return folder
+
+
+def test_a_model_too_large_for_json_is_warned_of_unless_the_server_is_told_to_send_it(tmp_path: Path) -> None:
+    """32 MiB are 8 Mi numbers of four bytes; the names and shapes come on top."""
+    folder = large(tmp_path, 8 * 2**20)
+    (warning,) = (words for words in checking.read(folder, 0).warnings if "JSON" in words or "safetensors" in words)
+    assert "turnout up --weights-model-bytes-max 33620" in warning
+    assert '"accept": ["safetensors"]' in warning
+    raised = checking.examine(folder, trial=False, sizes=Sizes(weights_model_bytes_max=34_000_000))
+    assert not any("safetensors" in words for words in raised.warnings)
+
+
+def test_a_model_whose_results_do_not_fit_as_json_is_warned_of(tmp_path: Path) -> None:
+    """100,000 numbers of 28 bytes."""
+    report = checking.read(large(tmp_path, 100_000), 0, Sizes(result_bytes_max=2_000_000))
+    (warning,) = (words for words in report.warnings if "safetensors" in words)
+    assert "turnout up --result-bytes-max 2865" in warning
+
+
+def test_the_bound_of_results_that_was_assumed_is_told(tmp_path: Path) -> None:
+    folder = large(tmp_path, 1000)
+    assert any("takes 268 MB (its --result-bytes-max)" in line for line in checking.lines(checking.read(folder, 0)))
+    report = checking.read(folder, 0, Sizes(result_bytes_max=1_000_000))
+    assert any("takes 1.0 MB (its --result-bytes-max)" in line for line in checking.lines(report))
+    refused = checking.read(folder, 0, Sizes(result_bytes_max=1000)).error
+    assert "1,000 are allowed" in refused
+    assert "given to this command" in refused
 
 
 def executorch(folder: Path, server: str) -> None:
@@ -268,3 +292,4 @@ def test_a_model_whose_results_no_server_takes_by_default_is_refused_with_the_wa
     assert "by default" in report.error
     assert "--result-bytes-max" in control_check.read(tmp_path).error
     assert control_check.read(tmp_path, 300_000_000).job is not None
+    assert not checking.read(tmp_path, 0, Sizes(result_bytes_max=300_000_000)).error

@@ -1,10 +1,13 @@
 """How large a result may be, and whether any result of a model can be sent."""
 
 from turnout.gateway.admission import (
+    JSON_BYTES_PER_NUMBER,
     RESULT_BYTES_MAX,
     RESULT_BYTES_MOST,
     TENSOR_OVERHEAD_BYTES,
+    WEIGHTS_MODEL_BYTES_MOST,
     result_bytes,
+    too_large_as_json,
     too_large_to_send,
 )
 from turnout.messages import ModelSchema, TensorSpec
@@ -45,3 +48,21 @@ def test_no_option_is_named_that_could_not_be_given() -> None:
     said = too_large_to_send(of_parameters(RESULT_BYTES_MOST), RESULT_BYTES_MAX)
     assert "train a smaller model" in said
     assert "--result-bytes-max" not in said
+
+
+def test_a_model_that_devices_may_get_and_send_back_as_json_is_fine() -> None:
+    assert too_large_as_json(SCHEMA, result_bytes(SCHEMA, JSON_BYTES_PER_NUMBER), NEEDED) == ""
+
+
+def test_what_is_too_large_as_json_is_told_with_the_option_that_helps() -> None:
+    as_json = result_bytes(SCHEMA, JSON_BYTES_PER_NUMBER)
+    assert f"turnout up --weights-model-bytes-max {NEEDED};" in too_large_as_json(SCHEMA, as_json, NEEDED - 1)
+    assert f"turnout up --result-bytes-max {as_json};" in too_large_as_json(SCHEMA, as_json - 1, NEEDED)
+
+
+def test_no_option_is_named_for_json_that_could_not_be_given() -> None:
+    said = too_large_as_json(of_parameters(WEIGHTS_MODEL_BYTES_MOST // 4), RESULT_BYTES_MAX, 1000)
+    assert "turnout up" not in said
+    said = too_large_as_json(of_parameters(20_000_000), RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MOST)
+    assert "560,0" in said
+    assert "turnout up" not in said

@@ -793,6 +793,8 @@ def test_a_model_too_large_for_json_is_an_error_that_says_what_to_do() -> None:
     reply = gateway.connect().send(http("/task?job_id=small", b"{}")).only_reply().json
     assert reply["status"] == "ERROR"
     assert '"accept": ["safetensors"]' in reply["message"]
+    assert "at most 10 are sent as JSON" in reply["message"]
+    assert "--weights-model-bytes-max" in reply["message"]
 
 
 def test_an_executorch_model_is_sent_however_large_the_model_it_was_made_of() -> None:

@@ -249,6 +249,16 @@ def test_the_limit_of_an_unknown_job_is_the_gateways() -> None:
     assert refused(head(b"/result" + QUERY % b"new", BINARY, 30_001, limits=limits))[0] == 413
 
 
+def test_a_result_that_the_server_alone_finds_too_large_is_told_the_option() -> None:
+    """As JSON a result of this model may have 66,000 bytes."""
+    own = refused(head(b"/result" + QUERY % b"small", length=70_000))
+    servers = refused(head(b"/result" + QUERY % b"small", length=70_000, limits=GatewayLimits(result_bytes_max=5000)))
+    assert own[0] == servers[0] == 413
+    assert "--result-bytes-max" not in own[1]
+    assert "may have 5000 bytes at most" in servers[1]
+    assert "--result-bytes-max" in servers[1]
+
+
 def test_raw_safetensors_become_a_report() -> None:
     gateway = core()
     body = update_of(SCHEMA)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from turnout.dispatcher.service import EdgeTaskDispatcher
-from turnout.gateway.admission import RESULT_BYTES_MAX
+from turnout.gateway.admission import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.process import serve
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +26,7 @@ async def served(tmp_path: Path, **parts: Any) -> None:
         grpc_address=None,
         cors_origin=[],
         result_bytes_max=RESULT_BYTES_MAX,
+        weights_model_bytes_max=WEIGHTS_MODEL_BYTES_MAX,
         lifeline_fd=None,
         pulse_fd=None,
     )

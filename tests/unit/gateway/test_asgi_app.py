@@ -1,0 +1,21 @@
+"""The bounds of a gateway within an ASGI server are set by variables."""
+
+import pytest
+
+from turnout.errors import UsageError
+from turnout.gateway.admission import RESULT_BYTES_MAX, RESULT_BYTES_MOST, WEIGHTS_MODEL_BYTES_MAX, GatewayLimits
+from turnout.gateway.asgi_app import limits_of
+
+
+def test_the_bounds_are_those_of_every_gateway_unless_they_are_set() -> None:
+    assert limits_of({}) == limits_of({"TURNOUT_RESULT_BYTES_MAX": ""}) == GatewayLimits()
+    told = limits_of({"TURNOUT_RESULT_BYTES_MAX": "300000000"})
+    assert (told.result_bytes_max, told.weights_model_bytes_max) == (300_000_000, WEIGHTS_MODEL_BYTES_MAX)
+    told = limits_of({"TURNOUT_WEIGHTS_MODEL_BYTES_MAX": "1000"})
+    assert (told.result_bytes_max, told.weights_model_bytes_max) == (RESULT_BYTES_MAX, 1000)
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "1e6", "256 MiB", " 5", "\u0663", str(RESULT_BYTES_MOST + 1), "9" * 5000])
+def test_a_bound_that_is_none_is_refused_by_name(text: str) -> None:
+    with pytest.raises(UsageError, match="TURNOUT_RESULT_BYTES_MAX must be a number of bytes from 1 to"):
+        limits_of({"TURNOUT_RESULT_BYTES_MAX": text})
