@@ -82,8 +82,14 @@ class Federated:
             self._sums[old] = {name: msgspec.structs.replace(each, sample=()) for name, each in self._sums[old].items()}
 
     def mean(self, version: int) -> dict[str, float]:
-        """By name, with the prefix; empty when nobody has measured this version."""
-        return {PREFIX + name: each.total / each.examples for name, each in self._sums.get(version, {}).items()}
+        """By name, with the prefix; empty when nobody has measured this version.
+
+        What most devices said comes first: whoever shows only some shows those.
+        """
+        return {PREFIX + name: each.total / each.examples for name, each in self._most_said(version)}
+
+    def _most_said(self, version: int) -> list[tuple[str, Sum]]:
+        return sorted(self._sums.get(version, {}).items(), key=lambda named: -named[1].devices)
 
     def newest(self) -> dict[str, float]:
         """The mean of the newest version that anybody has measured."""
@@ -92,8 +98,7 @@ class Federated:
     def shown(self) -> tuple[DeviceMetric, ...]:
         """Of the newest version that anybody has measured, what most devices said first."""
         version = max(self._sums, default=0)
-        found = [each.shown(version, name) for name, each in self._sums.get(version, {}).items()]
-        return tuple(sorted(found, key=lambda each: -each.devices))
+        return tuple(each.shown(version, name) for name, each in self._most_said(version))
 
     def snapshot(self) -> Sums:
         return {version: dict(sums) for version, sums in self._sums.items()}

@@ -1,5 +1,7 @@
 """Tasks to measure only: who gets them, what becomes of their results, and that they are in no model."""
 
+from collections.abc import Iterable
+
 import msgspec
 import pytest
 
@@ -47,9 +49,15 @@ def ask(job: Job, device: str, accept: tuple[str, ...] = ACCEPT) -> TaskResponse
 
 
 def measured(
-    job: Job, device: str, task: TaskResponse, accuracy: float, examples: float = 1.0, status: str = VALIDATED
+    job: Job,
+    device: str,
+    task: TaskResponse,
+    accuracy: float,
+    examples: float = 1.0,
+    status: str = VALIDATED,
+    others: Iterable[str] = (),
 ) -> int:
-    """Send a result; returns its ticket."""
+    """Send a result, with an accuracy or in its place metrics of ``others``, all 1; returns its ticket."""
     ticket = job.ticket()
     job.now += job.between_s
     report = ResultReport(
@@ -59,7 +67,7 @@ def measured(
         VALIDATE,
         memoryview(b""),
         examples,
-        {"accuracy": accuracy},
+        dict.fromkeys(others, 1.0) or {"accuracy": accuracy},
         status,
     )
     job.happens(Result(ticket, report))
@@ -184,6 +192,19 @@ def test_one_device_cannot_use_up_the_names_of_a_version() -> None:
     assert federated.shown()[0].name == "federated/accuracy"
     federated.add(0, {f"more{number}": 1.0 for number in range(METRICS_MAX)}, 1.0)
     assert federated.shown()[0].devices == 5, "what several devices say stays"
+
+
+def test_devices_that_send_all_the_names_they_may_hide_nothing_that_honest_ones_measured(job: Job) -> None:
+    """One before three honest devices and one after them; the honest mean is (0.6 + 0.7 + 0.8) / 3."""
+    for number, device in enumerate(("first", "a", "b", "c", "last")):
+        junk = [] if len(device) == 1 else [f"{device}-{name}" for name in range(METRICS_MAX)]
+        sent = measured(job, device, ask(job, device), 0.5 + number / 10, others=junk)
+        job.settle()
+        assert answer(job, sent).counted
+    told = status_of(job.core, job.now)
+    assert next(iter(told.metrics.items())) == ("federated/accuracy", pytest.approx(0.7)), "shown before all junk"
+    assert (told.by_devices[0].name, told.by_devices[0].devices) == ("federated/accuracy", 3)
+    assert len(told.metrics) == METRICS_MAX
 
 
 def test_what_is_kept_of_a_metric_is_bounded_however_many_devices_measure() -> None:
