@@ -28,7 +28,7 @@ def a_world(seed: int = 1, resend_window_s: float = 120.0, time_max_s: float | N
 
 @pytest.mark.parametrize("point", Point, ids=lambda point: point.name)
 def test_a_job_is_killed_when_it_comes_to_a_point(point: Point) -> None:
-    seen = a_world(crash={point: 2 * CRASH_MAX[point]}, commit_s=0.1, commit_fails=0.3, job_crash_s=30.0).run()
+    seen = a_world(crash={point: 2 * CRASH_MAX[point]}, commit_s=0.1, commit_fails=0.3, job_crash_s=10.0).run()
     assert seen[f"crashes {point.name}"] >= 1
     assert seen["recoveries"] >= 1
 
