@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.typical import TypicalNorm
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.job import answers
 from turnout.job.answers import Refused
@@ -25,7 +26,7 @@ from turnout.job.models import Models
 from turnout.job.places import Places
 from turnout.job.standing import TASK_BLOCK
 from turnout.job.tally import Tally
-from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status
+from turnout.messages import RefusedResult, ResultOffer, ResultReport, ResultResponse, Status
 from turnout.sim.world import Builders
 
 SOME_BLOB = BlobRef("f" * 64, 1)
@@ -154,6 +155,73 @@ class CountsTheTooStale(JobCore):
 
     def _too_late(self, lease: Lease) -> Refused | None:
         return None
+
+
+class TakesAnyLease(Places):
+    """Counts whatever is sealed with its key, for a task of another version too."""
+
+    def can_have_given(self, lease: Lease, counted: CountedTasks, now: float) -> bool:
+        return True
+
+
+class CountsWhatWasNeverGiven(JobCore):
+    """Counts a task whose number it has not come to."""
+
+    def _lease_of(self, request: ResultReport | ResultOffer | RefusedResult, now: float) -> Lease | Refused:
+        lease = self.parts.seal.open(request.task_id)
+        if lease is None or lease.task < self.parts.places.next_task or not self.counted.knows(lease.version):
+            return super()._lease_of(request, now)
+        return lease
+
+
+class BoundsNoNorm(JobCore):
+    """Adds what is far beyond all other updates."""
+
+    def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
+        kept, self.typical = self.typical, TypicalNorm(math.inf, math.inf)
+        refused = super()._stage(event, lease, now)
+        self.typical = kept
+        if refused is None:
+            kept.take(1.0)
+        return refused
+
+
+class KeepsTheMedianAfterFailure(JobCore):
+    """After a failed commit the median norm is still of updates that are not in the sum."""
+
+    def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
+        self.__dict__["kept"] = self.typical.snapshot()
+        effects = super()._commit_failed(event, now)
+        self.__dict__.pop("kept")
+        return effects
+
+    def _restore_sums(self, durable: Snapshot) -> None:
+        super()._restore_sums(durable)
+        if "kept" in self.__dict__:
+            self.typical.restore(self.__dict__["kept"])
+
+
+class ForgetsTheMedian(JobCore):
+    """A restarted job begins to learn how large updates are."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        super()._recover(durable)
+        self.typical.restore(None)
+
+
+class LearnsFromTheRefused(TypicalNorm):
+    """Updates that are refused move the median as those that are taken."""
+
+    def refuse(self) -> None:
+        self.take(self.norm_max)
+
+
+class LearnsFromWhatItRefuses(JobCore):
+    """Updates that are refused for their norm move the median as those that are taken."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.typical = LearnsFromTheRefused.of(self.model, self.rules.update_norm_max)
 
 
 class NeverEmpties(MeanAggregator):
@@ -430,6 +498,12 @@ MUTANTS = {
     "keeps its sums after a failed commit": Builders(core=KeepsSumsAfterFailure),
     "adds more results to a version than its goal": Builders(core=AddsBeyondTheGoal),
     "counts results that are too stale": Builders(core=CountsTheTooStale),
+    "counts a task that it cannot have given out": Builders(places=TakesAnyLease),
+    "counts a task that was never given out": Builders(core=CountsWhatWasNeverGiven),
+    "takes updates however large they are": Builders(core=BoundsNoNorm),
+    "keeps the median norm of updates whose commit failed": Builders(core=KeepsTheMedianAfterFailure),
+    "forgets the median norm in a restart": Builders(core=ForgetsTheMedian),
+    "learns from updates that it refuses": Builders(core=LearnsFromWhatItRefuses),
     "does not empty the buffer when it closes a version": Builders(aggregator=NeverEmpties),
     "takes an offer of a result for the result": Builders(core=TakesOffersForResults),
     "judges offers by a version that is not durable": Builders(core=JudgesOffersByTheNextVersion),

@@ -1,6 +1,7 @@
 """One kind of trouble at a time, in a world that is calm otherwise: it happens, and no promise is broken."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -106,6 +107,17 @@ def test_a_result_that_comes_after_everything_about_it_is_forgotten_counts_no_mo
     assert seen["too old to know, and counted"] >= 5
     assert seen["too old to know"] >= 5 + seen["too old to know, and counted"]
     assert seen["refused"] >= 5
+
+
+def test_a_device_that_sends_updates_from_another_order_of_size_has_no_part_in_the_model() -> None:
+    seen = World(1, plan=replace(a_world(commit_fails=0.2, job_crash_s=20.0).plan, poisons=True)).run()
+    assert seen["poison refused"] >= 5
+    assert seen["counted"] > seen["poison refused"]
+
+
+def test_made_up_tasks_do_not_count_though_they_are_sealed_with_the_jobs_key() -> None:
+    world = World(1, plan=replace(a_world(job_crash_s=20.0).plan, forges=True))
+    assert world.run()["forged"] >= 10
 
 
 def counted_at(world: World, *times: float) -> dict[float, int]:

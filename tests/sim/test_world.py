@@ -18,6 +18,8 @@ TROUBLE = (
     "gateway crashes",
     "hangs",
     "fenced processes",
+    "forged",
+    "poison refused",
 )
 
 

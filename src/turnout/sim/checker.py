@@ -39,6 +39,7 @@ class Checker:
         versions_max: int | None,
     ) -> None:
         self.books = Books(devices, least, goal, lambda number: self._numbers[number][0])
+        self.strangers: set[int] = set()  #: Devices of which nothing may count.
         self._versions_max = versions_max
         self._staleness_max = staleness_max
         self._lease_max_s = lease_max_s
@@ -104,6 +105,9 @@ class Checker:
             elif counted.knows(version) and number in self._in_bitmaps:
                 raise Violation(f"task {number} was counted, and now it is not")
         self._in_bitmaps |= newly
+        strange = {number for number in newly if self._numbers[number][0] in self.strangers}
+        if strange:
+            raise Violation(f"tasks {sorted(strange)} are counted, and their updates are far from all others")
         return newly
 
     def _check_counts(self, durable: Snapshot) -> None:
@@ -112,6 +116,8 @@ class Checker:
             raise Violation(f"tasks {sorted(invented)} are counted, and nobody sent them")
         if durable.tally["counted"] != len(self._in_bitmaps):
             raise Violation(f"{len(self._in_bitmaps)} tasks are counted, people see {durable.tally['counted']}")
+        if durable.typical is not None and durable.typical[1] != len(self._in_bitmaps):
+            raise Violation(f"{len(self._in_bitmaps)} tasks are counted, {durable.typical[1]} moved the median norm")
         self._check_words()
 
     def _check_staleness(self, newly: set[int], before: Snapshot) -> None:
@@ -189,8 +195,10 @@ class Checker:
 
     def answered(self, request: ResultReport | ResultOffer, response: ResultResponse, now: float) -> None:
         """The job answers a result or an offer of one; called before the answer leaves it. ``now`` is job time."""
-        number = self._number_of[request.task_id]
-        if response.counted:
+        number = self._number_of.get(request.task_id)
+        if number is None:
+            self._check_forged(response)
+        elif response.counted:
             self._told_counted.add(number)
             self.seen["duplicates" if response.duplicate else "counted"] += 1
         elif response.message == answers.TOO_OLD.message:
@@ -200,6 +208,12 @@ class Checker:
         elif response.status is not Status.RETRY:
             self._check_refused(number, response.message or "")
         self._check_words()
+
+    def _check_forged(self, response: ResultResponse) -> None:
+        """Nobody was given this task."""
+        self.seen["forged"] += 1
+        if response.counted:
+            raise Violation("a task that was never given out is said to be counted")
 
     def _check_too_old(self, number: int, now: float) -> None:
         """Neither yes nor no; allowed beyond the resend window, or if it does not count and from now on never will."""
@@ -221,6 +235,8 @@ class Checker:
         if why.startswith("trained from"):
             if staleness <= self._staleness_max:
                 raise Violation(f"task {number} was refused as too stale at a staleness of {staleness}")
+        elif "L2 norm" in why and self._numbers[number][0] in self.strangers:
+            self.seen["poison refused"] += 1
         elif why != answers.FINISHED.message:
             raise Violation(f"task {number} was refused, because: {why}")
         elif number >= self.durable.void_below and self.durable.version != self._versions_max:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 
 import numpy as np
+from numpy.typing import NDArray
 
 from turnout.device.session import Ended, Send, Session, Sleep, Train, TrainedUpdate
 from turnout.messages import EdgeRequest, EdgeResponse, ResultReport, ResultResponse
@@ -88,10 +89,14 @@ class SimDevice:
             self.session.abandon(self.loop.now + self.rng.expovariate(1 / self.weather.away_s))
             self.act()
             return
+        trained = TrainedUpdate(memoryview(self.update().tobytes()))
+        self.loop.after(self.rng.expovariate(1 / self.weather.training_s), lambda: self._trained(trained, step))
+
+    def update(self) -> NDArray[np.float32]:
+        """What a task teaches it."""
         update = np.zeros(self.size, dtype="<f4")
         update[self.index] = 1.0
-        trained = TrainedUpdate(memoryview(update.tobytes()))
-        self.loop.after(self.rng.expovariate(1 / self.weather.training_s), lambda: self._trained(trained, step))
+        return update
 
     def _trained(self, trained: TrainedUpdate, step: int) -> None:
         if step != self._step:

@@ -40,12 +40,14 @@ from turnout.sim.job import SimJob
 from turnout.sim.job_process import device_id
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.network import Air, SimTransport
+from turnout.sim.strangers import Forger, Poisoner
 from turnout.sim.weather import Weather
 
 STORM_S = 90.0  #: How long faults happen, in virtual seconds.
 CALM_MAX_S = 1200.0  #: After that, this much is time enough to make progress and to settle every result.
 PROGRESS = 3  #: Versions that must be made once the faults have stopped.
 RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
+FORGE_EVERY_S = 5.0  #: Mean; where tasks are made up, one is this often.
 PAUSE_EVERY_S = 50.0  #: Mean; a person pauses the job this often, in every other world.
 END_MAX_S = 300.0  #: Enough for a last commit and for evaluations, of which two may be to come and one be slow.
 MODEL_SIZE = 32
@@ -69,9 +71,11 @@ class Plan:
     cohort: bool = False  #: Devices are drawn by lot, and do not get places as they come.
     least: int = 0  #: Results that a last version may be made of; 0: no fewer than any other.
     diverges: bool = False  #: Now and then a step leaves the numbers.
+    forges: bool = False  #: Somebody has the job's key, and makes up tasks.
+    poisons: bool = False  #: One device more sends updates from another order of size.
 
     @classmethod
-    def drawn(cls, rng: Random) -> "Plan":
+    def drawn(cls, rng: Random, strangers: Random) -> "Plan":
         goal = rng.choice([2, 4, 8])
         return cls(
             devices=rng.randint(goal + 4, MODEL_SIZE),
@@ -88,6 +92,8 @@ class Plan:
             cohort=rng.random() < 0.35,
             least=rng.choice([0, 2]),
             diverges=rng.random() < 0.25,
+            forges=strangers.random() < 0.3,
+            poisons=strangers.random() < 0.3,
         )
 
     def workflow(self) -> Workflow:
@@ -125,7 +131,8 @@ class World:
         """``plan`` instead of the one that the seed draws."""
         self.seed = seed
         self.rng = Random(seed)
-        drawn = Plan.drawn(self.rng)
+        strangers = Random(f"strangers of {seed}")
+        drawn = Plan.drawn(self.rng, strangers)
         self.plan = plan or drawn
         self.builders = builders
         self.loop = VirtualLoop()
@@ -148,6 +155,11 @@ class World:
             SimGateway(self.loop, self.rng, self.weather, self.job, self._make_dispatcher) for _ in range(2)
         ]
         self.devices = [self._make_device(index) for index in range(self.plan.devices)]
+        self.poisoners = [self._make_device(MODEL_SIZE, Poisoner)] if self.plan.poisons else []
+        self.checker.strangers = {poisoner.index for poisoner in self.poisoners}
+        forger = Forger(self.job, strangers)
+        for at in _moments(strangers, FORGE_EVERY_S, STORM_S) if self.plan.forges else ():
+            self.loop.at(at, forger.act)
 
     def run(self) -> Counter[str]:
         """Storm, then calm. Raises Violation, which names the seed."""
@@ -161,7 +173,7 @@ class World:
         self.job.start()
         for gateway in self.gateways:
             gateway.start()
-        for device in self.devices:
+        for device in (*self.devices, *self.poisoners):
             self.loop.after(self.rng.random(), device.act)
         self._often(self.weather.job_crash_s, self.job.crash)
         for gateway in self.gateways:
@@ -219,7 +231,7 @@ class World:
         self.weather = calm
         self.air.weather = self.job.weather = self.job.disk.weather = calm
         self.job.disk.mend()
-        for device in self.devices:
+        for device in (*self.devices, *self.poisoners):
             device.weather = calm
         for gateway in self.gateways:
             gateway.weather = calm
@@ -228,11 +240,12 @@ class World:
 
     def _settle(self) -> None:
         """Devices take no more tasks and report what they have."""
-        for device in self.devices:
+        devices = [*self.devices, *self.poisoners]
+        for device in devices:
             device.session.stop()
         end = self.loop.now + CALM_MAX_S
-        self.loop.run_until(end, goes_on=lambda: not all(device.ended for device in self.devices))
-        if not all(device.ended for device in self.devices):
+        self.loop.run_until(end, goes_on=lambda: not all(device.ended for device in devices))
+        if not all(device.ended for device in devices):
             raise Violation("devices cannot settle their results though the faults have stopped")
 
     # --- faults ------------------------------------------------------------------------------------------------
@@ -296,12 +309,12 @@ class World:
     ) -> EdgeTaskDispatcher:
         return self.builders.dispatcher(table, transport, lambda: loop.now, rng)
 
-    def _make_device(self, index: int) -> SimDevice:
+    def _make_device(self, index: int, kind: type[SimDevice] = SimDevice) -> SimDevice:
         policy = SessionPolicy(0.5, backoff_max_s=5.0, resend_window_s=self.plan.resend_window_s / 2)
         session = self.builders.session(
             DeviceInfo(device_id(index)), JOB.name, Random(self.seed * 1000 + index), policy
         )
-        return SimDevice(
+        return kind(
             index,
             MODEL_SIZE,
             session,
@@ -315,7 +328,7 @@ class World:
         )
 
     def _may_leave(self) -> bool:
-        """Enough devices must stay to make a version: each has one task of it."""
+        """Enough honest devices must stay to make a version: each has one task of it."""
         return sum(not device.ended for device in self.devices) > self.plan.goal + 2
 
 
