@@ -23,9 +23,10 @@ from turnout.demo.picture import Picture
 from turnout.demo.screen import PlainScreen
 from turnout.device.counters import FleetCounters
 from turnout.fleet.process import for_people
-from turnout.job.directory import EVENTS
+from turnout.job.directory import EVENTS, FINAL
 from turnout.job.eventlog import EventLog
 from turnout.job.groups import Groups
+from turnout.job.remade import read_final, write_final
 from turnout.messages import DeviceInfo, FleetGroup, JobEvent
 from turnout.printable import label, printable, printable_json
 from turnout.process.streams import tell
@@ -175,6 +176,12 @@ def test_what_is_kept_on_disk_can_be_looked_at_with_cat(tmp_path: Path) -> None:
     line = (tmp_path / EVENTS).read_text()
     shows(line, rows=1)
     assert msgspec.json.decode(line, type=JobEvent).text == HOSTILE
+
+
+def test_the_last_account_of_a_job_can_be_shown_by_cat_and_says_the_same(tmp_path: Path) -> None:
+    write_final(tmp_path, JOB)
+    shows((tmp_path / FINAL).read_text())
+    assert read_final(tmp_path) == JOB
 
 
 def test_metrics_are_a_page_that_prometheus_can_read() -> None:

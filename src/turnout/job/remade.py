@@ -24,6 +24,7 @@ from turnout.job.sqlite_journal import read_snapshot
 from turnout.job.standing import Standing
 from turnout.job.status import status_of
 from turnout.messages import JobStatus
+from turnout.printable import printable_json
 from turnout.wire.tensors import read_safetensors, to_safetensors
 
 NO_KEY = bytes(KEY_BYTES)  #: For a core that opens and seals nothing.
@@ -38,8 +39,8 @@ def read_final(directory: Path) -> JobStatus | None:
 
 
 def write_final(directory: Path, status: JobStatus) -> None:
-    """Durable when it returns: people's tools decide by it. Raises OSError."""
-    durable.write(directory / FINAL, msgspec.json.format(msgspec.json.encode(status)))
+    """Durable when it returns: people's tools decide by it. Raises OSError. Escaped, so that ``cat`` may show it."""
+    durable.write(directory / FINAL, printable_json(msgspec.json.format(msgspec.json.encode(status))).encode())
 
 
 def remake_final(directory: Path, state: str, reason: str) -> JobStatus:
