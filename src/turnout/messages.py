@@ -460,6 +460,10 @@ class JobStatus(Message, frozen=True):
     reproducible: bool | None = None
     by_devices: tuple[DeviceMetric, ...] = ()
 
+    def version_of(self, metric: str) -> int:
+        """The version of which this one of ``metrics`` was measured: devices measure later than the server."""
+        return next((each.version for each in self.by_devices if each.name == metric), self.metrics_version)
+
 
 class JobEvent(Message, frozen=True, omit_defaults=True):
     """Something that happened to a job, for people. ``kind`` says which fields there are; ``at`` is seconds since 1970.

@@ -170,7 +170,7 @@ def test_ctrl_c_ends_all_and_says_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize("mode", ["buffered", "sync"])
 def test_the_demo_learns_in_both_modes(tmp_path: Path, mode: str) -> None:
     with started(tmp_path, "demo", "--mode", mode, "--devices", "60", "--seed", "3") as running:
-        running.wait_line(r"version \d+  accuracy [1-9]\d\.\d % \(trained centrally: 9\d\.\d %\)")
+        running.wait_line(r"version \d+  accuracy [1-9]\d\.\d % (\(of version \d+\) )?\(trained centrally: 9\d\.\d %\)")
         running.process.send_signal(signal.SIGINT)
         assert running.wait() == 130
 

@@ -69,7 +69,8 @@ class Link(Message, frozen=True):
 class RunEnded(Message, frozen=True):
     """How ``turnout run`` or ``turnout demo`` ended; ``model`` is empty when none was saved.
 
-    ``version`` is the newest, with the newest ``metrics``; ``model_version`` and ``model_metrics`` are of the model.
+    ``version`` is the newest; ``metrics`` are the newest, of ``metrics_version``, which may be an earlier one.
+    ``model_version`` and ``model_metrics`` are of the model.
     """
 
     job_id: str
@@ -83,6 +84,7 @@ class RunEnded(Message, frozen=True):
     model_version: int | None = None
     model_metrics: dict[str, float] = {}
     seed: int = 0
+    metrics_version: int = 0
     reproducible: bool = False  #: Never in wall time: the order in which updates arrive differs.
 
 

@@ -42,6 +42,7 @@ LEASE = Metric("turnout_oldest_lease_seconds", "gauge", "Age of the oldest lease
 STATE = Metric("turnout_job_state", "gauge", "1 for the state that the job is in, 0 for the others.")
 UPTIME = Metric("turnout_job_seconds_total", "counter", "Time for which the job has run, over all its processes.")
 MEASURED = Metric("turnout_model_metric", "gauge", "What the job's evaluation measured last, by its own names.")
+MEASURED_VERSION = Metric("turnout_model_metric_version", "gauge", "The version of the model that was measured.")
 ACK = Metric("turnout_ack_seconds", "summary", "From a result to its answer, within the job; the last thousand.")
 COMMIT = Metric("turnout_commit_seconds", "summary", "How long writing a commit took; the last thousand.")
 REQUESTS = Metric(
@@ -98,19 +99,19 @@ def _of_jobs(jobs: list[JobStatus]) -> Iterator[tuple[Metric, Iterable[Line]]]:
         STATE,
         [("", {"job": job.job_id, "state": each}, int(each == job.state)) for job in jobs for each in OWN_STATES],
     )
-    yield (
-        MEASURED,
-        [("", {"job": job.job_id, "metric": name}, value) for job in jobs for name, value in _measured(job).items()],
-    )
+    measured = [(job.job_id, name, *each) for job in jobs for name, each in _measured(job).items()]
+    yield MEASURED, [("", {"job": job_id, "metric": name}, value) for job_id, name, value, _ in measured]
+    yield MEASURED_VERSION, [("", {"job": job_id, "metric": name}, version) for job_id, name, _, version in measured]
     for metric, name in ((ACK, "ack_ms"), (COMMIT, "commit_ms")):
         yield metric, [line for job in jobs for line in _quantiles(job.job_id, getattr(job, name))]
 
 
-def _measured(job: JobStatus) -> dict[str, float]:
-    """By label: of names that make the same one the first, for Prometheus takes no page that says a thing twice."""
-    found: dict[str, float] = {}
+def _measured(job: JobStatus) -> dict[str, tuple[float, int]]:
+    """Value and version by label. Of names that make the same label the first: Prometheus takes no page that says a
+    thing twice."""
+    found: dict[str, tuple[float, int]] = {}
     for name, value in list(job.metrics.items())[:METRICS_MAX]:
-        found.setdefault(printable(name[:NAME_CHARS_MAX]), value)
+        found.setdefault(printable(name[:NAME_CHARS_MAX]), (value, job.version_of(name)))
     return found
 
 

@@ -107,6 +107,7 @@ def _print_json(plan: Plan, outcome: Outcome) -> None:
         reason=view.reason,
         version=view.status.version if view.status else 0,
         metrics=view.status.metrics if view.status else {},
+        metrics_version=view.status.metrics_version if view.status else 0,
         took_s=round(outcome.picture.elapsed_s, 3),
         model=str(plan.model) if outcome.saved is not None else "",
         model_version=outcome.saved,
@@ -129,7 +130,7 @@ def _summary(plan: Plan, outcome: Outcome) -> list[str]:
     if picture.fleet is not None and picture.fleet.sat_out:
         lines.append(f"{picture.fleet.sat_out} of {plan.devices} devices have no examples, and sat out")
     if picture.value is not None:
-        lines.append(compared(picture.metric, picture.value, picture.central))
+        lines.append(compared(picture.metric, picture.value, picture.central) + picture.behind)
     lines.append(f"seed {plan.seed}; not reproducible, as updates arrive in wall time, in an order of their own")
     if outcome.saved is None or view.status is None:
         return [*lines, "there is no model to save"]

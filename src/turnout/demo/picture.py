@@ -45,6 +45,14 @@ class Picture:
         status = self.view.status if self.view else None
         return status.metrics.get(self.metric) if status else None
 
+    @property
+    def behind(self) -> str:
+        """In words, the version that the metric now is of, unless it is the newest."""
+        status = self.view.status if self.view else None
+        if status is None or self.value is None or status.version_of(self.metric) == status.version:
+            return ""
+        return f" (of version {status.version_of(self.metric)})"
+
     def saw_job(self, view: JobView, now: float) -> None:
         """The job as control shows it."""
         self.now = now

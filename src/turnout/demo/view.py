@@ -123,13 +123,13 @@ def _rows(picture: Picture, size: Size) -> Iterable[tuple[str, RenderableType]]:
 
 
 def _metric(picture: Picture) -> str:
-    """The metric now, and what central training reaches."""
+    """The metric now, of which version unless it is the newest, and what central training reaches."""
     if picture.value is None:
         return ""
     central = ""
     if picture.central is not None and picture.metric in picture.central:
         central = f" (trained centrally: {_number(picture, picture.central[picture.metric])})"
-    return f"{picture.metric} {_number(picture, picture.value)}{central}"
+    return f"{picture.metric} {_number(picture, picture.value)}{picture.behind}{central}"
 
 
 def _number(picture: Picture, value: float) -> str:

@@ -1,12 +1,13 @@
 """``/metrics`` as Prometheus reads it."""
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.control.world import World, submitted
 from turnout.control import metrics
 from turnout.control.store import JobState
-from turnout.messages import LATENCY_BOUNDS_S, GatewayCounters, JobStatus
+from turnout.messages import LATENCY_BOUNDS_S, DeviceMetric, GatewayCounters, JobStatus
 
 JOB = JobStatus(
     "digits-1",
@@ -54,6 +55,18 @@ def test_results_are_counted_by_outcome_and_reason() -> None:
     }
     assert found["turnout_model_metric", (("job", "digits-1"), ("metric", 'odd "name"\\n'))] == 0.5
     assert found["turnout_ack_seconds", (("job", "digits-1"), ("quantile", "0.99"))] == 0.02
+
+
+def test_each_metric_of_a_model_says_which_version_was_measured() -> None:
+    by_devices = (DeviceMetric("federated/loss", 5, 8, 80.0, 0.25),)
+    measured = {"metrics": {"accuracy": 0.5, "federated/loss": 0.25}, "metrics_version": 6, "by_devices": by_devices}
+    found = values(metrics.render({}, {"digits-1": msgspec.structs.replace(JOB, **measured)}, []))
+    versions = {
+        dict(labels)["metric"]: value
+        for (name, labels), value in found.items()
+        if name.endswith("_version") and "metric" in dict(labels)
+    }
+    assert versions == {"accuracy": 6, "federated/loss": 5}
 
 
 def test_what_a_gateway_refused_is_counted_once_by_job() -> None:

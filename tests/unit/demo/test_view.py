@@ -69,6 +69,14 @@ def test_the_panel_shows_what_a_person_watches() -> None:
         assert expected in text, text
 
 
+def test_a_metric_of_an_earlier_version_says_which() -> None:
+    made = Picture("turnout run", devices=500, began=100.0)
+    made.saw_job(view(msgspec.structs.replace(STATUS, metrics_version=9)), now=112.0)
+    assert "accuracy 91.2 % (of version 9)" in drawn(made)
+    assert "accuracy 91.2 % (of version 9)" in plain(made)
+    assert "(of version" not in drawn(picture())
+
+
 def test_a_small_terminal_gets_a_view_that_fits() -> None:
     made = picture()
     made.by_version.update({1: 0.1, 2: 0.2})
