@@ -6,7 +6,7 @@ is of a server that was killed: its token is sent to nobody, since anybody may l
 
 import ipaddress
 import os
-import socket
+import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ import msgspec
 from turnout import private
 from turnout.errors import UsageError
 from turnout.messages import Message
+from turnout.process import machine
 from turnout.process.systems import can_serve
 
 DEFAULT_URL = "http://127.0.0.1:8711"
@@ -24,16 +25,18 @@ FOLDER = "turnout/servers"
 FILE_BYTES_MAX = 1 << 16
 SERVERS_MAX = 200  #: Of which the files are read.
 _DEFAULT_PORTS = {"http": 80, "https": 443}
+_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 
 class Running(Message, frozen=True):
-    """One server. ``machine`` is its name: a home may be shared by several machines."""
+    """One server. A home may be shared by several machines, and by containers with networks of their own."""
 
     url: str
     token: str
     data: str
     pid: int
     machine: str
+    network: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +66,13 @@ def places() -> list[Path]:
 
 def announce(url: str, token: str, data: Path) -> Announced | None:
     """Let the commands of this account find a server; None when no place can be written."""
-    server = Running(url, token, str(data), os.getpid(), socket.gethostname())
+    server = Running(url, token, str(data), os.getpid(), machine.identity(), machine.network())
     for place in places():
         try:
             place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             place.mkdir(mode=0o700, exist_ok=True)
             if _is_trusted(place):
-                return _announce(place / f"{server.machine}-{server.pid}.json", server)
+                return _announce(place / f"{secrets.token_hex(8)}.json", server)  # a pid is not unique in there
         except OSError:  # a home that is not there, or that cannot be written, as in a container
             continue
     return None
@@ -99,16 +102,19 @@ def running() -> list[Running]:
 
 
 def _running(place: Path) -> Iterator[Running]:
+    here, network = machine.identity(), machine.network()
     for path in sorted(place.glob("*.json"))[:SERVERS_MAX]:
         try:
             with path.open("rb") as file:
+                server = msgspec.json.decode(file.read(FILE_BYTES_MAX), type=Running)
+                if server.machine != here:  # where not every lock is seen here
+                    continue
                 if _is_ended(file.fileno()):
                     path.unlink(missing_ok=True)
                     continue
-                server = msgspec.json.decode(file.read(FILE_BYTES_MAX), type=Running)
         except (OSError, msgspec.DecodeError, msgspec.ValidationError):
             continue
-        if server.machine == socket.gethostname():
+        if server.network == network:
             yield server
 
 
@@ -139,13 +145,15 @@ def _is_own(folder: Path) -> bool:
 def resolve(url: str, token: str, found: Iterable[Running] | None = None) -> tuple[str, str]:
     """The URL and the token to use, where either may not have been given. Raises UsageError when it is not clear.
 
-    A token is only ever sent to the server that it is of.
+    A token is only ever sent to the server that it is of. What was typed may lead to another account's server, as
+    ``localhost`` does where that one listens on ``::1``: with a server's token goes the URL that the server gave.
     """
     if url and token:
         return url, token
     servers = running() if found is None else list(found)
     if url:
-        return url, next((server.token for server in servers if is_same(server.url, url)), "")
+        ours = next((server for server in servers if is_same(server.url, url)), None)
+        return (url, "") if ours is None else (ours.url, ours.token)
     chosen = _choose(servers)
     return (DEFAULT_URL, token) if chosen is None else (chosen.url, token or chosen.token)
 
@@ -159,21 +167,36 @@ def _choose(servers: list[Running]) -> Running | None:
     raise UsageError(f"several of your servers run: {several}; name one with --url, or in TURNOUT_URL")
 
 
-def is_same(one: str, other: str) -> bool:
-    """Whether both URLs are of one server of this machine."""
-    first, second = urlsplit(one), urlsplit(other if "//" in other else f"//{other}", scheme="http")
+def is_same(ours: str, typed: str) -> bool:
+    """Whether the URL that a server of ours gave, which has an address, is meant by what somebody typed.
+
+    Each address is another server's, of this machine's, too: only ``localhost`` may be any of them.
+    """
+    first, second = urlsplit(ours), urlsplit(typed if "//" in typed else f"//{typed}", scheme="http")
     try:
         ports = first.port or _DEFAULT_PORTS.get(first.scheme), second.port or _DEFAULT_PORTS.get(second.scheme)
     except ValueError:
         return False
-    same_host = first.hostname == second.hostname or (_is_here(first) and _is_here(second))
-    return first.scheme == second.scheme and ports[0] == ports[1] and same_host
+    return first.scheme == second.scheme and ports[0] == ports[1] and _is_meant(first, second)
 
 
-def _is_here(url: SplitResult) -> bool:
-    """Whether only a server of this machine can be meant. One that listens everywhere listens here, too."""
+def _is_meant(ours: SplitResult, typed: SplitResult) -> bool:
+    address = _address(ours)
+    if address is None:
+        return False
+    return address.is_loopback if typed.hostname == "localhost" else address == _address(typed)
+
+
+def _address(url: SplitResult) -> _IPAddress | None:
+    """Where a connection goes, if the URL says so by an address. One that listens everywhere listens here."""
     try:
-        address = ipaddress.ip_address(url.hostname or "")
+        return reached_at(ipaddress.ip_address(url.hostname or ""))
     except ValueError:
-        return url.hostname == "localhost"
-    return address.is_loopback or address.is_unspecified
+        return None
+
+
+def reached_at(listening: _IPAddress) -> _IPAddress:
+    """The address at which people of this machine reach who listens there."""
+    if not listening.is_unspecified:
+        return listening
+    return ipaddress.ip_address("127.0.0.1" if listening.version == 4 else "::1")

@@ -1,7 +1,11 @@
 """Commands find the servers of their own account, and send a token to nobody else."""
 
+import json
 import os
+import select
+import socket
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -91,7 +95,7 @@ def test_what_is_not_a_server_s_file_is_passed_over(home: Path) -> None:
         (("", ""), [OTHER, USUAL], (USUAL.url, USUAL.token)),
         (("", "mine"), [OTHER], (OTHER.url, "mine")),
         ((OTHER.url, ""), [OTHER, USUAL], (OTHER.url, OTHER.token)),
-        (("localhost:9000", ""), [OTHER, USUAL], ("localhost:9000", OTHER.token)),
+        (("localhost:9000", ""), [OTHER, USUAL], (OTHER.url, OTHER.token)),
         (("http://127.0.0.1:9001", ""), [OTHER, USUAL], ("http://127.0.0.1:9001", "")),
         (("http://turnout.example:9000", ""), [OTHER, USUAL], ("http://turnout.example:9000", "")),
         (("https://127.0.0.1:9000", ""), [OTHER, USUAL], ("https://127.0.0.1:9000", "")),
@@ -110,16 +114,59 @@ def test_where_several_run_one_must_be_named() -> None:
         servers.resolve("", "", [OTHER, third])
 
 
-@pytest.mark.parametrize(
-    "url", ["http://localhost:8711", "http://[::1]:8711", "127.0.0.1:8711", "http://0.0.0.0:8711/"]
-)
+@pytest.mark.parametrize("url", ["http://localhost:8711", "127.0.0.1:8711", "http://0.0.0.0:8711/"])
 def test_a_server_of_this_machine_has_several_names(url: str) -> None:
     assert servers.is_same(USUAL.url, url)
 
 
-@pytest.mark.parametrize("url", ["http://10.0.0.1:8711", "http://127.0.0.1:99999", "http://127.0.0.1"])
+@pytest.mark.parametrize("ours", ["http://[::1]:8711", "http://[::]:8711"])
+def test_so_has_one_that_listens_at_version_6(ours: str) -> None:
+    assert servers.is_same(ours, "http://localhost:8711")
+    assert servers.is_same(ours, "[0:0::1]:8711")
+    assert not servers.is_same(ours, USUAL.url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        *("http://10.0.0.1:8711", "http://127.0.0.1:99999", "http://127.0.0.1", "http://x:8711"),
+        *("http://[::1]:8711", "http://[::]:8711", "http://127.0.0.2:8711", "http://[::ffff:127.0.0.1]:8711"),
+    ],
+)
 def test_other_servers_are_others(url: str) -> None:
     assert not servers.is_same(USUAL.url, url)
+
+
+@pytest.mark.parametrize("typed", ["http://localhost:{}", "http://127.0.0.2:{}"])
+def test_who_listens_at_another_address_of_this_machine_sees_no_token(typed: str) -> None:
+    """Another account's server may have the port of ours there, and a name may lead to it."""
+    with socket.create_server(("127.0.0.1", 0)) as ours:
+        port = ours.getsockname()[1]
+        with socket.create_server(("127.0.0.2", port)) as theirs:
+            mine = Running(f"http://127.0.0.1:{port}", "turnout_mine", "/srv/mine", 1, "here")
+            url, token = servers.resolve(typed.format(port), "", [mine])
+            with socket.create_connection((urlsplit(url).hostname or "", port)):
+                reached = select.select([ours, theirs], [], [], 5.0)[0]
+            assert (reached == [ours]) == bool(token)
+
+
+def test_a_machine_that_shares_the_home_neither_sends_a_token_nor_removes_the_file(
+    home: Path,
+) -> None:
+    made = announce()
+    os.close(made.fd)  # a lock that is taken there is not always seen here
+    here = json.loads(made.path.read_bytes())
+    made.path.write_text(json.dumps({**here, "machine": "another"}))
+    assert (servers.running(), made.path.exists()) == ([], True)
+    made.path.write_text(json.dumps(here))
+    assert (servers.running(), made.path.exists()) == ([], False)
+
+
+def test_a_container_that_shares_the_home_sends_no_token_to_an_address_of_its_own(home: Path) -> None:
+    made = announce()
+    made.path.write_text(json.dumps({**json.loads(made.path.read_bytes()), "network": "another"}))
+    assert servers.running() == []
+    made.close()
 
 
 def test_the_owner_s_token_is_made_once_and_then_found(tmp_path: Path) -> None:

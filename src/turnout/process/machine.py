@@ -2,8 +2,11 @@
 
 import math
 import os
+import socket
+import subprocess
 import tempfile
 import time
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 IN_MEMORY = frozenset({"tmpfs", "ramfs"})
@@ -17,6 +20,44 @@ NETWORK = frozenset(
 LOCAL_FUSE = frozenset({"fuse.fuse-overlayfs", "fuse.lxcfs"})
 OWN_CGROUPS = Path("/proc/self/cgroup")
 CGROUPS = Path("/sys/fs/cgroup")
+IDENTITIES = (Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+NETWORK_NAMESPACE = Path("/proc/self/ns/net")
+IDENTITY_CHARS_MAX = 64
+SYSCTL_S_MAX = 2.0
+
+
+def identity(files: Iterable[Path] = IDENTITIES, ask: Callable[[], str] = lambda: _sysctl("kern.uuid")) -> str:
+    """What tells this machine from others that share a home, and stays; its host name, which a network may change,
+    only where there is nothing else.
+    """
+    for path in files:
+        try:
+            if found := path.read_text("ascii").strip()[:IDENTITY_CHARS_MAX]:
+                return found
+        except (OSError, UnicodeDecodeError):
+            continue
+    return ask() or socket.gethostname()
+
+
+def _sysctl(name: str) -> str:
+    """A value that the kernel of macOS or a BSD knows; empty elsewhere."""
+    try:
+        asked = subprocess.run(
+            ["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=SYSCTL_S_MAX, check=True
+        )
+    except (OSError, subprocess.SubprocessError, UnicodeDecodeError):
+        return ""
+    return asked.stdout.strip()[:IDENTITY_CHARS_MAX]
+
+
+def network() -> str:
+    """In which of the machine's networks this process is: 127.0.0.1 of a container is not that of another. Empty where
+    there is only one.
+    """
+    try:
+        return str(NETWORK_NAMESPACE.stat().st_ino)
+    except OSError:
+        return ""
 
 
 def is_network(kind: str) -> bool:

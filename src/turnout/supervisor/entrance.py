@@ -1,11 +1,13 @@
 """Where devices come in: the sockets that gateways share, and what each gateway is told of them."""
 
+import ipaddress
 import socket
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from turnout import servers
 from turnout.certificate import Loaded
 from turnout.errors import TurnoutError
 from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
@@ -104,5 +106,14 @@ def check(settings: EntranceSettings) -> None:
 
 def address(sock: socket.socket) -> str:
     """Host and port of a socket, as in a URL."""
+    return _written(*sock.getsockname()[:2])
+
+
+def reached_at(sock: socket.socket) -> str:
+    """Host and port at which this machine reaches a socket. No browser may go to the address that means all."""
     host, port = sock.getsockname()[:2]
+    return _written(str(servers.reached_at(ipaddress.ip_address(host.partition("%")[0]))), port)
+
+
+def _written(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

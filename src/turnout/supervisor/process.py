@@ -23,7 +23,7 @@ from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
 from turnout.supervisor.children import Children
 from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
-from turnout.supervisor.entrance import Entrance, EntranceSettings, Tls, address, check
+from turnout.supervisor.entrance import Entrance, EntranceSettings, Tls, address, check, reached_at
 from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
 from turnout.transport.sockets import LOOK_S
@@ -86,8 +86,8 @@ class Supervisor:
 
     @property
     def api_url(self) -> str:
-        """Where people's tools connect."""
-        return f"http://{address(self._api)}"
+        """Where people's tools on this machine connect."""
+        return f"http://{reached_at(self._api)}"
 
     def lines(self) -> Iterator[str]:
         """What people should know of its start."""
@@ -101,6 +101,11 @@ class Supervisor:
             yield (
                 "warning: tokens for the API, and all that it answers, cross the network in the clear; listen on "
                 "127.0.0.1 behind a proxy that has TLS"
+            )
+        if reached_at(self._api) != address(self._api):
+            yield (
+                f"the API listens at {address(self._api)}, which is every address of this machine; elsewhere, say the "
+                "name of this machine, or of the proxy, in the URL"
             )
         if self._closed:
             yield (

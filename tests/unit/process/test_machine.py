@@ -1,5 +1,6 @@
 """What a machine says of itself: shares of its cores, and where a folder lies."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -69,3 +70,12 @@ def test_the_file_system_is_that_of_the_deepest_mount(tmp_path: Path) -> None:
 def test_writes_are_timed_and_leave_nothing(tmp_path: Path) -> None:
     assert len(machine.sync_times(tmp_path, 3)) == 3
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_is_named_by_what_stays_and_by_its_host_name_last(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()  # as in some containers
+    (tmp_path / "id").write_text("0a1b\n")
+    files = [tmp_path / "none", tmp_path / "empty"]
+    assert machine.identity([*files, tmp_path / "id"], lambda: "of the kernel") == "0a1b"
+    assert machine.identity(files, lambda: "of the kernel") == "of the kernel"
+    assert machine.identity(files, lambda: "") == socket.gethostname()
