@@ -188,6 +188,25 @@ except turnout.TurnoutError as error:
     ]
 
 
+def test_a_run_whose_rounds_never_reach_their_quorum_ends_with_the_reason(tmp_path: Path) -> None:
+    """Every device takes too long: the job pauses itself, and nobody is there who would resume it."""
+    text = """
+rounds = {"workflow": "rounds", "cohort": 2, "deadline_s": 0.5, "round_extensions_max": 0}
+limits = {"stop": {"versions": 3, "time_s": 600}, "pacing": {"wait_min_s": 0.01, "wait_max_s": 0.05}}
+slow = turnout.Job("tiny", {"w": np.zeros(4)}, trainer=trainer, training=rounds, **limits)
+run = turnout.run(slow, devices=8, training_s=600)
+try:
+    run.wait()
+except turnout.TurnoutError as error:
+    print(error)
+"""
+    (line,), _ = script(tmp_path, JOB + text)
+    assert line == (
+        "the job paused itself and waits for a person to resume or abort it: 0 of 2 updates for version 1 came in "
+        "1 deadlines; this run has ended"
+    )
+
+
 def test_what_breaks_a_run_off_is_raised_where_somebody_waits(tmp_path: Path) -> None:
     text = """
 run = turnout.run(job(), devices=8)

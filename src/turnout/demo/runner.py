@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 import msgspec
 
@@ -26,6 +27,7 @@ from turnout.errors import JobFolderError, ServerError, TurnoutError
 from turnout.exits import EXIT_USAGE
 from turnout.fleet.spec import FleetSpec
 from turnout.job.folder import DEVICE_CODE, load_job_folder
+from turnout.messages import PausedBy
 from turnout.process.systems import check_server
 from turnout.supervisor import commands
 from turnout.supervisor.policy import Policy
@@ -88,6 +90,16 @@ def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: P
         data=data,
         seed=job.spec.seed or 0,
     )
+
+
+def stuck(view: JobView, fleet: FleetCounters | None) -> str:
+    """Why a job does not go on unless a person resumes it, whom a run does not wait for; else empty."""
+    status = view.status
+    if status is None or status.paused_by in (None, PausedBy.PERSON):
+        return ""
+    failing = next(iter(fleet.trainings_failed), "") if fleet is not None else ""
+    also = f"; devices fail to train: {failing}" if failing else ""
+    return f"the job paused itself and waits for {status.waiting_for}{also}"
 
 
 class Stopped(Exception):
@@ -204,9 +216,18 @@ class _Run:
                     await self._wait_central()
                     self._screen.show(self._picture)
                     return view
+                if why := stuck(view, self._picture.fleet):
+                    await self._give_up(client, view, why)
             self._picture.now = time.monotonic()
             self._screen.show(self._picture)
             await asyncio.sleep(POLL_INTERVAL_S)
+
+    async def _give_up(self, client: ControlClient, view: JobView, why: str) -> NoReturn:
+        """Raises TurnoutError; what was learned is kept."""
+        self._screen.show(self._picture)
+        saved = await self._save(client, view)
+        kept = f"; version {saved} of the model is saved in {self._plan.model}" if saved is not None else ""
+        raise TurnoutError(f"{why}; this run has ended{kept}")
 
     async def _save(self, client: ControlClient, view: JobView) -> int | None:
         """Keep the best model or else the newest, if there is one beyond the first."""
