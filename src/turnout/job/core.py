@@ -134,7 +134,7 @@ class JobCore(Standing):
                 self.parts.workflow.resume(self.pause.clock(now))
                 self.commits.save_by(now)
             case Stop():
-                self._end(Ending(aborted=True, reason=event.reason))  # control says it again to the next process
+                self._stop(event.reason)  # control says it again to the next process
             case Tick():
                 pass
         return []
@@ -209,6 +209,8 @@ class JobCore(Standing):
             return self._answer_duplicate(lease, Answer(event.ticket, answers.counted(report, duplicate=True)))
         if self.commits.doubtful:
             return [Answer(event.ticket, answers.again(report.task_id, answers.IN_DOUBT))]
+        if self._ending is not None and self._ending.draining and self.commits.error:  # the end may come without it
+            return [Answer(event.ticket, answers.again(report.task_id, answers.NOT_SAVED))]
         if self._holding():
             return self._hold(event, answers.again(report.task_id, answers.BUSY))
         places = self.parts.places
@@ -527,6 +529,12 @@ class JobCore(Standing):
     def _end(self, ending: Ending) -> None:
         if self._ending is None:
             self._ending = ending
+
+    def _stop(self, reason: str) -> None:
+        """A person's word goes before a rule's: it ends waiting for the disk and for an evaluation."""
+        self._end(Ending(aborted=True, reason=reason))
+        assert self._ending is not None
+        self._ending.stop(reason)
 
     def _watch_time(self, now: float) -> None:
         """Before anything else is done: a restarted job must not take results that its predecessor was too late for."""

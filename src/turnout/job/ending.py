@@ -21,7 +21,7 @@ class Step(Enum):
     DRAINED = "drained"  #: Take no results any more.
     CLOSE = "close"  #: Make a last version of what is in the buffer.
     COMMIT = "commit"  #: Make durable what is not.
-    WAIT = "wait"  #: For an evaluation.
+    WAIT = "wait"  #: For an evaluation, unless a person ends the job.
     FINISH = "finish"  #: Announce the end.
     GIVE_UP = "give up"  #: Announce it without the last commit, which the disk does not take.
     REST = "rest"  #: It is announced.
@@ -50,6 +50,11 @@ class Ending:
         """Whether the disk has had its chances."""
         return self.aborted and self.failed_commits >= LAST_COMMITS_MAX
 
+    def stop(self, reason: str) -> None:
+        """A person ends the job, which a rule may have begun to end; the disk has its chances from now on."""
+        if not self.aborted and not self.announced:
+            self.aborted, self.reason, self.remembered, self.failed_commits = True, reason, False, 0
+
     def begin(self, now: float) -> None:
         if self.drains_until is None:
             self.drains_until = now + DRAIN_S
@@ -71,7 +76,7 @@ class Ending:
             return Step.CLOSE
         if not self.sure:
             return Step.COMMIT
-        if evaluating:
+        if evaluating and not self.aborted:
             return Step.WAIT
         return Step.COMMIT if unsaved else Step.FINISH
 

@@ -387,6 +387,88 @@ def test_a_job_that_has_reached_its_end_waits_for_the_disk_however_long() -> Non
     assert job.core.model.tolist() == [1.0, 0.0]
 
 
+def fail_until_the_last_try(job: Job) -> None:
+    for left in reversed(range(LAST_COMMITS_MAX)):
+        job.fail_commit()
+        if left:
+            due = job.core.next_tick(job.now)
+            assert due is not None
+            job.now = due
+            job.happens(Tick())
+
+
+def test_a_result_that_comes_between_the_last_failure_and_the_end_is_to_be_sent_again() -> None:
+    """Nothing that is not saved may be in the sum when the end is announced without a commit."""
+    job = new_job(lambda: buffered(goal=4, concurrency=8))
+    tasks = {device: job.ask(device) for device in "abcde"}
+    job.report("a", tasks["a"])
+    job.commit()
+    job.keeps_grants = False
+    stop(job)
+    job.report("b", tasks["b"])
+    fail_until_the_last_try(job)
+    told = job.report("c", tasks["c"])()
+    assert told is not None
+    assert (told.counted, told.status) == (False, Status.RETRY)
+    job.now += RETRY_COMMIT_S
+    job.happens(Tick())
+    assert job.effects[-1] == Finish(True, "enough; the disk failed; 1 counted result is in no version", left=1)
+    assert job.core.tally.counted == 1
+
+
+def test_a_draining_job_counts_what_it_told_to_send_again_once_its_disk_works() -> None:
+    job = new_job(lambda: buffered(goal=3))
+    tasks = {device: job.ask(device) for device in "abcd"}
+    job.report("a", tasks["a"])
+    job.commit()
+    job.keeps_grants = False
+    stop(job)
+    job.report("b", tasks["b"])
+    job.fail_commit()
+    told = job.report("c", tasks["c"])()
+    assert told is not None
+    assert told.status is Status.RETRY
+    job.now += RETRY_COMMIT_S
+    job.happens(Tick())
+    job.commit()
+    job.report("c", tasks["c"])
+    job.report("d", tasks["d"])
+    assert the_end(job) == Finish(aborted=True, reason="enough")
+    assert job.core.made.of_version == {1: 3}
+
+
+def test_a_person_stops_a_job_that_a_rule_ends_and_whose_disk_fails() -> None:
+    job = new_job(lambda: buffered(goal=4), time_max_s=50.0)
+    job.report("a", job.ask("a"))
+    job.settle()
+    job.keeps_grants = False
+    job.now = 50.0
+    job.happens(Tick())
+    fail_until_the_last_try(job)
+    job.now += RETRY_COMMIT_S
+    job.happens(Tick())
+    assert not job.core.ended
+    stop(job)
+    fail_until_the_last_try(job)
+    assert not job.core.ended, "the disk has all its chances once a person has stopped the job"
+    job.now += RETRY_COMMIT_S
+    job.happens(Tick())
+    assert job.effects[-1] == Finish(True, "enough; the disk failed; 1 counted result is in no version", left=1)
+
+
+def test_a_person_who_stops_a_job_that_a_rule_ends_does_not_wait_for_an_evaluation() -> None:
+    job = new_job(lambda: buffered(goal=1), versions_max=1)
+    job.core.parts.evaluation.every = 1
+    job.report("a", job.ask("a"))
+    job.settle()
+    assert not job.core.ended
+    stop(job)
+    assert the_end(job) == Finish(aborted=True, reason="enough")
+    job.happens(Evaluated(1, {"accuracy": 0.9}))
+    stop(job)
+    assert isinstance(job.effects[-1], Finish), "nothing follows the end"
+
+
 # --- divergence ---------------------------------------------------------------------------------------------------
 
 
