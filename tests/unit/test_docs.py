@@ -127,3 +127,17 @@ def test_what_make_installs_for_people_draws_the_charts_of_the_dashboard() -> No
     recipe = (ROOT / "Makefile").read_text().partition("$(STAMPS)/base:")[2].partition("\n\n")[0]
     assert '--editable ".[dashboard]"' in recipe
     assert '`pip install ".[dashboard]"`' in (ROOT / "README.md").read_text()
+
+
+def test_each_decision_has_a_number_of_its_own_which_its_title_says() -> None:
+    numbers = []
+    for page in sorted((ROOT / "docs" / "decisions").glob("*.md")):
+        numbers.append(int(page.name[:4]))
+        assert re.match(rf"# 0*{numbers[-1]}[:.] ", page.read_text()), page.name
+    assert numbers == list(range(1, len(numbers) + 1))
+
+
+def test_a_reference_to_a_decision_by_its_number_leads_to_that_number() -> None:
+    for page in PAGES:
+        for shown, led in re.findall(r"\[(\d{4})\]\((?:decisions/)?(\d{4})-[^)]*\)", page.read_text()):
+            assert shown == led, page

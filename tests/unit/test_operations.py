@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from turnout.control import metrics
+from turnout.supervisor.commands import JOB_BEGINNINGS, JOB_NAMES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "OPERATIONS.md").read_text()
@@ -41,6 +42,12 @@ SAID = said()
 def test_every_message_that_the_page_quotes_is_one_that_the_program_says(message: str) -> None:
     for part in message.split("…"):
         assert part.strip(" :;,.") in SAID, part
+
+
+def test_the_page_lists_what_a_job_sees_of_the_environment() -> None:
+    paragraph = PAGE.partition("A job's code does not see the environment")[2].partition("\n\n")[0]
+    listed = set(re.findall(r"`([A-Z_]+)`", paragraph))
+    assert listed == JOB_NAMES | set(JOB_BEGINNINGS)
 
 
 def test_the_page_quotes_messages() -> None:
