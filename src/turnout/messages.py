@@ -496,7 +496,7 @@ class GatewayCounters(Message, frozen=True, tag=True):
     By kind of request: in ``requests`` how many came; in ``answers`` how they ended, by the protocol's status or, where
     the gateway answered by itself, by HTTP's; in ``latency`` how long they took, from the end of the head to the
     answer, counted as ``LATENCY_BOUNDS_S`` divides it, and their sum in ``latency_s``. ``refused`` is by reason, and
-    ``refused_of`` has of these, by job, what was a result of one.
+    ``refused_of`` has of these, by running job, what was a result of one.
     """
 
     gateway: int = 0

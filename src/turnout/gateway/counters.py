@@ -1,13 +1,14 @@
 """What a gateway has done since it started, as plain numbers."""
 
 from bisect import bisect_left
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import perf_counter
 
 from turnout.gateway.routes import Route
 from turnout.messages import LATENCY_BOUNDS_S, GatewayCounters
 
-JOBS_MAX = 64  #: Whose refused results are counted apart.
+JOBS_MAX = 64  #: Running jobs whose refused results are counted apart.
 OTHER = "other"  #: Requests for paths that lead nowhere, or that could not be read.
 KINDS = (*map(str, Route), OTHER)
 
@@ -40,6 +41,11 @@ class Counters:
         if job_id in self.refused_of or (job_id and len(self.refused_of) < JOBS_MAX):
             of_job = self.refused_of.setdefault(job_id, {})
             of_job[reason] = of_job.get(reason, 0) + 1
+
+    def forget_unless(self, runs: Callable[[str], bool]) -> None:
+        """Count no jobs apart that have ended: what was refused of theirs stays in ``refused``, which has them all."""
+        for job_id in [job_id for job_id in self.refused_of if not runs(job_id)]:
+            del self.refused_of[job_id]
 
     def answer(self, kind: str, status: str, asked_at: float) -> None:
         """Count how a request ended, and how long it took since ``asked_at``, by ``perf_counter``."""

@@ -134,7 +134,7 @@ class GatewayServer:
         self._site.set_time(now, formatdate(usegmt=True).encode("ascii"))
         for connection in list(self._connections):
             connection.sweep(now)
-        for kept in (self._blobs, self._exports, self._weights):
+        for kept in (self._blobs, self._exports, self._weights, self.counters):
             kept.forget_unless(self._runs)
         self._sweeping = self._loop.call_later(self._limits.clock_s, self._sweep)
 
