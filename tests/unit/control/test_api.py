@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 from tests.unit.control.world import JOB_TOML, MODEL, SCHEMA, World, submitted, zipped
+from turnout.job.carried import keep_carried
 from turnout.messages import FailingEvaluation, JobStatus, KeptModel, Topic
 from turnout.supervisor.messages import JobReport, StartJob, StopJob
+from turnout.wire.model_files import read_arrays
 from turnout.wire.tensors import to_safetensors
 
 pytestmark = pytest.mark.anyio
@@ -255,6 +257,18 @@ async def test_a_model_can_be_had_for_numpy(world: World) -> None:
         assert {name: arrays[name].tolist() for name in arrays} == {"w": [1.0, 2.0]}
     assert list((world.data / "incoming").iterdir()) == []
     assert (await world.call("GET", f"/api/jobs/{job_id}/model?format=pickle")).status == 400
+
+
+async def test_every_model_file_has_what_the_job_carries_beside_what_it_trains(world: World) -> None:
+    job_id = await with_models(world)
+    keep_carried(world.jobs.folder(job_id), {"steps": np.array(7, np.int64), "mask": np.array([True, False])})
+    for form in ("safetensors", "npz"):
+        answer = await world.call("GET", f"/api/jobs/{job_id}/model?format={form}&version=best")
+        assert (answer.status, int(answer.headers["content-length"])) == (200, len(answer.body))
+        arrays = read_arrays(answer.body) if form == "safetensors" else dict(np.load(io.BytesIO(answer.body)))
+        found = {name: (str(array.dtype), array.tolist()) for name, array in arrays.items()}
+        assert found == {"w": ("float32", [1.0, 2.0]), "steps": ("int64", 7), "mask": ("bool", [True, False])}, form
+    assert list((world.data / "incoming").iterdir()) == []
 
 
 async def test_the_best_model_of_a_job_without_a_metric_is_a_clear_refusal(world: World) -> None:
