@@ -14,12 +14,13 @@ import logging
 import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from pathlib import Path
 from random import Random
 
 from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
-from turnout.errors import UsageError
+from turnout.errors import TurnoutError, UsageError
 from turnout.gateway.admission import (
     RESULT_BYTES_MAX,
     RESULT_BYTES_MOST,
@@ -47,7 +48,8 @@ logger = logging.getLogger(__name__)
 class App:
     """The application, with its start and its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, variables: Mapping[str, str] = os.environ) -> None:
+        self._variables = variables
         self._gateway: AsgiGateway | None = None
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -60,7 +62,14 @@ class App:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
-        async with _gateway() as self._gateway:
+        try:
+            limits = limits_of(self._variables)
+            folder = runtime.folder_of(self._variables.get(PORT_VARIABLE, DEFAULT_PORT))
+        except TurnoutError as error:
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        origins = Origins(self._variables.get(ORIGINS_VARIABLE, "").split())
+        async with _gateway(limits, origins, runtime.feed_path(folder)) as self._gateway:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})
@@ -86,13 +95,11 @@ def _size(variables: Mapping[str, str], name: str, default: int, most: int) -> i
 
 
 @asynccontextmanager
-async def _gateway() -> AsyncIterator[AsgiGateway]:
-    """A gateway that knows the jobs of a server, for as long as the block."""
+async def _gateway(limits: GatewayLimits, origins: Origins, feed_at: Path) -> AsyncIterator[AsgiGateway]:
+    """A gateway that knows the jobs of a server by its feed, for as long as the block."""
     loop = asyncio.get_running_loop()
     table, transport = JobTable(), UnixTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
-    origins = Origins(os.environ.get(ORIGINS_VARIABLE, "").split())
-    limits = limits_of(os.environ)
     server = GatewayServer(
         dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, limits=limits, origins=origins
     )
@@ -110,8 +117,7 @@ async def _gateway() -> AsyncIterator[AsgiGateway]:
             await asyncio.sleep(TICK_INTERVAL_S)
             dispatcher.tick(loop.time())
 
-    path = runtime.feed_path(runtime.folder_of(os.environ.get(PORT_VARIABLE, DEFAULT_PORT)))
-    tasks = [loop.create_task(feed.follow(path, apply, counters, logger.warning)), loop.create_task(tick())]
+    tasks = [loop.create_task(feed.follow(feed_at, apply, counters, logger.warning)), loop.create_task(tick())]
     try:
         await server.start([])
         await told.wait()

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from turnout.errors import TurnoutError
+from turnout.errors import ServerError, TurnoutError
 from turnout.transport.address import UNIX_PATH_BYTES_MAX
-from turnout.transport.sockets import WAY_OUT, CannotListen, bind, private_folder
+from turnout.transport.sockets import WAY_OUT, bind, private_folder
 
 SOCKET_NAME_MAX = 38  #: Longest name of a socket in the folder, with its slash: "/job-" and an id.
 WITHIN_BYTES_MAX = UNIX_PATH_BYTES_MAX - len("/65535") - SOCKET_NAME_MAX  #: Of the path that a server's folder lies in.
@@ -242,9 +242,24 @@ def roots(data: Path | None = None) -> Iterator[Path]:
 
 
 def folder_of(port: str) -> Path:
-    """The folder of the server that runs on this port; when none does, where it would probably be."""
-    fit = [within / port for within in roots() if within.parent.is_dir() and not too_long(within)]
-    return next((folder for folder in fit if folder.exists()), fit[0])
+    """The folder of the server that runs on this port; when none does, where it would probably be.
+
+    Raises TurnoutError when it can be nowhere.
+    """
+    return find_folder(port, roots())
+
+
+def find_folder(port: str, candidates: Iterable[Path]) -> Path:
+    """As ``folder_of``, in one of these folders; what we may not look into has no server of ours."""
+    reasons, folders = [], []
+    for within in candidates:
+        if reason := too_long(within) or no_place(within.parent):
+            reasons.append(reason)
+        else:
+            folders.append(within / port)
+    if not folders:
+        raise TurnoutError(f"no folder is fit for a server's sockets: {'; '.join(reasons)}; {WAY_OUT}")
+    return next((folder for folder in folders if os.path.exists(folder)), folders[0])  # no error is raised by this one
 
 
 def root(data: Path) -> Path:
@@ -273,19 +288,30 @@ def too_long(within: Path) -> str:
     )
 
 
+def no_place(folder: Path) -> str:
+    """Why nothing can be looked up in the folder; empty when it can."""
+    try:
+        os.stat(f"{folder}/.")  # fails in a folder that we may not search
+    except (FileNotFoundError, NotADirectoryError):
+        return f"there is no folder {folder}"
+    except OSError as error:
+        return f"the folder {folder} cannot be used: {error.strerror}"
+    return ""
+
+
 def unfit(within: Path) -> str:
     """Why no sockets can be made in the folder, which is made if it is missing; empty when they can."""
-    if reason := too_long(within):
+    if reason := too_long(within) or no_place(within.parent):
         return reason
     trial = within / f".trial-{os.getpid()}"
     try:
-        if not within.parent.is_dir():
-            return f"there is no folder {within.parent}"
         private_folder(within)
         bind(str(trial)).close()
         trial.unlink()
-    except CannotListen as error:
+    except ServerError as error:
         return str(error).removesuffix(f"; {WAY_OUT}")
+    except OSError as error:
+        return f"the folder {within} cannot be used: {error.strerror}"
     return ""
 
 

@@ -1,10 +1,12 @@
 """The bounds of a gateway within an ASGI server are set by variables."""
 
+from typing import Any
+
 import pytest
 
 from turnout.errors import UsageError
 from turnout.gateway.admission import RESULT_BYTES_MAX, RESULT_BYTES_MOST, WEIGHTS_MODEL_BYTES_MAX, GatewayLimits
-from turnout.gateway.asgi_app import limits_of
+from turnout.gateway.asgi_app import App, limits_of
 
 
 def test_the_bounds_are_those_of_every_gateway_unless_they_are_set() -> None:
@@ -19,3 +21,19 @@ def test_the_bounds_are_those_of_every_gateway_unless_they_are_set() -> None:
 def test_a_bound_that_is_none_is_refused_by_name(text: str) -> None:
     with pytest.raises(UsageError, match="TURNOUT_RESULT_BYTES_MAX must be a number of bytes from 1 to"):
         limits_of({"TURNOUT_RESULT_BYTES_MAX": text})
+
+
+@pytest.mark.anyio
+async def test_a_server_that_cannot_start_is_told_why_in_one_line() -> None:
+    said = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "lifespan.startup"}
+
+    async def send(message: dict[str, Any]) -> None:
+        said.append(message)
+
+    await App({"TURNOUT_RESULT_BYTES_MAX": "many"})({"type": "lifespan"}, receive, send)
+    (failed,) = said
+    assert failed["type"] == "lifespan.startup.failed"
+    assert failed["message"].startswith("TURNOUT_RESULT_BYTES_MAX must be")

@@ -5,6 +5,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from turnout.control.jobs import new_job_id
 from turnout.errors import TurnoutError
 from turnout.supervisor import runtime
 from turnout.transport.address import UNIX_PATH_BYTES_MAX
+from turnout.transport.sockets import CannotListen, bind
 
 
 @pytest.fixture
@@ -139,6 +141,44 @@ def test_where_no_sockets_can_be_made_each_folder_is_named_with_its_reason(short
     assert f"there is no folder {short / 'f'}" in str(told.value)
     assert f"{deep} has " in str(told.value)
     assert "XDG_RUNTIME_DIR" in str(told.value)
+
+
+@contextmanager
+def closed(folder: Path) -> Iterator[None]:
+    """As somebody who may not search the folder, which root always may."""
+    folder.chmod(0)
+    if root := os.geteuid() == 0:
+        os.setresuid(65534, 65534, 0)
+    try:
+        yield
+    finally:
+        if root:
+            os.setresuid(0, 0, 0)
+        folder.chmod(0o700)
+
+
+def test_a_folder_that_may_not_be_searched_is_passed_over(short: Path) -> None:
+    shut, fit = short / "shut", short / "fit"
+    for folder in (shut, fit):
+        folder.mkdir()
+    short.chmod(0o777)
+    fit.chmod(0o777)
+    with closed(shut):
+        assert runtime.unfit(shut / "turnout") == f"the folder {shut} cannot be used: Permission denied"
+        assert "Permission denied" in runtime.unfit(shut / "deeper" / "turnout")
+        assert runtime.first_fit([shut / "turnout", fit / "turnout"]) == fit / "turnout"
+        assert runtime.find_folder("8710", [shut / "turnout", fit / "turnout"]) == fit / "turnout" / "8710"
+        with pytest.raises(TurnoutError, match=r"Permission denied.*XDG_RUNTIME_DIR"):
+            runtime.find_folder("8710", [shut / "turnout"])
+        with pytest.raises(CannotListen, match="Permission denied"):
+            bind(str(shut / "turnout" / "socket"))
+
+
+def test_the_folder_of_a_server_is_the_one_that_is_there(short: Path) -> None:
+    first, second = short / "first", short / "second"
+    (second / "8710").mkdir(parents=True)
+    assert runtime.find_folder("8710", [first, second]) == second / "8710"
+    assert runtime.find_folder("8711", [first, second]) == first / "8711"
 
 
 def test_the_data_folder_is_the_last_resort(tmp_path: Path) -> None:
