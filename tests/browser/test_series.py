@@ -111,6 +111,17 @@ def test_a_metric_has_a_gap_where_the_evaluation_failed(page: Page) -> None:
     ]
 
 
+def test_while_the_evaluation_fails_a_metric_s_axis_goes_on_to_the_newest_version(page: Page) -> None:
+    measured = {"at": 20.0, "kind": "evaluated", "version": 2, "metrics": {"loss": 0.2}}
+    failed = {"at": 30.0, "kind": "evaluation_failed", "version": 3, "text": "KeyError"}
+    events = [published(2, 20.0), measured, published(3, 30.0), failed, published(77, 99.0)]
+    assert run(page, f"{COURSE}.metric('loss').map((p) => [p.version, p.value])", {"events": events}) == [
+        [2, 0.2],
+        [3, None],
+        [77, None],
+    ]
+
+
 @pytest.mark.parametrize(
     ("ends", "step"), [([0, 0], 1), ([0, 2], 1), ([0, 7], 1), ([0, 12], 2), ([0, 30], 5), ([0, 480], 100), ([3, 9], 1)]
 )

@@ -62,12 +62,15 @@ export class Course {
 
   /** One metric's course: points with the version, the seconds since the start, and the value; null where measuring failed. */
   metric(name) {
-    return [...this.evaluated.entries()]
+    const points = [...this.evaluated.entries()]
       .filter(([, event]) => name in (event.metrics ?? {}))
       .map(([version, event]) => ({ version, seconds: event.at - this.startedAt, value: event.metrics[name] }))
       .concat(this.events.filter((event) => event.kind === "evaluation_failed" && !this.evaluated.has(event.version ?? 0))
         .map((event) => ({ version: event.version ?? 0, seconds: event.at - this.startedAt, value: null })))
       .sort((a, b) => a.version - b.version);
+    const [version, event] = [...this.published.entries()].at(-1) ?? [];
+    const fails = points.at(-1)?.value === null && version > points.at(-1).version;
+    return fails ? [...points, { version, seconds: event.at - this.startedAt, value: null }] : points; // the axis goes on
   }
 
   /** When the job was paused: {begin, end} of each time; the last may go on. */
