@@ -147,7 +147,7 @@ async def test_rounds_that_need_all_of_a_hundred_devices_complete(tmp_path: Path
 
 async def test_no_device_of_a_round_is_likelier_than_others_to_be_in_the_next(tmp_path: Path) -> None:
     """Whichever place it had in its round, the last included: it asks at the moment when the next places are free."""
-    settings = {"cohort": COHORT, "rounds": ROUNDS, "check_ins_per_s": 160.0, "wait_max_s": 0.5}
+    settings = {"cohort": COHORT, "rounds": ROUNDS, "check_ins_per_s": 80.0, "wait_max_s": 1.0}
     with server(tmp_path / "data") as running:
         rounds = await fleet_of(running, job_folder(tmp_path / "job", "fair", **settings), FLEET, FAIR_MAX_S)
     assert [len(members) for members in rounds] == [COHORT] * ROUNDS
