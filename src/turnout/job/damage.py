@@ -8,29 +8,28 @@ import msgspec
 
 from turnout import durable
 from turnout.errors import TurnoutError
+from turnout.job import recorder
 from turnout.job.blobs import SUFFIX
 from turnout.job.directory import BLOBS, JOURNAL, PUBLISHED
 from turnout.job.journal import Snapshot
-from turnout.job.recorder import Moment
+from turnout.job.recorder import Moment, Published
 from turnout.job.sqlite_journal import JournalDamaged
 
 logger = logging.getLogger("turnout.job")
 
 
-class Published(msgspec.Struct, frozen=True):
-    """The newest version that devices were given, and its blob."""
+def note_published(directory: Path, newest: Published) -> bool:
+    """Keep it beside the journal, durably: that a job has run is known by it, should the journal be lost.
 
-    version: int
-    sha256: str
-
-
-def note_published(directory: Path, newest: Published) -> None:
-    """Keep it beside the journal, durably: that a job has run is known by it, should the journal be lost."""
+    Returns whether it was written.
+    """
     target = directory / PUBLISHED
     try:
         durable.write(target, msgspec.json.encode(newest))
     except OSError as error:
         logger.warning("cannot note the published version in %s: %s", target, error)
+        return False
+    return True
 
 
 def published(directory: Path) -> Published | None:
@@ -39,6 +38,14 @@ def published(directory: Path) -> Published | None:
         return msgspec.json.decode((directory / PUBLISHED).read_bytes(), type=Published)
     except (OSError, msgspec.MsgspecError):
         return None
+
+
+def newest_first(directory: Path) -> list[Published]:
+    """What the notes of a job name: the recorder's is of the last moment of a process, but may be lost with the power;
+    the other may be a moment older, and is durable.
+    """
+    found = {recorder.newest(directory), published(directory)}
+    return sorted((noted for noted in found if noted is not None), key=lambda noted: noted.version, reverse=True)
 
 
 def explained(error: TurnoutError, directory: Path) -> str:
@@ -62,7 +69,7 @@ def advice(directory: Path) -> str:
 
 def check_presence(directory: Path) -> None:
     """Raise JournalDamaged when the journal of a job that has run is not there."""
-    if published(directory) is not None and not (directory / JOURNAL).exists():
+    if newest_first(directory) and not (directory / JOURNAL).exists():
         raise JournalDamaged(f"{directory / JOURNAL} is gone, though this job has run")
 
 
@@ -79,12 +86,11 @@ def check_witness(directory: Path, before: Moment | None, snapshot: Snapshot | N
 
 
 def _last_good(directory: Path) -> tuple[int, Path] | None:
-    last = published(directory)
-    if last is None:
-        return None
-    path = directory / BLOBS / f"{last.sha256}{SUFFIX}"
-    try:
-        whole = hashlib.sha256(path.read_bytes()).hexdigest() == last.sha256
-    except OSError:
-        return None
-    return (last.version, path) if whole else None
+    for noted in newest_first(directory):
+        path = directory / BLOBS / f"{noted.sha256}{SUFFIX}"
+        try:
+            if hashlib.sha256(path.read_bytes()).hexdigest() == noted.sha256:
+                return noted.version, path
+        except OSError:
+            continue
+    return None

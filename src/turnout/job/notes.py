@@ -8,6 +8,7 @@ from pathlib import Path
 
 from turnout.job import damage
 from turnout.job.eventlog import EventLog
+from turnout.job.recorder import Published
 from turnout.job.remade import write_final
 from turnout.messages import JobStatus
 
@@ -22,8 +23,10 @@ class Notes:
         self._directory = directory
         self._events = EventLog(directory)
         self._thread = ThreadPoolExecutor(1, "notes")
-        self._newest: damage.Published | None = None
-        self._publishing: asyncio.TimerHandle | None = None  # a version was noted a moment ago
+        self._newest: Published | None = None  # that is not noted yet
+        self._publishing = False  # a version is being noted, or was a moment ago
+        noted = damage.published(directory)
+        self._named: tuple[str, ...] = (noted.sha256,) if noted is not None else ()  # surely or perhaps by the note
         self._waiting = 0
         self._loop = asyncio.get_running_loop()
 
@@ -31,19 +34,29 @@ class Notes:
         """Something happened; ``fields`` as in JobEvent."""
         self._later(partial(self._events.add, kind, **fields))
 
-    def published(self, version: int, sha256: str) -> None:
+    def published(self, newest: Published) -> None:
         """Note the newest version durably; at once, or a moment after the last."""
-        self._newest = damage.Published(version, sha256)
-        if self._publishing is None:
+        self._newest = newest
+        if not self._publishing:
             self._note_newest()
+
+    def name(self, sha256: str) -> bool:
+        """Whether the note of the newest version may name this model, which then must not be removed yet."""
+        return sha256 in self._named
 
     def _note_newest(self) -> None:
         """And again a moment later, if there is a newer one by then."""
-        self._publishing = None
-        if self._newest is not None:
-            self._later(partial(damage.note_published, self._directory, self._newest))
-            self._newest = None
-            self._publishing = self._loop.call_later(PUBLISHED_EVERY_S, self._note_newest)
+        newest, self._newest = self._newest, None
+        self._publishing = newest is not None
+        if newest is not None:
+            self._named = (*self._named, newest.sha256)
+            writing = self._loop.run_in_executor(self._thread, damage.note_published, self._directory, newest)
+            writing.add_done_callback(partial(self._noted, newest))
+
+    def _noted(self, newest: Published, writing: asyncio.Future[bool]) -> None:
+        written = writing.result()  # it raises nothing but by our mistake
+        self._named = (newest.sha256,) if written else (self._named[0], newest.sha256)
+        self._loop.call_later(PUBLISHED_EVERY_S, self._note_newest)
 
     async def final(self, status: JobStatus) -> None:
         """Write the job's last account of itself; durable when this returns."""
@@ -51,9 +64,9 @@ class Notes:
 
     def close(self) -> None:
         """Write the newest version, and wait until everything given is written. Not on the loop."""
-        if self._newest is not None:
-            self._thread.submit(damage.note_published, self._directory, self._newest)
-            self._newest = None
+        newest, self._newest = self._newest, None
+        if newest is not None:
+            self._thread.submit(damage.note_published, self._directory, newest)
         self._thread.shutdown()
 
     def _later(self, work: Callable[[], None]) -> None:

@@ -62,7 +62,7 @@ from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapsho
 from turnout.job.latency import Latency
 from turnout.job.lock import JobLocked
 from turnout.job.notes import Notes
-from turnout.job.recorder import Phase, Recorder
+from turnout.job.recorder import Phase, Published, Recorder
 from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal
 from turnout.job.status import status_of
 from turnout.lifeline import watch
@@ -327,7 +327,9 @@ class JobProcess:
         if measured := self.core.federated.mean(effect.version - 1):  # by now most of those who measure it have
             text = ", ".join(f"{name} {value:.4g}" for name, value in measured.items())
             self._notes.event("measured", version=effect.version - 1, metrics=measured, text=text)
-        self._notes.published(effect.version, effect.blob.sha256)
+        newest = Published(effect.version, effect.blob.sha256)
+        self._recorder.published(newest)
+        self._notes.published(newest)
         if self._exports is not None:
             self._exports.want(self.core.models.all())
 
@@ -396,8 +398,7 @@ class JobProcess:
 
     async def _commit(self, snapshot: Snapshot) -> Event:
         try:
-            drops, self._drops = self._drops, []
-            took_s, blob = await asyncio.to_thread(self._write, snapshot, drops)
+            took_s, blob = await asyncio.to_thread(self._write, snapshot, self._take_drops())
         except OSError as error:
             durable = await self._read_again(snapshot.commit)
             self._phase = Phase.OPEN
@@ -410,6 +411,14 @@ class JobProcess:
             self._pulse.progress()
         self._commits.add(took_s)
         return Committed(snapshot.commit, took_s, blob)
+
+    def _take_drops(self) -> list[BlobRef]:
+        """The models to be removed now. One that the note of the newest version names waits for another commit."""
+        used = {blob.sha256 for _, blob in self.core.models.all()}  # later versions may be the same bytes
+        written = self._blob[1].sha256 if self._blob is not None else ""
+        unused = [blob for blob in self._drops if blob.sha256 not in used]
+        self._drops = [blob for blob in unused if blob.sha256 == written or self._notes.name(blob.sha256)]
+        return [blob for blob in unused if blob not in self._drops]
 
     def _answered(self) -> None:
         if self._phase is Phase.COMMITTED and not self._deaf:
@@ -437,9 +446,10 @@ class JobProcess:
 
     def _tidy(self, snapshot: Snapshot) -> None:
         """Remove what an earlier process left behind; not the newest model, which this one is about to need."""
-        published = damage.published(self.directory)
-        wanted = {blob.sha256 for _, blob in snapshot.blobs} | ({published.sha256} if published else set())
-        self._blobs.keep_only(wanted)
+        named = {noted.sha256 for noted in damage.newest_first(self.directory)}
+        wanted = {blob.sha256 for _, blob in snapshot.blobs}
+        self._blobs.keep_only(wanted | named)
+        self._drops += [BlobRef(sha256, 0) for sha256 in named - wanted]  # should it not be the newest
 
     async def _read_again(self, commit: int) -> Snapshot | None:
         """What the journal holds after a failed commit, as soon as it can be read: nothing else tells."""

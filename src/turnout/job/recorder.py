@@ -1,7 +1,8 @@
 """What a job's process is doing right now, in a few bytes of a file that outlive it however it dies.
 
 For whoever looks afterwards: the next process of the job says what the last one was interrupted in, and the chaos
-harness counts it. It is also a witness: a journal that holds less than what was durable here is damaged.
+harness counts it. It is also a witness: a journal that holds less than what was durable here is damaged, and the model
+that is named here is the newest that devices were given.
 """
 
 import os
@@ -10,10 +11,20 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
+import msgspec
+
 from turnout import private
 from turnout.job.directory import RECORDER
 
 _LAYOUT = struct.Struct("<BBxxIQQ")
+_NEWEST = struct.Struct("<Q32s")  # behind it; earlier releases wrote none
+
+
+class Published(msgspec.Struct, frozen=True):
+    """The newest version that devices were given, and its blob."""
+
+    version: int
+    sha256: str
 
 
 class Phase(IntEnum):
@@ -68,10 +79,19 @@ class Moment:
 def read(folder: Path) -> Moment | None:
     """What the process that has this job directory did last; None when there was none."""
     try:
-        found = (folder / RECORDER).read_bytes()
+        found = (folder / RECORDER).read_bytes()[: _LAYOUT.size]
         phase, closing, staged, commit, version = _LAYOUT.unpack(found)
         return Moment(Phase(phase), bool(closing), staged, commit, version)
     except (OSError, struct.error, ValueError):
+        return None
+
+
+def newest(folder: Path) -> Published | None:
+    """What the process that has this job directory published last; None when nothing tells."""
+    try:
+        version, sha256 = _NEWEST.unpack((folder / RECORDER).read_bytes()[_LAYOUT.size :])
+        return Published(version, sha256.hex())
+    except (OSError, struct.error):
         return None
 
 
@@ -96,6 +116,13 @@ class Recorder:
             self._noted = note
         except OSError:
             self._noted = b""
+
+    def published(self, newest: Published) -> None:
+        """Devices may have this version from now on."""
+        try:
+            os.pwrite(self._fd, _NEWEST.pack(newest.version, bytes.fromhex(newest.sha256)), _LAYOUT.size)
+        except OSError:
+            pass
 
     def close(self, told_to_end: bool = False) -> None:
         if told_to_end and self._noted:

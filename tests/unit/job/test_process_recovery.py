@@ -13,15 +13,25 @@ from tests.unit.job.test_process import ask, ask_task, make_version, report, wri
 from turnout.job import damage
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
-from turnout.job.directory import JOURNAL, LOCK, PUBLISHED
+from turnout.job.directory import JOURNAL, LOCK, PUBLISHED, RECORDER
 from turnout.job.folder import load_job_folder
 from turnout.job.process import EXIT_NOT_OURS, JobProcess
-from turnout.job.recorder import Moment, Phase, Recorder, read
+from turnout.job.recorder import Moment, Phase, Published, Recorder, newest, read
 from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
 from turnout.messages import JobStatus, Status, Topic
 from turnout.pulse import Pulse
 
 pytestmark = pytest.mark.anyio
+
+LASTING = """
+name = "tiny"
+[training]
+workflow = "buffered"
+buffer_goal = 2
+concurrency = 10
+[stop]
+versions = 1000
+"""
 
 
 @pytest.fixture
@@ -157,6 +167,41 @@ async def test_a_model_that_is_damaged_too_is_not_called_good(folder: Path, dire
     assert "No model of this job is intact" in damage.advice(directory)
 
 
+async def killed_after_versions(folder: Path, directory: Path, killed: Path) -> None:
+    """Copy what a process leaves that is killed after three versions in a moment and the commit that follows them."""
+    (folder / "job.toml").write_text(LASTING)
+    async with started(folder, directory) as process:
+        for _ in range(3):
+            await make_version(process, "a", "b", 1.0)
+        await report(process, "a", await ask_task(process, "a"), 1.0)
+        shutil.copytree(directory, killed)
+
+
+async def test_the_last_good_version_after_a_kill_is_the_newest(folder: Path, directory: Path, tmp_path: Path) -> None:
+    await killed_after_versions(folder, directory, tmp_path / "killed")
+    assert "The last good version is 3, whole in " in damage.advice(tmp_path / "killed")
+
+
+async def test_the_model_that_the_durable_note_names_is_there_when_the_recorder_is_lost_with_the_power(
+    folder: Path, directory: Path, tmp_path: Path
+) -> None:
+    await killed_after_versions(folder, directory, tmp_path / "killed")
+    (tmp_path / "killed" / RECORDER).unlink()
+    assert "The last good version is " in damage.advice(tmp_path / "killed")
+
+
+async def test_a_model_that_no_note_names_any_more_is_removed(folder: Path, directory: Path, tmp_path: Path) -> None:
+    killed = tmp_path / "tiny-2"
+    await killed_after_versions(folder, directory, killed)
+    recent = newest(killed)
+    assert recent is not None
+    older = [blob for blob in (killed / "blobs").iterdir() if blob.stem != recent.sha256]
+    async with started(folder, killed) as process, asyncio.timeout(60):
+        while any(blob.exists() for blob in older):
+            await report(process, "a", await ask_task(process, "a"), 1.0)
+            await report(process, "b", await ask_task(process, "b"), 1.0)
+
+
 async def test_a_log_that_lost_its_end_is_damage(folder: Path, directory: Path, tmp_path: Path) -> None:
     """SQLite ignores the rest of a log from the first damaged frame on: it would go back to an older commit."""
     async with started(folder, directory) as process:
@@ -233,6 +278,18 @@ def test_a_process_that_was_told_to_end_was_not_interrupted(tmp_path: Path) -> N
     second.close()
 
 
+def test_a_recorder_tells_the_newest_version_beside_what_is_being_done(tmp_path: Path) -> None:
+    first = Recorder(tmp_path)
+    first.note(Phase.OPEN, 0, 8, 2)
+    assert newest(tmp_path) is None, "as in what earlier releases wrote"
+    first.published(Published(2, "ab" * 32))
+    first.note(Phase.COMMITTING, 1, 9, 2)
+    first.close()
+    Recorder(tmp_path).close()
+    assert newest(tmp_path) == Published(2, "ab" * 32)
+    assert read(tmp_path) == Moment(Phase.RECOVERY, closing=False, staged=0, commit=8, version=2)
+
+
 def test_a_file_that_is_no_recording_says_nothing(tmp_path: Path) -> None:
     (tmp_path / "recorder").write_bytes(b"\xff" * 24)
     assert read(tmp_path) is None
@@ -255,7 +312,7 @@ def test_a_moment_is_told_in_words(moment: Moment, words: str) -> None:
 
 
 def test_published_versions_are_read_back(tmp_path: Path) -> None:
-    damage.note_published(tmp_path, damage.Published(3, "ab"))
+    assert damage.note_published(tmp_path, Published(3, "ab"))
     assert msgspec.json.decode((tmp_path / PUBLISHED).read_bytes()) == {"version": 3, "sha256": "ab"}
 
 
