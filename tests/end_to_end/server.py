@@ -16,7 +16,7 @@ from turnout import servers
 from turnout.control.client import ControlClient
 from turnout.supervisor.policy import HANG_S
 
-PATIENCE_S = 20.0  #: Ends a test that would hang; no test needs it.
+PATIENCE_S = 60.0  #: Ends a test that would hang; no test needs it.
 T = TypeVar("T")
 TURNOUT = [sys.executable, "-P", "-m", "turnout"]
 

@@ -156,7 +156,8 @@ def test_a_job_that_cannot_run_is_given_up_with_the_reason(tmp_path: Path) -> No
         eventually("it runs", lambda: running.client.job(job.job_id).status)
         (tmp_path / "data" / "jobs" / job.job_id / "folder" / "job.toml").write_text("name = 3")
         running.kill("turnout.job.process")
-        eventually("aborted", lambda: state_of(running, job.job_id) is JobState.ABORTED)
+        starts = 5 * PATIENCE_S
+        eventually("aborted", lambda: state_of(running, job.job_id) is JobState.ABORTED, starts)
         reason = running.client.job(job.job_id).reason
         assert "failed 5 times in a row" in reason
         assert "name" in reason
