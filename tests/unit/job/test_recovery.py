@@ -319,3 +319,38 @@ def test_a_failed_commit_does_not_undo_that_a_person_resumed_the_job() -> None:
     job.settle()
     assert job.core.state == "OPEN"
     assert job.ask("c").status is Status.OK
+
+
+def test_a_round_that_paused_itself_below_quorum_waits_for_a_person_after_a_restart_too() -> None:
+    job = new_job(lambda: Rounds(goal=3, over_selection=1.0, deadline_s=30.0, quorum=1.0, extensions_max=0))
+    tasks = {device: job.ask(device) for device in "ab"}
+    job.report("a", tasks["a"])
+    job.settle()
+    job.now = 31.0
+    job.happens(Tick())
+    job.report("b", tasks["b"])
+    job.settle()  # now the journal knows it as paused
+    again = job.restart()
+    waits_for = "a person to resume or abort it: 2 of 3 updates for version 1 came in 1 deadlines"
+    assert (again.core.state, status_of(again.core, again.now).waiting_for) == ("PAUSED", waits_for)
+    assert again.ask("d").status is Status.RETRY
+    assert again.core.parts.workflow.deadline() is None
+    again.now = 100.0
+    again.happens(Resumed())
+    assert again.core.state == "OPEN"
+    assert again.core.parts.workflow.deadline() == 130.0
+    answer = again.report("d", again.ask("d"))
+    again.settle()
+    assert (told := answer()) is not None
+    assert told.counted
+    assert again.core.version == 1, "of both results before the restart and the one after it"
+
+
+def test_a_round_is_paused_after_a_restart_though_no_result_came_after_its_last_deadline() -> None:
+    job = new_job(lambda: Rounds(goal=2, over_selection=1.0, deadline_s=30.0, quorum=1.0, extensions_max=0))
+    job.report("a", job.ask("a"))
+    job.settle()
+    job.now = 31.0
+    job.happens(Tick())
+    job.settle()
+    assert job.restart().core.state == "PAUSED"
