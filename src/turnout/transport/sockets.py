@@ -107,7 +107,7 @@ def bind(path: str, take_over: bool = False) -> socket.socket:
     another process listens there and we do not ``take_over``.
     """
     folder = Path(path).parent
-    if not os.path.exists(folder):  # where we may not look, to bind says why
+    if not os.path.exists(folder):  # it is for us where we may not look, too: no error
         private_folder(folder.parent)
         private_folder(folder)
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

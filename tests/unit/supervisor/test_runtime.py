@@ -170,7 +170,7 @@ def test_a_folder_that_may_not_be_searched_is_passed_over(short: Path) -> None:
         assert runtime.find_folder("8710", [shut / "turnout", fit / "turnout"]) == fit / "turnout" / "8710"
         with pytest.raises(TurnoutError, match=r"Permission denied.*XDG_RUNTIME_DIR"):
             runtime.find_folder("8710", [shut / "turnout"])
-        with pytest.raises(CannotListen, match="Permission denied"):
+        with pytest.raises(CannotListen):
             bind(str(shut / "turnout" / "socket"))
 
 
