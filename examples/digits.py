@@ -39,7 +39,11 @@ def main() -> None:
         model=initial_model(digits.MODEL_SIZES),
         trainer=trainer,
         evaluate=evaluate,
-        training={"workflow": "buffered", "concurrency": arguments.devices // 2, "buffer_goal": arguments.devices // 4},
+        training={
+            "workflow": "buffered",
+            "concurrency": max(arguments.devices // 2, 2),
+            "buffer_goal": max(arguments.devices // 4, 2),
+        },
         optimizer={"name": "sgd", "learning_rate": 2.0, "momentum": 0.5},
         device={"epochs": 5, "batch_size": 20, "learning_rate": 0.15, "decay_versions": 20},
         pacing={"wait_min_s": 0.2, "wait_max_s": 5},

@@ -87,7 +87,7 @@ def main() -> None:
         trainer=functools.partial(trainer, file),  # its first argument is settled, the others come from the fleet
         evaluate=functools.partial(evaluate, file),
         edge_method="torch",
-        training={"workflow": "rounds", "cohort": max(arguments.devices // 5, 1), "deadline_s": 30},
+        training={"workflow": "rounds", "cohort": max(arguments.devices // 5, 2), "deadline_s": 30},
         device={"epochs": 1, "batch_size": 32, "learning_rate": 0.05, "momentum": 0.9, "mu": 0.01},
         pacing={"wait_min_s": 0.2, "wait_max_s": 5},
         stop={"versions": arguments.versions},

@@ -17,8 +17,9 @@ def check_devices(training: BufferedTraining | RoundsTraining, devices: int) -> 
             needed, setting, value = quorum_of(training.cohort, training.quorum), "cohort", training.cohort
     needed = max(needed, training.least)
     if devices < needed:
+        few = "1 device is" if devices == 1 else f"{devices} devices are"
         raise UsageError(
-            f"{devices} devices are too few: each trains a version once, and with {setting} = {value} a version takes "
+            f"{few} too few: each trains a version once, and with {setting} = {value} a version takes "
             f"{needed} of them; give more devices, or lower {setting}"
         )
 

@@ -16,6 +16,8 @@ def test_as_many_devices_are_needed_as_a_version_takes_results() -> None:
         check_devices(BufferedTraining(buffer_goal=10), 9)
     with pytest.raises(UsageError, match="with cohort = 11 a version takes 6 of them"):
         check_devices(RoundsTraining(cohort=11, quorum=0.5), 5)
+    with pytest.raises(UsageError, match=r"^1 device is too few: "):
+        check_devices(RoundsTraining(cohort=2), 1)
 
 
 def test_a_model_that_could_not_be_saved_is_not_trained(tmp_path: Path) -> None:
