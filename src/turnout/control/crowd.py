@@ -2,8 +2,10 @@
 
 Whoever reaches the port can connect, and only a token, which comes with the head of a request, tells friend from
 stranger. Strangers on this machine have the same address as its owner, so a bound that refuses would let them shut the
-owner out. Here the new connection is taken, and a stranger gives way: the one that has been there longest. A request is
-answered long before its connection is that.
+owner out. Here the new connection is taken, and a stranger gives way: the one that has been there longest. No more than
+``ACCEPTED_PER_TURN`` may arrive in one turn of the loop, so each stays for at least ``TURNS_MIN`` turns, however many
+come. That is enough to read a head that was sent with the connection and to check its token; during a flood, a head
+that comes later may find its connection closed.
 """
 
 from collections import Counter
@@ -12,6 +14,8 @@ from dataclasses import dataclass
 
 CONNECTIONS_MAX = 512  #: Of all peers.
 STRANGERS_PER_PEER_MAX = 128  #: Connections of one peer that have not shown a token.
+ACCEPTED_PER_TURN = 16  #: Connections taken in one turn of the loop; the others wait in the system's queue.
+TURNS_MIN = STRANGERS_PER_PEER_MAX // (ACCEPTED_PER_TURN + 1)  #: asyncio may take one more than it is told to.
 HEAD_S = 10.0  #: For the head of a request, from the connection or the answer before it.
 ANSWER_S = 30.0  #: For the rest of the request and its answer, without a token.
 

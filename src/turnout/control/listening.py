@@ -5,6 +5,7 @@ when there are many. ``crowd.py`` says who has to go; heads of more than ``HEAD_
 """
 
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -14,11 +15,12 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from turnout.control.crowd import Crowd
+from turnout.control.crowd import ACCEPTED_PER_TURN, Crowd
 from turnout.control.failures import peer_of
 
 HEAD_BYTES_MAX = 16 << 10
 SWEEP_S = 1.0
+BACKLOG = 4096  #: Connections that wait to be accepted; the system lowers it to its own bound.
 SHUTDOWN_GRACE_S = 2  #: How long open API requests may take to end.
 _ADMIT = "admit"  #: Where a request's state has what says that it has shown a good token.
 
@@ -63,12 +65,25 @@ def admit(request: Request) -> None:
     admitted()
 
 
+class _Server(uvicorn.Server):
+    """Accepts few connections in one turn of the loop, and lets many wait in the system's queue meanwhile.
+
+    asyncio has one number for both.
+    """
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        for listening in sockets or ():
+            listening.listen(BACKLOG)
+
+
 def make_server(app: ASGIApp) -> tuple[uvicorn.Server, Crowd]:
     """A server for an app, and its crowd, which ``sweep`` has to keep in order."""
     crowd = Crowd()
     config = uvicorn.Config(
         app,
         http=partial(_Connection, crowd),  # type: ignore[arg-type]
+        backlog=ACCEPTED_PER_TURN,
         h11_max_incomplete_event_size=HEAD_BYTES_MAX,
         log_level="error",  # a malformed request is its sender's business
         access_log=False,
@@ -78,7 +93,7 @@ def make_server(app: ASGIApp) -> tuple[uvicorn.Server, Crowd]:
         proxy_headers=False,  # who connects is whom failures are counted of, whatever they say
         timeout_graceful_shutdown=SHUTDOWN_GRACE_S,
     )
-    return uvicorn.Server(config), crowd
+    return _Server(config), crowd
 
 
 async def sweep(crowd: Crowd) -> None:

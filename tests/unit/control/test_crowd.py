@@ -1,6 +1,14 @@
 """Who may stay connected to the API: whoever has shown a token, and of strangers those who came last."""
 
-from turnout.control.crowd import ANSWER_S, CONNECTIONS_MAX, HEAD_S, STRANGERS_PER_PEER_MAX, Crowd
+from turnout.control.crowd import (
+    ACCEPTED_PER_TURN,
+    ANSWER_S,
+    CONNECTIONS_MAX,
+    HEAD_S,
+    STRANGERS_PER_PEER_MAX,
+    TURNS_MIN,
+    Crowd,
+)
 
 
 def test_of_one_peer_s_silent_connections_the_oldest_gives_way() -> None:
@@ -12,6 +20,16 @@ def test_of_one_peer_s_silent_connections_the_oldest_gives_way() -> None:
     crowd.asked("owner", 0.0)
     assert crowd.arrived("more", "a", 0.0) == [1]
     assert len(crowd) == STRANGERS_PER_PEER_MAX + 1
+
+
+def test_whatever_comes_a_new_connection_has_some_turns_of_the_loop_to_show_its_token() -> None:
+    crowd = Crowd()
+    for number in range(STRANGERS_PER_PEER_MAX):
+        crowd.arrived(number, "a", 0.0)
+    crowd.arrived("owner", "a", 0.0)
+    gone = [crowd.arrived((turn, n), "a", 0.0) for turn in range(TURNS_MIN) for n in range(ACCEPTED_PER_TURN + 1)]
+    assert TURNS_MIN >= 6
+    assert ["owner"] not in gone
 
 
 def test_of_many_peers_the_oldest_stranger_of_all_gives_way() -> None:

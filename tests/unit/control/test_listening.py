@@ -6,7 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +16,7 @@ from turnout.control.crowd import HEAD_S, STRANGERS_PER_PEER_MAX
 from turnout.control.listening import HEAD_BYTES_MAX, drop, make_server
 
 PATIENCE_S = 20.0
+FLOOD = 4 * STRANGERS_PER_PEER_MAX
 SILENT = 3 * STRANGERS_PER_PEER_MAX
 HEADER = b"X-Fill: " + b"y" * 1000 + b"\r\n"
 MEGABYTES = 64  #: More than the buffers of both ends of a socket take.
@@ -54,6 +55,22 @@ class Served:
     async def _late(self, seconds: float) -> None:
         drop(self.crowd.late(self._loop.time() + seconds))
 
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Keep the loop from its next turn."""
+        here, go_on = threading.Event(), threading.Event()
+
+        def hold() -> None:
+            here.set()
+            go_on.wait(PATIENCE_S)
+
+        self._loop.call_soon_threadsafe(hold)
+        assert here.wait(PATIENCE_S)
+        try:
+            yield
+        finally:
+            go_on.set()
+
     def close(self) -> None:
         self._server.should_exit = True
         self._thread.join(PATIENCE_S)
@@ -85,6 +102,18 @@ def test_hundreds_of_silent_connections_keep_nobody_out(served: Served) -> None:
             held.enter_context(connected(served))
         assert served.ask("/healthz") == served.ask("/api/jobs") == served.ask("/readyz") == 200
         assert len(served.crowd) <= STRANGERS_PER_PEER_MAX + 1
+
+
+def test_a_flood_that_comes_at_once_does_not_take_the_connection_of_a_request_among_it(served: Served) -> None:
+    head = f"GET /api/jobs HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {OWNER}\r\n\r\n".encode()
+    assert served.ask("/healthz") == 200  # so it listens
+    with ExitStack() as held:
+        with served.paused():  # so that all are there when the loop has its next turn
+            owner = held.enter_context(connected(served))
+            owner.sendall(head)
+            for _ in range(FLOOD):
+                held.enter_context(connected(served))
+        assert owner.recv(100).startswith(b"HTTP/1.1 200 ")
 
 
 def test_a_silent_connection_is_closed_when_its_time_is_over(served: Served) -> None:
