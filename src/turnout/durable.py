@@ -1,7 +1,10 @@
 """Making files outlast a power failure: what is in them, and that they are there. All of it blocks for the disk."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from turnout import private
 
@@ -17,12 +20,23 @@ def sync(path: Path) -> None:
 
 def write(path: Path, data: bytes | memoryview) -> None:
     """Write a file that is whole, or not there, whenever somebody looks; durable when this returns, and private."""
-    unfinished = path.with_name(f"{path.name}.unfinished")
-    with open(private.create(unfinished), "wb") as file:
+    with whole(path) as file:
         file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    unfinished.replace(path)
+
+
+@contextmanager
+def whole(path: Path) -> Iterator[BinaryIO]:
+    """A file to write; it gets its name once it is whole and on the disk, or is removed when that fails."""
+    fd, unfinished = private.unfinished(path)
+    try:
+        with open(fd, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(fd)
+        unfinished.replace(path)
+    except BaseException:  # Ctrl-C is one
+        unfinished.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 

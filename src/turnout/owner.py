@@ -7,7 +7,7 @@ import re
 import secrets
 from pathlib import Path
 
-from turnout import durable
+from turnout import durable, private
 from turnout.errors import TurnoutError
 
 FILE = "owner.token"
@@ -25,6 +25,7 @@ def take(data: Path) -> str:
     """The owner's token of the server with this data folder, made if there is none. Raises TurnoutError."""
     path = data / FILE
     try:
+        private.discard_unfinished(data, FILE)
         token = path.read_text("utf-8").strip()
     except FileNotFoundError:
         token = new_token()

@@ -5,12 +5,20 @@ server makes is private by construction. What is made in a process whose umask i
 goes through ``create``.
 """
 
+import errno
+import glob
 import os
 import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 OTHERS = 0o077  #: What group and others might do.
+UNFINISHED = ".unfinished"  #: How a file is named until it is whole.
+NAME_CHARS_MAX = 56  #: Of the name that it will have: a file system takes 255 bytes, and a character may be four.
+_CHANCE_CHARS = 8  # that tempfile draws
+_NOFOLLOW = getattr(os, "O_NOFOLLOW", 0)  # not on Windows
+_CLOEXEC = getattr(os, "O_CLOEXEC", 0)
 #: What a data folder holds. Nothing else in it is ours to close: somebody may have put one beside files of their own.
 OURS = ("lock", "owner.token", "control.sqlite", "control.sqlite-wal", "control.sqlite-shm", "incoming", "jobs", "run")
 
@@ -21,15 +29,39 @@ def by_default() -> None:
 
 
 def create(path: Path, flags: int = os.O_WRONLY | os.O_TRUNC) -> int:
-    """Open a file, making it if it is not there; nobody else may open it from now on. Raises OSError."""
-    fd = os.open(path, flags | os.O_CREAT | getattr(os, "O_CLOEXEC", 0), 0o600)
-    mode = os.fstat(fd).st_mode
-    if stat.S_ISREG(mode) and mode & OTHERS and hasattr(os, "fchmod"):  # it was there; Windows has other means
-        try:
-            os.fchmod(fd, 0o600)
-        except PermissionError:  # it is somebody else's, who lets us write
-            pass
+    """Open a file, making it if it is not there; nobody else may open it from now on. Raises OSError.
+
+    What another account has put there, a file or a link, is not written to: it would read what we write.
+    """
+    fd = os.open(path, flags & ~os.O_TRUNC | os.O_CREAT | _NOFOLLOW | _CLOEXEC, 0o600)
+    try:
+        found = os.fstat(fd)
+        if hasattr(os, "geteuid") and found.st_uid != os.geteuid() and not stat.S_ISCHR(found.st_mode):  # a terminal
+            raise PermissionError(errno.EPERM, "it belongs to another account", str(path))
+        if stat.S_ISREG(found.st_mode):
+            if found.st_mode & OTHERS and hasattr(os, "fchmod"):  # it was there; Windows has other means
+                os.fchmod(fd, 0o600)
+            if flags & os.O_TRUNC:
+                os.ftruncate(fd, 0)
+    except BaseException:
+        os.close(fd)
+        raise
     return fd
+
+
+def unfinished(path: Path) -> tuple[int, Path]:
+    """A new file beside ``path``, to be given that name once it is whole; its descriptor and its own name, which nobody
+    can have taken before. Raises OSError.
+    """
+    fd, name = tempfile.mkstemp(UNFINISHED, f"{path.name[:NAME_CHARS_MAX]}.", path.parent)
+    return fd, Path(name)
+
+
+def discard_unfinished(folder: Path, name: str = "") -> None:
+    """Remove what killed processes have not finished there, of any file or of one. For who alone writes it."""
+    one = f"{glob.escape(name[:NAME_CHARS_MAX])}.{'?' * _CHANCE_CHARS}"
+    for file in folder.glob(f"{one if name else '*'}{UNFINISHED}"):
+        file.unlink(missing_ok=True)
 
 
 def touch(path: Path) -> None:

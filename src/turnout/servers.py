@@ -82,13 +82,13 @@ def _announce(path: Path, server: Running) -> Announced:
     """Locked before it has its name, so that nobody takes it for the file of a server that has ended."""
     import fcntl  # not on every system that commands run on
 
-    unfinished = path.with_suffix(".unfinished")
-    fd = private.create(unfinished)
+    fd, unfinished = private.unfinished(path)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         os.write(fd, msgspec.json.encode(server))
         unfinished.replace(path)
     except BaseException:
+        unfinished.unlink(missing_ok=True)
         os.close(fd)
         raise
     return Announced(path, fd)

@@ -19,6 +19,14 @@ def umask() -> Iterator[None]:
     os.umask(before)
 
 
+@pytest.fixture
+def another_account() -> int:
+    """Its number. Only root can give away a file."""
+    if os.geteuid():
+        pytest.skip("needs root, to make a file of another account")
+    return 12345
+
+
 def mode(path: Path) -> int:
     return path.stat().st_mode & 0o777
 
@@ -48,8 +56,46 @@ def test_what_is_no_file_keeps_its_mode(tmp_path: Path) -> None:
     assert mode(tmp_path / "pipe") == 0o666
 
 
+def test_a_link_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_bytes(b"old")
+    (tmp_path / "key").symlink_to(tmp_path / "letter")
+    for make in (private.create, private.touch):
+        with pytest.raises(OSError, match="symbolic"):
+            make(tmp_path / "key")
+    assert (tmp_path / "letter").read_bytes() == b"old"
+
+
+def test_a_file_of_another_account_that_lets_us_write_is_neither_emptied_nor_written(
+    tmp_path: Path, another_account: int
+) -> None:
+    (tmp_path / "key").write_bytes(b"theirs")
+    os.chmod(tmp_path / "key", 0o666)
+    os.chown(tmp_path / "key", another_account, -1)
+    with pytest.raises(PermissionError, match="another account"):
+        private.create(tmp_path / "key")
+    assert (mode(tmp_path / "key"), (tmp_path / "key").read_bytes()) == (0o666, b"theirs")
+
+
+def test_nobody_can_have_put_a_file_or_link_where_one_is_written(tmp_path: Path) -> None:
+    (tmp_path / "letter").write_bytes(b"old")
+    for place in ("file.unfinished", "file"):
+        (tmp_path / place).symlink_to(tmp_path / "letter")
+    durable.write(tmp_path / "file", b"secret")
+    assert ((tmp_path / "letter").read_bytes(), (tmp_path / "file").read_bytes()) == (b"old", b"secret")
+    assert not (tmp_path / "file").is_symlink()
+
+
+def test_what_a_process_that_was_killed_has_not_finished_is_removed_and_no_more(tmp_path: Path) -> None:
+    for name in ("[a]", "[a].b"):
+        os.close(private.unfinished(tmp_path / name)[0])
+    private.discard_unfinished(tmp_path, "[a]")
+    assert [path.name[:6] for path in tmp_path.iterdir()] == ["[a].b."]
+    (tmp_path / "b").touch()
+    private.discard_unfinished(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+
+
 def test_durable_files_stores_and_ledgers_are_private(tmp_path: Path) -> None:
-    (tmp_path / "file.unfinished").write_bytes(b"of a crash")
     durable.write(tmp_path / "file", b"x")
     store = Store(tmp_path / "control.sqlite")
     Ledger(tmp_path / "ledger").close()

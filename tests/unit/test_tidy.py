@@ -95,7 +95,6 @@ def test_the_wall_clock_decides_nothing() -> None:
 
 #: Every place that renames, and how what it renames is made durable: what is in it before, and its name after.
 RENAMES = {
-    "control/client.py": "a downloaded model or backup: the file before, the folder after",
     "control/routes/jobs.py": "a submitted folder: all of it, and the folders above, before the job is stored",
     "durable.py": "what all others write through",
     "job/backup.py": "a restored journal, and the one it replaces: SQLite's sync before, the folder after each",

@@ -11,11 +11,10 @@ from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
-from turnout import private
 from turnout.control import package
 from turnout.control.package import Progress, no_progress
 from turnout.control.view import Alive, Health, History, JobView, NewLink, TokenView
-from turnout.durable import sync
+from turnout.durable import whole
 from turnout.errors import (
     JobFolderError,
     NotAllowedError,
@@ -227,23 +226,14 @@ class ControlClient:
                 raise UnreachableError(f"the events of {self.url} broke off: {error}") from error
 
     def _download(self, path: str, target: Path, timeout_s: float, progress: Progress) -> int:
-        unfinished = target.with_name(target.name + ".unfinished")
         with self._call("GET", path, timeout_s=timeout_s) as response:
             total = int(response.headers.get("Content-Length") or 0)
             try:
                 target.parent.mkdir(parents=True, exist_ok=True)
-                with open(private.create(unfinished), "wb") as file:
-                    try:
-                        for chunk in self._chunks(response):
-                            file.write(chunk)
-                            progress(file.tell(), total)
-                        file.flush()
-                        sync(unfinished)
-                    except BaseException:  # Ctrl-C is one
-                        unfinished.unlink()
-                        raise
-                unfinished.replace(target)
-                sync(target.parent)
+                with whole(target) as file:
+                    for chunk in self._chunks(response):
+                        file.write(chunk)
+                        progress(file.tell(), total)
             except OSError as error:
                 raise UsageError(f"{target} cannot be written: {error.strerror}") from error
             return int(response.headers.get("X-Model-Version", "0"))

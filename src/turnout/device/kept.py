@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from turnout import durable
+from turnout import durable, private
 from turnout.device.session import Saved
 from turnout.errors import TurnoutError
 from turnout.messages import Message, ModelSchema, Status
@@ -49,6 +49,7 @@ class KeptFile:
         Raises TurnoutError when it is another device's: two that share a file would lose each other's results.
         """
         try:
+            private.discard_unfinished(self._path.parent, self._path.name)
             if self._path.stat().st_size > BYTES_MAX:
                 raise ValueError("it is too large")
             kept = _decoder.decode(self._path.read_bytes())

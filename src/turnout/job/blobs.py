@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from turnout import durable
+from turnout import durable, private
 from turnout.job.journal import BlobRef
 from turnout.wire.forms import EXECUTORCH
 
@@ -61,6 +61,7 @@ class BlobStore:
 
     def keep_only(self, wanted: Collection[str]) -> None:
         """Remove what an earlier process left, but for the blobs named in ``wanted`` and what was made of them."""
+        private.discard_unfinished(self.folder)
         for file in self.folder.iterdir():
-            if file.suffix == ".unfinished" or (file.suffix in (SUFFIX, EXPORT_SUFFIX) and file.stem not in wanted):
+            if file.suffix in (SUFFIX, EXPORT_SUFFIX) and file.stem not in wanted:
                 file.unlink(missing_ok=True)

@@ -84,6 +84,7 @@ class SqliteJournal:
         self._doubtful = False  # a write failed: what the file shows may be in the page cache only
         self._db: sqlite3.Connection | None = None
         try:
+            private.discard_unfinished(folder)
             if self._path.exists():
                 _check_release(self._path)
             else:
@@ -426,7 +427,7 @@ def create(path: Path, job_id: str, incarnation: int = 0, snapshot: Snapshot | N
 
     Under another name first: a file with the right name is whole, so an empty or half one is damage.
     """
-    unfinished = path.with_suffix(".unfinished")
+    unfinished = path.with_suffix(private.UNFINISHED)
     unfinished.unlink(missing_ok=True)
     private.touch(unfinished)
     with disk_errors(unfinished), closing(sqlite3.connect(unfinished, isolation_level=None)) as db:
