@@ -1,65 +1,105 @@
 """How large the updates of a job usually are, so that one from another order of size never enters its mean.
 
-A mean moves as far as its largest update: one of 1e30 is the end of a model, whatever it weighs. What bounds it is what
+A mean moves as far as its largest update: one of 1e30 is the end of a model, whatever it weighs. The bound is what
 honest devices send, which nobody has to set.
 """
 
 import math
+from collections.abc import Sequence
 from typing import Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-FAR = (
-    100.0  #: An update is refused beyond so many medians. Honest ones differ by less, within a version and between two.
-)
-STEP = 0.05  #: By this share of itself each norm moves the median: a hundred move it by a factor of 150 at most.
-LEARNED = 20  #: Until so many updates were taken, those that are refused show that the first guess was too low.
-GUESS_MAX = 1e4  #: They raise it by at most this factor: no number of them makes an update of 1e30 acceptable.
+FAR = 100.0  #: An update is refused beyond this many medians. Honest ones differ by less, also between two versions.
+FEW = 5  #: With fewer updates taken, their median bounds nothing.
+FIRST = 31  #: The median of this many is exact, and their bound never above that of the first update.
+STEP = 0.05  #: By this share of itself each later norm moves the median.
+STUCK = 100  #: Refused in a row, with none taken between them: the bound is below what this job's devices send.
+
+
+class Norms(msgspec.Struct, array_like=True, frozen=True):
+    """As a snapshot holds them. Earlier releases wrote the first two fields."""
+
+    median: float = 0.0
+    taken: int = 0
+    first: tuple[float, ...] = ()  #: Each norm, while there are fewer than ``FIRST``.
 
 
 class TypicalNorm:
-    """The running median of the L2 norms of the updates that were taken.
+    """The median of the L2 norms of the updates that were taken, and the bound that follows from it.
 
-    Each norm above it raises it by a step, each below lowers it by one, however far away: who sends fewer than half of
-    the results can hold it anywhere among the norms of the others, and nowhere else. It begins as if every parameter
-    moved by one, or the model by its own norm.
+    The first update may be as large as the model itself, as if every parameter moved by one, or ``FAR``. From the fifth
+    on the bound is ``FAR`` times the median, which is exact for the first 31. After these each norm above the median
+    raises it by a step, each below lowers it by one, however far away: senders of fewer than half of the results can
+    hold it anywhere among the norms of the others, and nowhere else.
+
+    Refused updates never raise the bound above that of the first: a job of larger ones is told to set a bound itself,
+    which is the least that this one is. They do lead back to the first bound, where the first updates were so small
+    that nothing else is taken.
     """
 
-    __slots__ = ("_first", "median", "taken")
+    __slots__ = ("_first", "_norm_max", "_refused", "_start", "median", "taken")
 
-    def __init__(self, first: float, median: float, taken: int = 0) -> None:
-        assert first > 0
-        self._first = first
-        self.median = median
-        self.taken = taken
+    def __init__(self, start: float, norm_max: float | None = None) -> None:
+        """``start``: what the first update may be. ``norm_max``: what a person says that each may be."""
+        assert start > 0
+        self._start = start
+        self._norm_max = norm_max or 0.0
+        self._refused = 0
+        self._first: list[float] = []
+        self.median = 0.0  #: 0 while nothing was taken.
+        self.taken = 0
 
     @classmethod
     def of(cls, model: NDArray[np.float32], norm_max: float | None) -> Self:
-        """The guess before anything is known. ``norm_max``: a person has said how large an update may be."""
-        first = float(np.linalg.norm(model.astype(np.float64))) + math.sqrt(model.size)
-        first = max(first, (norm_max or 0.0) / FAR)
-        return cls(first, first)
+        """Before anything is known."""
+        own = float(np.linalg.norm(model.astype(np.float64)))
+        return cls(max(own, math.sqrt(model.size), FAR), norm_max)
 
     @property
     def norm_max(self) -> float:
         """A larger update is refused."""
-        return FAR * self.median
+        return max(self._learned(), self._norm_max)
+
+    def _learned(self) -> float:
+        if self.taken < FEW:
+            return self._start
+        return FAR * self.median if self.taken >= FIRST else min(FAR * self.median, self._start)
 
     def take(self, norm: float) -> None:
         """An update of this norm enters the mean. One of zeros says nothing: its device has not trained."""
-        if norm > 0:
+        if norm <= 0:
+            return
+        self._refused = 0
+        self.taken += 1
+        if self.taken > FIRST:
             self.median *= math.exp(STEP if norm > self.median else -STEP)
-            self.taken += 1
+            return
+        self._first.append(norm)
+        self.median = _middle(self._first)
+        if self.taken == FIRST:
+            self._first = []
 
     def refuse(self) -> None:
         """An update was refused for its norm."""
-        if self.taken < LEARNED:
-            self.median = min(self.median * math.exp(STEP), GUESS_MAX * self._first)
+        self._refused += 1
+        if self._refused >= STUCK and self._learned() < self._start:
+            self.restore(None)
 
-    def snapshot(self) -> tuple[float, int]:
-        return self.median, self.taken
+    def snapshot(self) -> Norms:
+        return Norms(self.median, self.taken, tuple(self._first))
 
-    def restore(self, state: tuple[float, int] | None) -> None:
-        """None: of an earlier release, which did not look."""
-        self.median, self.taken = state or (self._first, 0)
+    def restore(self, state: Norms | None) -> None:
+        """None: of an earlier release, which did not look. One that knew fewer than ``FIRST`` guessed: begin again."""
+        if state is None or (state.taken < FIRST and len(state.first) != state.taken):
+            state = Norms()
+        self._refused = 0
+        self._first = list(state.first)
+        self.median, self.taken = state.median, state.taken
+
+
+def _middle(norms: Sequence[float]) -> float:
+    """The lower of the two in the middle, where there are two."""
+    return sorted(norms)[(len(norms) - 1) // 2]

@@ -53,16 +53,13 @@ ZEROS = Refused(
     "zeros", "every number of the update is 0, as if nothing had been trained; this job refuses that", Status.ERROR
 )
 DEVICE_FAILED = "device_failed"
-
-
 FAR_NORM = "far_norm"
-FAR = (FAR_NORM, "overflow")  #: Reasons of refusal of updates from another order of size.
 
 
 def far_norm(norm: float, norm_max: float) -> Refused:
     return Refused(
         FAR_NORM,
-        f"the update's L2 norm is {norm:.6g}; at most {norm_max:.6g} is taken, 100 times the median of this job's",
+        f"the update's L2 norm is {norm:.6g}; this job takes at most {norm_max:.6g}, by what it has seen so far",
         Status.ERROR,
     )
 

@@ -69,9 +69,8 @@ DIVERGED = (
     "version {2} again, {3}; lower learning rates or update_norm_max help"
 )
 
-
 FAR_UPDATES = (
-    "updates are refused: their norm is more than 100 times the median of this job's; "
+    "updates are refused: their norm is far beyond what this job has seen; "
     "if they are honest, say how large one may be with update_norm_max under [training]"
 )
 
@@ -268,7 +267,7 @@ class JobCore(Standing):
         report, parts = event.report, self.parts
         sound = judged(report, lease, self.rules, parts.aggregator, self.typical, self.bases, event.factor)
         if isinstance(sound, Refused):
-            if sound.reason in answers.FAR:
+            if sound.reason == answers.FAR_NORM:
                 self.typical.refuse()
                 self.warnings.add(FAR_UPDATES)
             return sound

@@ -12,6 +12,7 @@ from typing import Any, Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.aggregator.typical import Norms
 from turnout.errors import TurnoutError
 from turnout.job.counted import CountedVersion
 from turnout.job.federated import Sums
@@ -70,7 +71,7 @@ class Snapshot:
     made: MadeCounts | None = None  #: Where the counted results went; None: an earlier release wrote this.
     void_below: int = 0  #: The job has ended since these tasks were given out.
     pause_reason: str = ""  #: Why the job paused itself.
-    typical: tuple[float, int] | None = None  #: The median norm of updates, and of how many.
+    typical: Norms | None = None  #: Of the updates that were taken.
     #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.
     changes: Changes | None = field(default=None, compare=False)
     whole: bool = field(default=True, compare=False)  #: Not: these two are empty, for ``changes`` says enough.

@@ -25,7 +25,7 @@ class Rules:
     versions_max: int | None  #: The job is completed at this version,
     time_max_s: float | None  #: or at this job time.
     device_settings: dict[str, Any]  #: Handed to trainers.
-    update_norm_max: float | None = None  #: What a person has said: the first guess of how large updates are.
+    update_norm_max: float | None = None  #: A larger update is refused; None: one far beyond the others.
     refuse_zeros: bool = False  #: An update whose numbers are all 0 is refused.
     whole_snapshots: bool = True  #: With all leases and taken tasks, though it is known which came and went.
 

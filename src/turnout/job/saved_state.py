@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from turnout.aggregator.typical import Norms
 from turnout.job import given
 from turnout.job.federated import Sums
 from turnout.job.groups import Counts, Key
@@ -44,7 +45,7 @@ class State(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     bases: dict[int, float] = {}
     warned: tuple[Warned, ...] = ()
     evaluation_fails: FailingEvaluation | None = None
-    typical: tuple[float, int] | None = None
+    typical: Norms | None = None
     given_sums: given.Sums | None = None  #: Of the rows of leases and taken tasks; None: they are here.
     leases: tuple[Lease, ...] = ()
     taken: dict[bytes, int] = {}

@@ -89,9 +89,10 @@ class Training(Section, frozen=True):
     #: The cap put into each lease: a device that claims more examples weighs this much. Set it to what a large honest
     #: device has, so that nobody dominates a version.
     weight_max: Annotated[float, Meta(gt=0, le=1e12)] = 1000.0
-    #: The largest L2 norm of an update; a larger one is refused. Unset: no bound but that of every job, 100 times the
-    #: median norm of its updates so far. Twice the largest norm that ``turnout check --devices N`` measures, or more:
-    #: norms fall while a model learns, so it must let the first versions through, and bounds less later.
+    #: The largest L2 norm of an update; a larger one is refused. Unset: beyond 100 times the median norm of the job's
+    #: updates so far or, of its first, beyond the largest of the model's norm, the root of its size, and 100. Twice
+    #: the largest norm that ``turnout check --devices N`` measures, or more: norms fall while a model learns, so it
+    #: must let the first versions through, and bounds less later. Nothing smaller is refused then.
     update_norm_max: Positive | None = None
     #: Whether an update whose numbers are all 0 is refused. Its device has not trained, and it thins the mean: FLARE's
     #: SDK for iOS sends nothing else unless it was corrected. Not for models that are often right already.

@@ -116,8 +116,8 @@ class Checker:
             raise Violation(f"tasks {sorted(invented)} are counted, and nobody sent them")
         if durable.tally["counted"] != len(self._in_bitmaps):
             raise Violation(f"{len(self._in_bitmaps)} tasks are counted, people see {durable.tally['counted']}")
-        if durable.typical is not None and durable.typical[1] != len(self._in_bitmaps):
-            raise Violation(f"{len(self._in_bitmaps)} tasks are counted, {durable.typical[1]} moved the median norm")
+        if durable.typical is not None and durable.typical.taken != len(self._in_bitmaps):
+            raise Violation(f"{len(self._in_bitmaps)} tasks are counted, {durable.typical.taken} moved the median norm")
         self._check_words()
 
     def _check_staleness(self, newly: set[int], before: Snapshot) -> None:
