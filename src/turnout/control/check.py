@@ -6,14 +6,16 @@ or crash.
 
 import asyncio
 import contextlib
+import os
 import signal
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from turnout import loops
+from turnout import lifeline
 from turnout.errors import JobFolderError
 from turnout.gateway.admission import RESULT_BYTES_MAX, too_large_to_send
 from turnout.messages import Message, RunningJob
@@ -38,30 +40,71 @@ async def check(folder: Path, result_bytes_max: int = RESULT_BYTES_MAX) -> Runni
 
     ``result_bytes_max``: of a result, what devices can send.
     """
-    process = await asyncio.create_subprocess_exec(
-        *PYTHON,
-        "turnout.control.check",
-        str(folder),
-        str(result_bytes_max),
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        env=job_environment(),
-    )
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), CHECK_TIMEOUT_S)
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
+            output, code = await _printed_by(folder, result_bytes_max)
     except TimeoutError:
         raise JobFolderError(f"reading the job folder took longer than {CHECK_TIMEOUT_S:.0f} s") from None
-    finally:
-        if process.returncode is None:
-            loops.send_signal(process, signal.SIGKILL)
-            await process.wait()
+    if len(output) > ANSWER_BYTES_MAX:
+        raise JobFolderError(f"reading the job folder printed more than {ANSWER_BYTES_MAX} bytes")
     try:
-        checked = msgspec.json.decode(output[:ANSWER_BYTES_MAX], type=Checked)
+        checked = msgspec.json.decode(output, type=Checked)
     except (msgspec.DecodeError, msgspec.ValidationError):
-        raise JobFolderError(f"reading the job folder ended with exit code {process.returncode}") from None
+        raise JobFolderError(f"reading the job folder ended with exit code {code}") from None
     if checked.job is None:
         raise JobFolderError(checked.error)
     return checked.job
+
+
+async def _printed_by(folder: Path, result_bytes_max: int) -> tuple[bytes, int]:
+    """What the process printed, a byte more than allowed at the most, and its exit code.
+
+    It and what its code has started end with this call, or with the process that makes it.
+    """
+    lifeline_fd, ours = os.pipe()
+    printed, to_print = os.pipe()  # not a pipe of asyncio's, for whose end it may wait: somebody may still hold it
+    try:
+        process = await asyncio.create_subprocess_exec(
+            *PYTHON,
+            "turnout.control.check",
+            *(str(folder), str(result_bytes_max), str(lifeline_fd)),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=to_print,
+            env=job_environment(),
+            pass_fds=(lifeline_fd,),
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(printed)
+        os.close(ours)
+        raise
+    finally:
+        os.close(lifeline_fd)
+        os.close(to_print)
+    try:
+        output = await _read_from(printed)
+        if len(output) <= ANSWER_BYTES_MAX:
+            await process.wait()
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)  # also what the process has left behind
+        os.close(ours)
+        code = await process.wait()
+    return output, code
+
+
+async def _read_from(fd: int) -> bytes:
+    """All that comes, a byte more than allowed at the most; closes the descriptor."""
+    reader = asyncio.StreamReader()
+    loop = asyncio.get_running_loop()
+    transport, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(fd, "rb"))
+    output = bytearray()
+    try:
+        while len(output) <= ANSWER_BYTES_MAX and (piece := await reader.read(ANSWER_BYTES_MAX + 1 - len(output))):
+            output += piece
+    finally:
+        transport.close()
+    return bytes(output)
 
 
 def without(place: Path, said: str) -> str:
@@ -98,6 +141,7 @@ def running_job(job: "JobFolder") -> RunningJob:
 
 
 if __name__ == "__main__":
+    lifeline.watch(int(sys.argv[3]), partial(os.killpg, 0, signal.SIGKILL))  # with what the job's code has started
     with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
         answer = read(Path(sys.argv[1]), int(sys.argv[2]))
     print(msgspec.json.encode(answer).decode())
