@@ -35,7 +35,11 @@ def _rules(text: str) -> Iterator[tuple[re.Pattern[str], bool, bool]]:
         of_folders = glob.endswith("/")
         glob = glob.rstrip("/")
         if glob:
-            yield re.compile(_pattern(glob)), of_folders, names
+            try:
+                pattern = re.compile(_pattern(glob))
+            except re.error:  # a range from high to low: as git has it, the line names nothing
+                continue
+            yield pattern, of_folders, names
 
 
 def _pattern(glob: str) -> str:

@@ -38,3 +38,10 @@ def test_a_slash_at_the_end_is_for_folders() -> None:
 def test_a_later_line_takes_back_what_an_earlier_one_named() -> None:
     assert not Ignore("venv/\n!venv/").names("venv", is_folder=True)
     assert Ignore("!venv/\nvenv/").names("venv", is_folder=True)
+
+
+@pytest.mark.parametrize("bad", ["data[z-a]", "data[9-0].csv", "!keep[z-a]"])
+def test_a_line_with_a_range_from_high_to_low_names_nothing_and_others_still_do(bad: str) -> None:
+    ignore = Ignore(f"{bad}\n*.log\n")
+    assert not any(ignore.names(path, False) for path in ("dataz", "data[z-a]", "data9.csv", "keepz"))
+    assert ignore.names("a.log", False)
