@@ -54,6 +54,7 @@ from turnout.job.workflow import CLOSE, PAUSE, WAIT
 from turnout.messages import (
     OK,
     VALIDATE,
+    VALIDATED,
     RefusedResult,
     ResultOffer,
     ResultReport,
@@ -213,7 +214,7 @@ class JobCore(Standing):
         if self._holding():
             return self._hold(event, answers.again(report.task_id, answers.BUSY))
         places = self.parts.places
-        held_place = places.reported(lease, now, trained=report.status == OK)
+        held_place = places.reported(lease, now, trained=report.status in (OK, VALIDATED))
         if not places.live.on(lease.version):
             self._retire({lease.version})
         refusal = self._too_late(lease) or self._stage(event, lease, now)

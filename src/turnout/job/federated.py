@@ -1,6 +1,7 @@
 """What devices measured of a version on their own data: each metric's mean, weighted by examples, and its spread."""
 
 import math
+from bisect import bisect
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,12 +10,11 @@ import msgspec
 from turnout.job.counted import mixed
 from turnout.messages import DeviceMetric
 
-VERSIONS_MAX = 100  #: The newest so many are remembered,
-SAMPLED_MAX = 3  #: and of the newest of these, samples of single values.
+VERSIONS_MAX = 3  #: The newest are remembered: all is written whole with each commit, and people are told of two.
 METRICS_MAX = 64  #: Of one version; a name beyond that takes the place of the one that the fewest devices said.
 NAME_CHARS_MAX = 64  #: A longer name is ignored, and so is
 VALUE_MAX = 1e30  #: a larger value: sums must stay finite.
-SAMPLE_MAX = 64  #: Values kept of one metric: percentiles are exact up to so many devices.
+SAMPLE_MAX = 64  #: Values kept of one metric: percentiles are exact up to as many devices.
 PREFIX = "federated/"  #: Before the names, so that they are not taken for what the server measured.
 
 
@@ -26,7 +26,7 @@ class Sum(msgspec.Struct, array_like=True, frozen=True):
     devices: int = 0
     values: float = 0.0  #: The sum of the values,
     squares: float = 0.0  #: and of their squares.
-    said: int = 0  #: By so many devices at most, those that said names which it replaced among them.
+    said: int = 0  #: Devices that said it or a name which it replaced: at least as many as said it.
     #: Values, each behind a number that looks random; the least of these are a uniform sample of all devices.
     sample: tuple[tuple[int, float], ...] = ()
 
@@ -38,8 +38,15 @@ class Sum(msgspec.Struct, array_like=True, frozen=True):
             self.values + value,
             self.squares + value * value,
             self.said + 1,
-            tuple(sorted([*self.sample, (number, value)])[:SAMPLE_MAX]),
+            self._sampled(number, value),
         )
+
+    def _sampled(self, number: int, value: float) -> tuple[tuple[int, float], ...]:
+        new = (number, value)
+        if len(self.sample) >= SAMPLE_MAX and new >= self.sample[-1]:
+            return self.sample
+        at = bisect(self.sample, new)
+        return (*self.sample[:at], new, *self.sample[at:])[:SAMPLE_MAX]
 
     def shown(self, version: int, name: str) -> DeviceMetric:
         mean = self.values / self.devices if self.devices else 0.0
@@ -64,11 +71,14 @@ class Federated:
 
     def __init__(self, sums: Mapping[int, Mapping[str, Sum]] | None = None) -> None:
         """``sums`` as a snapshot has them."""
-        self._sums: Sums = {version: dict(of_version) for version, of_version in (sums or {}).items()}
+        kept = sorted(sums or {})[-VERSIONS_MAX:]  # earlier releases kept more
+        self._sums: Sums = {version: dict(sums[version]) for version in kept} if sums else {}
 
     def add(self, version: int, metrics: Mapping[str, Any], examples: float, task: int = 0) -> None:
-        """What one device measured on so many examples, with the task of this number."""
-        sums = self._sums.setdefault(version, {})
+        """What one device measured on ``examples``, with the task of this number."""
+        if version not in self._sums and not self._open(version):
+            return
+        sums = self._sums[version]
         for name, value in metrics.items():
             if len(name) > NAME_CHARS_MAX or not math.isfinite(value) or abs(value) > VALUE_MAX:
                 continue
@@ -76,10 +86,16 @@ class Federated:
             if before is None and len(sums) >= METRICS_MAX:
                 before = Sum(said=sums.pop(min(sums, key=lambda each: sums[each].said)).said)
             sums[name] = (before or Sum()).with_one(value, examples, mixed(task) >> 1)
-        while len(self._sums) > VERSIONS_MAX:
-            del self._sums[min(self._sums)]
-        for old in sorted(self._sums)[:-SAMPLED_MAX][-1:]:
-            self._sums[old] = {name: msgspec.structs.replace(each, sample=()) for name, each in self._sums[old].items()}
+
+    def _open(self, version: int) -> bool:
+        """Begin a version, for the oldest where there are enough; False for one that is older than all of these."""
+        if len(self._sums) >= VERSIONS_MAX:
+            oldest = min(self._sums)
+            if version < oldest:
+                return False
+            del self._sums[oldest]
+        self._sums[version] = {}
+        return True
 
     def mean(self, version: int) -> dict[str, float]:
         """By name, with the prefix; empty when nobody has measured this version.

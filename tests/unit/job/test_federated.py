@@ -229,4 +229,17 @@ def test_what_devices_name_is_bounded() -> None:
     assert federated.mean(0)["federated/m10"] == 1.0
     for version in range(VERSIONS_MAX + 5):
         federated.add(version, {"a": 1.0}, 1.0)
-    assert min(federated.snapshot()) == 5
+    assert list(federated.snapshot()) == [5, 6, 7]
+    federated.add(4, {"a": 1.0}, 1.0)
+    assert list(federated.snapshot()) == [5, 6, 7], "older than all that are kept"
+
+
+def test_the_duration_of_measuring_counts_in_time_as_well_as_late(job: Job) -> None:
+    """Late ones alone would raise the lease time."""
+    in_time, late = ask(job, "a"), ask(job, "b")
+    job.now += 3.0
+    measured(job, "a", in_time, 0.5)
+    assert len(job.core.parts.places.lease_time.durations()) == 1
+    job.now += 2 * (late.lease_s or 0.0)
+    measured(job, "b", late, 0.5)
+    assert len(job.core.parts.places.lease_time.durations()) == 2
