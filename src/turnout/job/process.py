@@ -91,6 +91,7 @@ EXIT_NOT_OURS = 5  #: Another process runs the job.
 EXIT_NOT_NOW = 6  #: The disk, or something else of the machine, does not allow it now.
 EXIT_STOPPED = 143  #: Asked to end by SIGTERM, or because the supervisor is gone; the job is not over.
 EVALUATION_TIMEOUT_S = 300.0
+SAVE_WARNINGS_S = 1.0  #: A warning is in a commit, with its date, after at most this.
 READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
 #: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
 GC_THRESHOLDS = (50_000, 50, 50)
@@ -335,6 +336,8 @@ class JobProcess:
 
     def _tell_people(self) -> None:
         """Of what the core has noted since the last tick."""
+        if self.core.warnings.undated and not self.core.ending:
+            self.core.commits.save_by(self._now() + SAVE_WARNINGS_S)  # with its date, also if nothing else is saved
         for text in self.core.warnings.told(wall_clock()):
             self._notes.event("warning", text=text)
         state = self.core.lasting_state

@@ -30,6 +30,11 @@ class Warnings:
         if _is_power_of_two(self._by_kind[kind].times):  # what goes on is told again, and less and less often
             self._untold = [*self._untold, sentence(self._by_kind[kind])][-WARNINGS_MAX:]
 
+    @property
+    def undated(self) -> bool:
+        """Whether some were added since ``told``, so that what was saved since does not say when."""
+        return bool(self._undated)
+
     def told(self, at: float) -> list[str]:
         """The sentences that are to be told now; those added since the last call are of ``at``, seconds since 1970."""
         for kind in self._undated & self._by_kind.keys():
@@ -49,7 +54,17 @@ class Warnings:
     def restore(self, warned: Iterable[Warned]) -> None:
         """Those of a snapshot; what was added since the process began comes after them."""
         since = self._by_kind
-        self._by_kind = {_NUMBER.sub("0", each.text): each for each in warned} | since
+        self._by_kind = {_NUMBER.sub("0", each.text): each for each in warned}
+        for kind, warning in since.items():
+            before = self._by_kind.pop(kind, None)
+            self._by_kind[kind] = warning if before is None else _together(before, warning)
+        while len(self._by_kind) > WARNINGS_MAX:
+            del self._by_kind[next(iter(self._by_kind))]
+
+
+def _together(before: Warned, since: Warned) -> Warned:
+    first_at, last_at = before.first_at or since.first_at, max(before.last_at, since.last_at)
+    return replace(since, times=before.times + since.times, first_at=first_at, last_at=last_at)
 
 
 def sentence(warned: Warned) -> str:

@@ -57,6 +57,14 @@ def test_those_of_an_earlier_process_come_before_those_of_this_one() -> None:
     assert warnings.newest[-1] == "a commit failed (3 times)"
 
 
+def test_a_warning_of_an_earlier_process_and_of_this_one_is_counted_together() -> None:
+    warnings = Warnings()
+    warnings.add("a commit failed")
+    warnings.told(at=9.0)
+    warnings.restore([Warned("a commit failed", 2, 1.0, 2.0), Warned("the disk is slow")])
+    assert warnings.all() == (Warned("the disk is slow"), Warned("a commit failed", 3, 1.0, 9.0))
+
+
 @pytest.mark.parametrize(
     ("warned", "words"),
     [
