@@ -48,7 +48,7 @@ def schema_of_file(data: bytes | memoryview) -> ModelSchema:
 def train(trainer: Trainer, model: bytes | memoryview, config: Mapping[str, Any]) -> tuple[TrainedUpdate, ModelSchema]:
     """Have ``trainer`` learn from a model in safetensors.
 
-    Raises ServerError for a model that is none, DeviceError for an update that is none, NoExamples where there was
+    Raises ServerError for an invalid model, DeviceError for an invalid update, NoExamples where there was
     nothing to learn from, and whatever the trainer does.
     """
     vector, schema = _read(model)

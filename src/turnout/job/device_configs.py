@@ -40,7 +40,7 @@ def by_platform(general: Any, own: Mapping[str, Any], device: Mapping[str, Any])
 
 
 def _fitted(config: Any, device: Mapping[str, Any], fit: Callable[[Settings], Any]) -> Any:
-    """What is no config to any SDK stays as it is."""
+    """What no SDK can read as a config stays as it is."""
     components = config.get(COMPONENTS) if isinstance(config, dict) else None
     if not isinstance(components, list):
         return config

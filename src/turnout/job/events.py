@@ -191,7 +191,7 @@ class Recall:
 class Finish:
     """The job is over, completed or (``aborted``) for a reason; everybody who waited has been answered.
 
-    ``left``: so many counted results are in no version, which ``reason`` says too.
+    ``left``: how many counted results are in no version, which ``reason`` says too.
     """
 
     aborted: bool

@@ -16,7 +16,7 @@ from turnout.messages import DeviceInfo, FleetGroup
 from turnout.printable import label
 
 GROUPS_MAX = 50
-ZEROS_TOLD = 10  #: After so many updates of zeros, and no other, a group is said not to train.
+ZEROS_TOLD = 10  #: After this many updates of zeros, and no other, a group is said not to train.
 MESSAGE_CHARS_MAX = 200  #: Of what a refused device was told.
 
 BAD_IN_A_ROW = 10  #: Refused results of a group, with none counted between them, that a person should know of.
@@ -92,7 +92,7 @@ class Groups:
         return f"the last {BAD_IN_A_ROW} results of {_words(key)}, were refused; the newest: {group.newest_refusal}"
 
     def refused_unknown(self, reason: str, many: int) -> None:
-        """So many more, of whom nobody kept who they were."""
+        """``many`` more, of devices that nobody knows any more."""
         group = self._of(OTHER)
         group.refused += many
         count_reason(group.refusals, reason, many)

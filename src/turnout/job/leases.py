@@ -193,8 +193,8 @@ class LeaseTime:
     """
 
     MULTIPLE = 4.0
-    MEDIANS_MAX = 8.0  #: At most so many medians: fewer than half of the devices cannot raise it beyond that.
-    LATE_MAX = 2.0  #: A duration counts as at most so many leases.
+    MEDIANS_MAX = 8.0  #: At most this many medians: fewer than half of the devices cannot raise it beyond that.
+    LATE_MAX = 2.0  #: A duration counts as at most this many leases.
     STEP_MAX = 2.0  #: A refresh multiplies or divides it by at most this.
     WINDOW = 256  #: Durations remembered; enough for a p90 within a few percent.
     REFRESH = 32  #: Sort again after so many new ones.

@@ -20,7 +20,7 @@ class Made:
         return self.in_versions + self.measured + self.dropped
 
     def close(self, version: int, results: int) -> None:
-        """``version`` is made of so many; of none, when it is an earlier one again."""
+        """``version`` is made of this many; of none, when it is an earlier one again."""
         self.in_versions += results
         self.of_version[version] = results
 

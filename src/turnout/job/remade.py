@@ -1,7 +1,8 @@
 """A job's last account of itself, made anew from its journal.
 
 ``final.json`` is written once, after the last commit: a disk that loses its newest files with the power, or a person,
-may take it, and the job is over, so no process of it will write another. All that is in it comes from the journal.
+may take it, and the job is over, so no process of it will write another. All that is in it comes from the journal and
+the job folder; how long answers and commits took, and a seed given at the start, are in neither and do not come back.
 Nothing of the job's own code runs for it.
 """
 
@@ -63,7 +64,7 @@ def remake_final(directory: Path, state: str, reason: str) -> JobStatus:
     status = status_of(standing, snapshot.job_time)
     newest = {"version": snapshot.version, "model_sha256": blob.sha256 if blob is not None else ""}
     over = {"state": state, "finished": reason, "waiting_for": reason, "places": 0}
-    return msgspec.structs.replace(status, journal="durable", **over, **newest)
+    return msgspec.structs.replace(status, seed=spec.seed, journal="durable", **over, **newest)
 
 
 def _newest_blob(directory: Path, snapshot: Snapshot) -> BlobRef | None:

@@ -13,7 +13,7 @@ from turnout.job.workflow import CLOSE, PAUSE, WAIT, Verdict
 
 
 def quorum_of(goal: int, share: float) -> int:
-    """So many results are a quorum."""
+    """How many results are a quorum."""
     return max(ceil(goal * share), 1)
 
 

@@ -126,14 +126,14 @@ class RoundsTraining(Training, frozen=True, tag_field="workflow", tag="rounds"):
 
 
 class BufferedTraining(Training, frozen=True, tag_field="workflow", tag="buffered"):
-    """Buffered asynchronous training (FedBuff): a version closes after so many results, whichever they are of."""
+    """Buffered asynchronous training (FedBuff): a version closes after a number of results, of any versions."""
 
     #: Most devices training at once, at least 1. More make versions come faster, and updates staler.
     concurrency: Count = 100
     #: Results that close a version, at least 1. FedBuff uses 10; a tenth to a quarter of ``concurrency`` keeps
     #: staleness at a few versions.
     buffer_goal: Count = 16
-    #: A result trained from a version more than so many behind is refused. Above what slow honest devices reach.
+    #: A result trained from a version more than this many behind is refused. Above what slow honest devices reach.
     staleness_max: Annotated[int, Meta(ge=0, le=100_000)] = 20
     #: What a stale result still counts.
     staleness: ConstantDiscount | PolynomialDiscount | HingeDiscount | FlareDiscount = PolynomialDiscount()
@@ -228,7 +228,7 @@ class CohortSelection(Section, frozen=True, tag_field="kind", tag="cohort"):
     #: How long a place is kept for a device that was drawn. Then another is drawn as well, and the first of them that
     #: asks gets it.
     invite_s: Seconds = 20.0
-    #: No draw before so many devices are known. Higher makes the first draws fair too.
+    #: No draw before this many devices are known. Higher makes the first draws fair too.
     devices_min: Count = 1
     #: Whether one request may register a whole fleet, "prefix?N", as FLARE's simulator does. For laboratories: who may
     #: do that can be as many devices as it likes.
@@ -292,7 +292,7 @@ class Evaluation(Section, frozen=True):
     The last version is always evaluated, unless a person ends the job or every is 0.
     """
 
-    #: Every so many versions; 0: never. Raise it where an evaluation takes longer than a version.
+    #: Versions from one evaluation to the next; 0: never. Raise it where an evaluation takes longer than a version.
     every: CountOrNone = 1
     #: What makes a version the best, whose model is kept: a metric, as ``evaluate`` calls it. Unset: none.
     metric: Name | None = None
@@ -337,11 +337,11 @@ class StopRule(Section, frozen=True):
     time_s: Seconds | None = None
     #: When this metric of an evaluation is good enough. Unset: that of [evaluation].
     metric: Name | None = None
-    #: Good enough is so much or more,
+    #: The job ends when the metric is this or more,
     at_least: float | None = None
-    #: or so much or less.
+    #: or this or less.
     at_most: float | None = None
-    #: After so many versions without a better one, by the metric of [evaluation]. Enough to see through the noise of
+    #: After this many versions without a better one, by the metric of [evaluation]. Enough to see through the noise of
     #: single versions.
     patience: Count | None = None
 

@@ -82,7 +82,7 @@ def _unknown_key(key: str, path: Path, table: inspect.StructType) -> str:
     allowed = _keys(table)
     near = difflib.get_close_matches(key, allowed, 1)
     hint = f'did you mean "{near[0]}"? ' if near else ""
-    return f"{_clip(_shown((*path, key)))} is no setting; {hint}allowed are: {', '.join(allowed)}"
+    return f"unknown setting {_clip(_shown((*path, key)))}; {hint}allowed are: {', '.join(allowed)}"
 
 
 def _keys(table: inspect.StructType) -> list[str]:

@@ -59,7 +59,7 @@ def test_a_job_becomes_a_folder_that_can_be_run(tmp_path: Path) -> None:
     [
         ({}, "stop"),
         ({"stop": {"versions": 0}}, "Job: stop.versions = 0: expected is an integer, at least 1"),
-        ({"stop": {"versions": 1}, "pace": {}}, 'Job: pace is no setting; did you mean "pacing"?'),
+        ({"stop": {"versions": 1}, "pace": {}}, 'Job: unknown setting pace; did you mean "pacing"?'),
         ({"stop": {"versions": 1}, "trainer": 3}, "trainer is a int; expected is a function"),
         ({"stop": {"versions": 1}, "device_configs": {"web": {}}}, "FLARE has an SDK for 'android', 'ios'"),
         ({"stop": {"versions": 1}, "evaluate": lambda model: {}}, "evaluate is a lambda"),

@@ -140,11 +140,11 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
     [
         (
             '[training]\nworkflow = "buffered"\nbuffer_gaol = 3',
-            'training.buffer_gaol is no setting; did you mean "buffer_goal"? allowed are: workflow, weighting, '
+            'unknown setting training.buffer_gaol; did you mean "buffer_goal"? allowed are: workflow, weighting, '
             "weight_max, update_norm_max, refuse_zeros, results_min, concurrency, buffer_goal, staleness_max, "
             "staleness",
         ),
-        ("[evaluation]\nq = 1", "evaluation.q is no setting; allowed are: every, metric, goal, keep, federated"),
+        ("[evaluation]\nq = 1", "unknown setting evaluation.q; allowed are: every, metric, goal, keep, federated"),
         ('[training]\nworkflow = "async"', 'training.workflow = "async": expected is "rounds" or "buffered"'),
         ("[training]\nconcurrency = 1", 'training.workflow is missing; expected is "rounds" or "buffered"'),
         (

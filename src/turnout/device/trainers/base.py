@@ -13,7 +13,7 @@ Arrays = Mapping[str, NDArray[np.float32]]
 
 
 class NoExamples(DeviceError):
-    """The device has nothing to learn from: it sits the job out, which is no failure. A trainer may raise it."""
+    """The device has nothing to learn from: it sits the job out, and nothing failed. A trainer may raise it."""
 
     reason = "no_examples"
 
