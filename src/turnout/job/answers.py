@@ -48,6 +48,8 @@ NOT_GIVEN_HERE = Refused(
 REPLACED = Refused("replaced", "this process of the job was replaced by another; send the result again", Status.RETRY)
 FINISHED = Refused("finished", "the job has ended; this result came too late")
 UNSAVED_END = Refused("not_saved", "the job ends, and its disk does not take the result; send it again", Status.RETRY)
+VOID = Refused("void", "since this task was given out the job has ended, or gone back to an earlier model")
+UNSAVED_VOID = Refused("not_saved", "the job goes back to an earlier model; send the result again", Status.RETRY)
 WEIGHED_NOTHING = Refused("weighed_nothing", "the job's own rule gives this result no weight")
 ZEROS = Refused(
     "zeros", "every number of the update is 0, as if nothing had been trained; this job refuses that", Status.ERROR

@@ -36,8 +36,12 @@ class BlobStore:
         return ref
 
     def read(self, ref: BlobRef) -> bytes:
-        """A model. Raises OSError."""
-        return self.path(ref.sha256).read_bytes()
+        """A model. Raises OSError, also when it is not what was stored."""
+        path = self.path(ref.sha256)
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != ref.sha256:
+            raise OSError(f"{path} is damaged: its sha256 is not its name")
+        return data
 
     def drop(self, ref: BlobRef) -> None:
         """Remove a model, and what was made of it."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job import answers, refusals, snapshots
+from turnout.job import answers, divergence, refusals, snapshots
 from turnout.job.answers import SOON_S, Refused
 from turnout.job.commits import InFlight
 from turnout.job.ending import Ending, Step
@@ -65,10 +65,6 @@ from turnout.wire.edge_headers import ANDROID
 
 SAVE_GRANTS_S = 1.0  #: A task given out is in a commit after at most this, also when no result is.
 PAUSED_WAIT_S = 15.0  #: The least wait told to a device while the job is paused; what the pacing admits goes before it.
-DIVERGED = (
-    "training diverged: version {0} would not have been finite, so its {1} results were dropped; version {0} is "
-    "version {2} again, {3}; lower learning rates or update_norm_max help"
-)
 
 FAR_UPDATES = (
     "updates are refused: their norm is far beyond what this job has seen; "
@@ -257,7 +253,7 @@ class JobCore(Standing):
         if self._ending is not None and self._ending.drained:
             return answers.FINISHED if self._ending.sure else answers.UNSAVED_END
         if lease.task < self.void_below:
-            return answers.FINISHED
+            return answers.VOID if lease.task < self.void_sure else answers.UNSAVED_VOID
         staleness_max = self.parts.workflow.staleness_max
         if self.version - lease.version > staleness_max:
             return answers.too_stale(lease.version, self.version, staleness_max)
@@ -344,6 +340,8 @@ class JobCore(Standing):
             return [self._commit(now)]
         if self._ending is not None:
             return self._wind_up(now)
+        if self.diverged:
+            return self._diverged(now)
         workflow, buffered = self.parts.workflow, self.parts.aggregator.count
         live, clock = len(self._live), self.pause.clock(now)
         verdict = workflow.verdict(buffered, live, clock)
@@ -393,19 +391,23 @@ class JobCore(Standing):
         if self._ending is not None:  # meanwhile
             self._ending.diverged = True
             return []
-        if event.model is not None:
+        if event.model is not None and np.isfinite(event.model).all():
             return self._return_to(event.version, event.model, now)
-        self.warnings.add(f"the model of version {event.version}, the best, cannot be read: {event.error}")
+        self.warnings.add(
+            f"the model of version {event.version}, the best, cannot be read: {event.error or 'it is not finite'}"
+        )
         return self._return_to(self.version, self.model, now)
 
     def _return_to(self, version: int, model: NDArray[np.float32], now: float) -> list[Effect]:
         """Make the model of an earlier version the next one, and wait for a person. No result has part in it."""
-        aggregator, best = self.parts.aggregator, self.parts.ranking.best
-        which = "the best" if best is not None and best[0] == version else "the newest that was made"
-        reason = DIVERGED.format(self.version + 1, aggregator.count, version, which)
+        aggregator, ranking = self.parts.aggregator, self.parts.ranking
+        why = self.diverged or f"version {self.version + 1} would not have been finite"
+        reason = divergence.words(why, aggregator.count, self.version + 1, version, ranking)
         self.warnings.add(f"paused; {reason}")
         self.made.dropped += aggregator.count
         self.parts.optimizer.restore(())
+        self.typical.restore(self.typical_before)  # what diverged would be taken for usual
+        self._void()
         self.pause.begin(now, reason)
         return self._next_version(model, 0, now)
 
@@ -426,6 +428,7 @@ class JobCore(Standing):
         if inflight.ending is not None:
             inflight.ending.sure = True
         self.parts.places.reserved_until = inflight.snapshot.reserved_until
+        self.void_sure = inflight.snapshot.void_below
         effects: list[Effect] = []
         if inflight.closes:
             self.parts.places.new_version()
@@ -437,8 +440,14 @@ class JobCore(Standing):
 
     def _publish(self, blob: BlobRef, now: float) -> list[Effect]:
         """The version is durable: devices get it from now on."""
+        again = self.made.of_version.get(self.version) == 0  # training diverged: an earlier one, under a new number
+        best = self.parts.ranking.best
+        if again and best is not None and self.models.has(best[0]) and self.models.of(best[0]) == blob:
+            self.parts.ranking.repeat(self.version)
+        self.diverged = "" if again else self.diverged
         self.models.publish(self.version, blob)
         self.parts.ranking.published(self.version)
+        self.typical_before = self.typical.snapshot()
         effects: list[Effect] = [Publish(self.version, self.model, blob)]
         oldest = self.version - self.parts.workflow.staleness_max
         self.bases.publish(self.version, self.model, oldest)
@@ -447,9 +456,9 @@ class JobCore(Standing):
         self.counted.forget(oldest, now)
         self._retire({version for version, _ in self.models.all()})
         self.made.keep(self.models.has)
-        last = self.rules.versions_max is not None and self.version >= self.rules.versions_max
+        last = not again and self.rules.versions_max is not None and self.version >= self.rules.versions_max
         completed = self._ending is not None and not self._ending.aborted
-        if self.parts.evaluation.due(self.version, last or completed):
+        if self.parts.evaluation.due(self.version, last or completed) and not again:
             effects += self.parts.evaluation.want(Evaluate(self.version, self.model))
         if last:
             self._end(Ending(aborted=False, reason=f"version {self.version} is the last", drained=True, sure=True))
@@ -515,6 +524,9 @@ class JobCore(Standing):
             if evaluation.fails is not None:
                 self.warnings.add(failed(evaluation.fails))
             self._rank(event.version, event.metrics)
+        best, metric = self.parts.ranking.best, self.parts.ranking.metric
+        if metric in event.not_finite and best is not None and event.version > best[0] and self.returning_to is None:
+            self.diverged = f"{metric} of version {event.version} is not finite"
         return [*evaluation.ended(event.version, event.metrics, event.error)]
 
     def _rank(self, version: int, metrics: Mapping[str, float]) -> None:
@@ -568,9 +580,13 @@ class JobCore(Standing):
         return effects
 
     def _drained(self) -> None:
-        """No result of a task that is out counts any more, nor will it when the job is started again."""
+        """No result counts any more."""
         assert self._ending is not None
         self._ending.drained = True
+        self._void()
+
+    def _void(self) -> None:
+        """No result of a task that is out counts any more, nor will it when the job is started again."""
         self.void_below = self.parts.places.next_task
         self.parts.places.void(self.version, self.counted)
         self.groups.forget_all_but(self._live)

@@ -1,6 +1,6 @@
 """What happens to a job (events) and what it wants done (effects). A ticket is the shell's name for who waits."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import msgspec
@@ -90,11 +90,12 @@ class CommitFailed:
 
 @dataclass(frozen=True, slots=True)
 class Evaluated:
-    """``metrics`` is None when the evaluation failed, for ``error``."""
+    """``metrics`` is None when the evaluation failed, for ``error``; as it does when some are ``not_finite``."""
 
     version: int
     metrics: Mapping[str, float] | None
     error: str = ""
+    not_finite: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

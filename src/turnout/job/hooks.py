@@ -4,7 +4,7 @@ Runs in a worker (``turnout.workers``). ``setup`` gets the path of the job folde
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +39,30 @@ def loaded(path: memoryview, name: str) -> Hook:
 
 
 def evaluate(model: memoryview) -> bytes:
-    """Call the hook with the model's arrays by name; returns its metrics as msgpack."""
-    return msgspec.msgpack.encode(checked_metrics(_evaluate(read_arrays(model))))
+    """Call the hook with the model's arrays by name; returns its metrics as msgpack, finite or not."""
+    return msgspec.msgpack.encode(numbers(_evaluate(read_arrays(model))))
 
 
 def checked_metrics(metrics: Any) -> dict[str, float]:
     """What a hook returned, if it is a dict of finite numbers. Raises JobFolderError."""
+    checked = numbers(metrics)
+    for name in not_finite(checked):
+        raise JobFolderError(no_metric(name, checked[name]))
+    return checked
+
+
+def not_finite(metrics: Mapping[str, float]) -> list[str]:
+    """Those that are NaN or infinite: no measurement, and often the sign that training has diverged."""
+    return [name for name, value in metrics.items() if not math.isfinite(value)]
+
+
+def no_metric(name: str, value: object) -> str:
+    """In words."""
+    return f"evaluate returned {name} = {value!r:.80}; a metric is a finite number"
+
+
+def numbers(metrics: Any) -> dict[str, float]:
+    """What a hook returned, if it is a dict of numbers. Raises JobFolderError."""
     if not isinstance(metrics, dict) or len(metrics) > METRICS_MAX:
         raise JobFolderError(f"evaluate must return a dict of at most {METRICS_MAX} numbers by name")
     for name, value in metrics.items():
@@ -53,9 +71,7 @@ def checked_metrics(metrics: Any) -> dict[str, float]:
                 f"evaluate returned the metric name {name!r:.80}; use 1 to {METRIC_NAME_CHARS} printable characters"
             )
         try:
-            finite = math.isfinite(value)
-        except TypeError:
-            finite = False
-        if not finite:
-            raise JobFolderError(f"evaluate returned {name} = {value!r:.80}; a metric is a finite number")
+            math.isfinite(value)
+        except (TypeError, OverflowError):
+            raise JobFolderError(no_metric(name, value)) from None
     return {name: float(value) for name, value in metrics.items()}

@@ -69,7 +69,7 @@ class Snapshot:
     warned: tuple[Warned, ...] = ()
     evaluation_fails: FailingEvaluation | None = None
     made: MadeCounts | None = None  #: Where the counted results went; None: an earlier release wrote this.
-    void_below: int = 0  #: The job has ended since these tasks were given out.
+    void_below: int = 0  #: The job has ended, or diverged, since these tasks were given out.
     pause_reason: str = ""  #: Why the job paused itself.
     typical: Norms | None = None  #: Of the updates that were taken.
     #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.

@@ -38,7 +38,12 @@ class Made:
         if not left:
             return ""
         said = f"{left} counted results are in no version" if left > 1 else "1 counted result is in no version"
-        return f"{said}, {self.dropped} of them dropped where training diverged" if self.dropped else said
+        return f"{said}, {self._of(left)} dropped where training diverged" if self.dropped else said
+
+    def _of(self, left: int) -> str:
+        if self.dropped < left:
+            return f"{self.dropped} of them"
+        return "all of them" if left > 1 else "and was"
 
     def snapshot(self) -> Counts:
         return self.in_versions, self.measured, self.dropped, self.of_version.copy()

@@ -17,8 +17,9 @@ class Pause:
         return self.since is not None
 
     def begin(self, now: float, reason: str = "") -> None:
+        self.reason = reason or self.reason  # also of a job that a person has paused
         if self.since is None:
-            self.since, self.reason = now, reason
+            self.since = now
 
     def end(self, now: float) -> None:
         if self.since is not None:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Collection, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from turnout import loops
 from turnout.errors import TurnoutError
-from turnout.job import damage, told
+from turnout.job import damage, hooks, told
 from turnout.job.bases import Bases
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
@@ -478,13 +478,18 @@ class JobProcess:
             data = await asyncio.to_thread(self.folder.file_of, wanted.model)
             metrics = await self._hooks.run(data, EVALUATION_TIMEOUT_S)
         except WorkerFailed as error:
-            logger.warning("evaluating version %d failed: %s", wanted.version, error)
-            if self.core.parts.evaluation.fails is None:
-                self._notes.event("evaluation_failed", version=wanted.version, text=str(error))
-            return Evaluated(wanted.version, None, str(error))
+            return self._not_evaluated(wanted.version, str(error))
         measured = msgspec.msgpack.decode(metrics, type=dict[str, float])
+        if bad := hooks.not_finite(measured):
+            return self._not_evaluated(wanted.version, hooks.no_metric(bad[0], measured[bad[0]]), bad)
         self._notes.event("evaluated", version=wanted.version, metrics=measured)
         return Evaluated(wanted.version, measured)
+
+    def _not_evaluated(self, version: int, error: str, not_finite: Collection[str] = ()) -> Event:
+        logger.warning("evaluating version %d failed: %s", version, error)
+        if self.core.parts.evaluation.fails is None:
+            self._notes.event("evaluation_failed", version=version, text=error)
+        return Evaluated(version, None, error, not_finite)
 
     async def _recall(self, wanted: Recall) -> Event:
         try:

@@ -48,6 +48,13 @@ class Ranking:
         self.published(newest)
         return better
 
+    def repeat(self, version: int) -> None:
+        """The best is the newest again, as ``version``: from there on another has as long as before to be better."""
+        assert self.best is not None
+        before, value = self.best
+        self.best = version, value
+        self.measured = {**self.measured, version: self.measured.get(before, {self.metric: value})}
+
     def published(self, newest: int) -> None:
         """There is a new version: forget what was measured of those that are not kept any more."""
         self.measured = {version: found for version, found in self.measured.items() if self.keeps(version, newest)}

@@ -67,6 +67,8 @@ def restore_sums(core: Standing, durable: Snapshot) -> None:
     core.groups.restore(durable.groups)
     core.federated = Federated(durable.federated)
     core.typical.restore(durable.typical)
+    if core.pause.reason and not durable.pause_reason:  # the return to an earlier model did not happen
+        core.pause = Pause(*durable.pause)
 
 
 def restore_rest(core: Standing, durable: Snapshot) -> None:
@@ -81,7 +83,7 @@ def restore_rest(core: Standing, durable: Snapshot) -> None:
     core.parts.pacing.next_free = durable.next_appointment
     core.parts.places.lease_time.restore(durable.durations)
     core.pause = Pause(*durable.pause, durable.pause_reason)
-    core.void_below = durable.void_below
+    core.void_below = core.void_sure = durable.void_below
     present = {version for version, _ in durable.blobs} | {durable.version}
     core.parts.ranking.restore(durable.best, durable.measured, present)
     core.parts.evaluation.restore(core.parts.ranking.measured)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.aggregator.typical import TypicalNorm
+from turnout.aggregator.typical import Norms, TypicalNorm
 from turnout.job.bases import Bases
 from turnout.job.commits import Commits
 from turnout.job.counted import CountedTasks
@@ -50,9 +50,13 @@ class Standing:
     staged: Staged = field(default_factory=Staged)
     held: Held = field(default_factory=Held)
     made: Made = field(default_factory=Made)
-    #: An ending of the job lies between the giving out of the tasks below this number and now: their results do not
-    #: count any more, unless they are counted.
+    #: An ending of the job, or a divergence, lies between the giving out of the tasks below this number and now: their
+    #: results do not count any more, unless they are counted.
     void_below: int = 0
+    void_sure: int = 0  #: As it is durable.
+    #: Of ``typical``, when the newest version was published; after a restart, as of its last commit.
+    typical_before: Norms | None = None
+    diverged: str = ""  #: Why the job is to go back to its best version, as soon as no commit is under way.
     #: Training diverged, and the model of this version is being read from its file.
     returning_to: int | None = None
     typical: TypicalNorm = field(init=False)

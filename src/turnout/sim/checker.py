@@ -116,7 +116,8 @@ class Checker:
             raise Violation(f"tasks {sorted(invented)} are counted, and nobody sent them")
         if durable.tally["counted"] != len(self._in_bitmaps):
             raise Violation(f"{len(self._in_bitmaps)} tasks are counted, people see {durable.tally['counted']}")
-        if durable.typical is not None and durable.typical.taken != len(self._in_bitmaps):
+        least = len(self._in_bitmaps) - self.books.dropped  # where training diverged, the norm goes back
+        if durable.typical is not None and not least <= durable.typical.taken <= len(self._in_bitmaps):
             raise Violation(f"{len(self._in_bitmaps)} tasks are counted, {durable.typical.taken} moved the median norm")
         self._check_words()
 
@@ -161,7 +162,7 @@ class Checker:
         leases = set(durable.leases)
         for lease in set(before.leases) - leases:
             old = lease.version < durable.version - self._staleness_max
-            ended = old or lease.task < durable.void_below  # with its version, or with the job
+            ended = old or lease.task < durable.void_below  # with its version, with the job, or where it diverged
             if not ended and lease.task not in self._sent and lease.expires_at > now + ROUNDING_S:
                 raise Violation(f"the lease of task {lease.task} ended, and its time was not over")
             self._ended_leases.add(lease)
@@ -237,6 +238,9 @@ class Checker:
                 raise Violation(f"task {number} was refused as too stale at a staleness of {staleness}")
         elif "L2 norm" in why and self._numbers[number][0] in self.strangers:
             self.seen["poison refused"] += 1
+        elif why == answers.VOID.message:
+            if number >= self.durable.void_below:
+                raise Violation(f"task {number} was refused as void, and it is not durable that it is")
         elif why != answers.FINISHED.message:
             raise Violation(f"task {number} was refused, because: {why}")
         elif number >= self.durable.void_below and self.durable.version != self._versions_max:

@@ -23,6 +23,15 @@ def test_a_blob_that_is_there_in_part_is_written_again(tmp_path: Path) -> None:
     assert store.path(ref.sha256).read_bytes() == b"model"
 
 
+def test_a_blob_that_is_not_what_was_stored_is_not_read(tmp_path: Path) -> None:
+    store = BlobStore(tmp_path)
+    ref = store.put(b"model")
+    assert store.read(ref) == b"model"
+    store.path(ref.sha256).write_bytes(b"madel")
+    with pytest.raises(OSError, match="its sha256 is not its name"):
+        store.read(ref)
+
+
 def test_a_dropped_blob_is_gone_and_may_be_dropped_again(tmp_path: Path) -> None:
     store = BlobStore(tmp_path)
     ref = store.put(b"model")

@@ -1,11 +1,10 @@
-"""How a job ends, and what becomes of training that diverges."""
+"""How a job ends."""
 
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
-from tests.unit.job.a_job import Job, blob_of, new_job
+from tests.unit.job.a_job import Job, new_job
 from turnout.job.buffered import Buffered
 from turnout.job.commits import RETRY_COMMIT_S
 from turnout.job.ending import DRAIN_S, LAST_COMMITS_MAX
@@ -15,20 +14,14 @@ from turnout.job.events import (
     Evaluated,
     Finish,
     Paused,
-    Publish,
-    Recall,
-    Recalled,
-    Resumed,
     Stop,
-    TaskAsked,
     Tick,
 )
+from turnout.job.made import Made
 from turnout.job.ranking import Ranking, Target
 from turnout.job.rounds import Rounds
 from turnout.job.status import status_of
-from turnout.messages import DeviceInfo, PausedBy, Status, TaskRequest, TaskResponse
-
-HUGE = float(np.finfo(np.float32).max / 200)  #: The largest number that an update may hold is larger.
+from turnout.messages import Status
 
 
 def buffered(goal: int = 2, concurrency: int = 4, staleness_max: int = 3, least: int = 0) -> Buffered:
@@ -253,7 +246,7 @@ def test_a_result_that_was_refused_at_the_end_is_refused_after_a_start_too() -> 
     again = job.restart()
     told = again.report("late", task)()
     assert told is not None
-    assert told.message == "the job has ended; this result came too late"
+    assert told.message == "since this task was given out the job has ended, or gone back to an earlier model"
     other = again.ask("late")
     assert other.task_id != task.task_id
     answer = again.report("late", other)
@@ -469,109 +462,15 @@ def test_a_person_who_stops_a_job_that_a_rule_ends_does_not_wait_for_an_evaluati
     assert isinstance(job.effects[-1], Finish), "nothing follows the end"
 
 
-# --- divergence ---------------------------------------------------------------------------------------------------
-
-
-def diverge(job: Job) -> None:
-    """Report huge updates until the next version would not be finite."""
-    for index in range(300):
-        job.report(f"device-{index}", job.ask(f"device-{index}"), (HUGE, 0.0))
-        if job.core.pause.on or job.core.returning_to is not None:
-            return
-        job.settle()
-    raise AssertionError("300 steps of a two-hundredth of the largest float must leave its range")
-
-
-def test_a_job_that_diverges_goes_on_from_its_newest_version_once_a_person_resumes_it() -> None:
-    job = new_job(lambda: buffered(goal=1), update_norm_max=2 * HUGE)
-    diverge(job)
-    job.settle()
-    good = job.core.version - 1
-    assert job.core.state == "PAUSED"
-    assert np.isfinite(job.core.model).all()
-    assert f"version {good + 1} is version {good} again, the newest that was made" in job.core.pause.reason
-    assert job.core.made.dropped == 1
-    assert job.core.made.of_version[good + 1] == 0
-    assert job.ask("new").status is Status.RETRY
-    job.happens(Resumed())
-    task = job.ask("new")
-    assert task.task_data is not None
-    assert task.task_data.meta["model_version"] == good + 1
-    job.report("new", task, (-1.0, 0.0))
-    job.settle()
-    assert job.core.version == good + 2
-
-
-def diverged_with_a_best() -> Job:
-    """Version 1, of (1, 0), is the best of three when a step leaves the numbers."""
-    job = new_job(lambda: buffered(goal=1), update_norm_max=2 * HUGE)
-    job.core.parts.ranking = Ranking(metric="accuracy")
-    job.core.parts.evaluation = Evaluation(every=1)
-    for accuracy, device in ((0.9, "a"), (0.5, "b"), (0.6, "c")):
-        job.report(device, job.ask(device))
-        job.settle()
-        job.happens(Evaluated(job.core.version, {"accuracy": accuracy}))
-        job.settle()
-    job.core.model = np.array([np.finfo(np.float32).max, 0.0], np.float32)
-    job.report("d", job.ask("d"), (HUGE, 0.0))
-    return job
-
-
-def test_a_job_that_diverges_returns_to_its_best_version() -> None:
-    job = diverged_with_a_best()
-    assert job.effects[-1] == Recall(1, blob_of(1))
-    held = job.ticket()
-    job.happens(Recalled(1, np.array([1.0, 0.0], np.float32)))
-    assert job.core.version == 4
-    assert held not in job.answers
-    effects = job.commit()
-    assert any(isinstance(effect, Publish) and effect.version == 4 for effect in effects)
-    assert job.core.model.tolist() == [1.0, 0.0]
-    assert "version 4 is version 1 again, the best" in status_of(job.core, job.now).waiting_for
-    assert status_of(job.core, job.now).dropped == 1
-
-
-def test_a_job_whose_best_model_cannot_be_read_goes_on_from_the_newest_and_says_why() -> None:
-    job = diverged_with_a_best()
-    job.happens(Recalled(1, None, "no such file"))
-    job.settle()
-    assert any("cannot be read: no such file" in text for text in job.core.warnings.newest)
-    assert "version 4 is version 3 again" in job.core.pause.reason
-
-
-def test_that_a_job_has_diverged_is_known_after_a_restart() -> None:
-    job = new_job(lambda: buffered(goal=1), update_norm_max=2 * HUGE)
-    diverge(job)
-    job.settle()
-    again = job.restart()
-    assert again.core.state == "PAUSED"
-    assert again.core.pause.reason == job.core.pause.reason
-    assert status_of(again.core, again.now).paused_by is PausedBy.DIVERGENCE
-    assert again.core.made.dropped == 1
-
-
-def test_what_comes_while_the_best_model_is_read_is_held() -> None:
-    job = diverged_with_a_best()
-    ticket = job.ticket()
-    job.happens(TaskAsked(ticket, TaskRequest(DeviceInfo("e"), "job-1")))
-    assert ticket not in job.answers
-    due = job.core.next_tick(job.now)
-    assert due is None or due > job.now, "a tick would do nothing"
-    job.happens(Recalled(1, np.array([1.0, 0.0], np.float32)))
-    job.settle()
-    answer = job.answers[ticket]
-    assert isinstance(answer, TaskResponse)
-    assert answer.status is Status.RETRY
-
-
-def test_a_job_that_ends_where_training_diverges_keeps_its_results_in_the_sum() -> None:
-    job = new_job(lambda: buffered(goal=2), update_norm_max=2 * HUGE)
-    job.report("a", job.ask("a"), (HUGE, 0.0))
-    job.settle()
-    task = job.ask("b")
-    job.core.model = np.array([np.finfo(np.float32).max, 0.0], np.float32)
-    stop(job)
-    job.report("b", task, (HUGE, 0.0))
-    last = the_end(job)
-    assert last.reason == ("enough; the last step would not have been finite; 2 counted results are in no version")
-    assert job.core.version == 0
+@pytest.mark.parametrize(
+    ("dropped", "buffered", "said"),
+    [
+        (0, 0, ""),
+        (0, 1, "1 counted result is in no version"),
+        (1, 0, "1 counted result is in no version, and was dropped where training diverged"),
+        (2, 0, "2 counted results are in no version, all of them dropped where training diverged"),
+        (1, 2, "3 counted results are in no version, 1 of them dropped where training diverged"),
+    ],
+)
+def test_how_many_results_are_in_no_version_is_said_in_plain_words(dropped: int, buffered: int, said: str) -> None:
+    assert Made(dropped=dropped).words(buffered) == said

@@ -34,7 +34,7 @@ def test_a_file_without_the_function_is_named(tmp_path: Path) -> None:
     ("returned", "told"),
     [
         ("0.9", "must return a dict"),
-        ("{'loss': float('nan')}", "a metric is a finite number"),
+        ("{'loss': 10**400}", "a metric is a finite number"),
         ("{'loss': 'low'}", "a metric is a finite number"),
         ("{7: 1.0}", "the metric name 7; use 1 to 64 printable characters"),
         ("{'\\x1b[31mx': 1.0}", "the metric name '\\\\x1b\\[31mx'; use 1 to 64 printable characters"),
@@ -45,3 +45,10 @@ def test_a_file_without_the_function_is_named(tmp_path: Path) -> None:
 def test_what_is_no_metric_is_refused(tmp_path: Path, returned: str, told: str) -> None:
     with pytest.raises(JobFolderError, match=told):
         evaluate(tmp_path, f"def evaluate(model):\n    return {returned}")
+
+
+def test_a_metric_that_is_not_finite_is_a_number_for_a_job_and_refused_in_a_trial(tmp_path: Path) -> None:
+    measured = evaluate(tmp_path, "def evaluate(model):\n    return {'loss': float('inf'), 'accuracy': 0.5}")
+    assert hooks.not_finite(measured) == ["loss"]
+    with pytest.raises(JobFolderError, match="evaluate returned loss = inf; a metric is a finite number"):
+        hooks.checked_metrics(measured)
