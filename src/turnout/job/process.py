@@ -475,11 +475,10 @@ class JobProcess:
     async def _evaluate(self, wanted: Evaluate) -> Event:
         assert self._hooks is not None, "the core only asks when there is a hook"
         try:
-            data = await asyncio.to_thread(self.folder.file_of, wanted.model)
-            metrics = await self._hooks.run(data, EVALUATION_TIMEOUT_S)
+            file = await asyncio.to_thread(self.folder.file_of, wanted.model)
+            measured = msgspec.msgpack.decode(await self._hooks.run(file, EVALUATION_TIMEOUT_S), type=dict[str, float])
         except WorkerFailed as error:
             return self._not_evaluated(wanted.version, str(error))
-        measured = msgspec.msgpack.decode(metrics, type=dict[str, float])
         if bad := hooks.not_finite(measured):
             return self._not_evaluated(wanted.version, hooks.no_metric(bad[0], measured[bad[0]]), bad)
         self._notes.event("evaluated", version=wanted.version, metrics=measured)

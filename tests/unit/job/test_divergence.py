@@ -277,3 +277,17 @@ def test_a_job_that_a_person_has_paused_says_that_it_diverged_meanwhile() -> Non
     job.report("huge", task, (HUGE, 0.0))
     job.settle()
     assert status_of(job.core, job.now).paused_by is PausedBy.DIVERGENCE
+
+
+def test_what_was_out_is_told_to_come_again_while_the_return_is_not_durable() -> None:
+    """One of two results is saved when the commit that goes back fails: the buffer is open again."""
+    job = new_job(lambda: buffered(goal=2), update_norm_max=2 * HUGE)
+    out = job.ask("out")
+    job.report("a", job.ask("a"))
+    job.settle()
+    step_out(job)
+    job.fail_commit()
+    told = job.report("out", out)()
+    assert told is not None
+    assert (told.counted, told.status) == (False, Status.RETRY)
+    assert job.core.pause.reason == "", "it did not happen"
