@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from starlette.applications import Starlette
@@ -34,6 +35,7 @@ from turnout.control.sessions import Sealer
 from turnout.control.stopping import Stopping
 from turnout.control.store import Store
 from turnout.control.tokens import Tokens
+from turnout.control.view import Scope
 from turnout.gateway.admission import RESULT_BYTES_MAX
 from turnout.messages import GatewayCounters
 
@@ -70,7 +72,7 @@ class Api:
         self.sampler = Sampler(known, gateways, samples, wall_clock)
         self.operations = [
             *JobRoutes(known, samples, incoming, self.stopping, result_bytes_max).operations(),
-            *WatchingRoutes(known, samples, closing).operations(),
+            *WatchingRoutes(known, samples, closing, partial(self._access.still, scope=Scope.VIEW)).operations(),
             *ModelRoutes(known, incoming).operations(),
             *BackupRoutes(known, incoming).operations(),
             *TokenRoutes(tokens).operations(),

@@ -52,8 +52,12 @@ def own_origin(headers: Headers) -> str:
 
     Where a proxy speaks TLS it says so in a header, which no page of another origin can set.
     """
-    scheme = headers.get("x-forwarded-proto", "http").partition(",")[0].strip().lower()
-    return f"{scheme}://{headers.get('host', '')}"
+    return f"{scheme_of(headers)}://{headers.get('host', '')}"
+
+
+def scheme_of(headers: Headers) -> str:
+    """How the browser speaks to us, or to the first proxy in front."""
+    return headers.get("x-forwarded-proto", "http").partition(",")[0].strip().lower()
 
 
 def parts(origin: str) -> tuple[str, str, str] | None:

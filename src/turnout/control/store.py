@@ -131,6 +131,15 @@ class Store:
         digest = hashlib.sha256(code.encode()).digest()
         return self._db.execute("INSERT OR IGNORE INTO opened_link VALUES (?, ?)", (digest, expires_at)).rowcount == 1
 
+    def end_session(self, cookie: str, expires_at: float, now: float) -> None:
+        """Note that a session is over before its time. It is kept with the opened links, as what works no more."""
+        self.open_link(cookie, expires_at, now)
+
+    def is_ended(self, cookie: str) -> bool:
+        """Whether this session was ended."""
+        digest = hashlib.sha256(cookie.encode()).digest()
+        return self._db.execute("SELECT 1 FROM opened_link WHERE sha256 = ?", (digest,)).fetchone() is not None
+
     def counts(self) -> dict[JobState, int]:
         """How many jobs there are in each state."""
         found = dict(self._db.execute("SELECT state, count(*) FROM job GROUP BY state"))

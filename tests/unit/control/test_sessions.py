@@ -89,6 +89,33 @@ async def test_a_token_begins_a_session_too(world: World) -> None:
     assert (await world.call("POST", "/api/session", b"{}", authorization="")).status == 401
 
 
+async def test_a_session_begins_no_other_and_its_links_end_with_it(world: World) -> None:
+    both = halves(await begin(world, await link(world)))
+    assert (await world.call("POST", "/api/session", b"{}", **both)).status == 401
+    world.now += SESSION_S - 10.0
+    made = await begin(world, await link(world, **both))
+    assert (made.json["expires_at"], "; Max-Age=10;" in made.headers["set-cookie"]) == (5.0 + SESSION_S, True)
+    world.now += 10.0
+    assert (await world.call("GET", "/api/jobs", **halves(made))).status == 401
+
+
+async def test_a_session_can_be_ended_and_stays_so_when_control_starts_again(world: World) -> None:
+    first, second = halves(await begin(world, await link(world))), halves(await begin(world, await link(world)))
+    ended = await world.call("DELETE", "/api/session", **first)
+    assert (ended.status, "=; Max-Age=0;" in ended.headers["set-cookie"]) == (204, True)
+    assert (await world.call("GET", "/api/jobs", **first)).status == 401
+    assert (await world.call("DELETE", "/api/session", **first)).status == 401
+    assert world.store.is_ended(first["cookie"].partition("=")[2])
+    assert (await world.call("GET", "/api/jobs", **second)).status == 200
+
+
+async def test_one_reading_of_the_proxy_s_header_serves_both_origin_and_cookie(world: World) -> None:
+    code = json.dumps({"code": await link(world)}).encode()
+    given = {"origin": "https://127.0.0.1:8711", "x_forwarded_proto": "HTTPS, http"}
+    made = await world.call("POST", "/api/session", code, authorization="", **given)
+    assert (made.status, made.headers["set-cookie"].endswith("; Secure")) == (201, True)
+
+
 def test_what_another_server_has_sealed_opens_nothing_here() -> None:
     ours, theirs = Sealer(OWNER), Sealer("turnout_" + "p" * 43)
     assert theirs.open_link(ours.link("owner", 0.0), 0.0) is None

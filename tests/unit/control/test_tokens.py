@@ -1,5 +1,6 @@
 """Tokens: who may do what. Nobody may do anything without one."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -82,6 +83,16 @@ async def test_a_revoked_token_is_useless_at_once(world: World) -> None:
     assert (await world.call("DELETE", f"/api/tokens/{viewer.json['token_id']}")).status == 204
     assert (await world.call("GET", "/api/jobs", **bearer(viewer))).status == 401
     assert (await world.call("DELETE", f"/api/tokens/{viewer.json['token_id']}")).status == 404
+
+
+async def test_what_a_revoked_token_watches_ends_too(world: World) -> None:
+    viewer, job_id = await create(world, "view"), await submitted(world)
+    watching = asyncio.create_task(world.call("GET", f"/api/jobs/{job_id}/events", **bearer(viewer)))
+    for _ in range(5):  # it is let in
+        await asyncio.sleep(0)
+    await world.call("DELETE", f"/api/tokens/{viewer.json['token_id']}")
+    async with asyncio.timeout(10.0):
+        assert (await watching).status == 200
 
 
 async def test_nobody_locks_the_owner_out(world: World) -> None:

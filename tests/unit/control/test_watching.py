@@ -96,9 +96,10 @@ class Live:
 
     def __init__(self, world: World, job_id: str) -> None:
         self.pauses = 0
+        self.allowed = True
         self._request = Request({"type": "http", "path_params": {"job_id": job_id}, "headers": []})
         known = KnownJobs(world.store, world.jobs, world.questions)
-        routes = WatchingRoutes(known, Samples(), lambda: world.closing, self._pause)
+        routes = WatchingRoutes(known, Samples(), lambda: world.closing, lambda _: self.allowed, self._pause)
         (self._events,) = [op for op in routes.operations() if op.path.endswith("/events")]
 
     async def _pause(self, _: float) -> None:
@@ -119,6 +120,14 @@ async def test_a_stream_with_nothing_to_tell_shows_that_it_lives_and_ends_with_c
     assert (await anext(stream)).startswith(b": nothing new")
     assert live.pauses == watching.HEARTBEAT_S / watching.POLL_S
     world.closing = True
+    assert [message async for message in stream] == []
+
+
+async def test_a_stream_ends_with_what_it_was_opened_with(world: World) -> None:
+    live = Live(world, await submitted(world))
+    stream = await live.open()
+    assert (await anext(stream)).startswith(b": nothing new")
+    live.allowed = False
     assert [message async for message in stream] == []
 
 

@@ -23,6 +23,16 @@ export async function begin({ code = "", token = "" }) {
   localStorage.setItem(SESSION, session.page);
 }
 
+/** End the session, at the server too. One that is over there already is over here as well. */
+export async function end() {
+  try {
+    await request("api/session", { method: "DELETE" });
+  } catch (error) {
+    if (error.status !== 401) throw error;
+  }
+  localStorage.removeItem(SESSION);
+}
+
 /** Whether this browser has had a session; it may be over. */
 export const known = () => Boolean(localStorage.getItem(SESSION));
 

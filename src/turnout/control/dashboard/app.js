@@ -1,6 +1,6 @@
 // The page: which view the address names, whether control answers, and the theme.
 
-import { Away, Problem, begin, checks, known } from "./api.js";
+import { Away, Problem, begin, checks, end, known } from "./api.js";
 import { jobPage } from "./job.js";
 import { listPage } from "./list.js";
 import { clock, h, setText, show } from "./page.js";
@@ -104,6 +104,7 @@ async function go(first = false) {
   const [, jobId] = /^\/jobs\/([^/]+)$/.exec(path) ?? [];
   try {
     if (linkCode()) await enter();
+    signOut.hidden = !known();
     const page = jobId
       ? jobPage(main, link, signal, decodeURIComponent(jobId), new URLSearchParams(query ?? ""))
       : listPage(main, link, signal);
@@ -161,6 +162,16 @@ async function enter() {
     history.replaceState(null, "", "#/");
   }
 }
+
+const signOut = document.getElementById("sign-out");
+signOut.addEventListener("click", async () => {
+  try {
+    await end();
+  } catch (error) {
+    return link.lost(`You are still signed in: ${error.message}.`);
+  }
+  return go(); // which asks for a token
+});
 
 function theme() {
   const choice = document.getElementById("theme");

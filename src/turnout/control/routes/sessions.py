@@ -30,10 +30,18 @@ class SessionRoutes:
                     HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 }),
             ),
+            Operation(
+                "DELETE", "/api/session", self._end, "End the session that the request comes with, at once",
+                Given("It is over, and its cookie taken back.", status=HTTPStatus.NO_CONTENT), None,
+                problems=frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}),
+            ),
         ]  # fmt: skip
 
     async def _link(self, request: Request) -> Response:
         return json_response(self._access.link(request), HTTPStatus.CREATED)
+
+    async def _end(self, request: Request) -> Response:
+        return Response(status_code=HTTPStatus.NO_CONTENT, headers={"Set-Cookie": self._access.end(request)})
 
     async def _begin(self, request: Request) -> Response:
         opened = await body_of(request, LinkOpened, '{"code": "..."}, or {} with a token')

@@ -31,18 +31,22 @@ A comment comes when nothing else did for a while."""
 
 
 class WatchingRoutes:
-    """``closing`` tells whether control ends; ``pause`` waits so many seconds."""
+    """``closing`` tells whether control ends, ``may`` whether who asked may still look, and ``pause`` waits so many
+    seconds.
+    """
 
     def __init__(
         self,
         known: KnownJobs,
         samples: Samples,
         closing: Callable[[], bool],
+        may: Callable[[Request], bool],
         pause: Callable[[float], Awaitable[object]] = asyncio.sleep,
     ) -> None:
         self._known = known
         self._samples = samples
         self._closing = closing
+        self._may = may
         self._pause = pause
         self._watchers = 0
 
@@ -97,21 +101,23 @@ class WatchingRoutes:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, detail)
         after = history.parse_place(request.headers.get("last-event-id", ""))
         headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # a proxy must pass on each event at once
-        return StreamingResponse(self._stream(job.job_id, after), headers=headers, media_type="text/event-stream")
+        return StreamingResponse(
+            self._stream(request, job.job_id, after), headers=headers, media_type="text/event-stream"
+        )
 
-    async def _stream(self, job_id: str, after: history.Place | None) -> AsyncIterator[bytes]:
+    async def _stream(self, request: Request, job_id: str, after: history.Place | None) -> AsyncIterator[bytes]:
         self._watchers += 1
         try:
-            async for message in self._follow(job_id, after):
+            async for message in self._follow(request, job_id, after):
                 yield message
         finally:
             self._watchers -= 1
 
-    async def _follow(self, job_id: str, after: history.Place | None) -> AsyncIterator[bytes]:
+    async def _follow(self, request: Request, job_id: str, after: history.Place | None) -> AsyncIterator[bytes]:
         directory = self._known.jobs.folder(job_id)
         sampled_at, silent_s = 0.0, 0.0
         yield b": turnout tells what happens\n\n"  # so that the watcher knows that it is heard
-        while not self._closing():
+        while not self._closing() and self._may(request):
             runs = self._known.runs(job_id)  # looked at first: what a job says before its end is told
             told = await asyncio.to_thread(history.read_after, directory, after)
             for place, event in told:
