@@ -147,7 +147,10 @@ FIELDS = {
     "ResultReport.update": (_BODY, "the model after training minus the model before, in one of the forms"),
     "ResultReport.num_examples": (_BOTH, "from how many examples it was learned; `count` in a `WEIGHT_DIFF`"),
     "ResultReport.metrics": (_BOTH, "numbers by name, at most 64 and 8 KiB"),
-    "ResultReport.status": (_BOTH, "`OK`; `ERROR`: the task could not be done; `VALIDATED`: measured only"),
+    "ResultReport.status": (
+        _BOTH,
+        "`OK`; `ERROR`: the task could not be done; `VALIDATED`: measured only; `NO_EXAMPLES`: nothing to do it with",
+    ),
     "ResultReport.cookie": (_BODY, "that of the task, as it came; at most 4 KiB"),
     "ResultReport.user": _USER,
     "ResultResponse.status": _STATUS,

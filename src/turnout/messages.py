@@ -25,6 +25,7 @@ class Status(StrEnum):
 OK: Final = Status.OK  #: For hot paths: to look up a member of an enum takes 0.2 µs in Python 3.11.
 VALIDATE = "validate"  #: The name of a task to measure the model only; given to who has it in ``accept``.
 VALIDATED = "VALIDATED"  #: The status of its result: metrics and ``num_examples``, and no update.
+NO_EXAMPLES = "NO_EXAMPLES"  #: A result's status: the device has nothing to do its task with, and nothing failed.
 
 
 EXAMPLES_MIN, EXAMPLES_MAX = 1.0, 1e12  #: Of a result: what a device can have learned or measured from.

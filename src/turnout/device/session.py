@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from turnout import messages
 from turnout.device.meanings import AGAIN, END, LOOK, NEXT, OVER, TAKE_JOB, TRAIN, Then, meaning
 from turnout.messages import (
     OK,
@@ -371,9 +372,10 @@ class Session:
         assert task.task_id
         assert task.task_name
         if not isinstance(outcome, TrainedUpdate):
+            status = messages.NO_EXAMPLES if isinstance(outcome, SatOut) else Status.ERROR
             return ResultReport(
                 self.device, state.job_id, task.task_id, task.task_name,
-                memoryview(b""), status=Status.ERROR, cookie=task.cookie,
+                memoryview(b""), status=status, cookie=task.cookie,
             )  # fmt: skip
         return ResultReport(
             self.device, state.job_id, task.task_id, task.task_name,

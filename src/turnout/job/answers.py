@@ -55,6 +55,7 @@ ZEROS = Refused(
     "zeros", "every number of the update is 0, as if nothing had been trained; this job refuses that", Status.ERROR
 )
 DEVICE_FAILED = "device_failed"
+SAT_OUT = Refused("no_examples", "the device has no examples; its place is free")
 FAR_NORM = "far_norm"
 
 

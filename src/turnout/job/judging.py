@@ -12,7 +12,7 @@ from turnout.job.answers import Refused
 from turnout.job.bases import Bases
 from turnout.job.leases import Lease
 from turnout.job.parts import Rules
-from turnout.messages import EXAMPLES_MAX, EXAMPLES_MIN, OK, VALIDATED, ResultReport, Status
+from turnout.messages import EXAMPLES_MAX, EXAMPLES_MIN, NO_EXAMPLES, OK, VALIDATED, ResultReport, Status
 
 FLOAT_BYTES = 4
 
@@ -37,6 +37,8 @@ def judged(
 ) -> Sound | Refused:
     """Why a result is refused, or what is to be added: with ``factor`` times its weight. Changes nothing."""
     expected = VALIDATED if lease.validate else OK
+    if report.status == NO_EXAMPLES:
+        return answers.SAT_OUT
     if report.status != expected:
         reason = f"the device reports {report.status[:40]!r}, and not {str(expected)!r}"
         return Refused(answers.DEVICE_FAILED, reason, Status.ERROR)

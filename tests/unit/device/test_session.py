@@ -481,8 +481,8 @@ def test_a_device_without_examples_gives_its_place_back_and_sits_out() -> None:
     device.trained(SatOut(), 3.0)
     report = request(device, 3.0)
     assert isinstance(report, ResultReport)
-    assert (report.task_id, report.status, bytes(report.update)) == ("t1", "ERROR", b"")
-    device.received(result(Status.ERROR, message="the device reports 'ERROR'"), 3.0)
+    assert (report.task_id, report.status, bytes(report.update)) == ("t1", "NO_EXAMPLES", b"")
+    device.received(result(Status.NO_TASK, message="the device has no examples; its place is free"), 3.0)
     assert device.next(3.0) == Ended("the device has no examples")
     assert device.counters.sat_out == 1
     assert not device.counters.trainings_failed

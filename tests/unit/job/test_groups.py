@@ -3,7 +3,8 @@
 import msgspec
 import pytest
 
-from tests.unit.job.a_job import LEASE_S, Job
+from tests.unit.job.a_job import LEASE_S, Job, new_job
+from turnout.job.buffered import Buffered
 from turnout.job.events import Result, TaskAsked, Tick
 from turnout.job.groups import GROUPS_MAX, ZEROS_TOLD, Counts, Groups
 from turnout.job.latency import Latency
@@ -119,3 +120,14 @@ def test_latencies_are_quantiles_in_milliseconds() -> None:
     for number in range(101):
         latency.add(number / 1000)
     assert latency.quantiles() == {"p50": 50.0, "p99": 99.0}
+
+
+def test_devices_without_examples_are_counted_apart_and_nobody_is_warned_of_them() -> None:
+    job = new_job(lambda: Buffered(50, 20, 3))
+    for number in range(20):
+        device = f"d{number}"
+        task_id = job.ask(device).task_id or ""
+        report = ResultReport(DeviceInfo(device), "job-1", task_id, "train", memoryview(b""), status="NO_EXAMPLES")
+        job.happens(Result(job.ticket(), report))
+    assert dict(job.core.tally.refused) == {"no_examples": 20}
+    assert job.core.warnings.newest == []
