@@ -283,7 +283,11 @@ class ControlClient:
             sent["Authorization"] = f"Bearer {self._token}"
         with closing(connection):
             try:
-                connection.request(method, self._path + path, body, sent)
+                try:
+                    connection.request(method, self._path + path, body, sent)
+                except (BrokenPipeError, ConnectionResetError):  # who refuses does not read on, and has said why
+                    if connection.sock is None:
+                        raise
                 response = connection.getresponse()
             except ConnectionRefusedError:
                 raise UnreachableError(f"nothing answers at {self.url}; start a server with: turnout up") from None

@@ -12,8 +12,10 @@ from pathlib import Path
 import pytest
 
 from tests.unit.control.world import OWNER, World
+from turnout.control.client import ControlClient
 from turnout.control.crowd import HEAD_S, STRANGERS_PER_PEER_MAX
 from turnout.control.listening import HEAD_BYTES_MAX, drop, make_server
+from turnout.errors import NotAllowedError
 
 PATIENCE_S = 20.0
 FLOOD = 4 * STRANGERS_PER_PEER_MAX
@@ -151,6 +153,16 @@ def test_a_body_that_nobody_may_send_is_not_read_for_ever(served: Served) -> Non
         refused.settimeout(PATIENCE_S)
         while not is_closed(refused):
             pass
+
+
+def test_who_sends_much_in_vain_is_told_why(served: Served, tmp_path: Path) -> None:
+    """The connection is closed on what is still being sent, yet the answer came before."""
+    with (tmp_path / "backup").open("wb") as file:
+        file.truncate(40 << 20)
+    client = ControlClient("http://{}:{}".format(*served.address), "turnout_wrong")
+    for _ in range(5):
+        with pytest.raises(NotAllowedError, match="this token is unknown here"):
+            client.restore("a-1", tmp_path / "backup")
 
 
 def test_a_request_with_a_token_may_take_its_time(served: Served) -> None:
