@@ -51,7 +51,10 @@ async def test_whatever_a_power_cut_leaves_of_it_the_account_is_made_anew_and_th
     directory: Path, left: bytes | None
 ) -> None:
     write_folder(directory / "folder")
+    settings = directory / "folder" / "job.toml"
+    settings.write_text("seed = 7\n" + settings.read_text())
     final = await complete(directory)
+    assert final.seed == 7
     if left is None:
         (directory / FINAL).unlink()
     else:
