@@ -66,11 +66,14 @@ def test_a_process_that_does_not_end_is() -> None:
 
 def test_a_job_that_is_given_up_is_even_after_kills_of_ours() -> None:
     children = running(Kind.JOB, "job chaos-1")
-    first = said(children.exited("job chaos-1", -9, "", 1.0))
-    children.tick(5.0)
-    children.started("job chaos-1", 8, 5.0)
-    second = said(children.exited("job chaos-1", -9, "", 6.0))
-    assert unexplained(first + second, [KILL, KILL]) == second
+    ours = said(children.exited("job chaos-1", -9, "", 1.0))
+    its_own: list[str] = []
+    for pid, at in ((8, 5.0), (9, 10.0)):
+        children.tick(at)
+        children.started("job chaos-1", pid, at)
+        its_own += said(children.exited("job chaos-1", 1, "", at + 1.0))
+    assert unexplained(ours + its_own, [KILL]) == its_own
+    assert "given up" in its_own[-1]
 
 
 def test_a_run_with_such_an_end_does_not_hold() -> None:

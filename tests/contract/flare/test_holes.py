@@ -160,10 +160,10 @@ async def test_a_result_of_more_than_4_megabytes_counts(tmp_path: Path) -> None:
     async with job(tmp_path, versions=1, shapes={"w": (PARAMETERS,)}) as served:
         device = python_device(served.url)
         task = await task_of(device)
-        update = {"w": [1.0 + 2**-20] * PARAMETERS}
+        update = {"w": [0.5 + 2**-21] * PARAMETERS}
         assert len(json.dumps(update)) > 4 * 2**20
         assert (await send(device, task, update))["counted"]
-        assert learned(served) == 1.0 + 2**-20
+        assert learned(served) == 0.5 + 2**-21
 
 
 @covers("hole-04")

@@ -150,11 +150,11 @@ async def test_a_result_of_more_than_4_megabytes_counts_by_grpc_too(tmp_path: Pa
         grpc_device(served) as device,
     ):
         task = await device.ask_task(JOB_ID)
-        result = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1.0 + 2**-20] * LARGE}}, "meta": {}}
+        result = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [0.5 + 2**-21] * LARGE}}, "meta": {}}
         assert len(json.dumps(result)) > 4 * 2**20
         target = {"job_id": JOB_ID, "task_id": task["task_id"]}
         assert (await device.post("result", target, {"task_name": "train", "result": result}))["counted"]
-        assert learned(served) == 1.0 + 2**-20
+        assert learned(served) == 0.5 + 2**-21
 
 
 @covers("grpc/reply", "request/required", "request/falsy", "status/NO_JOB", "status/INVALID_REQUEST")
