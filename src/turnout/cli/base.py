@@ -9,7 +9,7 @@ from cyclopts import App, Group, Parameter
 from turnout import __version__
 from turnout.errors import UsageError
 from turnout.exits import MEANINGS
-from turnout.gateway.admission import (
+from turnout.gateway.bounds import (
     RESULT_BYTES_MAX,
     RESULT_BYTES_MOST,
     WEIGHTS_MODEL_BYTES_MAX,

@@ -28,7 +28,7 @@ from turnout.cli.base import (
 )
 from turnout.errors import UsageError
 from turnout.exits import EXIT_DONE, EXIT_FAILED
-from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX
+from turnout.gateway.bounds import GRPC_MESSAGE_BYTES_MAX
 from turnout.process import machine
 from turnout.process.streams import say
 from turnout.process.systems import can_serve, check_server

@@ -36,7 +36,7 @@ from turnout.control.stopping import Stopping
 from turnout.control.store import Store
 from turnout.control.tokens import Tokens
 from turnout.control.view import Scope
-from turnout.gateway.admission import RESULT_BYTES_MAX
+from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.messages import GatewayCounters
 
 

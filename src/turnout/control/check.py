@@ -17,7 +17,8 @@ import msgspec
 
 from turnout import lifeline
 from turnout.errors import JobFolderError
-from turnout.gateway.admission import RESULT_BYTES_MAX, too_large_to_send
+from turnout.gateway.admission import too_large_to_send
+from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.messages import Message, RunningJob
 from turnout.supervisor.commands import PYTHON, job_environment
 

@@ -17,7 +17,7 @@ from turnout.control.questions import Questions
 from turnout.control.store import Store
 from turnout.control.supervised import SupervisorLink
 from turnout.errors import TurnoutError
-from turnout.gateway.admission import RESULT_BYTES_MAX
+from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.messages import JobLaunched, LifeCycleEvent
 from turnout.process.streams import say
 from turnout.pulse import Pulse

@@ -2,19 +2,18 @@
 
 from dataclasses import dataclass
 
+from turnout.gateway.bounds import (
+    GRPC_MESSAGE_BYTES_MAX,
+    RESULT_BYTES_MAX,
+    RESULT_BYTES_MOST,
+    WEIGHTS_MODEL_BYTES_MAX,
+    WEIGHTS_MODEL_BYTES_MOST,
+)
 from turnout.messages import ModelSchema
-from turnout.wire.frames import PAYLOAD_BYTES_MAX
 from turnout.wire.tensors import ELEMENT_BYTES, num_parameters
 
-GRPC_MESSAGE_BYTES_MAX = 16 * 1024 * 1024
-RESULT_BYTES_MAX = 256 * 1024 * 1024  #: Unless a server is told otherwise.
-WEIGHTS_MODEL_BYTES_MAX = 32 * 1024 * 1024  #: As well.
 RESULT_OVERHEAD_BYTES = 64 * 1024  #: Room in a result's body for all but the numbers: names, shapes, fields.
 TENSOR_OVERHEAD_BYTES = 256  #: Room for what a tensor has beside its name and its numbers: lengths and strides.
-#: The largest that a result may be allowed to be: a frame holds it, and what comes with it.
-RESULT_BYTES_MOST = PAYLOAD_BYTES_MAX - 1024 * 1024
-#: And a model that is sent as JSON: a worker's answer, of 4 GiB at most, holds its text.
-WEIGHTS_MODEL_BYTES_MOST = 512 * 1024 * 1024
 #: The longest a float32 gets in JSON, with its comma, a space and a sign.
 JSON_BYTES_PER_NUMBER = 28
 

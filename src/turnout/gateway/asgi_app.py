@@ -21,14 +21,14 @@ from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError, UsageError
-from turnout.gateway.admission import (
+from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.asgi import AsgiGateway, Receive, Scope, Send
+from turnout.gateway.bounds import (
     RESULT_BYTES_MAX,
     RESULT_BYTES_MOST,
     WEIGHTS_MODEL_BYTES_MAX,
     WEIGHTS_MODEL_BYTES_MOST,
-    GatewayLimits,
 )
-from turnout.gateway.asgi import AsgiGateway, Receive, Scope, Send
 from turnout.gateway.cors import Origins
 from turnout.gateway.http import GatewayServer
 from turnout.gateway.process import TICK_INTERVAL_S

@@ -20,7 +20,8 @@ from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError
-from turnout.gateway.admission import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX, GatewayLimits, GrpcLimits
+from turnout.gateway.admission import GatewayLimits, GrpcLimits
+from turnout.gateway.bounds import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
 from turnout.gateway.http import GatewayServer
 from turnout.messages import FeedEvent, GatewayCounters

@@ -10,7 +10,7 @@ from pathlib import Path
 from turnout import servers
 from turnout.certificate import Loaded
 from turnout.errors import TurnoutError
-from turnout.gateway.admission import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
+from turnout.gateway.bounds import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
 from turnout.supervisor import runtime
 

@@ -214,7 +214,7 @@ def limits() -> GatewayLimits:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Each test runs on every shell; a module whose tests concern some of them says which by ``ONLY``, a test by itself."""
+    """Each test runs on every shell; a module that concerns some of them names these in ``ONLY``, a test by itself."""
     named = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
     if "shell" in metafunc.fixturenames and "shell" not in named:
         metafunc.parametrize("shell", getattr(metafunc.module, "ONLY", tuple(SHELLS)))

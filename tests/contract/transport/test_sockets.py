@@ -184,7 +184,10 @@ async def test_a_job_that_is_not_the_one_we_mean_is_refused(
     ("first", "reason"),
     [
         (frames.encode_hello(Hello(3, "a")), "a gateway speaks frame protocol 3, this process speaks 2"),
-        (frames.encode_hello(Hello(frames.PROTOCOL_VERSION, "b")), 'a gateway asked for job "b" at the socket of job "a"'),
+        (
+            frames.encode_hello(Hello(frames.PROTOCOL_VERSION, "b")),
+            'a gateway asked for job "b" at the socket of job "a"',
+        ),
         (requests((1, 0, b"")), "a gateway did not begin with a hello"),
         (b"GET / HTTP/1.1\r\n\r\n", "a frame of 1195725856 bytes"),
     ],

@@ -2,14 +2,12 @@
 
 from turnout.gateway.admission import (
     JSON_BYTES_PER_NUMBER,
-    RESULT_BYTES_MAX,
-    RESULT_BYTES_MOST,
     TENSOR_OVERHEAD_BYTES,
-    WEIGHTS_MODEL_BYTES_MOST,
     result_bytes,
     too_large_as_json,
     too_large_to_send,
 )
+from turnout.gateway.bounds import RESULT_BYTES_MAX, RESULT_BYTES_MOST, WEIGHTS_MODEL_BYTES_MOST
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire.tensors import ELEMENT_BYTES
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from turnout.dispatcher.service import EdgeTaskDispatcher
-from turnout.gateway.admission import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
+from turnout.gateway.bounds import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.process import serve
 
 pytestmark = pytest.mark.anyio
