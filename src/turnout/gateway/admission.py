@@ -77,10 +77,13 @@ class GatewayLimits:
     retry_after_s: int = 5
 
     #: After a refusal, what is still coming is thrown away until nothing has come for this long, and up to so many
-    #: bytes, so that the sender sees the reply and not a reset connection. A result that its job does not want may come
-    #: to its announced end, within the job's own limit: OkHttp and Python's http.client read no reply before.
+    #: bytes, so that the sender sees the reply and not a reset connection. A body that is refused may come to its
+    #: announced end, whatever the reason: OkHttp and Python's http.client read no reply before.
     linger_s: float = 2.0
     linger_bytes_max: int = 512 * 1024
+    #: The largest body that may come so to its announced end, within ``body_time_max_s``; a result that its job does
+    #: not want may be as large as one that it wants. Of a larger one ``linger_bytes_max`` are read.
+    linger_announced_bytes_max: int = 16 * 1024 * 1024
     #: The unread body of a refused request that is read and thrown away to keep the connection.
     discard_bytes_max: int = 64 * 1024
     #: How long requests in flight may take when the gateway ends.

@@ -184,8 +184,10 @@ class Receiver(Sender):
         if self._state is BODY and self._length != 0:
             self._unread = True
             expect = None if self._current is None else self._current.expect
-            if expect is not None and self._length is not None:  # all of it: many clients read no reply before
-                self._linger_bytes = max(self._linger_bytes, min(self._length, expect.limit_bytes) - self._received)
+            most = self._site.limits.linger_announced_bytes_max
+            most = most if expect is None else max(most, expect.limit_bytes)
+            if self._length is not None and self._length <= most:  # all of it: many clients read no reply before
+                self._linger_bytes = max(self._linger_bytes, self._length - self._received)
         self._state = OVER
         self._current = None
         self._chunks = []

@@ -595,6 +595,23 @@ def test_a_large_result_that_nobody_wants_may_be_sent_to_its_end_by_clients_that
     assert wire.transport.closed
 
 
+def test_a_body_that_is_too_large_may_be_sent_to_its_end_within_a_bound() -> None:
+    limits = GatewayLimits(linger_bytes_max=1000, linger_announced_bytes_max=100_000)
+    gateway = Gateway(limits=limits)
+    data = http("/job", b"x" * 100_000)
+    wire = gateway.connect().send(data[:2000])
+    assert wire.only_reply().status == 413
+    for start in range(2000, len(data), 40_000):
+        gateway.pass_time(1.5)
+        wire.send(data[start : start + 40_000])
+        assert not wire.transport.closed
+    gateway.pass_time(3)
+    assert wire.transport.closed
+    wire = gateway.connect().send(http("/job", b"x" * 100_001)[:2000])
+    wire.send(b"x" * 1001)
+    assert wire.transport.closed
+
+
 def test_a_refused_result_that_has_all_come_keeps_the_connection() -> None:
     gateway = Gateway(FakeDispatcher(hold=True))
     wire = gateway.connect().send(result(b"x" * 17_000))
