@@ -24,6 +24,7 @@ from turnout.errors import (
     UnreachableError,
     UsageError,
 )
+from turnout.given import check_word
 from turnout.messages import GatewayCounters
 from turnout.servers import DEFAULT_URL
 
@@ -66,6 +67,8 @@ class ControlClient:
     """One server's API, named by its URL. ``servers.resolve`` finds both for servers of this account."""
 
     def __init__(self, url: str, token: str = "") -> None:
+        check_word("the address", url)
+        check_word("the token", token, secret=True)
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise UsageError(f'"{url}" is not the address of a server; give its API like {DEFAULT_URL}')

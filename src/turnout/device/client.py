@@ -30,6 +30,7 @@ from turnout.device.session import (
 from turnout.device.trainers.base import Evaluator, NoExamples, Trainer
 from turnout.device.training import work_of
 from turnout.errors import TurnoutError
+from turnout.given import check_job_name
 from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, ResultReport, Status, TaskResponse
 from turnout.wire.edge_headers import BadHeader, DeviceReader
 
@@ -170,10 +171,11 @@ async def run_device(
     ``device_id`` should stay the same over the device's life. ``keep`` is a file of this device alone, in which a
     result without an answer survives the process: the next one sends it again, and then goes on. ``ca``: a PEM file of
     the authorities that an https server must have its certificate from, instead of those that the system trusts.
-    Raises TurnoutError for a URL or an id that is none, and for a file that is another device's.
+    Raises TurnoutError for a URL, a name or an id that is none, and for a file that is another device's.
     """
     if DeviceReader().device(device_id.encode(), None).device_id != device_id:
         raise BadHeader(f"device_id {device_id!r} has spaces or line ends around it; give it without them")
+    check_job_name(job_name)
     kept = KeptFile(keep, device_id) if keep is not None else None
     http = HttpClient(url, limits, trust(ca) if ca is not None else None)
     blobs = BlobCache(http)

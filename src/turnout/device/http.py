@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from turnout.device.http_connection import Connection, Done, Exchange, HttpFailure, HttpReply
 from turnout.errors import TurnoutError, UsageError
+from turnout.given import check_word
 from turnout.wire.edge_requests import HttpRequest
 
 TICK_S = 0.1  #: How exactly deadlines are kept.
@@ -45,13 +46,14 @@ class Server:
     @classmethod
     def of(cls, url: str) -> "Server":
         """Raises UsageError when ``url`` is not of the form http://host:port/prefix."""
+        check_word("the address", url)
         try:
             parts = urlsplit(url)
             host, port = parts.hostname, parts.port
         except ValueError:
             host = port = None
             parts = urlsplit("")
-        if parts.scheme not in ("http", "https") or not host or parts.query or not url.isascii() or " " in url:
+        if parts.scheme not in ("http", "https") or not host or parts.query or not url.isascii():
             raise UsageError(f'"{url}" is not the address of a server; give one like http://127.0.0.1:8710')
         tls = parts.scheme == "https"
         authority = parts.netloc.rpartition("@")[2]

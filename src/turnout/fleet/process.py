@@ -27,6 +27,7 @@ from turnout.fleet.ledger import Ledger
 from turnout.fleet.lines import Lines, OwnLines, SharedLines
 from turnout.fleet.spec import BadFleet, FleetSpec
 from turnout.fleet.untrained import Untrained
+from turnout.given import check_job_name
 from turnout.messages import EdgeResponse
 from turnout.printable import printable_json
 from turnout.process import machine
@@ -70,9 +71,10 @@ def run_fleet(
     """Play a fleet until all its devices have ended, the job is over, or SIGINT or SIGTERM; returns its last counters.
 
     ``trainers`` is a job folder, its device.py, or the name of a module; None: nobody trains, all send zeros. Raises
-    TurnoutError when these cannot be loaded, when ``url`` is none or nobody listens there, and when for ``patience_s``
-    nobody answers there any more or no job has the name.
+    TurnoutError when these cannot be loaded, when ``url`` or the name is none, when nobody listens there, and when for
+    ``patience_s`` nobody answers there any more or no job has the name.
     """
+    check_job_name(job_name)
     _allow_connections(_devices_at_once(spec) if options.own_connections else options.connections_max)
     try:
         return loops.run(_run(url, job_name, spec, trainers, options, write))

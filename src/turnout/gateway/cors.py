@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 
 from turnout.errors import UsageError
 from turnout.gateway.replies import Header, Reply
+from turnout.given import check_word
 from turnout.wire.edge_headers import DEVICE_ID, DEVICE_INFO, USER_INFO
 
 ANY = "*"
@@ -22,8 +23,12 @@ class Origins:
     def __init__(self, origins: Collection[str] = ()) -> None:
         """Raises UsageError for what is no origin."""
         for origin in origins:
+            check_word("the origin", origin)
             scheme, _, host = origin.partition("://")
-            if origin != ANY and (scheme not in ("http", "https") or not host or set("/?#* ") & set(host)):
+            named = (
+                scheme in ("http", "https") and host.isascii() and host.isprintable() and not set("/?#*") & set(host)
+            )
+            if origin != ANY and not (host and named):
                 raise UsageError(f'"{origin}" is no origin: write it as https://example.org, with a port if it has one')
         self._any = ANY in origins
         self._origins = frozenset(origin.lower().encode("ascii") for origin in origins)

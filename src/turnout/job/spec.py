@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from turnout.aggregator import staleness
+from turnout.given import JOB_NAME_CHARS_MAX, JOB_NAME_PATTERN
 from turnout.job.rounds import quorum_of
 from turnout.messages import Eligibility
 
@@ -20,9 +21,9 @@ RESULTS_MIN = 2  #: Of a version, unless a job sets another number.
 Name = Annotated[
     str,
     Meta(
-        max_length=128,
-        pattern=r"^[^\x00-\x20\x7f]([^\x00-\x1f\x7f]*[^\x00-\x20\x7f])?$",
-        description="a name of 1 to 128 printable characters",
+        max_length=JOB_NAME_CHARS_MAX,
+        pattern=JOB_NAME_PATTERN,
+        description=f"a name of 1 to {JOB_NAME_CHARS_MAX} printable characters",
     ),
 ]
 Version = Annotated[str, Meta(max_length=64, pattern=r"^(\d+(\.\d+)*)?$", description='a version like "1.4.0"')]

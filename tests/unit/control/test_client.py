@@ -131,10 +131,23 @@ def test_the_token_goes_with_every_request_and_the_path_of_a_proxy_before_it(ser
     assert b"Authorization: Bearer turnout_x\r\n" in server.got
 
 
-@pytest.mark.parametrize("token", ["a\r\nHost: b", "é", "\x00"])
+@pytest.mark.parametrize("token", ["é", "\x00"])
 def test_what_cannot_be_a_token_is_never_sent(token: str) -> None:
     with pytest.raises(TurnoutError, match="the token is not valid"):
         ControlClient("http://127.0.0.1:9", token)
+
+
+@pytest.mark.parametrize("token", ["turnout_x\n", " turnout_x", "a\r\nHost: b", "a b"])
+def test_a_token_with_spaces_or_line_ends_is_refused_by_name_and_not_shown(token: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        ControlClient("http://127.0.0.1:9", token)
+    assert str(refused.value) == "the token has spaces or line ends in it; give it without them"
+
+
+@pytest.mark.parametrize("url", ["http://x:8711\n", " http://x", "http://x/ y", "x\t"])
+def test_an_address_with_spaces_or_line_ends_is_refused_by_name(url: str) -> None:
+    with pytest.raises(UsageError, match=r"the address .* has spaces or line ends in it"):
+        ControlClient(url)
 
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:70000"])

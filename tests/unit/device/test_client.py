@@ -134,6 +134,12 @@ async def test_an_id_is_sent_as_it_was_checked_or_refused_by_name(device_id: str
         await run_device("http://127.0.0.1:1", "digits", Steps(), device_id=device_id)
 
 
+@pytest.mark.parametrize("job_name", ["digits\n", " digits", "", "a\nb", "x" * 129])
+async def test_a_name_that_no_job_can_have_is_refused_before_it_is_asked_for(job_name: str) -> None:
+    with pytest.raises(TurnoutError, match="the job's name"):
+        await run_device("http://127.0.0.1:1", job_name, Steps(), device_id="cam-1")
+
+
 async def test_a_device_can_be_cancelled_while_it_waits() -> None:
     gateway = Gateway(task=[{"status": "RETRY", "retry_wait": 3600}])
     told_to_wait = asyncio.Event()

@@ -229,11 +229,16 @@ def test_urls_are_taken_apart() -> None:
     assert Server.of("https://[::1]:8443") == Server("::1", 8443, True, "", "[::1]:8443")
 
 
-@pytest.mark.parametrize(
-    "url", ["", "example.org", "ftp://x", "http://", "http://x:99999", "http://x/ y", "http://x?y"]
-)
+@pytest.mark.parametrize("url", ["", "example.org", "ftp://x", "http://", "http://x:99999", "http://x?y"])
 def test_what_is_not_a_server_s_url_is_named(url: str) -> None:
     with pytest.raises(TurnoutError, match="is not the address of a server"):
+        Server.of(url)
+
+
+@pytest.mark.parametrize("url", ["http://x:80\n", " http://x", "http://x:8\n0", "http://x/ y", "http://x\t"])
+def test_an_address_with_spaces_or_line_ends_is_refused_by_name(url: str) -> None:
+    """The parser drops some of them, and would send what was not given."""
+    with pytest.raises(TurnoutError, match=r"the address .* has spaces or line ends in it"):
         Server.of(url)
 
 
