@@ -20,7 +20,7 @@ from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
 from turnout.device.http_connection import HttpReply
 from turnout.gateway.admission import GatewayLimits
-from turnout.job.process import EXIT_COMPLETED
+from turnout.job.exits import EXIT_COMPLETED
 from turnout.messages import (
     DeviceInfo,
     ModelSchema,

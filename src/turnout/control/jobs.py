@@ -11,9 +11,9 @@ import msgspec
 
 from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
 from turnout.job.directory import FINAL
+from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
 from turnout.messages import JobAborted, JobCancelled, JobCompleted, JobLaunched, JobStatus, LifeCycleEvent, RunningJob
 from turnout.supervisor.messages import ForgetJob, JobProcess, JobReport, Order, Report, Roster, StartJob, StopJob
-from turnout.supervisor.policy import EXIT_ABORTED, EXIT_COMPLETED
 from turnout.supervisor.runtime import job_address
 
 SLUG_MAX = 24

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from turnout import loops
 from turnout.errors import TurnoutError
-from turnout.job import damage, hooks, told
+from turnout.job import damage, exits, hooks, told
 from turnout.job.bases import Bases
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
@@ -84,12 +84,6 @@ from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import from_safetensors, num_parameters, to_safetensors
 from turnout.workers import WorkerFailed, WorkerPool
 
-EXIT_COMPLETED = 0
-EXIT_ABORTED = 3
-EXIT_CANNOT_GO_ON = 4  #: Nor could the next process: the journal is damaged, or not for this program.
-EXIT_NOT_OURS = 5  #: Another process runs the job.
-EXIT_NOT_NOW = 6  #: The disk, or something else of the machine, does not allow it now.
-EXIT_STOPPED = 143  #: Asked to end by SIGTERM, or because the supervisor is gone; the job is not over.
 EVALUATION_TIMEOUT_S = 300.0
 SAVE_WARNINGS_S = 1.0  #: A warning is in a commit, with its date, after at most this.
 READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
@@ -98,11 +92,11 @@ GC_THRESHOLDS = (50_000, 50, 50)
 #: "memory" measures what durability costs; a job that runs so loses everything with its process, and says so.
 JOURNAL_VARIABLE = "TURNOUT_JOURNAL"
 EXITS: dict[type[TurnoutError], int] = {
-    JournalDamaged: EXIT_CANNOT_GO_ON,
-    JournalUnusable: EXIT_CANNOT_GO_ON,
-    JobLocked: EXIT_NOT_OURS,
-    Fenced: EXIT_NOT_OURS,
-    CannotListen: EXIT_NOT_NOW,
+    JournalDamaged: exits.EXIT_CANNOT_GO_ON,
+    JournalUnusable: exits.EXIT_CANNOT_GO_ON,
+    JobLocked: exits.EXIT_NOT_OURS,
+    Fenced: exits.EXIT_NOT_OURS,
+    CannotListen: exits.EXIT_NOT_NOW,
 }
 TASK, RESULT = Topic.TASK, Topic.RESULT  #: To look up a member of an enum takes 0.2 µs.
 COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in it.
@@ -131,7 +125,7 @@ class JobProcess:
         self.schema = folder.schema
         self.directory = blobs.folder.parent
         self.ended = asyncio.Event()
-        self.exit_code = EXIT_STOPPED
+        self.exit_code = exits.EXIT_STOPPED
         self.gave_up = ""  #: Why this process ended though the job has not.
         self._blobs = blobs
         self._journal = journal
@@ -391,7 +385,7 @@ class JobProcess:
     def _give_up(self, error: TurnoutError) -> None:
         """This process may not go on: whoever waits is left to ask the next one."""
         self._deaf = True
-        self.exit_code = EXIT_NOT_OURS if isinstance(error, Fenced) else EXIT_CANNOT_GO_ON
+        self.exit_code = exits.EXIT_NOT_OURS if isinstance(error, Fenced) else exits.EXIT_CANNOT_GO_ON
         self.gave_up = damage.explained(error, self.directory)
         self.ended.set()
 
@@ -502,7 +496,9 @@ class JobProcess:
         counts = {"counted": self.core.tally.counted, "left": effect.left}
         self._notes.event("finished", version=self.core.version, text=effect.reason, **counts)
         status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)
-        task = self._loop.create_task(self._say_last(status, EXIT_ABORTED if effect.aborted else EXIT_COMPLETED))
+        task = self._loop.create_task(
+            self._say_last(status, exits.EXIT_ABORTED if effect.aborted else exits.EXIT_COMPLETED)
+        )
         self._tasks.add(task)
         task.add_done_callback(self._reap)
 
@@ -511,8 +507,8 @@ class JobProcess:
             await self._notes.final(status)
         except OSError as error:  # the model and the journal are safe: only this account is missing
             logger.warning("cannot write %s: %s", self.directory / FINAL, error)
-            if exit_code == EXIT_COMPLETED:  # the next process finds that out again, and may have room for it
-                exit_code, self.gave_up = EXIT_NOT_NOW, f"it has completed, and cannot say so: {error}"
+            if exit_code == exits.EXIT_COMPLETED:  # the next process finds that out again, and may have room for it
+                exit_code, self.gave_up = exits.EXIT_NOT_NOW, f"it has completed, and cannot say so: {error}"
         self.exit_code = exit_code
         self.ended.set()
 
@@ -526,7 +522,7 @@ class JobProcess:
                 await own_code.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.to_thread(self._notes.close)
-        self._recorder.close(told_to_end=self.exit_code == EXIT_STOPPED)
+        self._recorder.close(told_to_end=self.exit_code == exits.EXIT_STOPPED)
         self._journal.close()
 
 
@@ -594,7 +590,7 @@ def main() -> int:
         return EXITS.get(type(error), 1)
     except OSError as error:
         print(f"the job in {given.blobs.parent} cannot start: {error}", file=sys.stderr)
-        return EXIT_NOT_NOW
+        return exits.EXIT_NOT_NOW
     except KeyboardInterrupt:
         return 130
 

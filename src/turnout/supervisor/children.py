@@ -12,11 +12,9 @@ import signal
 from collections import deque
 from dataclasses import dataclass, field
 
+from turnout.job.exits import EXIT_ABORTED, EXIT_CANNOT_GO_ON, EXIT_COMPLETED
 from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
 from turnout.supervisor.policy import (
-    EXIT_ABORTED,
-    EXIT_COMPLETED,
-    EXIT_HELPLESS,
     FROM_OUTSIDE,
     KILLS_TOLD,
     NOT_ITS_FAULT,
@@ -164,7 +162,7 @@ class Children:
             return [Say(f"{who} {verb} after {lived_s:.1f} s"), *self._remove(name, code, "", now)]
         hung = isinstance(child.state, Running) and child.state.hangs
         how = "hung and was killed" if hung else describe_exit(code)
-        if child.kind is Kind.JOB and code == EXIT_HELPLESS:
+        if child.kind is Kind.JOB and code == EXIT_CANNOT_GO_ON:
             reason = last_line or f"its process {how}"
             return [Say(f"{who} cannot go on: {reason}"), *self._remove(name, code, reason, now)]
         if child.kind is Kind.JOB and code in NOT_ITS_FAULT:

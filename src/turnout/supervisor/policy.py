@@ -4,13 +4,9 @@ import signal
 from dataclasses import dataclass
 from enum import StrEnum
 
-EXIT_COMPLETED = 0  #: Exit code of a job that reached its stop rule.
-EXIT_ABORTED = 3  #: Exit code of a job that ended without reaching it; it has written down why.
-EXIT_HELPLESS = 4  #: Exit code of a job that would fail again each time; its last line says why.
-EXIT_NOT_OURS = 5  #: Exit code of a process whose job another process runs.
-EXIT_NOT_NOW = 6  #: Exit code of a job that cannot run for now: its disk is full, say. Its last line says why.
+from turnout.job.exits import EXIT_NOT_NOW, EXIT_NOT_OURS, EXIT_STOPPED
+
 NOT_ITS_FAULT = (EXIT_NOT_OURS, EXIT_NOT_NOW)  #: A job that ends so is started again however often it does.
-EXIT_STOPPED = 143  #: Exit code of a job that was asked to end by SIGTERM.
 #: How a process ends that somebody else has ended: a person, or the system when memory runs out.
 FROM_OUTSIDE = frozenset(
     {EXIT_STOPPED, *(-number for number in signal.Signals if number.name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"))}

@@ -4,7 +4,7 @@ import signal
 
 import pytest
 
-from turnout.job import process as job_process
+from turnout.job import exits
 from turnout.supervisor import policy
 from turnout.supervisor.children import RETIRE, Children
 from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
@@ -141,7 +141,7 @@ def kill(children: Children, now: float, code: int = KILLED) -> list[Effect]:
     return effects
 
 
-@pytest.mark.parametrize("code", [KILLED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, job_process.EXIT_STOPPED])
+@pytest.mark.parametrize("code", [KILLED, -signal.SIGTERM, -signal.SIGINT, -signal.SIGHUP, exits.EXIT_STOPPED])
 def test_a_job_that_is_killed_from_outside_as_it_appears_is_never_given_up(children: Children, code: int) -> None:
     run(children, "job a", Kind.JOB)
     for _ in range(50):
@@ -226,13 +226,6 @@ def test_a_job_that_beats_and_counts_nothing_before_each_failure_is_given_up(chi
 # --- a job that cannot run for now ---
 
 
-def test_the_job_s_exit_codes_are_those_that_the_supervisor_knows() -> None:
-    assert (job_process.EXIT_COMPLETED, job_process.EXIT_ABORTED) == (policy.EXIT_COMPLETED, policy.EXIT_ABORTED)
-    assert job_process.EXIT_CANNOT_GO_ON == policy.EXIT_HELPLESS
-    assert job_process.EXIT_STOPPED == policy.EXIT_STOPPED
-    assert (job_process.EXIT_NOT_OURS, job_process.EXIT_NOT_NOW) == policy.NOT_ITS_FAULT
-
-
 @pytest.mark.parametrize("code", policy.NOT_ITS_FAULT)
 def test_a_job_that_cannot_run_for_now_is_tried_again_for_ever_and_its_reason_is_told(
     children: Children, code: int
@@ -259,7 +252,7 @@ def test_a_job_that_cannot_run_for_now_is_tried_again_for_ever_and_its_reason_is
 def test_a_job_that_runs_again_after_a_delay_says_so_once_and_counts_no_failure_for_it(children: Children) -> None:
     run(children, "job a", Kind.JOB)
     for now in range(10, 200, 10):
-        children.exited("job a", policy.EXIT_NOT_NOW, "", now)
+        children.exited("job a", exits.EXIT_NOT_NOW, "", now)
         children.tick(now + 5)
         children.started("job a", 8, now + 5)
     assert children.beat("job a", 196) == [Delayed("job a", "")]
@@ -270,7 +263,7 @@ def test_a_job_that_runs_again_after_a_delay_says_so_once_and_counts_no_failure_
 
 def test_a_delayed_job_whose_first_sign_is_progress_runs_again_too(children: Children) -> None:
     run(children, "job a", Kind.JOB)
-    children.exited("job a", policy.EXIT_NOT_NOW, "", now=0)
+    children.exited("job a", exits.EXIT_NOT_NOW, "", now=0)
     children.tick(1)
     children.started("job a", 8, 1)
     assert children.progressed("job a", 2) == [Delayed("job a", "")]
@@ -278,19 +271,19 @@ def test_a_delayed_job_whose_first_sign_is_progress_runs_again_too(children: Chi
 
 def test_a_delayed_job_that_then_fails_is_not_delayed_any_more(children: Children) -> None:
     run(children, "job a", Kind.JOB)
-    children.exited("job a", policy.EXIT_NOT_NOW, "", now=0)
+    children.exited("job a", exits.EXIT_NOT_NOW, "", now=0)
     assert others(fail(children, "job a", now=1)) == [Delayed("job a", "")]
 
 
 def test_a_delayed_job_can_be_stopped(children: Children) -> None:
     run(children, "job a", Kind.JOB)
-    children.exited("job a", policy.EXIT_NOT_NOW, "", now=0)
+    children.exited("job a", exits.EXIT_NOT_NOW, "", now=0)
     assert children.stop("job a", now=0.5) == [Ended("job a", 0, "it was told to stop")]
 
 
 def test_only_jobs_have_these_exit_codes(children: Children) -> None:
     run(children, "gateway 0", Kind.GATEWAY)
-    assert others(children.exited("gateway 0", policy.EXIT_NOT_NOW, "", now=0)) == []
+    assert others(children.exited("gateway 0", exits.EXIT_NOT_NOW, "", now=0)) == []
 
 
 @pytest.mark.parametrize(("code", "words"), [(0, "has completed"), (3, "has aborted")])
