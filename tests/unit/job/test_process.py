@@ -12,9 +12,10 @@ import pytest
 from turnout.control.store import JobState
 from turnout.job.blobs import BlobStore
 from turnout.job.directory import FINAL
+from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
 from turnout.job.folder import load_job_folder
 from turnout.job.journal import MemoryJournal, Snapshot
-from turnout.job.process import EXIT_ABORTED, EXIT_COMPLETED, JobProcess
+from turnout.job.process import JobProcess
 from turnout.messages import (
     DeviceInfo,
     JobStatus,

@@ -14,8 +14,9 @@ from turnout.job import damage
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
 from turnout.job.directory import JOURNAL, LOCK, PUBLISHED, RECORDER
+from turnout.job.exits import EXIT_NOT_OURS
 from turnout.job.folder import load_job_folder
-from turnout.job.process import EXIT_NOT_OURS, JobProcess
+from turnout.job.process import JobProcess
 from turnout.job.recorder import Moment, Phase, Published, Recorder, newest, read
 from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
 from turnout.messages import JobStatus, Status, Topic
