@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Sequence
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from turnout import loops
 from turnout.errors import TurnoutError
-from turnout.job import damage, exits, hooks, told
+from turnout.job import damage, exits, told
 from turnout.job.bases import Bases
 from turnout.job.blobs import BlobStore
 from turnout.job.budget import DiskBudget
@@ -34,6 +34,7 @@ from turnout.job.choices import chances_of, weights_of
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import JobCore
 from turnout.job.directory import FINAL
+from turnout.job.evaluator import Evaluator
 from turnout.job.eventlog import wall_clock
 from turnout.job.events import (
     Answer,
@@ -43,7 +44,6 @@ from turnout.job.events import (
     Committed,
     Effect,
     Evaluate,
-    Evaluated,
     Event,
     Finish,
     Publish,
@@ -57,7 +57,7 @@ from turnout.job.events import (
     Tick,
 )
 from turnout.job.exports import Exports
-from turnout.job.folder import EVALUATE, JobFolder, load_job_folder
+from turnout.job.folder import JobFolder, load_job_folder
 from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
 from turnout.job.latency import Latency
 from turnout.job.lock import JobLocked
@@ -82,9 +82,7 @@ from turnout.transport.sockets import CannotListen
 from turnout.transport.unix import UnixJobServer
 from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import from_safetensors, num_parameters, to_safetensors
-from turnout.workers import WorkerFailed, WorkerPool
 
-EVALUATION_TIMEOUT_S = 300.0
 SAVE_WARNINGS_S = 1.0  #: A warning is in a commit, with its date, after at most this.
 READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
 #: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
@@ -135,11 +133,11 @@ class JobProcess:
         self._recorder = Recorder(self.directory)
         self._recovered = self._read_journal()
         self._epoch = self._loop.time() - (self._recovered.job_time if self._recovered else 0.0)
-        self._hooks = self._hook_pool(folder)
+        self._evaluator = Evaluator.of(folder)
         self._exports = self._exports_of(folder)
         self._chances = chances_of(folder, self._warn, self._now)
         self._weights = weights_of(folder, self._warn)
-        size, evaluates = num_parameters(folder.schema), self._hooks is not None
+        size, evaluates = num_parameters(folder.schema), self._evaluator is not None
         rng = Random(folder.draws)
         parts = parts_of(folder.spec, job_id, journal.key, size, evaluates=evaluates, rng=rng)
         bases = Bases(on=folder.spec.wire.form == "number")
@@ -175,12 +173,6 @@ class JobProcess:
                 f"{self.job_id}; or submit the new one as a new job"
             )
         return snapshot
-
-    @staticmethod
-    def _hook_pool(folder: JobFolder) -> WorkerPool | None:
-        if folder.server is None or not folder.has_hook(EVALUATE):
-            return None
-        return WorkerPool("turnout.job.hooks:evaluate", size=1, queue_max=1, init=str(folder.server).encode())
 
     def _exports_of(self, folder: JobFolder) -> Exports | None:
         if folder.server is None or folder.spec.wire.form != EXECUTORCH.name:
@@ -467,22 +459,15 @@ class JobProcess:
         return self._blob[1]
 
     async def _evaluate(self, wanted: Evaluate) -> Event:
-        assert self._hooks is not None, "the core only asks when there is a hook"
-        try:
-            file = await asyncio.to_thread(self.folder.file_of, wanted.model)
-            measured = msgspec.msgpack.decode(await self._hooks.run(file, EVALUATION_TIMEOUT_S), type=dict[str, float])
-        except WorkerFailed as error:
-            return self._not_evaluated(wanted.version, str(error))
-        if bad := hooks.not_finite(measured):
-            return self._not_evaluated(wanted.version, hooks.no_metric(bad[0], measured[bad[0]]), bad)
-        self._notes.event("evaluated", version=wanted.version, metrics=measured)
-        return Evaluated(wanted.version, measured)
-
-    def _not_evaluated(self, version: int, error: str, not_finite: Collection[str] = ()) -> Event:
-        logger.warning("evaluating version %d failed: %s", version, error)
+        assert self._evaluator is not None, "the core only asks when there is a hook"
+        measured = await self._evaluator.measure(wanted)
+        if measured.metrics is not None:
+            self._notes.event("evaluated", version=wanted.version, metrics=dict(measured.metrics))
+            return measured
+        logger.warning("evaluating version %d failed: %s", wanted.version, measured.error)
         if self.core.parts.evaluation.fails is None:
-            self._notes.event("evaluation_failed", version=version, text=error)
-        return Evaluated(version, None, error, not_finite)
+            self._notes.event("evaluation_failed", version=wanted.version, text=measured.error)
+        return measured
 
     async def _recall(self, wanted: Recall) -> Event:
         try:
@@ -517,7 +502,7 @@ class JobProcess:
         self._deaf = True
         if self._tick is not None:
             self._tick.cancel()
-        for own_code in (self._hooks, self._exports, self._chances, self._weights):
+        for own_code in (self._evaluator, self._exports, self._chances, self._weights):
             if own_code is not None:
                 await own_code.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)
