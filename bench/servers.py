@@ -128,7 +128,7 @@ def started(
     folder.mkdir(exist_ok=True)
     lifeline, our_end = os.pipe()
     ready, theirs = os.pipe()
-    command = commands.server(folder / "data", gateways, theirs)
+    command = commands.server(folder / "data", gateways, theirs, seed=0)
     process = subprocess.Popen(
         [part.replace(commands.LIFELINE, str(lifeline)) for part in (*command, *options)],
         env={**commands.environment(), **(environment or {})},

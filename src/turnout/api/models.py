@@ -71,13 +71,13 @@ def _way_out(error: DeviceError, model: Any) -> str:
 
 
 class Model(dict[str, NDArray[Any]]):
-    """Arrays by name, the caller's own to change; ``version`` says of which version, ``metrics`` what it measured."""
+    """Arrays by name, in its order, the caller's to change; with the version that they are and what it measured."""
 
     version: int
     metrics: dict[str, float]
 
     def __init__(self, arrays: Mapping[str, NDArray[Any]], kept: KeptModel) -> None:
-        super().__init__(arrays)
+        super().__init__(sorted(arrays.items()))
         self.version, self.metrics = kept.version, dict(kept.metrics)
 
 

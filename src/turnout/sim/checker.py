@@ -243,8 +243,15 @@ class Checker:
                 raise Violation(f"task {number} was refused as void, and it is not durable that it is")
         elif why != answers.FINISHED.message:
             raise Violation(f"task {number} was refused, because: {why}")
-        elif number >= self.durable.void_below and self.durable.version != self._versions_max:
+        elif number >= self.durable.void_below and not self._last_is_durable():
             raise Violation(f"task {number} was refused because the job has ended, and its end is not durable")
+
+    def _last_is_durable(self) -> bool:
+        """Where training diverged in the last version, which then repeats an earlier one, a later one is the last."""
+        assert self.durable is not None
+        made = self.durable.made
+        repeated = made is not None and made[3].get(self.durable.version) == 0
+        return self._versions_max is not None and self.durable.version >= self._versions_max and not repeated
 
     def told(self, report: ResultReport, response: ResultResponse, waited_s: float) -> None:
         """What a gateway tells a device about its result, by whatever way it came to know."""

@@ -87,9 +87,9 @@ class Gateway:
             return {"status": "OK", "lease_s": 60.0, **task}
         query = parse_qs(urlsplit(asked.target).query)
         assert query["task_id"] == [f"task-of-{device}"]
-        if query.get("status") == ["ERROR"]:
+        if query.get("status") == ["NO_EXAMPLES"]:
             self.gave_back.add(device)
-            return {"status": "ERROR", "counted": False}
+            return {"status": "NO_TASK", "counted": False}
         self.results[device] = float(from_safetensors(asked.body, SCHEMA)[0])
         self.trained.set()
         return {"status": "OK", "counted": True}
