@@ -87,6 +87,8 @@ async def cells():
     run = turnout.run(notebook.job(), devices=8, training_s=0.05)
     async for event in run:
         if event.kind == "published" and event.version == 3:
+            while run.status.version < 3:  # it may be a moment older than the event
+                await asyncio.sleep(0.01)
             print("while it runs", run.model()["w"].min() >= 3, run.is_running, run.status.version >= 3)
             await asyncio.to_thread(run.stop)
     print("then", run.wait().state, run.is_running, run.model()["w"].min() >= 3, repr(run))
@@ -201,9 +203,10 @@ except turnout.TurnoutError as error:
     print(error)
 """
     (line,), _ = script(tmp_path, JOB + text)
-    assert line == (
+    assert re.fullmatch(
         "the job paused itself and waits for a person to resume or abort it: 0 of 2 updates for version 1 came in "
-        "1 deadlines; this run has ended"
+        r"1 deadlines(; oldest lease \d+ s)?; this run has ended",
+        line,
     )
 
 
