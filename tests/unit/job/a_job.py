@@ -12,7 +12,19 @@ from turnout.aggregator.optimizer import ServerSGD
 from turnout.job.buffered import Buffered
 from turnout.job.core import JobCore
 from turnout.job.evaluation import Evaluation
-from turnout.job.events import Answer, Commit, CommitFailed, Committed, Effect, Event, Result, ResultOffered, TaskAsked
+from turnout.job.events import (
+    Answer,
+    Commit,
+    CommitFailed,
+    Committed,
+    Effect,
+    Event,
+    Finish,
+    Result,
+    ResultOffered,
+    Stop,
+    TaskAsked,
+)
 from turnout.job.journal import BlobRef, MemoryJournal
 from turnout.job.leases import LeaseTime, Seal
 from turnout.job.pacing import AppointmentBook
@@ -182,3 +194,19 @@ def a_job_of(remake: Callable[[], Parts], **changes: Any) -> Job:
     job = Job(JobCore(Rules(**{**rules, **changes}), remake(), np.zeros(2, np.float32)))  # type: ignore[arg-type]
     job.remake = remake
     return job.start()
+
+
+def buffered(goal: int = 2, concurrency: int = 4, staleness_max: int = 3, least: int = 0) -> Buffered:
+    return Buffered(concurrency=concurrency, goal=goal, staleness_max=staleness_max, least=least)
+
+
+def the_end(job: Job) -> Finish:
+    """Commit what there is to commit; the job must have announced its end then."""
+    job.settle()
+    last = job.effects[-1]
+    assert isinstance(last, Finish), "the job goes on"
+    return last
+
+
+def stop(job: Job) -> None:
+    job.happens(Stop("enough"))

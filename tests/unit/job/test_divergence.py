@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from tests.unit.job.a_job import Job, blob_of, new_job
-from turnout.job.buffered import Buffered
+from tests.unit.job.a_job import Job, blob_of, buffered, new_job, stop, the_end
 from turnout.job.commits import RETRY_COMMIT_S
 from turnout.job.evaluation import Evaluation
 from turnout.job.events import (
@@ -17,7 +16,6 @@ from turnout.job.events import (
     Recall,
     Recalled,
     Resumed,
-    Stop,
     TaskAsked,
     Tick,
 )
@@ -26,22 +24,6 @@ from turnout.job.status import status_of
 from turnout.messages import DeviceInfo, PausedBy, Status, TaskRequest, TaskResponse
 
 HUGE = float(np.finfo(np.float32).max / 200)  #: The largest number that an update may hold is larger.
-
-
-def buffered(goal: int = 2, concurrency: int = 4, staleness_max: int = 3, least: int = 0) -> Buffered:
-    return Buffered(concurrency=concurrency, goal=goal, staleness_max=staleness_max, least=least)
-
-
-def the_end(job: Job) -> Finish:
-    """Commit what there is to commit; the job must have announced its end then."""
-    job.settle()
-    last = job.effects[-1]
-    assert isinstance(last, Finish), "the job goes on"
-    return last
-
-
-def stop(job: Job) -> None:
-    job.happens(Stop("enough"))
 
 
 def diverge(job: Job) -> None:

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.unit.job.a_job import Job, new_job
+from tests.unit.job.a_job import Job, buffered, new_job, stop, the_end
 from turnout.job.buffered import Buffered
 from turnout.job.commits import RETRY_COMMIT_S
 from turnout.job.ending import DRAIN_S, LAST_COMMITS_MAX
@@ -14,7 +14,6 @@ from turnout.job.events import (
     Evaluated,
     Finish,
     Paused,
-    Stop,
     Tick,
 )
 from turnout.job.made import Made
@@ -22,22 +21,6 @@ from turnout.job.ranking import Ranking, Target
 from turnout.job.rounds import Rounds
 from turnout.job.status import status_of
 from turnout.messages import Status
-
-
-def buffered(goal: int = 2, concurrency: int = 4, staleness_max: int = 3, least: int = 0) -> Buffered:
-    return Buffered(concurrency=concurrency, goal=goal, staleness_max=staleness_max, least=least)
-
-
-def the_end(job: Job) -> Finish:
-    """Commit what there is to commit; the job must have announced its end then."""
-    job.settle()
-    last = job.effects[-1]
-    assert isinstance(last, Finish), "the job goes on"
-    return last
-
-
-def stop(job: Job) -> None:
-    job.happens(Stop("enough"))
 
 
 def tick(job: Job, after_s: float) -> None:
