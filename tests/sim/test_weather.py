@@ -89,6 +89,16 @@ def test_a_process_that_was_replaced_does_not_take_its_successors_commit_for_its
         assert world.run()["fenced processes"] >= 1
 
 
+def test_devices_that_hear_of_an_end_too_late_come_back_to_the_job_that_was_started_again() -> None:
+    """A process that hung and was replaced before the end may tell them of it when it wakes up."""
+    world = a_world()
+    world.plan = replace(world.plan, stopped_at=30.0)
+    world.loop.at(90.5, lambda: [device.session.stop() for device in world.devices])
+    seen = world.run()
+    assert seen["starts after an end"] == 1
+    assert sum(device.ended for device in world.devices) == world.plan.devices
+
+
 def test_a_job_whose_time_is_over_refuses_nobody_whom_it_counts_after_a_crash() -> None:
     """With a crash, job time goes back to that of the last commit, and the job's end with it."""
     late = {"copies": 3, "echoed": 0.3, "echo_s": 10.0}

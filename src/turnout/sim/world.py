@@ -47,6 +47,7 @@ STORM_S = 90.0  #: How long faults happen, in virtual seconds.
 CALM_MAX_S = 1200.0  #: After that, this much is time enough to make progress and to settle every result.
 PROGRESS = 3  #: Versions that must be made once the faults have stopped.
 RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
+REVIVE_EVERY_S = 60.0  #: Once a job was started again, apps that ended with it are started again this often.
 FORGE_EVERY_S = 5.0  #: Mean; where tasks are made up, one is this often.
 PAUSE_EVERY_S = 50.0  #: Mean; a person pauses the job this often, in every other world.
 END_MAX_S = 300.0  #: Enough for a last commit and for evaluations, of which two may be to come and one be slow.
@@ -135,6 +136,7 @@ class World:
         drawn = Plan.drawn(self.rng, strangers)
         self.plan = plan or drawn
         self.builders = builders
+        self._settling = False
         self.loop = VirtualLoop()
         workflow = self.plan.workflow()
         self.checker = Checker(
@@ -212,11 +214,21 @@ class World:
     def _start_again(self) -> None:
         """What was left at the end goes into the versions that are made now, and no task of before counts any more."""
         self.job.start_again()
+        self._revive_devices()
+        self._make_progress()
+
+    def _revive_devices(self) -> None:
+        """Start the app again on devices that were told of the end.
+
+        More than once: a process that hung and was replaced before the end may wake up and tell devices after it.
+        """
+        if self._settling or self.job.end is not None:
+            return
         for index, device in enumerate(self.devices):
             if device.ended:
                 self.devices[index] = self._make_device(index)
                 self.loop.after(self.rng.random(), self.devices[index].act)
-        self._make_progress()
+        self.loop.after(REVIVE_EVERY_S, self._revive_devices)
 
     def _end(self) -> None:
         """A person stops the job, if it has not ended by itself: it announces its end."""
@@ -240,6 +252,7 @@ class World:
 
     def _settle(self) -> None:
         """Devices take no more tasks and report what they have."""
+        self._settling = True
         devices = [*self.devices, *self.poisoners]
         for device in devices:
             device.session.stop()
