@@ -18,8 +18,8 @@ from bench.load import Order, Outcome
 from bench.machine import command_line, tree, written_bytes
 from bench.servers import Server, job_folder, started
 from bench.table import ROLES, Cell, Figures, Results, count
-from turnout.job import recorder
-from turnout.job.directory import JOURNAL
+from turnout.job.folder.directory import JOURNAL
+from turnout.job.journal import recorder
 from turnout.job.process import JOURNAL_VARIABLE
 
 TITLE = "Results, durable and in memory"

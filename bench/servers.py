@@ -19,7 +19,7 @@ import numpy as np
 
 from bench import traffic
 from bench.machine import command_line, tree
-from turnout.control.client import ControlClient
+from turnout.client.client import ControlClient
 from turnout.supervisor import commands
 from turnout.wire.tensors import to_safetensors
 

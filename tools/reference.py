@@ -20,8 +20,8 @@ from turnout.cli.job_toml import comments, structs
 from turnout.control.store import JobState
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.gateway import admission
-from turnout.job import toml
-from turnout.job.spec import JobSpec
+from turnout.job.folder import toml
+from turnout.job.folder.spec import JobSpec
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "REFERENCE.md"

@@ -14,8 +14,8 @@ from bench.section import Bench, Line, Report, Section, figure
 from bench.servers import Started, find, job_folder, started
 from bench.table import Goal
 from turnout.device.counters import FleetCounters
-from turnout.job.directory import JOURNAL
-from turnout.job.sqlite_journal import read_snapshot
+from turnout.job.folder.directory import JOURNAL
+from turnout.job.journal.sqlite import read_snapshot
 
 DEVICES = 1_000_000
 QUICK_DEVICES = 2_000

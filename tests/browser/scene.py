@@ -12,7 +12,7 @@ from pathlib import Path
 from tests.end_to_end.device import SIZE
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, descendants, processes, server
 from tests.end_to_end.test_run import DEVICE_PY
-from turnout.control.view import JobView
+from turnout.client.view import JobView
 
 DEMO = Path(__file__).parents[2] / "src/turnout/demo/folder"
 TRAINED_VERSIONS = 40  #: Of the job that is looked at: its lines have a shape by then.

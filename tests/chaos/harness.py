@@ -20,9 +20,9 @@ from tests.chaos.settle import settle
 from tests.chaos.verdict import Verdict, judge
 from tests.end_to_end.server import TURNOUT, Server, eventually, server
 from turnout.errors import TurnoutError
-from turnout.job.directory import JOURNAL
-from turnout.job.journal import Snapshot
-from turnout.job.sqlite_journal import read_snapshot
+from turnout.job.folder.directory import JOURNAL
+from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.sqlite import read_snapshot
 
 STRIKE_S = 3.0  #: How long to wait for a job to be in what is wanted.
 RECOVERIES_IN_A_ROW_MAX = 3  #: Kills during recovery without progress between them; the supervisor gives up after five.

@@ -13,8 +13,8 @@ from pathlib import Path
 from random import Random
 
 from tests.chaos import processes
-from turnout.job.directory import RECORDER
-from turnout.job.recorder import Moment, Phase, read
+from turnout.job.folder.directory import RECORDER
+from turnout.job.journal.recorder import Moment, Phase, read
 
 LOOK_PAUSE_MAX_S = 0.004  #: Between two looks at a job; about as long as it stays in a phase.
 CHASE_S = 10.0  #: How long to wait for a job that was killed to begin its recovery.

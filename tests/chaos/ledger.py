@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnout.fleet.ledger import Sent, Told, decode
-from turnout.job.answers import TOO_OLD
+from turnout.job.core.answers import TOO_OLD
 from turnout.messages import Status
 
 #: How a sealed lease begins: its format, a hash of the job, the version, the task's number.

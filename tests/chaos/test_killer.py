@@ -5,7 +5,7 @@ from random import Random
 import pytest
 
 from tests.chaos.killer import CLASSES, Aim, Interrupted, Kill, Role, interrupted_by
-from turnout.job.recorder import Moment, Phase
+from turnout.job.journal.recorder import Moment, Phase
 
 
 @pytest.mark.parametrize(

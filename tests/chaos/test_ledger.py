@@ -6,8 +6,8 @@ import pytest
 
 from tests.chaos.ledger import Book, task_of
 from turnout.fleet.ledger import Ledger
-from turnout.job.answers import TOO_OLD
-from turnout.job.leases import Lease, Seal, device_hash
+from turnout.job.core.answers import TOO_OLD
+from turnout.job.places.leases import Lease, Seal, device_hash
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status
 
 SEAL = Seal("job", b"k" * 32)

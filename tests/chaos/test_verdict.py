@@ -6,8 +6,8 @@ import numpy as np
 
 from tests.chaos.ledger import Task
 from tests.chaos.verdict import Verdict, judge
-from turnout.job.counted import CountedTasks
-from turnout.job.journal import Snapshot
+from turnout.job.journal.journal import Snapshot
+from turnout.job.places.counted import CountedTasks
 
 GOAL = 2
 

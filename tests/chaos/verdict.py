@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.chaos.ledger import Task
-from turnout.job.counted import CountedTasks
-from turnout.job.journal import Snapshot
+from turnout.job.journal.journal import Snapshot
+from turnout.job.places.counted import CountedTasks
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from turnout import servers
-from turnout.control.client import ControlClient
+from turnout.client import servers
+from turnout.client.client import ControlClient
 from turnout.supervisor.policy import HANG_S
 
 PATIENCE_S = 60.0  #: Ends a test that would hang; no test needs it.

@@ -9,6 +9,7 @@ from random import Random
 
 import msgspec
 
+from turnout.blobs.folder import BlobStore
 from turnout.control.check import running_job
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
@@ -16,9 +17,8 @@ from turnout.dispatcher.table import JobTable
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.exchange import Dispatcher
 from turnout.gateway.http import GatewayServer
-from turnout.job.blobs import BlobStore
-from turnout.job.folder import load_job_folder
-from turnout.job.journal import Journal, MemoryJournal
+from turnout.job.folder.folder import load_job_folder
+from turnout.job.journal.journal import Journal, MemoryJournal
 from turnout.job.process import JobProcess
 from turnout.messages import JobLaunched
 from turnout.transport.inprocess import InProcessJobs, InProcessTransport

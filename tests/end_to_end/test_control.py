@@ -15,8 +15,8 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.end_to_end.device import Device, job_folder
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, eventually, server
-from turnout.control.client import ControlClient, StreamedEvent
-from turnout.control.view import JobView
+from turnout.client.client import ControlClient, StreamedEvent
+from turnout.client.view import JobView
 from turnout.errors import NotAllowedError, TurnoutError
 from turnout.messages import JobEvent
 

@@ -1,4 +1,4 @@
-"""Who gets places, over HTTP from real processes: as ``tests/unit/job/test_fair_places.py`` says in virtual time.
+"""Who gets places, over HTTP from real processes: what ``unit/job/places/test_fair_places.py`` shows, in real time.
 
 The devices are raw loops: they ask again at once after a counted result, whatever wait it names, as FLARE's clients
 do, and wait only where RETRY tells them to.

@@ -12,9 +12,9 @@ import pytest
 from tests.end_to_end.device import job_folder
 from tests.end_to_end.server import eventually, server
 from tests.end_to_end.test_server import state_of, train
-from turnout import private
 from turnout.control import package
 from turnout.control.store import JobState
+from turnout.storage import private
 from turnout.supervisor import runtime
 
 

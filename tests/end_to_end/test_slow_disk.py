@@ -12,8 +12,8 @@ from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.gateway.admission import GatewayLimits
-from turnout.job.journal import MemoryJournal, Snapshot
-from turnout.job.staged import WAITING_MAX
+from turnout.job.core.staged import WAITING_MAX
+from turnout.job.journal.journal import MemoryJournal, Snapshot
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status, TaskRequest, TaskResponse
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio]

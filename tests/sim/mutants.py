@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.typical import TypicalNorm
 from turnout.dispatcher.service import EdgeTaskDispatcher
-from turnout.job import answers
-from turnout.job.answers import Refused
-from turnout.job.core import JobCore
-from turnout.job.counted import CountedTasks
-from turnout.job.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
-from turnout.job.journal import BlobRef, MemoryJournal, Snapshot
-from turnout.job.leases import Lease
-from turnout.job.models import Models
-from turnout.job.places import Places
-from turnout.job.standing import TASK_BLOCK
-from turnout.job.tally import Tally
+from turnout.job.account.tally import Tally
+from turnout.job.core import answers
+from turnout.job.core.answers import Refused
+from turnout.job.core.core import JobCore
+from turnout.job.core.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
+from turnout.job.core.published import Models
+from turnout.job.core.standing import TASK_BLOCK
+from turnout.job.journal.journal import BlobRef, MemoryJournal, Snapshot
+from turnout.job.places.counted import CountedTasks
+from turnout.job.places.leases import Lease
+from turnout.job.places.places import Places
 from turnout.messages import RefusedResult, ResultOffer, ResultReport, ResultResponse, Status
 from turnout.sim.world import Builders
 

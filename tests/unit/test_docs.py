@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from turnout.cli.commands import app
-from turnout.job.spec import JobSpec, RoundsTraining
+from turnout.job.folder.spec import JobSpec, RoundsTraining
 from turnout.messages import Status
 
 ROOT = Path(__file__).parents[2]

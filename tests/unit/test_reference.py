@@ -27,7 +27,7 @@ def test_the_page_has_what_people_look_for(field: str) -> None:
 
 def test_every_state_of_a_job_has_words() -> None:
     assert set(reference_words.JOB_STATES) == set(JobState)
-    core = ast.parse((SRC / "job" / "standing.py").read_text())
+    core = ast.parse((SRC / "job" / "core" / "standing.py").read_text())
     (state,) = (node for node in ast.walk(core) if isinstance(node, ast.FunctionDef) and node.name == "state")
     returned = {
         each.value

@@ -10,10 +10,10 @@ from turnout.api.capture import capture
 from turnout.api.models import model_file
 from turnout.api.toml_text import toml_text
 from turnout.errors import JobFolderError
-from turnout.job.folder import DEVICE_CODE, DEVICE_CONFIG, DEVICE_CONFIG_OF, JOB_TOML, SERVER_CODE
-from turnout.job.initial_model import MODEL_FILE
-from turnout.job.spec import JobSpec
-from turnout.job.toml import decode_toml
+from turnout.job.folder.folder import DEVICE_CODE, DEVICE_CONFIG, DEVICE_CONFIG_OF, JOB_TOML, SERVER_CODE
+from turnout.job.folder.initial_model import MODEL_FILE
+from turnout.job.folder.spec import JobSpec
+from turnout.job.folder.toml import decode_toml
 
 Table = Mapping[str, Any]
 

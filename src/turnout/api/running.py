@@ -16,12 +16,12 @@ from typing import Self
 from turnout.api.job import Job
 from turnout.api.models import Model
 from turnout.api.watch import Watch
+from turnout.client.view import JobView
 from turnout.control.store import JobState
-from turnout.control.view import JobView
-from turnout.demo.runner import plan_run
 from turnout.errors import UsageError
 from turnout.fleet.spec import FleetSpec
-from turnout.job.folder import DEVICE_CODE
+from turnout.job.folder.folder import DEVICE_CODE
+from turnout.local.runner import plan_run
 from turnout.messages import JobEvent, JobStatus
 
 POLL_INTERVAL_S = 0.05  #: How often ``async for`` looks for news: it must not hold a thread that cannot be cancelled.

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import msgspec
 
-from turnout import servers
 from turnout.api.job import Job
 from turnout.api.models import Model, read_model
-from turnout.control.client import ControlClient
+from turnout.client import servers
+from turnout.client.client import ControlClient
+from turnout.client.view import JobView
 from turnout.control.store import UNFINISHED, JobState
-from turnout.control.view import JobView
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent, KeptModel
 

@@ -1,4 +1,4 @@
-"""Settings as the text of a TOML file; the other direction is ``job/toml.py``."""
+"""Settings as the text of a TOML file; the other direction is ``job/folder/toml.py``."""
 
 import re
 from collections.abc import Iterator, Mapping, Sequence

@@ -15,20 +15,20 @@ from types import TracebackType
 from typing import Self
 
 from turnout.api.models import Model, read_model
+from turnout.blobs.place import blob_file
+from turnout.client.client import ControlClient
+from turnout.client.view import JobView
 from turnout.control.choosing import choose
-from turnout.control.client import ControlClient
 from turnout.control.history import Place, read_after
-from turnout.control.view import JobView
-from turnout.demo.picture import Picture
-from turnout.demo.runner import POLL_INTERVAL_S, Outcome, Plan, follow
 from turnout.device.counters import hopeless
 from turnout.errors import NotFoundError, ServerError, TurnoutError
-from turnout.job.carried import kept_carried
-from turnout.job.directory import BLOBS
-from turnout.job.eventlog import wall_clock
+from turnout.job.account.eventlog import wall_clock
+from turnout.job.folder.carried import kept_carried
+from turnout.job.folder.directory import BLOBS
+from turnout.local.picture import Picture
+from turnout.local.runner import POLL_INTERVAL_S, Outcome, Plan, follow
 from turnout.messages import JobEvent
-from turnout.printable import printable
-from turnout.transport.blobs import blob_file
+from turnout.text.printable import printable
 
 STOP_TIMEOUT_S = 30.0  #: For a job to end as it should, draining included; then its processes are ended.
 LOG_LINES_MAX = 1000

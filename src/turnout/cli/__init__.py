@@ -7,8 +7,8 @@ needs is imported where it is used, so that ``turnout --help`` answers at once.
 import os
 import sys
 
-from turnout.exits import EXIT_FAILED, EXIT_INTERRUPTED
 from turnout.process import streams
+from turnout.process.exits import EXIT_FAILED, EXIT_INTERRUPTED
 
 FIRST_PID = 1  #: Of a container's first process, which has others to look after.
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
-from turnout.ages import ago
-from turnout.job.rounds import quorum_of
-from turnout.job.spec import BufferedTraining, JobSpec, RoundsTraining
+from turnout.job.folder.spec import BufferedTraining, JobSpec, RoundsTraining
+from turnout.job.workflow.rounds import quorum_of
+from turnout.text.ages import ago
 
 DAY_S = 86400.0
 LONG_S = 30 * DAY_S

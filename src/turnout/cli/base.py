@@ -8,18 +8,18 @@ from cyclopts import App, Group, Parameter
 
 from turnout import __version__
 from turnout.errors import UsageError
-from turnout.exits import MEANINGS
 from turnout.gateway.bounds import (
     RESULT_BYTES_MAX,
     RESULT_BYTES_MOST,
     WEIGHTS_MODEL_BYTES_MAX,
     WEIGHTS_MODEL_BYTES_MOST,
 )
-from turnout.printable import printable_json
+from turnout.process.exits import MEANINGS
 from turnout.process.streams import tell
+from turnout.text.printable import printable_json
 
 if TYPE_CHECKING:
-    from turnout.control.client import ControlClient
+    from turnout.client.client import ControlClient
 
 PORT = 8710
 CONTROL_PORT = 8711
@@ -74,8 +74,8 @@ class Remote:
 
     def client(self) -> "ControlClient":
         """Of this server. Raises UsageError when several run here and none is named."""
-        from turnout import servers
-        from turnout.control.client import ControlClient
+        from turnout.client import servers
+        from turnout.client.client import ControlClient
 
         return ControlClient(*servers.resolve(self.server, self.token))
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from turnout.certificate import BadCertificate, Loaded
 from turnout.cli.findings import Finding
+from turnout.transport.certificate import BadCertificate, Loaded
 
 DAYS_LEFT_MIN = 14
 STEPS_MAX = 6  #: Of a handshake: each side speaks twice or three times.

@@ -19,7 +19,7 @@ from turnout.cli.trial import DEVICES, Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
 from turnout.gateway.admission import too_large_as_json, too_large_to_send
-from turnout.job.folder import DEVICE_CODE, EVALUATE, FILES, JobFolder, load_job_folder
+from turnout.job.folder.folder import DEVICE_CODE, EVALUATE, FILES, JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
 

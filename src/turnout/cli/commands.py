@@ -7,7 +7,7 @@ from cyclopts import CycloptsError, MissingArgumentError, UnknownCommandError
 from turnout.cli import completion, fleet, jobs, local, models, server, tokens, tracking
 from turnout.cli.base import TOKEN_VARIABLE, app
 from turnout.errors import JobFolderError, NotAllowedError, TurnoutError, UsageError
-from turnout.exits import EXIT_FAILED, EXIT_USAGE
+from turnout.process.exits import EXIT_FAILED, EXIT_USAGE
 from turnout.process.streams import say
 
 __all__ = ["app", "completion", "fleet", "jobs", "local", "models", "run", "server", "tokens", "tracking"]

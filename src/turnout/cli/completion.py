@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from turnout.cli.base import HERE, Json, answer, app, examples
-from turnout.exits import EXIT_DONE
+from turnout.process.exits import EXIT_DONE
 
 
 @app.command(

@@ -2,18 +2,18 @@
 
 The three parse a config by different rules: Python resolves references between components, the mobile ones do not;
 iOS takes executors and filters as lists of objects, the others take names. Each is judged by what it is really sent
-(``job/device_configs.py``). Nothing here stops a job, for its devices may be none of these.
+(``job/folder/device_configs.py``). Nothing here stops a job, for its devices may be none of these.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from turnout.job import device_configs
-from turnout.job.answers import TASK_NAME
-from turnout.job.device_configs import ANDROID_TRAINER, COMPONENTS, TOTAL_EPOCHS, TRAINER
-from turnout.job.device_configs import IOS_TRAINER as DL_TRAINER
-from turnout.job.folder import DEVICE_CONFIG, DEVICE_CONFIG_OF, JOB_TOML, JobFolder
+from turnout.job.core.answers import TASK_NAME
+from turnout.job.folder import device_configs
+from turnout.job.folder.device_configs import ANDROID_TRAINER, COMPONENTS, TOTAL_EPOCHS, TRAINER
+from turnout.job.folder.device_configs import IOS_TRAINER as DL_TRAINER
+from turnout.job.folder.folder import DEVICE_CONFIG, DEVICE_CONFIG_OF, JOB_TOML, JobFolder
 from turnout.wire import edge_headers
 
 PYTHON, ANDROID, IOS, NO_SDK = "Python", "Android", "iOS", "no SDK"

@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-from turnout import private
 from turnout.cli import certificates, installed
 from turnout.cli.findings import Finding
 from turnout.errors import TurnoutError
 from turnout.process import machine
+from turnout.storage import private
 from turnout.supervisor import runtime
 
 FREE_BYTES_MIN = 1 << 30
@@ -62,7 +62,7 @@ def _port(port: int, option: str, data: Path) -> Finding:
 def _is_turnout(port: int, option: str, data: Path) -> bool:
     if option == "--port":
         return runtime.is_taken(port, data)
-    from turnout.control.client import ControlClient
+    from turnout.client.client import ControlClient
 
     return ControlClient(f"http://127.0.0.1:{port}").alive()
 

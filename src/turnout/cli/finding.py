@@ -2,9 +2,9 @@
 
 import difflib
 
-from turnout.control.client import ControlClient
+from turnout.client.client import ControlClient
+from turnout.client.view import JobView
 from turnout.control.store import UNFINISHED
-from turnout.control.view import JobView
 from turnout.errors import NotFoundError, UsageError
 
 SHOWN_MAX = 3

@@ -8,7 +8,7 @@ from cyclopts import Parameter
 
 from turnout.cli.base import SERVERS, Devices, Seed, app, at_least_one, examples
 from turnout.errors import UsageError
-from turnout.exits import EXIT_DONE
+from turnout.process.exits import EXIT_DONE
 
 
 @Parameter(name="*")

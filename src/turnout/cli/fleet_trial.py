@@ -18,7 +18,7 @@ from turnout.device.trainers.base import NoExamples
 from turnout.device.training import work_of
 from turnout.errors import JobFolderError
 from turnout.job.compose import optimizer_of
-from turnout.job.folder import JobFolder
+from turnout.job.folder.folder import JobFolder
 from turnout.messages import Message
 from turnout.wire.tensors import Vector, to_safetensors
 

@@ -11,7 +11,7 @@ from typing import Any, get_args
 
 import msgspec
 
-from turnout.job.spec import JobSpec
+from turnout.job.folder.spec import JobSpec
 
 WIDTH = 100
 HEAD = 'All that this job can be told. A line like "#key = value" is a default: take the # away to change it.'

@@ -21,12 +21,12 @@ from turnout.cli.base import (
     print_json,
 )
 from turnout.errors import UsageError
-from turnout.exits import EXIT_DONE
+from turnout.process.exits import EXIT_DONE
 from turnout.process.streams import say, tell
 
 if TYPE_CHECKING:  # these take long to import, and most commands need neither
-    from turnout.control.client import ControlClient
-    from turnout.control.view import JobView
+    from turnout.client.client import ControlClient
+    from turnout.client.view import JobView
 
 LOG_LINES = 100
 
@@ -68,7 +68,7 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
 )
 def jobs(*, remote: Remote = LOCAL, json: Json = False) -> int:
     """List the jobs of a running server, newest first."""
-    from turnout.control.listing import asked, table
+    from turnout.client.listing import asked, table
 
     found = asked(remote.client())
     answer(found, table(found), json)

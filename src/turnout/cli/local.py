@@ -21,7 +21,7 @@ from turnout.cli.base import (
     print_json,
 )
 from turnout.errors import JobFolderError
-from turnout.exits import EXIT_DONE
+from turnout.process.exits import EXIT_DONE
 
 
 @app.command(group=HERE, help_epilogue=examples("turnout demo", "turnout demo --mode sync --devices 100"))
@@ -33,9 +33,9 @@ def demo(
     json: Json = False,
 ) -> int:
     """Watch devices of very different speed learn to read digits, beside the same model trained centrally."""
-    from turnout.demo import commands
+    from turnout.cli import running
 
-    return commands.demo(mode, at_least_one("--devices", devices), seed, json)
+    return running.demo(mode, at_least_one("--devices", devices), seed, json)
 
 
 @app.command(group=HERE, help_epilogue=examples("turnout new my-job", "turnout new my-job --name keyboard"))
@@ -109,7 +109,7 @@ def run_job(
     json: Json = False,
 ) -> int:
     """Run a job on this machine from start to end: a server on free ports and a simulated fleet."""
-    from turnout.demo import commands
+    from turnout.cli import running
 
     fleet = {
         "devices": at_least_one("--devices", devices),
@@ -117,4 +117,4 @@ def run_job(
         "training-sigma": training_sigma,
         "dropout": dropout,
     }
-    return commands.run_job(job_folder, fleet, out, data, seed, json)
+    return running.run_job(job_folder, fleet, out, data, seed, json)

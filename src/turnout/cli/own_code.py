@@ -7,8 +7,8 @@ from typing import Any, TypeVar
 
 from turnout.device.trainers.base import NoExamples
 from turnout.errors import JobFolderError, TurnoutError
-from turnout.job.code import load_module
-from turnout.worker_main import one_line
+from turnout.job.folder.code import load_module
+from turnout.process.worker import one_line
 
 T = TypeVar("T")
 

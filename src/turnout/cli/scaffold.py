@@ -10,9 +10,9 @@ import msgspec
 
 from turnout.cli.job_toml import job_toml
 from turnout.errors import UsageError
-from turnout.job.folder import DEVICE_CODE, JOB_TOML, SERVER_CODE
-from turnout.job.initial_model import MODEL_CODE
-from turnout.job.spec import Name
+from turnout.job.folder.folder import DEVICE_CODE, JOB_TOML, SERVER_CODE
+from turnout.job.folder.initial_model import MODEL_CODE
+from turnout.job.folder.spec import Name
 
 CODE = (MODEL_CODE, DEVICE_CODE, SERVER_CODE)
 #: What suits a few dozen simulated devices that take a fifth of a second for a task; all else keeps its default.

@@ -27,9 +27,9 @@ from turnout.cli.base import (
     print_json,
 )
 from turnout.errors import UsageError
-from turnout.exits import EXIT_DONE, EXIT_FAILED
 from turnout.gateway.bounds import GRPC_MESSAGE_BYTES_MAX
 from turnout.process import machine
+from turnout.process.exits import EXIT_DONE, EXIT_FAILED
 from turnout.process.streams import say
 from turnout.process.systems import can_serve, check_server
 from turnout.supervisor.policy import HANG_S, HANG_S_MIN
@@ -149,11 +149,11 @@ def open_dashboard(*, remote: Remote = LOCAL, json: Json = False) -> int:
 
 def _tell(data: Path, as_json: bool, up: "Up") -> None:
     """Programs get the addresses; a person at a terminal gets a link, which must not lie in a log."""
-    from turnout import owner
     from turnout.cli.outputs import Up as Told
-    from turnout.control.client import dashboard_link
+    from turnout.client.client import dashboard_link
     from turnout.control.sessions import LINK_S, Sealer
     from turnout.control.tokens import OWNER_ID
+    from turnout.storage import owner
 
     if as_json:
         file = str(data.absolute() / owner.FILE)

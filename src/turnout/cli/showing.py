@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterator
 
-from turnout.ages import ago
-from turnout.control.listing import columns, state_of
+from turnout.client.listing import columns, state_of
+from turnout.client.view import JobView
 from turnout.control.store import UNFINISHED, JobState
-from turnout.control.view import JobView
-from turnout.demo.view import refused
+from turnout.local.view import refused
 from turnout.messages import DeviceMetric, FleetGroup, JobStatus
+from turnout.text.ages import ago
 
 LABEL_WIDTH = 12
 FLEET = ("PLATFORM", "APP", "ASKED", "TASKS", "TRAINING", "COUNTED", "REFUSED", "LOST", "ZEROS", "")

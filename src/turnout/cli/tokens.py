@@ -7,7 +7,7 @@ from cyclopts import App, Parameter
 
 from turnout.cli.base import LOCAL, SERVERS, Json, Remote, answer, app, examples
 from turnout.errors import NotFoundError, UsageError
-from turnout.exits import EXIT_DONE
+from turnout.process.exits import EXIT_DONE
 from turnout.process.streams import say
 
 token = App(
@@ -39,7 +39,7 @@ def create(
     json: Json = False,
 ) -> int:
     """Create a token and print it, this once: the server keeps only its digest."""
-    from turnout.control.view import Scope
+    from turnout.client.view import Scope
 
     made = remote.client().create_token(name, scope)
     answer(made, [made.token], json)
@@ -52,8 +52,8 @@ def create(
 @token.command(name="list", help_epilogue=examples("turnout token list", "turnout token list --json | jq '.[].name'"))
 def list_tokens(*, remote: Remote = LOCAL, json: Json = False) -> int:
     """List the tokens, oldest first: their ids, scopes and names, not the tokens themselves."""
-    from turnout.ages import ago
-    from turnout.control.listing import columns
+    from turnout.client.listing import columns
+    from turnout.text.ages import ago
 
     found = remote.client().tokens()
     rows = [(each.token_id, each.scope.value, f"{ago(time.time() - each.created_at)} ago", each.name) for each in found]

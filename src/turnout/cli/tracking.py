@@ -7,7 +7,7 @@ from cyclopts import Parameter
 
 from turnout.cli.base import JOBS, LOCAL, Job, Json, Remote, answer, app, examples
 from turnout.errors import UsageError
-from turnout.exits import EXIT_DONE, EXIT_NOT_COMPLETED
+from turnout.process.exits import EXIT_DONE, EXIT_NOT_COMPLETED
 from turnout.process.streams import say
 
 

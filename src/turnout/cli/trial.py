@@ -13,11 +13,11 @@ import msgspec
 from turnout.cli.fleet_trial import FleetTrial, try_fleet
 from turnout.cli.own_code import function, guarded
 from turnout.errors import JobFolderError
-from turnout.job.choice_hook import checked_number
-from turnout.job.choices import SELECT, WEIGH
-from turnout.job.export_hook import checked_export
-from turnout.job.folder import EVALUATE, EXPORT, JobFolder
-from turnout.job.hooks import checked_metrics
+from turnout.job.folder.folder import EVALUATE, EXPORT, JobFolder
+from turnout.job.hooks.choice_hook import checked_number
+from turnout.job.hooks.choices import SELECT, WEIGH
+from turnout.job.hooks.evaluate_hook import checked_metrics
+from turnout.job.hooks.export_hook import checked_export
 from turnout.messages import Message
 from turnout.wire.forms import EXECUTORCH
 

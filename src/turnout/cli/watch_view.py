@@ -8,10 +8,10 @@ from rich.table import Table
 from rich.text import Text
 
 from turnout.control.store import UNFINISHED
-from turnout.demo.picture import Picture
-from turnout.demo.view import bar, facts, histogram, refused, sparkline, text
+from turnout.local.picture import Picture
+from turnout.local.view import bar, facts, histogram, refused, sparkline, text
 from turnout.messages import JobEvent, JobStatus
-from turnout.printable import printable
+from turnout.text.printable import printable
 
 ROOMY_HEIGHT = 30  #: A terminal of fewer lines is shown fewer rows of what may be long.
 

@@ -10,13 +10,13 @@ from rich.live import Live
 
 from turnout.cli.base import print_json
 from turnout.cli.watch_view import line, panel, words
-from turnout.control.client import ControlClient
+from turnout.client.client import ControlClient
+from turnout.client.view import JobView
 from turnout.control.store import UNFINISHED, JobState
-from turnout.control.view import JobView
-from turnout.demo.picture import Picture
 from turnout.errors import UnreachableError
-from turnout.exits import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
+from turnout.local.picture import Picture
 from turnout.messages import JobEvent
+from turnout.process.exits import EXIT_DONE, EXIT_INTERRUPTED, EXIT_NOT_COMPLETED
 from turnout.process.streams import tell
 
 INTERVAL_S = 1.0

@@ -7,6 +7,7 @@ from typing import NoReturn
 
 from starlette.requests import Request
 
+from turnout.client.view import NewLink, NewSession, Scope
 from turnout.control.failures import Failures, peer_of
 from turnout.control.guard import scheme_of
 from turnout.control.listening import admit
@@ -14,7 +15,6 @@ from turnout.control.problems import Problem
 from turnout.control.sessions import LINK_S, PAGE_HEADER, SESSION_S, Claim, Sealer, Session
 from turnout.control.store import Store, StoredToken
 from turnout.control.tokens import Tokens, includes
-from turnout.control.view import NewLink, NewSession, Scope
 
 CHALLENGE = {"WWW-Authenticate": 'Bearer realm="turnout"'}
 NEEDED = (

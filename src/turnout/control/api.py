@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from turnout.client.view import Scope
 from turnout.control import dashboard
 from turnout.control.access import Access
 from turnout.control.guard import Guard
@@ -35,7 +36,6 @@ from turnout.control.sessions import Sealer
 from turnout.control.stopping import Stopping
 from turnout.control.store import Store
 from turnout.control.tokens import Tokens
-from turnout.control.view import Scope
 from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.messages import GatewayCounters
 

@@ -15,15 +15,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from turnout import lifeline
 from turnout.errors import JobFolderError
 from turnout.gateway.admission import too_large_to_send
 from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.messages import Message, RunningJob
+from turnout.process import lifeline
 from turnout.supervisor.commands import PYTHON, job_environment
 
 if TYPE_CHECKING:
-    from turnout.job.folder import JobFolder
+    from turnout.job.folder.folder import JobFolder
 
 CHECK_TIMEOUT_S = 60.0
 ANSWER_BYTES_MAX = 4 << 20  #: A device config may be in it three times, as each platform is told it.
@@ -115,8 +115,8 @@ def without(place: Path, said: str) -> str:
 
 def read(folder: Path, result_bytes_max: int = RESULT_BYTES_MAX) -> Checked:
     """Read the folder in this process."""
-    from turnout.job.code import load_module
-    from turnout.job.folder import load_job_folder
+    from turnout.job.folder.code import load_module
+    from turnout.job.folder.folder import load_job_folder
 
     try:
         job = load_job_folder(folder)

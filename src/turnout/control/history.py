@@ -1,4 +1,4 @@
-"""What happened to a job, out of the log that its process writes: see ``job/eventlog.py``."""
+"""What happened to a job, out of the log that its process writes: see ``job/account/eventlog.py``."""
 
 import os
 import re
@@ -10,8 +10,8 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from turnout.job.directory import EVENTS
-from turnout.job.eventlog import older
+from turnout.job.account.eventlog import older
+from turnout.job.folder.directory import EVENTS
 from turnout.messages import JobEvent
 
 EVENTS_READ_MAX = 1000  #: At once.

@@ -10,11 +10,11 @@ from pathlib import Path
 import msgspec
 
 from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
-from turnout.job.directory import FINAL
 from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
+from turnout.job.folder.directory import FINAL
 from turnout.messages import JobAborted, JobCancelled, JobCompleted, JobLaunched, JobStatus, LifeCycleEvent, RunningJob
-from turnout.supervisor.messages import ForgetJob, JobProcess, JobReport, Order, Report, Roster, StartJob, StopJob
 from turnout.supervisor.runtime import job_address
+from turnout.transport.orders import ForgetJob, JobProcess, JobReport, Order, Report, Roster, StartJob, StopJob
 
 SLUG_MAX = 24
 

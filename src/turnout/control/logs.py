@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from turnout.job.directory import LOG
+from turnout.job.folder.directory import LOG
 from turnout.supervisor.joblog import older
 
 LINES_MAX = 10_000

@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from turnout.control.store import JobState
 from turnout.messages import LATENCY_BOUNDS_S, GatewayCounters, JobStatus
-from turnout.printable import printable
+from turnout.text.printable import printable
 
 MEDIA_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 JOBS_LABELLED_MAX = 100  #: The oldest running jobs.

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from turnout import __version__
+from turnout.client.view import ProblemDetails
 from turnout.control.operations import JSON, Given, Operation
 from turnout.control.problems import PROBLEM_JSON
-from turnout.control.view import ProblemDetails
 from turnout.messages import JobEvent
 
 ABOUT = """What people's tools and the dashboard use. JSON in and out; errors are problem details (RFC 9457).

@@ -9,8 +9,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
+from turnout.client.view import Scope
 from turnout.control.problems import Problem
-from turnout.control.view import Scope
 
 JSON = "application/json"
 BODY_BYTES_MAX = 4096  #: Of requests in JSON, which are all small.

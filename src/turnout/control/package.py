@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from turnout.errors import JobFolderError
-from turnout.job.contents import IGNORE_FILE, contents_of, is_cache, unfit
+from turnout.job.folder.contents import IGNORE_FILE, contents_of, is_cache, unfit
 
 PACKED_BYTES_MAX = 512 << 20
 UNPACKED_BYTES_MAX = 2 << 30  #: What it takes of the disk, and of the time that it takes to unpack.

@@ -8,7 +8,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 
-from turnout.control.view import ProblemDetails
+from turnout.client.view import ProblemDetails
 
 PROBLEM_JSON = "application/problem+json"
 

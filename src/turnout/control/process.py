@@ -8,9 +8,7 @@ import time
 from functools import partial
 from pathlib import Path
 
-from turnout import lifeline, owner
 from turnout.control.api import Api
-from turnout.control.feed import FeedServer
 from turnout.control.jobs import Jobs
 from turnout.control.listening import make_server, sweep
 from turnout.control.questions import Questions
@@ -19,9 +17,12 @@ from turnout.control.supervised import SupervisorLink
 from turnout.errors import TurnoutError
 from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.messages import JobLaunched, LifeCycleEvent
+from turnout.process import lifeline
+from turnout.process.heartbeat import Pulse
 from turnout.process.streams import say
-from turnout.pulse import Pulse
+from turnout.storage import owner
 from turnout.supervisor.runtime import feed_path, supervisor_path
+from turnout.transport.feed import FeedServer
 from turnout.transport.unix import UnixTransport
 
 

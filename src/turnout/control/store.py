@@ -10,9 +10,9 @@ from pathlib import Path
 
 import msgspec
 
-from turnout import migrations, private
 from turnout.errors import TurnoutError
 from turnout.messages import Message, RunningJob
+from turnout.storage import migrations, private
 
 PACKAGE = "turnout.control"  #: Whose migrations make the schema.
 

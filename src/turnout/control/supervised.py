@@ -6,8 +6,8 @@ from pathlib import Path
 
 import msgspec
 
-from turnout.supervisor.messages import Order, Report
 from turnout.transport import stream
+from turnout.transport.orders import Order, Report
 
 RECONNECT_S = 0.2
 

@@ -9,10 +9,10 @@ import secrets
 from collections.abc import Callable
 from http import HTTPStatus
 
-from turnout import owner
+from turnout.client.view import NewToken, Scope, TokenView
 from turnout.control.problems import Problem
 from turnout.control.store import Store, StoredToken
-from turnout.control.view import NewToken, Scope, TokenView
+from turnout.storage import owner
 
 TOKENS_MAX = 200
 OWNER_ID = "owner"

@@ -9,9 +9,9 @@ from functools import partial
 
 import msgspec
 
-from turnout import lifeline
 from turnout.demo import digits
 from turnout.device.trainers.numpy_trainer import NumpyTrainer, accuracy, initial_model
+from turnout.process import lifeline
 
 #: 50 epochs are fewer passes over each image than the fleet's some 600, but every step sees all digits.
 SETTINGS = {"epochs": 50, "batch_size": 20, "learning_rate": 0.1}

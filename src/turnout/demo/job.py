@@ -5,9 +5,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Literal
 
-from turnout.job.folder import DEVICE_CODE, JOB_TOML, SERVER_CODE
-from turnout.job.initial_model import MODEL_CODE
-from turnout.job.spec import RESULTS_MIN
+from turnout.job.folder.folder import DEVICE_CODE, JOB_TOML, SERVER_CODE
+from turnout.job.folder.initial_model import MODEL_CODE
+from turnout.job.folder.spec import RESULTS_MIN
 
 Mode = Literal["buffered", "sync"]
 

@@ -30,8 +30,8 @@ from turnout.device.session import (
 from turnout.device.trainers.base import Evaluator, NoExamples, Trainer
 from turnout.device.training import work_of
 from turnout.errors import TurnoutError
-from turnout.given import check_job_name
 from turnout.messages import DeviceInfo, EdgeRequest, ModelSchema, ResultReport, Status, TaskResponse
+from turnout.text.given import check_job_name
 from turnout.wire.edge_headers import BadHeader, DeviceReader
 
 log = logging.getLogger(__name__)

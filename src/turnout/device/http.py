@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 
 from turnout.device.http_connection import Connection, Done, Exchange, HttpFailure, HttpReply
 from turnout.errors import TurnoutError, UsageError
-from turnout.given import check_word
+from turnout.text.given import check_word
 from turnout.wire.edge_requests import HttpRequest
 
 TICK_S = 0.1  #: How exactly deadlines are kept.

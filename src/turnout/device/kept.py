@@ -10,10 +10,10 @@ from pathlib import Path
 
 import msgspec
 
-from turnout import durable, private
 from turnout.device.session import Saved
 from turnout.errors import TurnoutError
 from turnout.messages import Message, ModelSchema, Status
+from turnout.storage import durable, private
 from turnout.wire.tensors import num_parameters
 
 log = logging.getLogger(__name__)

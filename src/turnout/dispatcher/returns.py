@@ -2,7 +2,7 @@
 
 A job that is down cannot say when. Told a fixed wait, everybody who asked within a minute's outage would be back within
 seconds of each other, again and again. So they get appointments one after the other, as a job gives them out
-(``job/pacing.py``): however many they are, they come at a rate that a gateway and a job bear.
+(``job/places/pacing.py``): however many they are, they come at a rate that a gateway and a job bear.
 """
 
 from collections.abc import Callable

@@ -19,7 +19,7 @@ from turnout.fleet.core import Outcome, SimDevice
 from turnout.fleet.spec import FleetSpec
 from turnout.fleet.training import TARGET, Learned, Source, Work
 from turnout.messages import ModelRef, ModelSchema, TaskResponse
-from turnout.workers import WorkerFailed, WorkerPool
+from turnout.process.pool import WorkerFailed, WorkerPool
 
 CALLS_PER_WORKER = 2  #: One that it works on and one that waits for it.
 BATCH_MAX = 32  #: Tasks in one call, when many wait. A worker that crashes takes these with it.

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import msgspec
 
-from turnout import private
 from turnout.errors import TurnoutError
 from turnout.messages import Message, ResultReport, ResultResponse
+from turnout.storage import private
 
 _encode = msgspec.json.Encoder().encode
 

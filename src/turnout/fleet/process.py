@@ -13,7 +13,6 @@ from typing import Any
 
 import msgspec
 
-from turnout import lifeline, loops
 from turnout.device.counters import FleetCounters
 from turnout.device.exchange import NoAnswer
 from turnout.device.http import HttpClient, HttpLimits, trust
@@ -27,11 +26,11 @@ from turnout.fleet.ledger import Ledger
 from turnout.fleet.lines import Lines, OwnLines, SharedLines
 from turnout.fleet.spec import BadFleet, FleetSpec
 from turnout.fleet.untrained import Untrained
-from turnout.given import check_job_name
 from turnout.messages import EdgeResponse
-from turnout.printable import printable_json
-from turnout.process import machine
+from turnout.process import lifeline, loops, machine
 from turnout.process.streams import tell
+from turnout.text.given import check_job_name
+from turnout.text.printable import printable_json
 
 TICK_S = 0.01
 REPORT_INTERVAL_S = 1.0

@@ -15,9 +15,9 @@ import msgspec
 from turnout.device.trainers.base import NoExamples, Trainer
 from turnout.device.training import work_of
 from turnout.errors import JobFolderError, TurnoutError
-from turnout.job.code import load_module
-from turnout.job.folder import DEVICE_CODE
-from turnout.worker_main import one_line
+from turnout.job.folder.code import load_module
+from turnout.job.folder.folder import DEVICE_CODE
+from turnout.process.worker import one_line
 
 TRAINERS_KEPT_MAX = 2048
 MODELS_KEPT_MAX = 4

@@ -17,7 +17,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
 
-from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError, UsageError
@@ -34,6 +33,7 @@ from turnout.gateway.http import GatewayServer
 from turnout.gateway.process import TICK_INTERVAL_S
 from turnout.messages import FeedEvent, GatewayCounters
 from turnout.supervisor import runtime
+from turnout.transport import feed
 from turnout.transport.unix import UnixTransport
 
 PORT_VARIABLE = "TURNOUT_PORT"

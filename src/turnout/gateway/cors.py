@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 
 from turnout.errors import UsageError
 from turnout.gateway.replies import Header, Reply
-from turnout.given import check_word
+from turnout.text.given import check_word
 from turnout.wire.edge_headers import DEVICE_ID, DEVICE_INFO, USER_INFO
 
 ANY = "*"

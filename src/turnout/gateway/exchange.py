@@ -8,8 +8,8 @@ from typing import Protocol
 
 import msgspec
 
+from turnout.blobs.cache import Busy
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import Busy
 from turnout.gateway.core import (
     BlobReply,
     BlobWanted,

@@ -12,7 +12,6 @@ os.environ["GRPC_ENABLE_FORK_SUPPORT"] = "0"  # read on import; with it, startin
 import grpc
 from grpc import aio
 
-from turnout.certificate import BadCertificate, Certificate
 from turnout.errors import DeviceError, TurnoutError
 from turnout.gateway.admission import GatewayLimits, GrpcLimits
 from turnout.gateway.core import Expect, refused
@@ -22,6 +21,7 @@ from turnout.gateway.queries import OUTER_REASONS, Queries, answer_of
 from turnout.gateway.replies import Reply, unavailable
 from turnout.gateway.routes import Route
 from turnout.messages import EdgeRequest, EdgeResponse, Status, TaskRequest, TaskResponse
+from turnout.transport.certificate import BadCertificate, Certificate
 from turnout.wire.edge_grpc import METHOD, SERVICE, decode_query, encode_reply
 from turnout.wire.edge_replies import SAFETENSORS_FORMAT
 

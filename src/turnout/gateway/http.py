@@ -11,9 +11,9 @@ from typing import Any
 import msgspec
 
 from turnout import __version__
+from turnout.blobs.cache import Blobs
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import Blobs
 from turnout.gateway.connection import Connection
 from turnout.gateway.core import NO_ORIGINS, GatewayCore
 from turnout.gateway.cors import Origins
@@ -22,7 +22,7 @@ from turnout.gateway.exchange import Dispatcher, Site
 from turnout.gateway.replies import Reply, refusal, unavailable
 from turnout.gateway.weights import Weights, exports_of
 from turnout.messages import ModelSchema
-from turnout.workers import Failure, WorkerFailed, WorkerPool, WorkersBusy
+from turnout.process.pool import Failure, WorkerFailed, WorkerPool, WorkersBusy
 
 BACKLOG = 4096  #: Connections that the system accepts before we do.
 

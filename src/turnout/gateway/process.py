@@ -14,9 +14,6 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from turnout import lifeline, loops
-from turnout.certificate import LOOK_S, Certificate
-from turnout.control import feed
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError
@@ -25,7 +22,10 @@ from turnout.gateway.bounds import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
 from turnout.gateway.http import GatewayServer
 from turnout.messages import FeedEvent, GatewayCounters
-from turnout.pulse import Pulse
+from turnout.process import lifeline, loops
+from turnout.process.heartbeat import Pulse
+from turnout.transport import feed
+from turnout.transport.certificate import LOOK_S, Certificate
 from turnout.transport.unix import UnixTransport
 
 if TYPE_CHECKING:

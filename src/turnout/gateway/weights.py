@@ -6,13 +6,13 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from turnout.blobs.cache import BUSY, Blobs, Busy, FindFile
 from turnout.errors import TurnoutError
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import BUSY, Blobs, Busy, FindFile
 from turnout.gateway.routes import BlobName
+from turnout.process.pool import WorkerPool
 from turnout.wire.forms import EXECUTORCH, NUMBER, WEIGHTS, Form
-from turnout.workers import WorkerPool
 
 Done = Callable[[bytes | Busy | None], None]
 Key = tuple[BlobName, str]

@@ -5,19 +5,8 @@ from random import Random
 
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerOptimizer, ServerSGD, server_adagrad, server_adam, server_yogi
-from turnout.job.buffered import Buffered
-from turnout.job.cohort import Cohort
-from turnout.job.evaluation import Evaluation
-from turnout.job.fleets import Fleets
-from turnout.job.known import KnownDevices
-from turnout.job.leases import LeaseTime, Seal
-from turnout.job.pacing import AppointmentBook
-from turnout.job.parts import Parts, Rules
-from turnout.job.places import Places
-from turnout.job.ranking import Ranking, Target
-from turnout.job.rounds import Rounds
-from turnout.job.selection import CheckIn, Selection
-from turnout.job.spec import (
+from turnout.job.core.parts import Parts, Rules
+from turnout.job.folder.spec import (
     AdagradOptimizer,
     AdamOptimizer,
     BufferedTraining,
@@ -29,8 +18,19 @@ from turnout.job.spec import (
     StopRule,
     YogiOptimizer,
 )
-from turnout.job.spec import Evaluation as EvaluationRule
-from turnout.job.workflow import Workflow
+from turnout.job.folder.spec import Evaluation as EvaluationRule
+from turnout.job.places.cohort import Cohort
+from turnout.job.places.fleets import Fleets
+from turnout.job.places.known import KnownDevices
+from turnout.job.places.leases import LeaseTime, Seal
+from turnout.job.places.pacing import AppointmentBook
+from turnout.job.places.places import Places
+from turnout.job.places.selection import CheckIn, Selection
+from turnout.job.workflow.buffered import Buffered
+from turnout.job.workflow.evaluation import Evaluation
+from turnout.job.workflow.ranking import Ranking, Target
+from turnout.job.workflow.rounds import Rounds
+from turnout.job.workflow.workflow import Workflow
 
 
 def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:

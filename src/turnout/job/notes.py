@@ -6,9 +6,9 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-from turnout.job import damage
-from turnout.job.eventlog import EventLog
-from turnout.job.recorder import Published
+from turnout.job.account.eventlog import EventLog
+from turnout.job.journal import damage
+from turnout.job.journal.recorder import Published
 from turnout.job.remade import write_final
 from turnout.messages import JobStatus
 

@@ -23,20 +23,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout import loops
+from turnout.blobs.folder import BlobStore
 from turnout.errors import TurnoutError
-from turnout.job import damage, exits, told
-from turnout.job.bases import Bases
-from turnout.job.blobs import BlobStore
-from turnout.job.budget import DiskBudget
-from turnout.job.carried import keep_carried
-from turnout.job.choices import chances_of, weights_of
+from turnout.job import exits, told
+from turnout.job.account.eventlog import wall_clock
+from turnout.job.account.latency import Latency
 from turnout.job.compose import parts_of, rules_of
-from turnout.job.core import JobCore
-from turnout.job.directory import FINAL
-from turnout.job.evaluator import Evaluator
-from turnout.job.eventlog import wall_clock
-from turnout.job.events import (
+from turnout.job.core.core import JobCore
+from turnout.job.core.events import (
     Answer,
     Commit,
     CommitDoubtful,
@@ -56,16 +50,20 @@ from turnout.job.events import (
     TaskAsked,
     Tick,
 )
-from turnout.job.exports import Exports
-from turnout.job.folder import JobFolder, load_job_folder
-from turnout.job.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
-from turnout.job.latency import Latency
-from turnout.job.lock import JobLocked
+from turnout.job.core.status import status_of
+from turnout.job.folder.budget import DiskBudget
+from turnout.job.folder.carried import keep_carried
+from turnout.job.folder.directory import FINAL
+from turnout.job.folder.folder import JobFolder, load_job_folder
+from turnout.job.hooks.choices import chances_of, weights_of
+from turnout.job.hooks.evaluator import Evaluator
+from turnout.job.hooks.exports import Exports
+from turnout.job.journal import damage
+from turnout.job.journal.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
+from turnout.job.journal.recorder import Phase, Published, Recorder
+from turnout.job.journal.sqlite import JournalDamaged, JournalUnusable, SqliteJournal
 from turnout.job.notes import Notes
-from turnout.job.recorder import Phase, Published, Recorder
-from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal
-from turnout.job.status import status_of
-from turnout.lifeline import watch
+from turnout.job.workflow.bases import Bases
 from turnout.messages import (
     JobStatus,
     ResultOffer,
@@ -76,7 +74,10 @@ from turnout.messages import (
     TaskRequest,
     Topic,
 )
-from turnout.pulse import Pulse
+from turnout.process import loops
+from turnout.process.heartbeat import Pulse
+from turnout.process.lifeline import watch
+from turnout.storage.lock import JobLocked
 from turnout.transport.base import Reply
 from turnout.transport.sockets import CannotListen
 from turnout.transport.unix import UnixJobServer

@@ -13,19 +13,20 @@ from random import Random
 import msgspec
 import numpy as np
 
-from turnout import durable
+from turnout.blobs.folder import SUFFIX, BlobStore
 from turnout.errors import TurnoutError
-from turnout.job import damage, snapshots
-from turnout.job.blobs import SUFFIX, BlobStore
 from turnout.job.compose import parts_of, rules_of
-from turnout.job.directory import BLOBS, FINAL, FOLDER, JOURNAL
-from turnout.job.folder import settings_of
-from turnout.job.journal import KEY_BYTES, BlobRef, Snapshot
-from turnout.job.sqlite_journal import read_snapshot
-from turnout.job.standing import Standing
-from turnout.job.status import status_of
+from turnout.job.core import snapshots
+from turnout.job.core.standing import Standing
+from turnout.job.core.status import status_of
+from turnout.job.folder.directory import BLOBS, FINAL, FOLDER, JOURNAL
+from turnout.job.folder.folder import settings_of
+from turnout.job.journal import damage
+from turnout.job.journal.journal import KEY_BYTES, BlobRef, Snapshot
+from turnout.job.journal.sqlite import read_snapshot
 from turnout.messages import JobStatus
-from turnout.printable import printable_json
+from turnout.storage import durable
+from turnout.text.printable import printable_json
 from turnout.wire.tensors import read_safetensors, to_safetensors
 
 NO_KEY = bytes(KEY_BYTES)  #: For a core that opens and seals nothing.

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from turnout.job.events import Event, Paused, ResultsRefused, Resumed, Stop
+from turnout.job.core.events import Event, Paused, ResultsRefused, Resumed, Stop
 from turnout.messages import RefusedResults, Topic
 
 _results_refused = msgspec.msgpack.Decoder(RefusedResults)

@@ -8,7 +8,7 @@ import codecs
 import os
 import sys
 
-from turnout.printable import printable
+from turnout.text.printable import printable
 
 TYPE_CHECKING = False  # as light as can be: see turnout/__init__.py
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job.journal import Snapshot
+from turnout.job.journal.journal import Snapshot
 
 TOLERANCE = 0.001  #: After a version of another number of results; one result more or less makes an eighth.
 

@@ -5,11 +5,11 @@ from collections.abc import Callable
 
 import numpy as np
 
-from turnout.job import answers
-from turnout.job.counted import CountedTasks
-from turnout.job.events import Finish
-from turnout.job.journal import BlobRef, MemoryJournal, Snapshot
-from turnout.job.leases import Lease
+from turnout.job.core import answers
+from turnout.job.core.events import Finish
+from turnout.job.journal.journal import BlobRef, MemoryJournal, Snapshot
+from turnout.job.places.counted import CountedTasks
+from turnout.job.places.leases import Lease
 from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status, TaskResponse
 from turnout.sim.books import Books, Violation
 

@@ -16,7 +16,7 @@ from turnout.device.session import DEFAULT_POLICY, Send, Session, SessionCounter
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.returns import Returns
 from turnout.dispatcher.service import RETRY_DOWN_S
-from turnout.job.pacing import AppointmentBook
+from turnout.job.places.pacing import AppointmentBook
 from turnout.messages import DeviceInfo, EdgeRequest, EdgeResponse, JobRequest, JobResponse, Status, TaskResponse
 
 JOB_ID = "herd"

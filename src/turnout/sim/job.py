@@ -7,8 +7,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job.core import JobCore
-from turnout.job.events import Finish, Paused, Resumed, Stop
+from turnout.job.core.core import JobCore
+from turnout.job.core.events import Finish, Paused, Resumed, Stop
 from turnout.sim.checker import Checker, WatchedJournal
 from turnout.sim.disk import Disk
 from turnout.sim.job_process import SimProcess

@@ -12,8 +12,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job.core import JobCore
-from turnout.job.events import (
+from turnout.job.core.core import JobCore
+from turnout.job.core.events import (
     Answer,
     Commit,
     CommitDoubtful,
@@ -35,8 +35,8 @@ from turnout.job.events import (
     TaskAsked,
     Tick,
 )
-from turnout.job.journal import BlobRef, Fenced, Snapshot
-from turnout.job.leases import Seal
+from turnout.job.journal.journal import BlobRef, Fenced, Snapshot
+from turnout.job.places.leases import Seal
 from turnout.messages import (
     ModelSchema,
     RefusedResults,

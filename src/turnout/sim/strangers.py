@@ -9,8 +9,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job.core import JobCore
-from turnout.job.leases import Lease, Seal, device_hash
+from turnout.job.core.core import JobCore
+from turnout.job.places.leases import Lease, Seal, device_hash
 from turnout.messages import DeviceInfo, ResultReport, Topic
 from turnout.sim.device import SimDevice
 from turnout.sim.job import SimJob

@@ -16,21 +16,21 @@ from turnout.aggregator.staleness import constant
 from turnout.device.session import Session, SessionPolicy
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
-from turnout.job.buffered import Buffered
-from turnout.job.cohort import Cohort
-from turnout.job.core import JobCore
-from turnout.job.evaluation import Evaluation
-from turnout.job.fleets import Fleets
-from turnout.job.journal import MemoryJournal
-from turnout.job.known import KnownDevices
-from turnout.job.leases import LeaseTime, Seal
-from turnout.job.pacing import AppointmentBook
-from turnout.job.parts import Parts, Rules
-from turnout.job.places import Places
-from turnout.job.ranking import Ranking
-from turnout.job.rounds import Rounds
-from turnout.job.selection import CheckIn, Selection
-from turnout.job.workflow import Workflow
+from turnout.job.core.core import JobCore
+from turnout.job.core.parts import Parts, Rules
+from turnout.job.journal.journal import MemoryJournal
+from turnout.job.places.cohort import Cohort
+from turnout.job.places.fleets import Fleets
+from turnout.job.places.known import KnownDevices
+from turnout.job.places.leases import LeaseTime, Seal
+from turnout.job.places.pacing import AppointmentBook
+from turnout.job.places.places import Places
+from turnout.job.places.selection import CheckIn, Selection
+from turnout.job.workflow.buffered import Buffered
+from turnout.job.workflow.evaluation import Evaluation
+from turnout.job.workflow.ranking import Ranking
+from turnout.job.workflow.rounds import Rounds
+from turnout.job.workflow.workflow import Workflow
 from turnout.messages import DeviceInfo
 from turnout.sim.books import Violation
 from turnout.sim.checker import Checker, WatchedJournal

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import msgspec
 
-from turnout.supervisor.messages import ForgetJob, JobProcess, JobReport, Order, Roster, StartJob, StopJob
 from turnout.transport import stream
+from turnout.transport.orders import ForgetJob, JobProcess, JobReport, Order, Roster, StartJob, StopJob
 
 
 class Channel:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from turnout.supervisor.messages import JobProcess
+from turnout.transport.orders import JobProcess
 
 LIFELINE = "{lifeline}"  #: Stands for the lifeline's number in commands that are made before it is known.
 PYTHON = (sys.executable, "-P", "-m")

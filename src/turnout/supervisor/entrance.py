@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
-from turnout import servers
-from turnout.certificate import Loaded
+from turnout.client import servers
 from turnout.errors import TurnoutError
 from turnout.gateway.bounds import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
 from turnout.supervisor import runtime
+from turnout.transport.certificate import Loaded
 
 
 @dataclass(frozen=True, slots=True)

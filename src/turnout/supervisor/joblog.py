@@ -10,8 +10,8 @@ import threading
 import time
 from pathlib import Path
 
-from turnout import private
-from turnout.printable import printable
+from turnout.storage import private
+from turnout.text.printable import printable
 
 BYTES_MAX = 2**20  #: At this size the log begins anew; one older part is kept beside it.
 LINES_WAITING_MAX = 10_000

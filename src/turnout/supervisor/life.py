@@ -5,7 +5,7 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 
-from turnout import loops
+from turnout.process import loops
 from turnout.supervisor import commands
 
 LINE_BYTES_MAX = 4096  #: A child's output is passed on in pieces of at most this size.
@@ -44,7 +44,7 @@ async def start(
 ) -> Life:
     """Start a process; ``command`` gets the number of its pulse. Raises OSError.
 
-    ``printed`` gets each line that it prints, ``felt`` its signs of life: see ``pulse.py``.
+    ``printed`` gets each line that it prints, ``felt`` its signs of life: see ``process/heartbeat.py``.
     """
     output, their_output = os.pipe()
     pulse, their_pulse = os.pipe()

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from turnout import lifeline, owner, private, servers
+from turnout.client import servers
 from turnout.errors import TurnoutError
-from turnout.job.directory import LOG
-from turnout.process import machine, streams
+from turnout.job.folder.directory import LOG
+from turnout.process import lifeline, machine, streams
+from turnout.process.heartbeat import PROGRESS
 from turnout.process.streams import say
-from turnout.pulse import PROGRESS
+from turnout.storage import owner, private
 from turnout.supervisor import commands, life, runtime
 from turnout.supervisor.channel import Channel
 from turnout.supervisor.children import Children

@@ -6,10 +6,10 @@ from typing import Protocol
 
 import msgspec
 
-from turnout.control.client import StreamedEvent
+from turnout.client.client import StreamedEvent
+from turnout.client.view import JobView
 from turnout.control.samples import Sample
 from turnout.control.store import JobState
-from turnout.control.view import JobView
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent
 from turnout.tracking.course import Course, Tracker

@@ -4,9 +4,9 @@ import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnout.blobs.place import blob_file
 from turnout.messages import ModelSchema, RunningJob, Topic
 from turnout.transport.base import Inbox, JobHandler
-from turnout.transport.blobs import blob_file
 from turnout.transport.connection import QUEUE_BYTES_MAX, hand_over
 from turnout.wire import frames
 

@@ -10,11 +10,11 @@ from pathlib import Path
 from random import Random
 from typing import Final
 
+from turnout.blobs.place import blob_file
 from turnout.errors import ServerError
 from turnout.messages import ModelSchema, RunningJob, Topic
 from turnout.transport.address import TcpAddress, UnixAddress, parse_address
 from turnout.transport.base import Inbox, JobHandler
-from turnout.transport.blobs import blob_file
 from turnout.transport.connection import Connection, ConnectionLimits, hand_over
 from turnout.transport.sockets import Listening
 from turnout.wire import frames

@@ -1,0 +1,1 @@
+"""Messages to bytes and back: the one place that distrusts its input."""

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from turnout.printable import LABEL_CHARS_MAX, label
+from turnout.text.printable import LABEL_CHARS_MAX, label
 from turnout.wire.edge_requests import MALFORMED
 
 METRICS_MAX: Final = 64  #: Of one result.

@@ -18,7 +18,7 @@ from tests.contract.flare.quirks import covers
 from tests.end_to_end.site import JOB_ID, Site, site
 from turnout.gateway.admission import GrpcLimits
 from turnout.gateway.grpc import GrpcServer
-from turnout.job.cohort import Cohort
+from turnout.job.places.cohort import Cohort
 
 pytestmark = pytest.mark.anyio
 

@@ -19,9 +19,9 @@ import uvicorn
 from granian.constants import Interfaces
 
 from tests.unit.gateway.fakes import Answered, FakeDispatcher, schema_of
+from turnout.blobs.cache import FindFile
 from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.asgi import AsgiGateway
-from turnout.gateway.blobs import FindFile
 from turnout.gateway.cors import Origins
 from turnout.gateway.http import GatewayServer
 

@@ -34,7 +34,7 @@ def run_elsewhere(folder: Path, files: dict[str, bytes], expression: str) -> Any
     for name, content in files.items():
         (folder / name).write_bytes(content)
     code = (
-        f"import json; from turnout.job.code import load_module; from pathlib import Path; "
+        f"import json; from turnout.job.folder.code import load_module; from pathlib import Path; "
         f"job = load_module(Path({str(folder / 'device.py')!r})); print(json.dumps({expression}))"
     )
     found = subprocess.run([*PYTHON[:-1], "-c", code], capture_output=True, text=True, check=False, timeout=60)

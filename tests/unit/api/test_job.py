@@ -8,8 +8,8 @@ import pytest
 
 from turnout import Job, Update
 from turnout.errors import JobFolderError
-from turnout.job.folder import load_job_folder
-from turnout.job.spec import BufferedTraining
+from turnout.job.folder.folder import load_job_folder
+from turnout.job.folder.spec import BufferedTraining
 
 MODEL = {"w": np.zeros(4, np.float32)}
 

@@ -2,9 +2,9 @@
 
 from collections.abc import Iterator
 
-from turnout.control.client import ControlClient, StreamedEvent
+from turnout.client.client import ControlClient, StreamedEvent
+from turnout.client.view import History, JobView
 from turnout.control.store import JobState
-from turnout.control.view import History, JobView
 from turnout.errors import NotFoundError
 from turnout.messages import JobEvent, JobStatus
 

@@ -12,8 +12,8 @@ from turnout.cli.base import Sizes
 from turnout.cli.fleet_trial import try_fleet
 from turnout.control import check as control_check
 from turnout.errors import JobFolderError
-from turnout.job.folder import load_job_folder
-from turnout.job.spec import JobSpec
+from turnout.job.folder.folder import load_job_folder
+from turnout.job.folder.spec import JobSpec
 
 
 def spec(stop: object = None, **tables: object) -> JobSpec:

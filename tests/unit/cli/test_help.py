@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from cyclopts import App
 
-from turnout import exits
 from turnout.cli.commands import app
+from turnout.process import exits
 
 PAGE = (Path(__file__).parents[3] / "docs" / "CLI.md").read_text()
 

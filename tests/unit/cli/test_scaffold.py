@@ -11,9 +11,9 @@ from tests.unit.test_docs import settings
 from turnout.cli import scaffold
 from turnout.cli.job_toml import comments, job_toml
 from turnout.errors import UsageError
-from turnout.job.code import load_module
-from turnout.job.folder import load_job_folder
-from turnout.job.spec import JobSpec, RoundsTraining, StopRule
+from turnout.job.folder.code import load_module
+from turnout.job.folder.folder import load_job_folder
+from turnout.job.folder.spec import JobSpec, RoundsTraining, StopRule
 
 
 def test_the_folder_loads_as_it_is(tmp_path: Path) -> None:

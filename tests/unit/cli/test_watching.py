@@ -8,11 +8,11 @@ from rich.console import Console
 
 from tests.unit.cli.fakes import FakeClient, status, view
 from turnout.cli import watch_view, watching
-from turnout.control.client import StreamedEvent, streamed
+from turnout.client.client import StreamedEvent, streamed
 from turnout.control.store import JobState
-from turnout.demo.picture import Picture
-from turnout.exits import EXIT_DONE, EXIT_NOT_COMPLETED
+from turnout.local.picture import Picture
 from turnout.messages import JobEvent
+from turnout.process.exits import EXIT_DONE, EXIT_NOT_COMPLETED
 
 RUNNING = view("digits-1", status=status(1), fresh=True)
 COMPLETED = view("digits-1", state=JobState.COMPLETED, status=status(2), reason="version 2 is the last")

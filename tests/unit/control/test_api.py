@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 from tests.unit.control.world import JOB_TOML, MODEL, SCHEMA, World, submitted, zipped
-from turnout.job.carried import keep_carried
+from turnout.job.folder.carried import keep_carried
 from turnout.messages import FailingEvaluation, JobStatus, KeptModel, Topic
-from turnout.supervisor.messages import JobReport, StartJob, StopJob
+from turnout.transport.orders import JobReport, StartJob, StopJob
 from turnout.wire.model_files import read_arrays
 from turnout.wire.tensors import to_safetensors
 

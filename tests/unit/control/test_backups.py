@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from tests.unit.control.world import JOB_TOML, MODEL, World, submitted
-from tests.unit.job.test_sqlite_journal import opened, snapshot
+from tests.unit.job.journal.test_sqlite import opened, snapshot
 from turnout.control.incoming import BACKUPS_MAX, SPARE_BYTES
 from turnout.control.routes.backups import SQLITE
-from turnout.job import backup
-from turnout.job.directory import JOURNAL
-from turnout.job.sqlite_journal import SqliteJournal
+from turnout.job.folder.directory import JOURNAL
+from turnout.job.journal import backup
+from turnout.job.journal.sqlite import SqliteJournal
 from turnout.messages import JobStatus
-from turnout.supervisor.messages import JobReport
+from turnout.transport.orders import JobReport
 
 pytestmark = pytest.mark.anyio
 

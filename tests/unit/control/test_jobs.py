@@ -16,7 +16,7 @@ from turnout.messages import (
     LifeCycleEvent,
     RunningJob,
 )
-from turnout.supervisor.messages import ForgetJob, JobProcess, JobReport, Order, Roster, StartJob, StopJob
+from turnout.transport.orders import ForgetJob, JobProcess, JobReport, Order, Roster, StartJob, StopJob
 
 ANNOUNCED = RunningJob("digits-1", "digits", {"edge_method": "numpy"})
 

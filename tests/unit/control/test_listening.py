@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.unit.control.world import OWNER, World
-from turnout.control.client import ControlClient
+from turnout.client.client import ControlClient
 from turnout.control.crowd import HEAD_S, STRANGERS_PER_PEER_MAX
 from turnout.control.listening import HEAD_BYTES_MAX, drop, make_server
 from turnout.errors import NotAllowedError

@@ -22,9 +22,9 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.unit.control.world import MODEL, OWNER, World, zipped
 from turnout.control.operations import JSON
-from turnout.job.directory import BLOBS
+from turnout.job.folder.directory import BLOBS
 from turnout.messages import JobStatus, RunningJob
-from turnout.supervisor.messages import JobReport
+from turnout.transport.orders import JobReport
 
 pytestmark = pytest.mark.slow
 

@@ -10,7 +10,7 @@ from turnout.control.known import KnownJobs
 from turnout.control.stopping import Stopping, unsaved
 from turnout.control.store import JobState
 from turnout.messages import JobStatus, Topic
-from turnout.supervisor.messages import JobReport, StopJob
+from turnout.transport.orders import JobReport, StopJob
 
 pytestmark = pytest.mark.anyio
 

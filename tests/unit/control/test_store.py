@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from turnout import migrations
 from turnout.control.store import JobState, Store
 from turnout.errors import TurnoutError
 from turnout.messages import Eligibility, RunningJob
+from turnout.storage import migrations
 
 DIGITS = RunningJob(
     job_id="digits-1",

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from tests.unit.control.world import OWNER, Answer, World, submitted
+from turnout.client.view import NewToken, Scope
 from turnout.control.store import Store
 from turnout.control.tokens import OWNER_ID, Tokens
-from turnout.control.view import NewToken, Scope
-from turnout.owner import PREFIX
+from turnout.storage.owner import PREFIX
 
 pytestmark = pytest.mark.anyio
 

@@ -23,9 +23,9 @@ from turnout.control.jobs import Jobs
 from turnout.control.questions import Questions
 from turnout.control.store import Store
 from turnout.messages import GatewayCounters, JobLaunched, JobStatus, LifeCycleEvent, ModelSchema, TensorSpec, Topic
-from turnout.supervisor.messages import JobReport, Order
 from turnout.transport.base import Reply
 from turnout.transport.inprocess import InProcessJobs, InProcessTransport
+from turnout.transport.orders import JobReport, Order
 from turnout.wire.tensors import to_safetensors
 
 SCHEMA = ModelSchema((TensorSpec("w", (2,)),))

@@ -10,9 +10,9 @@ from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerSGD
 from turnout.demo.central import train_centrally
 from turnout.demo.job import write_folder
-from turnout.job.code import load_module
-from turnout.job.folder import load_job_folder
-from turnout.job.spec import BufferedTraining, RoundsTraining
+from turnout.job.folder.code import load_module
+from turnout.job.folder.folder import load_job_folder
+from turnout.job.folder.spec import BufferedTraining, RoundsTraining
 from turnout.wire.tensors import flatten, unflatten
 
 

@@ -8,8 +8,8 @@ import pytest
 
 from turnout.fleet.training import TARGET, Learned, Source, Work
 from turnout.messages import ModelSchema, TensorSpec
+from turnout.process.pool import WorkerFailed, WorkerPool
 from turnout.wire.tensors import to_safetensors
-from turnout.workers import WorkerFailed, WorkerPool
 
 pytestmark = pytest.mark.anyio
 

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from turnout.blobs.cache import Busy
 from turnout.errors import DeviceError
 from turnout.gateway import decode
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import Busy
 from turnout.gateway.connection import Connection
 from turnout.gateway.core import GatewayCore
 from turnout.gateway.counters import Counters

@@ -17,8 +17,8 @@ from tests.unit.gateway.fakes import (
     split_replies,
     update_of,
 )
+from turnout.blobs.cache import BUSY
 from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.blobs import BUSY
 from turnout.messages import (
     JobRequest,
     JobResponse,

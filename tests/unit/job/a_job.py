@@ -9,10 +9,8 @@ import numpy as np
 
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerSGD
-from turnout.job.buffered import Buffered
-from turnout.job.core import JobCore
-from turnout.job.evaluation import Evaluation
-from turnout.job.events import (
+from turnout.job.core.core import JobCore
+from turnout.job.core.events import (
     Answer,
     Commit,
     CommitFailed,
@@ -25,13 +23,15 @@ from turnout.job.events import (
     Stop,
     TaskAsked,
 )
-from turnout.job.journal import BlobRef, MemoryJournal
-from turnout.job.leases import LeaseTime, Seal
-from turnout.job.pacing import AppointmentBook
-from turnout.job.parts import Parts, Rules
-from turnout.job.places import Places
-from turnout.job.selection import CheckIn
-from turnout.job.workflow import Workflow
+from turnout.job.core.parts import Parts, Rules
+from turnout.job.journal.journal import BlobRef, MemoryJournal
+from turnout.job.places.leases import LeaseTime, Seal
+from turnout.job.places.pacing import AppointmentBook
+from turnout.job.places.places import Places
+from turnout.job.places.selection import CheckIn
+from turnout.job.workflow.buffered import Buffered
+from turnout.job.workflow.evaluation import Evaluation
+from turnout.job.workflow.workflow import Workflow
 from turnout.messages import DeviceInfo, ResultOffer, ResultReport, ResultResponse, TaskRequest, TaskResponse
 
 LEASE_S = 60.0

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.unit.job.a_job import Job, new_job
-from turnout.job.buffered import Buffered
+from turnout.job.workflow.buffered import Buffered
 
 
 @pytest.fixture

@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from turnout.blobs.folder import BlobStore
 from turnout.control.store import JobState
-from turnout.job.blobs import BlobStore
-from turnout.job.directory import FINAL
 from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
-from turnout.job.folder import load_job_folder
-from turnout.job.journal import MemoryJournal, Snapshot
+from turnout.job.folder.directory import FINAL
+from turnout.job.folder.folder import load_job_folder
+from turnout.job.journal.journal import MemoryJournal, Snapshot
 from turnout.job.process import JobProcess
 from turnout.messages import (
     DeviceInfo,

@@ -12,9 +12,9 @@ import pytest
 
 from tests.unit.job.test_process import ask, ask_task, write_folder
 from tests.unit.job.test_process_recovery import started
-from turnout.job.directory import JOURNAL
+from turnout.job.folder.directory import JOURNAL
+from turnout.job.journal.sqlite import read_snapshot
 from turnout.job.process import JobProcess
-from turnout.job.sqlite_journal import read_snapshot
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Topic
 
 pytestmark = pytest.mark.anyio

@@ -10,17 +10,17 @@ import msgspec
 import pytest
 
 from tests.unit.job.test_process import ask, ask_task, make_version, report, write_folder
-from turnout.job import damage
-from turnout.job.blobs import BlobStore
-from turnout.job.budget import DiskBudget
-from turnout.job.directory import JOURNAL, LOCK, PUBLISHED, RECORDER
+from turnout.blobs.folder import BlobStore
 from turnout.job.exits import EXIT_NOT_OURS
-from turnout.job.folder import load_job_folder
+from turnout.job.folder.budget import DiskBudget
+from turnout.job.folder.directory import JOURNAL, LOCK, PUBLISHED, RECORDER
+from turnout.job.folder.folder import load_job_folder
+from turnout.job.journal import damage
+from turnout.job.journal.recorder import Moment, Phase, Published, Recorder, newest, read
+from turnout.job.journal.sqlite import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
 from turnout.job.process import JobProcess
-from turnout.job.recorder import Moment, Phase, Published, Recorder, newest, read
-from turnout.job.sqlite_journal import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
 from turnout.messages import JobStatus, Status, Topic
-from turnout.pulse import Pulse
+from turnout.process.heartbeat import Pulse
 
 pytestmark = pytest.mark.anyio
 

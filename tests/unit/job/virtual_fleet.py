@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 
 from turnout.job.compose import parts_of, rules_of
-from turnout.job.core import JobCore
-from turnout.job.events import Answer, Commit, Committed, Effect, Evaluate, Evaluated, Result, TaskAsked, Tick
-from turnout.job.journal import BlobRef, MemoryJournal, Snapshot
-from turnout.job.spec import JobSpec
+from turnout.job.core.core import JobCore
+from turnout.job.core.events import Answer, Commit, Committed, Effect, Evaluate, Evaluated, Result, TaskAsked, Tick
+from turnout.job.folder.spec import JobSpec
+from turnout.job.journal.journal import BlobRef, MemoryJournal, Snapshot
 from turnout.messages import DeviceInfo, ResultReport, TaskRequest, TaskResponse
 from turnout.wire.edge_headers import ANDROID
 

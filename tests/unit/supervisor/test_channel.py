@@ -9,7 +9,7 @@ import pytest
 
 from turnout.control.supervised import SupervisorLink
 from turnout.supervisor.channel import Channel
-from turnout.supervisor.messages import (
+from turnout.transport.orders import (
     ForgetJob,
     JobProcess,
     JobReport,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from turnout.pulse import BEAT, PROGRESS
+from turnout.process.heartbeat import BEAT, PROGRESS
 from turnout.supervisor import life
 
 pytestmark = pytest.mark.anyio

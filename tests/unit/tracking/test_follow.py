@@ -7,11 +7,11 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from turnout.control.client import StreamedEvent
+from turnout.client.client import StreamedEvent
+from turnout.client.view import JobView
 from turnout.control.samples import Sample, sample_of
 from turnout.control.store import JobState
 from turnout.control.traffic import Traffic
-from turnout.control.view import JobView
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent, JobStatus
 from turnout.tracking.course import Course

@@ -6,15 +6,15 @@ from http import HTTPStatus
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from turnout.client.view import JobView, Scope
 from turnout.control import files
 from turnout.control.check import without
 from turnout.control.incoming import Incoming
 from turnout.control.known import KnownJobs, view
 from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_response
 from turnout.control.problems import Problem
-from turnout.control.view import JobView, Scope
 from turnout.errors import TurnoutError
-from turnout.job import backup
+from turnout.job.journal import backup
 
 BACKUP_BYTES_MAX = 64 << 30
 RESTORED_COPIES = 2  #: What was sent, and the journal that is made of it.

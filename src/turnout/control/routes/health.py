@@ -6,11 +6,11 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
+from turnout.client.view import Alive, Health, Readiness
 from turnout.control import metrics
 from turnout.control.known import KnownJobs
 from turnout.control.operations import Given, Operation, json_response
 from turnout.control.sampler import Sampler
-from turnout.control.view import Alive, Health, Readiness
 from turnout.messages import GatewayCounters
 
 

@@ -11,6 +11,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from turnout.client.view import JobView, Scope
 from turnout.control import package
 from turnout.control.check import check
 from turnout.control.incoming import Incoming
@@ -21,11 +22,10 @@ from turnout.control.problems import Problem
 from turnout.control.samples import Samples
 from turnout.control.stopping import Stopping
 from turnout.control.store import JobState
-from turnout.control.view import JobView, Scope
-from turnout.durable import sync, sync_tree
 from turnout.errors import JobFolderError, ServerError
-from turnout.job.directory import BLOBS, FOLDER
+from turnout.job.folder.directory import BLOBS, FOLDER
 from turnout.messages import Topic
+from turnout.storage.durable import sync, sync_tree
 
 JOBS_LISTED_MAX = 1000
 STARTED_AGAIN = frozenset({JobState.ABORTED, JobState.CANCELLED})  #: Neither has remembered its end in its journal.

@@ -12,6 +12,7 @@ import numpy as np
 from starlette.requests import Request
 from starlette.responses import Response
 
+from turnout.blobs.place import blob_file
 from turnout.control import files
 from turnout.control.choosing import BEST, NEWEST, choose
 from turnout.control.incoming import Incoming
@@ -19,9 +20,8 @@ from turnout.control.known import KnownJobs
 from turnout.control.operations import JOB_ID, Given, Operation, Parameter
 from turnout.control.problems import Problem
 from turnout.errors import NotFoundError
-from turnout.job.carried import kept_carried
+from turnout.job.folder.carried import kept_carried
 from turnout.messages import JobStatus, KeptModel
-from turnout.transport.blobs import blob_file
 from turnout.wire.model_files import Arrays, read_arrays, with_carried
 
 WHICH = "`newest`, `best` by the job's metric, or a number. Unless given: the best where there is one, else the newest."

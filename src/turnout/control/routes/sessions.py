@@ -5,9 +5,9 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
+from turnout.client.view import LinkOpened, NewLink, NewSession
 from turnout.control.access import Access
 from turnout.control.operations import Given, Operation, Taken, body_of, json_response
-from turnout.control.view import LinkOpened, NewLink, NewSession
 
 
 class SessionRoutes:

@@ -5,9 +5,9 @@ from http import HTTPStatus
 from starlette.requests import Request
 from starlette.responses import Response
 
+from turnout.client.view import NewToken, Scope, TokenView
 from turnout.control.operations import Given, Operation, Parameter, Taken, body_of, json_response
 from turnout.control.tokens import Tokens
-from turnout.control.view import NewToken, Scope, TokenView
 
 TOKEN_ID = Parameter("token_id", "As `GET /api/tokens` lists it.", {"type": "string"}, "path")
 

@@ -9,12 +9,12 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response, StreamingResponse
 
+from turnout.client.view import Fleet, History
 from turnout.control import history, logs
 from turnout.control.known import KnownJobs, view
 from turnout.control.operations import JOB_ID, Given, Operation, Parameter, json_response, number_in
 from turnout.control.problems import Problem
 from turnout.control.samples import Samples
-from turnout.control.view import Fleet, History
 
 WATCHERS_MAX = 64  #: Streams of events that are open at once.
 POLL_S = 0.25  #: How often the log of events is looked at.

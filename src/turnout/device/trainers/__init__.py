@@ -1,0 +1,1 @@
+"""Trainers: what a device does with a model and its own examples."""

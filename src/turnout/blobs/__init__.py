@@ -1,0 +1,1 @@
+"""Models by name: written by a job, read by gateways and control."""

@@ -1,0 +1,1 @@
+"""All that a job decides: events in, effects out. Pure."""

@@ -1,0 +1,1 @@
+"""The submitter's code: ``server.py``, asked in processes of its own."""

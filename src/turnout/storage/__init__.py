@@ -1,0 +1,1 @@
+"""Files of a server: private, durable, locked, and brought to the schema of this release."""

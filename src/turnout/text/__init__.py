@@ -1,0 +1,1 @@
+"""What people type and read: names and addresses as given, ages, characters that may reach a terminal."""
