@@ -186,7 +186,7 @@ except turnout.TurnoutError as error:
     assert lines == [
         "devices fail to train: OSError: no data here",
         "all 8 devices fail to train: OSError: no data here",
-        "all 8 devices fail to train: OSError: no data here; nothing was trained, so this run has ended",
+        "all 8 devices fail to train: OSError: no data here; nothing was counted, so this run has ended",
     ]
 
 

@@ -31,6 +31,7 @@ from turnout.messages import (
     JobRequest,
     ModelSchema,
     ResultReport,
+    ResultResponse,
     Status,
     TaskRequest,
     TaskResponse,
@@ -53,6 +54,7 @@ class Doing(IntEnum):
 #: By name, for the same reason as ``messages.OK``.
 WAITING, TRAINING, LOST, OFFLINE, ENDED = Doing.WAITING, Doing.TRAINING, Doing.LOST, Doing.OFFLINE, Doing.ENDED
 _NO_MORE = (Status.NO_JOB, Status.DONE)
+_BAD = (Status.ERROR, Status.INVALID_REQUEST)  #: What a result is refused with for what it is, not for when it came.
 
 
 class SimDevice:
@@ -67,7 +69,7 @@ class SimDevice:
         self.index = index
         self.session = session
         self.doing = WAITING
-        self.failed = False  # at a task, once or more
+        self.failed = False  # at a task, once or more; or its result was refused for what it is
         self.tasks = 0
         self.sent = 0  # requests, copies among them
         self.delay_s = spec.delay_time_s(index)
@@ -106,7 +108,7 @@ class Fleet:
         self.counters = SessionCounters()
         self.dropped = 0
         self.trained_tasks = 0  #: That really were.
-        self.devices_failed = 0  #: To train, once or more.
+        self.devices_failed = 0  #: To train, or to send a result that is taken, once or more.
         self.requests = dict.fromkeys(KINDS.values(), 0)
         self.doing = [0] * len(Doing)
         self.had_job = False  #: Has any device ever had the job?
@@ -156,6 +158,10 @@ class Fleet:
             self.had_job = self.had_job or response.status is Status.OK
         elif self.over_since is None:
             self.over_since = now
+        if isinstance(response, ResultResponse) and response.status in _BAD and not response.counted:
+            report = device.session.unacknowledged
+            if report is not None and report.status == Status.OK:
+                self._note_failed(device)
         device.session.received(response, now)
         self._step(device, now)
 
@@ -170,15 +176,18 @@ class Fleet:
         """A device's real training has ended; its simulated one may take longer."""
         if isinstance(outcome, TrainedUpdate):
             self.trained_tasks += 1
-        elif isinstance(outcome, TrainingFailed) and not (outcome.again or device.failed):
-            device.failed = True
-            self.devices_failed += 1
+        elif isinstance(outcome, TrainingFailed) and not outcome.again:
+            self._note_failed(device)
         if isinstance(outcome, TrainedUpdate) and now < device.ready_at:
             self._at(device.ready_at, device, outcome)
         else:
             self._finish(device, outcome, now)
 
     # --- inside ---
+
+    def _note_failed(self, device: SimDevice) -> None:
+        self.devices_failed += not device.failed
+        device.failed = True
 
     def _has_room(self) -> bool:
         """May one more device take part?"""

@@ -265,10 +265,10 @@ class _Run:
             await asyncio.sleep(wait_s)
 
     async def _end_without_hope(self) -> None:
-        """Raises TurnoutError once every device has failed to train: its job would wait until its time is over."""
+        """Raises TurnoutError once all devices have failed: the job would wait for others until its time is over."""
         await self._hopeless.wait()
         assert self._picture.fleet is not None
-        raise TurnoutError(f"{hopeless(self._picture.fleet)}; nothing was trained, so this run has ended")
+        raise TurnoutError(f"{hopeless(self._picture.fleet)}; nothing was counted, so this run has ended")
 
     async def _train_centrally(self, command: list[str]) -> None:
         """What the same model reaches when all data is in one place, for comparison."""

@@ -2,7 +2,7 @@
 
 import math
 
-from turnout.device.session import SessionPolicy, TrainedUpdate, TrainingFailed
+from turnout.device.session import SatOut, SessionPolicy, TrainedUpdate, TrainingFailed
 from turnout.fleet.core import Doing, Fleet, SimDevice
 from turnout.fleet.spec import FleetSpec
 from turnout.messages import (
@@ -224,6 +224,23 @@ def test_a_device_that_fails_again_and_again_has_failed_once() -> None:
     assert played.fleet.counters.trainings_failed == {"no data": 2}
     played.fleet.trained(device, UPDATE, 300.0)
     assert (played.fleet.devices_failed, played.fleet.trained_tasks) == (1, 1)
+
+
+def test_a_device_has_failed_whose_result_is_refused_for_what_it_is_and_not_for_when_it_came() -> None:
+    bad, late = (ResultResponse(status, counted=False, task_id="t1") for status in (Status.ERROR, Status.NO_TASK))
+    for refusal, failed in ((bad, 1), (late, 0)):
+        played = Played()
+        device = played.until_training()
+        played.fleet.trained(device, UPDATE, 9.0)
+        played.fleet.answered(played.last(ResultReport), refusal, 9.0)
+        assert played.fleet.devices_failed == failed
+
+
+def test_a_device_without_examples_has_not_failed_whatever_it_is_told() -> None:
+    played = Played()
+    played.fleet.trained(played.until_training(), SatOut(), 1.0)
+    played.fleet.answered(played.last(ResultReport), ResultResponse(Status.ERROR, counted=False), 1.0)
+    assert (played.fleet.devices_failed, played.fleet.counters.sat_out) == (0, 1)
 
 
 def test_a_model_that_cannot_be_had_is_no_failure_of_the_device() -> None:
