@@ -4,7 +4,6 @@ Nothing here waits and nothing is kept per device: a request leaves ``submit`` a
 settles the ticket first, a reply, a lost connection or a deadline, answers the device.
 """
 
-import asyncio
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -108,7 +107,6 @@ class EdgeTaskDispatcher:
         self._room = Room(self._limits.results_bytes_max, self._limits.job_results_share_max)
         self._pending: Pending[_Held] = Pending(self._limits, self._room)
         self._refusals = Refusals()
-        self._asks: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
         self._ticket = 0
         self._encoder = msgspec.msgpack.Encoder()
         self._opened: set[str] = set()  # jobs the transport was told of
@@ -148,12 +146,6 @@ class EdgeTaskDispatcher:
         else:
             self._retry(held, RETRY_DOWN_S, "the job is starting or restarting")
 
-    async def dispatch(self, request: EdgeRequest) -> EdgeResponse:
-        """``submit`` for those who wait."""
-        future: asyncio.Future[EdgeResponse] = asyncio.get_running_loop().create_future()
-        self.submit(request, lambda response: None if future.done() else future.set_result(response))
-        return await future
-
     def schema(self, job_id: str) -> ModelSchema | None:
         """The schema of a running job's model; None until its process has answered once."""
         return self._schemas.get(job_id) if self._table.get(job_id) is not None else None
@@ -162,11 +154,6 @@ class EdgeTaskDispatcher:
         """The gateway has refused a result of this job: tell the job."""
         if self._table.get(result.job_id) is not None:
             self._refusals.tell(result, self._tell_refused)
-
-    @property
-    def results_bytes(self) -> int:
-        """Bytes of results held now, those still being read included; never above ``results_bytes_max`` but alone."""
-        return self._room.held
 
     def has_room(self, job_id: str, num_bytes: int) -> bool:
         """Whether ``reserve`` would take room at once. A result that is whole may then be submitted without it."""
@@ -219,22 +206,6 @@ class EdgeTaskDispatcher:
         self._refusals.tick(self._tell_refused)
         self._room.resume()
 
-    async def ask(self, job_id: str, topic: Topic, payload: bytes, timeout_s: float) -> bytes:
-        """Ask a job something on nobody's behalf (its status, to stop). Raises ServerError when it does not answer."""
-        self._ticket += 1
-        ticket = self._ticket
-        if not self._transport.send(job_id, ticket, topic, payload):
-            raise ServerError(f'job "{job_id}" cannot be asked for "{topic}": it is not connected or does not read')
-        future: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
-        self._asks[ticket] = (job_id, future)
-        try:
-            async with asyncio.timeout(timeout_s):
-                return await future
-        except TimeoutError:
-            raise ServerError(f'job "{job_id}" did not answer "{topic}" within {timeout_s:g} s') from None
-        finally:
-            del self._asks[ticket]
-
     # --- Inbox: what jobs answer --------------------------------------------------------------------------------
 
     def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
@@ -247,7 +218,6 @@ class EdgeTaskDispatcher:
         """Pass on a job's answer, unless its time was over."""
         held = self._pending.settle(ticket)
         if held is None:
-            self._asked(ticket, bytes(payload))
             return
         answer, kind, job_id, _, _ = held
         try:
@@ -263,7 +233,6 @@ class EdgeTaskDispatcher:
         """The job could not handle one request."""
         held = self._pending.settle(ticket)
         if held is None:
-            self._asked(ticket, ServerError(reason))
             return
         _, kind, job_id, _, _ = held
         logger.warning('job "%s" failed to handle %s: %s', job_id, kind.topic, reason)
@@ -272,10 +241,8 @@ class EdgeTaskDispatcher:
 
     def lost(self, job_id: str, reason: str) -> None:
         """The connection to a job is gone, and with it everything that was in flight."""
+        logger.info('job "%s": %s', job_id, reason)
         self._connected.discard(job_id)
-        for asked_job_id, future in list(self._asks.values()):
-            if asked_job_id == job_id and not future.done():
-                future.set_exception(ServerError(f'job "{job_id}": {reason}'))
         for held in self._pending.lose(job_id):
             self._retry(held, RETRY_DOWN_S, "the connection to the job was lost")
         if job_id in self._leaving:
@@ -324,15 +291,6 @@ class EdgeTaskDispatcher:
         """Nobody waits for the answer."""
         self._ticket += 1
         return job_id in self._connected and self._transport.send(job_id, self._ticket, Topic.REFUSED, payload)
-
-    def _asked(self, ticket: int, outcome: bytes | ServerError) -> None:
-        _, future = self._asks.get(ticket, ("", None))
-        if future is None or future.done():
-            return
-        if isinstance(outcome, ServerError):
-            future.set_exception(outcome)
-        else:
-            future.set_result(outcome)
 
     def _leave(self, job_id: str) -> None:
         """Close the connection to an ended job once its last answers are in; its deadlines bound that."""

@@ -1,6 +1,4 @@
-"""The dispatcher beyond the statements: room for results, questions to jobs, the ends of connections, odd requests."""
-
-import asyncio
+"""The dispatcher beyond the statements: room for results, the ends of connections, odd requests."""
 
 import msgspec
 import pytest
@@ -238,28 +236,6 @@ def test_an_answer_may_submit_the_next_request() -> None:
     assert len(answers) == 3
 
 
-@pytest.mark.anyio
-async def test_dispatch_waits_for_the_answer() -> None:
-    world = World()
-    world.launch()
-    waiting = asyncio.ensure_future(world.dispatcher.dispatch(task_request()))
-    asyncio.get_running_loop().call_soon(lambda: world.wires.reply(TaskResponse(Status.DONE)))
-
-    assert await waiting == TaskResponse(Status.DONE)
-
-
-@pytest.mark.anyio
-async def test_an_answer_to_one_who_waits_no_more_is_dropped() -> None:
-    world = World()
-    world.launch()
-    waiting = asyncio.ensure_future(world.dispatcher.dispatch(task_request()))
-    asyncio.get_running_loop().call_soon(waiting.cancel)
-    with pytest.raises(asyncio.CancelledError):
-        await waiting
-
-    world.wires.reply(TaskResponse(Status.DONE))
-
-
 # --- life cycle and connections -------------------------------------------------------------------------------------
 
 
@@ -337,48 +313,6 @@ def test_an_address_that_is_none_is_logged_and_harms_no_other_job(caplog: pytest
 
     assert 'job "job-1" cannot be reached: socket path' in caplog.text
     assert world.answer_now(task_request()).status == Status.RETRY
-
-
-# --- asking a job ---------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.anyio
-async def test_a_job_can_be_asked() -> None:
-    world = World()
-    world.launch()
-    asyncio.get_running_loop().call_soon(lambda: world.wires.inbox.replied(world.wires.sent[0][1], b"fine"))
-
-    assert await world.dispatcher.ask("job-1", Topic.STATUS, b"how are you", 5.0) == b"fine"
-    assert world.wires.sent[0][2:] == (Topic.STATUS, b"how are you")
-
-
-@pytest.mark.anyio
-async def test_a_question_that_is_not_answered_raises_and_says_why() -> None:
-    world = World()
-    with pytest.raises(ServerError, match='job "job-1" cannot be asked for "status"'):
-        await world.dispatcher.ask("job-1", Topic.STATUS, b"", 5.0)
-
-    world.launch()
-    with pytest.raises(ServerError, match='did not answer "status" within'):
-        await world.dispatcher.ask("job-1", Topic.STATUS, b"", 0.001)
-
-    asyncio.get_running_loop().call_soon(lambda: world.wires.inbox.failed(world.wires.sent[-1][1], "no such topic"))
-    with pytest.raises(ServerError, match="no such topic"):
-        await world.dispatcher.ask("job-1", Topic.STOP, b"", 5.0)
-
-    asyncio.get_running_loop().call_soon(world.wires.lose, "job-1")
-    with pytest.raises(ServerError, match='job "job-1": closed the connection'):
-        await world.dispatcher.ask("job-1", Topic.STOP, b"", 5.0)
-
-
-@pytest.mark.anyio
-async def test_a_late_answer_to_a_question_is_dropped() -> None:
-    world = World()
-    world.launch()
-    with pytest.raises(ServerError):
-        await world.dispatcher.ask("job-1", Topic.STATUS, b"", 0.001)
-
-    world.wires.inbox.replied(world.wires.sent[0][1], b"late")
 
 
 def test_a_job_launched_again_is_offered_as_it_is_then() -> None:
