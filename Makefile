@@ -6,6 +6,9 @@ CHAOS ?=
 BENCH ?=
 # Tests at once: most wait for processes and sockets rather than for a core.
 WORKERS ?= 3
+# LOCKED=1 installs the versions in dev.lock, with which the tests last passed; else the newest that pyproject.toml allows.
+LOCKED ?=
+CONSTRAINT := $(if $(LOCKED),--constraint dev.lock)
 
 VENV := .venv
 RUN := $(VENV)/bin
@@ -14,7 +17,7 @@ STAMPS := $(VENV)/.stamps
 FLARE := .venv-flare
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-flare torch lint format bench reference sim chaos clean
+.PHONY: help install demo test test-all test-flare torch lint format coverage lock bench reference sim chaos clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -44,6 +47,15 @@ format: $(STAMPS)/lint  ## put imports in order and format
 	@$(RUN)/ruff check --fix
 	@$(RUN)/ruff format
 
+coverage: $(STAMPS)/test  ## say which lines the tests of one process run (unit and contract tests; processes they start are not seen)
+	@$(RUN)/coverage run --data-file=.coverage -m pytest -m "not slow" tests/unit tests/contract
+	@$(RUN)/coverage report --data-file=.coverage --sort=cover
+
+lock: $(STAMPS)/test $(STAMPS)/lint  ## write the versions that are installed into dev.lock
+	@{ echo "# Written by make lock: the versions with which the tests last passed. LOCKED=1 make test installs them."; \
+		$(RUN)/python -m pip --disable-pip-version-check list --format freeze --exclude-editable \
+		| grep -v -i -E '^(pip|setuptools|torch|triton|nvidia-|cuda-)' ; } > dev.lock
+
 bench: $(STAMPS)/base  ## measure all that docs/BENCHMARKS.md shows, in half an hour (BENCH="million --quick", BENCH=--check)
 	@$(RUN)/python -m bench $(BENCH)
 
@@ -64,12 +76,12 @@ clean:  ## remove the environment and all that was made here
 # One stamp for each set of dependencies: installed again when pyproject.toml changes.
 $(STAMPS)/base: pyproject.toml | $(RUN)/python
 	@echo "installing turnout into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[dashboard]"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINT) --editable ".[dashboard]"
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/base
 	@echo "installing what the tests need into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test]"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINT) --editable ".[test]"
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/torch: pyproject.toml $(STAMPS)/base
@@ -79,7 +91,7 @@ $(STAMPS)/torch: pyproject.toml $(STAMPS)/base
 
 $(STAMPS)/lint: pyproject.toml $(STAMPS)/base
 	@echo "installing what the checks need into $(VENV)"
-	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[lint]"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINT) --editable ".[lint]"
 	@mkdir -p $(@D) && touch $@
 
 $(FLARE)/.installed: pyproject.toml | $(FLARE)/bin/python
