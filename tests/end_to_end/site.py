@@ -18,7 +18,8 @@ from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.exchange import Dispatcher
 from turnout.gateway.http import GatewayServer
 from turnout.job.folder.folder import load_job_folder
-from turnout.job.journal.journal import Journal, MemoryJournal
+from turnout.job.journal.journal import Journal
+from turnout.job.journal.memory import MemoryJournal
 from turnout.job.process import JobProcess
 from turnout.messages import JobLaunched
 from turnout.transport.inprocess import InProcessJobs, InProcessTransport

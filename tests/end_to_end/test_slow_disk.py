@@ -13,7 +13,8 @@ from turnout.device.http import HttpClient, HttpLimits
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.gateway.admission import GatewayLimits
 from turnout.job.core.staged import WAITING_MAX
-from turnout.job.journal.journal import MemoryJournal, Snapshot
+from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.memory import MemoryJournal
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status, TaskRequest, TaskResponse
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio]

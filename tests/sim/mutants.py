@@ -22,7 +22,8 @@ from turnout.job.core.core import JobCore
 from turnout.job.core.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
 from turnout.job.core.published import Models
 from turnout.job.core.standing import TASK_BLOCK
-from turnout.job.journal.journal import BlobRef, MemoryJournal, Snapshot
+from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import Lease
 from turnout.job.places.places import Places

@@ -59,9 +59,10 @@ from turnout.job.hooks.choices import chances_of, weights_of
 from turnout.job.hooks.evaluator import Evaluator
 from turnout.job.hooks.exports import Exports
 from turnout.job.journal import damage
-from turnout.job.journal.journal import BlobRef, Fenced, Journal, MemoryJournal, Snapshot
+from turnout.job.journal.journal import BlobRef, Fenced, Journal, JournalDamaged, JournalUnusable, Snapshot
+from turnout.job.journal.memory import MemoryJournal
 from turnout.job.journal.recorder import Phase, Published, Recorder
-from turnout.job.journal.sqlite import JournalDamaged, JournalUnusable, SqliteJournal
+from turnout.job.journal.sqlite import SqliteJournal
 from turnout.job.notes import Notes
 from turnout.job.workflow.bases import Bases
 from turnout.messages import (

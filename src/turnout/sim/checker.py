@@ -7,7 +7,8 @@ import numpy as np
 
 from turnout.job.core import answers
 from turnout.job.core.events import Finish
-from turnout.job.journal.journal import BlobRef, MemoryJournal, Snapshot
+from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import Lease
 from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status, TaskResponse

@@ -18,7 +18,7 @@ from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.job.core.core import JobCore
 from turnout.job.core.parts import Parts, Rules
-from turnout.job.journal.journal import MemoryJournal
+from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.cohort import Cohort
 from turnout.job.places.fleets import Fleets
 from turnout.job.places.known import KnownDevices

@@ -24,7 +24,8 @@ from turnout.job.core.events import (
     TaskAsked,
 )
 from turnout.job.core.parts import Parts, Rules
-from turnout.job.journal.journal import BlobRef, MemoryJournal
+from turnout.job.journal.journal import BlobRef
+from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.leases import LeaseTime, Seal
 from turnout.job.places.pacing import AppointmentBook
 from turnout.job.places.places import Places

@@ -14,7 +14,8 @@ from turnout.control.store import JobState
 from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
 from turnout.job.folder.directory import FINAL
 from turnout.job.folder.folder import load_job_folder
-from turnout.job.journal.journal import MemoryJournal, Snapshot
+from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.memory import MemoryJournal
 from turnout.job.process import JobProcess
 from turnout.messages import (
     DeviceInfo,

@@ -16,8 +16,9 @@ from turnout.job.folder.budget import DiskBudget
 from turnout.job.folder.directory import JOURNAL, LOCK, PUBLISHED, RECORDER
 from turnout.job.folder.folder import load_job_folder
 from turnout.job.journal import damage
+from turnout.job.journal.journal import JournalDamaged, JournalUnusable
 from turnout.job.journal.recorder import Moment, Phase, Published, Recorder, newest, read
-from turnout.job.journal.sqlite import JournalDamaged, JournalUnusable, SqliteJournal, read_snapshot
+from turnout.job.journal.sqlite import SqliteJournal, read_snapshot
 from turnout.job.process import JobProcess
 from turnout.messages import JobStatus, Status, Topic
 from turnout.process.heartbeat import Pulse

@@ -11,7 +11,8 @@ from tests.unit.job.test_process import make_version, write_folder
 from tests.unit.job.test_process_recovery import started
 from turnout.errors import TurnoutError
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, PUBLISHED
-from turnout.job.journal.sqlite import JournalDamaged, SqliteJournal
+from turnout.job.journal.journal import JournalDamaged
+from turnout.job.journal.sqlite import SqliteJournal
 from turnout.job.process import COMPLETED
 from turnout.job.remade import read_final, remake_final, write_final
 from turnout.messages import JobStatus

@@ -13,7 +13,8 @@ from turnout.job.compose import parts_of, rules_of
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import Answer, Commit, Committed, Effect, Evaluate, Evaluated, Result, TaskAsked, Tick
 from turnout.job.folder.spec import JobSpec
-from turnout.job.journal.journal import BlobRef, MemoryJournal, Snapshot
+from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.memory import MemoryJournal
 from turnout.messages import DeviceInfo, ResultReport, TaskRequest, TaskResponse
 from turnout.wire.edge_headers import ANDROID
 

@@ -18,8 +18,7 @@ from turnout.blobs.folder import SUFFIX
 from turnout.errors import TurnoutError
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, LOCK, PUBLISHED, RECORDER
 from turnout.job.journal import sqlite
-from turnout.job.journal.journal import Snapshot
-from turnout.job.journal.sqlite import JournalUnusable
+from turnout.job.journal.journal import JournalUnusable, Snapshot
 from turnout.storage import durable, private
 from turnout.storage.lock import lock as take_lock
 from turnout.wire.tensors import read_safetensors

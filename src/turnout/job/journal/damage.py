@@ -10,9 +10,8 @@ from turnout.blobs.folder import SUFFIX
 from turnout.errors import TurnoutError
 from turnout.job.folder.directory import BLOBS, JOURNAL, PUBLISHED
 from turnout.job.journal import recorder
-from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.journal import JournalDamaged, Snapshot
 from turnout.job.journal.recorder import Moment, Published
-from turnout.job.journal.sqlite import JournalDamaged
 from turnout.storage import durable
 
 logger = logging.getLogger("turnout.job")

@@ -1,13 +1,10 @@
 """What survives a crash of the job process: one snapshot, replaced whole by each commit.
 
-``sqlite_journal.py`` keeps it on disk. ``MemoryJournal`` survives only within one process: for the simulation, for
-tests, and for measuring what durability costs.
+``sqlite.py`` keeps it on disk, ``memory.py`` within one process only.
 """
 
-import secrets
-from copy import copy
 from dataclasses import dataclass, field
-from typing import Any, Protocol, Self
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +12,7 @@ from numpy.typing import NDArray
 from turnout.aggregator.typical import Norms
 from turnout.errors import TurnoutError
 from turnout.job.account.groups import Counts, Key
-from turnout.job.journal.task_rows import Changes
+from turnout.job.places.changes import Changes
 from turnout.job.places.counted import CountedVersion
 from turnout.job.places.leases import Lease
 from turnout.job.places.selection import Ranges
@@ -77,6 +74,18 @@ class Snapshot:
     whole: bool = field(default=True, compare=False)  #: Not: these two are empty, for ``changes`` says enough.
 
 
+class JournalDamaged(TurnoutError):
+    """What is on disk is not what was committed. Nothing may be trained on top of it."""
+
+
+class JournalUnusable(TurnoutError):
+    """This journal is whole, and not for this program or this job."""
+
+
+class DiskError(OSError):
+    """A commit failed in SQLite; whether it happened is open."""
+
+
 class Fenced(TurnoutError):
     """A newer process has taken the job over: this one must end at once and answer nobody."""
 
@@ -108,48 +117,3 @@ class Journal(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-@dataclass(slots=True)
-class _Memory:
-    """What the handles of one MemoryJournal share."""
-
-    incarnation: int = 1
-    snapshot: Snapshot | None = None
-
-
-class MemoryJournal:
-    """A journal that forgets with its process."""
-
-    durable = False
-    by_changes = False
-
-    def __init__(self) -> None:
-        self.key = secrets.token_bytes(KEY_BYTES)
-        self.incarnation = 1
-        self._memory = _Memory()
-
-    def take_over(self) -> Self:
-        """The handle of the next process; this one is fenced from now on."""
-        newer = copy(self)
-        self._memory.incarnation += 1
-        newer.incarnation = self._memory.incarnation
-        return newer
-
-    def load(self) -> Snapshot | None:
-        self._check_incarnation()
-        return self._memory.snapshot
-
-    def commit(self, snapshot: Snapshot) -> None:
-        self._check_incarnation()
-        last = self._memory.snapshot.commit if self._memory.snapshot else 0
-        assert snapshot.commit == last + 1, "commits are numbered without gaps"
-        assert snapshot.whole, "what is not in this snapshot is nowhere"
-        self._memory.snapshot = snapshot
-
-    def _check_incarnation(self) -> None:
-        if self._memory.incarnation != self.incarnation:
-            raise Fenced(f"incarnation {self._memory.incarnation} of this job has taken over from {self.incarnation}")
-
-    def close(self) -> None:
-        pass

@@ -21,11 +21,18 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.errors import TurnoutError
 from turnout.job.folder.directory import JOURNAL, LOCK
 from turnout.job.journal import task_rows
 from turnout.job.journal.form import State
-from turnout.job.journal.journal import KEY_BYTES, BlobRef, Fenced, Snapshot
+from turnout.job.journal.journal import (
+    KEY_BYTES,
+    BlobRef,
+    DiskError,
+    Fenced,
+    JournalDamaged,
+    JournalUnusable,
+    Snapshot,
+)
 from turnout.job.places import counted
 from turnout.job.places.counted import CountedVersion
 from turnout.storage import migrations, private
@@ -46,18 +53,6 @@ WAL_PAGES = 2048
 WAL_BYTES_KEPT = 64 * 2**20  #: A longer log is cut to this when it begins anew.
 BYTES_MAX = 2**40
 MODEL, TOTAL, OPTIMIZER = "model", "total", "optimizer {}"  #: Names of vectors.
-
-
-class JournalDamaged(TurnoutError):
-    """What is on disk is not what was committed. Nothing may be trained on top of it."""
-
-
-class JournalUnusable(TurnoutError):
-    """This journal is whole, and not for this program or this job."""
-
-
-class DiskError(OSError):
-    """A commit failed in SQLite; whether it happened is open."""
 
 
 _state_encoder = msgspec.msgpack.Encoder()

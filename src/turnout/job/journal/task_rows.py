@@ -12,6 +12,7 @@ from typing import Generic, TypeVar
 
 import msgspec
 
+from turnout.job.places.changes import Changes
 from turnout.job.places.leases import Lease
 
 Row = tuple[int, bytes]  #: Task, lease.
@@ -21,16 +22,6 @@ Sums = tuple[int, int]  #: Checksums of the rows of leases and of taken tasks, w
 
 _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Lease)
-
-
-@dataclass(slots=True)
-class Changes:
-    """What came and what went since a commit. What is in neither is as it was."""
-
-    leases: dict[int, Lease] = field(default_factory=dict)  #: Those that came, by task.
-    ended: set[int] = field(default_factory=set)  #: The tasks of those that went.
-    taken: dict[bytes, int] = field(default_factory=dict)
-    all_new: bool = False  #: Nobody had taken a task before ``taken``.
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from turnout.job.journal.task_rows import Changes
+from turnout.job.places.changes import Changes
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import Lease, LeaseTime, LiveLeases
 from turnout.job.places.selection import Enlist, Selection

@@ -15,7 +15,8 @@ from random import Random
 
 from tests.unit.job.journal.numbered import assert_is, numbered
 from turnout.job.folder.directory import JOURNAL
-from turnout.job.journal.sqlite import JournalDamaged, SqliteJournal, read_snapshot
+from turnout.job.journal.journal import JournalDamaged
+from turnout.job.journal.sqlite import SqliteJournal, read_snapshot
 
 COMMITS = 60
 CLEAN_EVERY = 7  #: So many commits between two that have their log folded into the file before.

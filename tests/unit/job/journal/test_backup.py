@@ -11,7 +11,8 @@ from tests.unit.job.journal.test_sqlite import assert_same, opened, snapshot
 from turnout.blobs.folder import BlobStore
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, RECORDER
 from turnout.job.journal.backup import Contents, NothingToBackUp, backup, contents, restore
-from turnout.job.journal.sqlite import JournalDamaged, JournalUnusable, read_snapshot
+from turnout.job.journal.journal import JournalDamaged, JournalUnusable
+from turnout.job.journal.sqlite import read_snapshot
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.storage.lock import JobLocked
 from turnout.wire.tensors import to_safetensors

@@ -12,15 +12,9 @@ import pytest
 from tests.unit.job.journal.numbered import assert_is, numbered
 from turnout.job.folder.directory import JOURNAL
 from turnout.job.journal.damage import check_witness
-from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.journal import DiskError, JournalDamaged, JournalUnusable, Snapshot
 from turnout.job.journal.recorder import Moment, Phase
-from turnout.job.journal.sqlite import (
-    DiskError,
-    JournalDamaged,
-    JournalUnusable,
-    SqliteJournal,
-    read_snapshot,
-)
+from turnout.job.journal.sqlite import SqliteJournal, read_snapshot
 
 COMMITS = 6
 FLIPS = 60

@@ -16,17 +16,10 @@ import pytest
 
 from turnout.job.account.groups import Counts
 from turnout.job.folder.directory import JOURNAL
-from turnout.job.journal.journal import BlobRef, Fenced, Snapshot
-from turnout.job.journal.sqlite import (
-    DiskError,
-    JournalDamaged,
-    JournalUnusable,
-    SqliteJournal,
-    disk_errors,
-    read_snapshot,
-)
-from turnout.job.journal.task_rows import Changes
+from turnout.job.journal.journal import BlobRef, DiskError, Fenced, JournalDamaged, JournalUnusable, Snapshot
+from turnout.job.journal.sqlite import SqliteJournal, disk_errors, read_snapshot
 from turnout.job.places import counted
+from turnout.job.places.changes import Changes
 from turnout.job.places.leases import Lease, device_hash
 from turnout.job.workflow.federated import Sum
 from turnout.messages import FailingEvaluation, Warned
