@@ -87,16 +87,17 @@ async def body_of(request: Request, kind: type[T], example: str) -> T:
         raise Problem(HTTPStatus.BAD_REQUEST, f"{error}; send {example}") from None
 
 
-def number_in(request: Request, name: str, default: float, low: float, high: float) -> float:
-    """A number of the query. Raises Problem when it is none, or not within the bounds."""
+def number_in(request: Request, name: str, default: float, low: float, high: float, *, whole: bool = False) -> float:
+    """A number of the query, as JSON writes it. Raises Problem when it is none, or not within the bounds."""
     given = request.query_params.get(name)
     if given is None:
         return default
     try:
-        value = float(given)
-    except ValueError:
+        value = msgspec.json.decode(given, type=float)
+    except msgspec.DecodeError:
         value = float("nan")
-    if not low <= value <= high:
-        detail = f"{name}={given[:40]} must be a number from {low:.17g} to {high:.17g}"
+    if not low <= value <= high or (whole and not value.is_integer()):
+        kind = "a whole number" if whole else "a number"
+        detail = f"{name}={given[:40]} must be {kind} from {low:.17g} to {high:.17g}"
         raise Problem(HTTPStatus.BAD_REQUEST, detail)
     return value

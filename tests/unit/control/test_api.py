@@ -245,7 +245,17 @@ async def test_any_kept_version_of_a_model_can_be_had_and_the_best_by_name(world
     assert answer.headers["x-model-version"] == "2", "the best, unless another is asked for"
     gone = await world.call("GET", f"/api/jobs/{job_id}/model?version=1")
     assert (gone.status, gone.detail) == (404, "version 1 is not kept; give one of 2, 3, or newest or best")
-    assert (await world.call("GET", f"/api/jobs/{job_id}/model?version=-1")).status == 400
+
+
+@pytest.mark.parametrize("asked", ["", "-1", "+1", "1.0", "latest", "%D9%A3", "1" * 16])
+async def test_a_version_that_names_nothing_is_refused_whether_or_not_there_is_a_model(
+    world: World, asked: str
+) -> None:
+    words = "is none of newest, best or a number; leave it out for the best or else the newest"
+    for job_id in (await with_models(world), await submitted(world)):
+        refused = await world.call("GET", f"/api/jobs/{job_id}/model?version={asked}")
+        assert refused.status == 400
+        assert words in refused.detail
 
 
 async def test_a_model_can_be_had_for_numpy(world: World) -> None:

@@ -48,7 +48,8 @@ async def test_the_history_has_events_and_samples_and_since_leaves_out_what_is_k
     assert shown["samples"][0]["staleness"] == {"0": 3}
     later = (await world.call("GET", f"/api/jobs/{job_id}/history?since=1.5")).json
     assert [event["kind"] for event in later["events"]] == ["published"]
-    assert (await world.call("GET", f"/api/jobs/{job_id}/history?since=yesterday")).status == 400
+    for since in ("yesterday", "", "1_0", "nan", "-1"):
+        assert (await world.call("GET", f"/api/jobs/{job_id}/history?since={since}")).status == 400, since
 
 
 async def test_the_last_sample_of_a_job_is_what_it_came_to(world: World) -> None:
@@ -159,7 +160,8 @@ async def test_the_log_shows_its_last_lines_of_both_parts(world: World) -> None:
     (folder / "log.txt").write_bytes(b"three\n")
     assert (await world.call("GET", f"/api/jobs/{job_id}/logs?lines=2")).body == b"two\nthree\n"
     assert (await world.call("GET", f"/api/jobs/{job_id}/logs")).body == b"one\ntwo\nthree\n"
-    assert (await world.call("GET", f"/api/jobs/{job_id}/logs?lines=0")).status == 400
+    for lines in ("0", "", "1.5", "%D9%A3"):
+        assert (await world.call("GET", f"/api/jobs/{job_id}/logs?lines={lines}")).status == 400, lines
 
 
 async def test_the_fleet_is_shown_in_groups_and_those_never_counted_apart(world: World) -> None:

@@ -53,11 +53,12 @@ class ModelRoutes:
         form = request.query_params.get("format", "safetensors")
         if form not in FORMS:
             raise Problem(HTTPStatus.BAD_REQUEST, f"format={form[:40]} is none of {', '.join(FORMS)}")
+        wanted = wanted_version(request)
         job = self._known.of(request)
         status, _ = await self._known.status(job)
         if status is None or not status.model_sha256:
             raise Problem(HTTPStatus.NOT_FOUND, f"job {job.job_id} has no model yet; ask again later")
-        chosen = find_version(status, request.query_params.get("version", ""))
+        chosen = find_version(status, wanted)
         try:
             file: BinaryIO = blob_file(str(self._known.jobs.folder(job.job_id) / "blobs"), chosen.sha256).open("rb")
         except FileNotFoundError:
@@ -91,15 +92,20 @@ def _write_npz(target: Path, arrays: Arrays) -> None:
                 np.lib.format.write_array(member, np.asanyarray(tensor), allow_pickle=False)
 
 
-def find_version(status: JobStatus, wanted: str) -> KeptModel:
-    """The version that is wanted; empty: the best, or the newest. Raises Problem when it is not kept."""
-    if wanted in ("", NEWEST, BEST):
-        asked: str | int | None = wanted or None
-    elif wanted.isascii() and wanted.isdigit() and len(wanted) < 16:
-        asked = int(wanted)
-    else:
-        raise Problem(HTTPStatus.BAD_REQUEST, f"version={wanted[:40]} is none of newest, best or a number")
+def wanted_version(request: Request) -> str | int | None:
+    """What ``version`` of the query names; None: it is not there. Raises Problem when it names nothing."""
+    wanted = request.query_params.get("version")
+    if wanted in (None, NEWEST, BEST):
+        return wanted
+    if wanted.isascii() and wanted.isdigit() and len(wanted) < 16:
+        return int(wanted)
+    detail = f"version={wanted[:40]} is none of newest, best or a number; leave it out for the best or else the newest"
+    raise Problem(HTTPStatus.BAD_REQUEST, detail)
+
+
+def find_version(status: JobStatus, wanted: str | int | None) -> KeptModel:
+    """The version that is wanted; None: the best, or the newest. Raises Problem when it is not kept."""
     try:
-        return choose(status, asked)
+        return choose(status, wanted)
     except NotFoundError as error:
         raise Problem(HTTPStatus.NOT_FOUND, str(error)) from None

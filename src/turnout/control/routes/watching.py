@@ -85,7 +85,7 @@ class WatchingRoutes:
 
     async def _logs(self, request: Request) -> Response:
         job = self._known.of(request)
-        lines = int(number_in(request, "lines", logs.LINES_SHOWN, 1, logs.LINES_MAX))
+        lines = int(number_in(request, "lines", logs.LINES_SHOWN, 1, logs.LINES_MAX, whole=True))
         text = await asyncio.to_thread(logs.tail, self._known.jobs.folder(job.job_id), lines)
         return PlainTextResponse(text, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
 
