@@ -18,7 +18,7 @@ from turnout.cli.fleet_trial import FleetTrial
 from turnout.cli.trial import DEVICES, Trial, try_once
 from turnout.control import package
 from turnout.errors import JobFolderError
-from turnout.gateway.admission import too_large_as_json, too_large_to_send
+from turnout.gateway.admission import too_large_as_json, too_large_by_grpc, too_large_to_send
 from turnout.job.folder.folder import DEVICE_CODE, EVALUATE, FILES, JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment
@@ -220,6 +220,7 @@ def _too_large(job: JobFolder, sizes: Sizes) -> Iterator[str]:
     """Whether devices that speak JSON alone could take part."""
     if job.spec.wire.form == "weights":
         wrong = too_large_as_json(job.schema, sizes.result_bytes_max, sizes.weights_model_bytes_max)
+        wrong = wrong or too_large_by_grpc(round(JSON_BYTES * job.model.size))
         yield from (wrong,) if wrong else ()
 
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from turnout.gateway.bounds import (
+    GRPC_CLIENT_BYTES_MAX,
     GRPC_MESSAGE_BYTES_MAX,
     RESULT_BYTES_MAX,
     RESULT_BYTES_MOST,
@@ -182,4 +183,17 @@ def too_large_as_json(schema: ModelSchema, result_bytes_max: int, weights_model_
     return (
         f"devices that take no safetensors, FLARE's among them, {what}; {server}train a smaller model, or let devices "
         'send "accept": ["safetensors"], as turnout\'s own do'
+    )
+
+
+def too_large_by_grpc(message_bytes: int) -> str:
+    """What to set for a model whose tasks and results have about so many bytes as JSON; empty: nothing."""
+    if message_bytes <= GRPC_CLIENT_BYTES_MAX:
+        return ""
+    server = ""
+    if message_bytes > GRPC_MESSAGE_BYTES_MAX:
+        server = f", and run the server with a --grpc-message-bytes-max above that, not {GRPC_MESSAGE_BYTES_MAX:,}"
+    return (
+        f"by gRPC a task has about {message_bytes:,} bytes, and clients take {GRPC_CLIENT_BYTES_MAX:,} unless they are "
+        f"told otherwise, FLARE's among them: raise the limit in the client{server}; HTTP has no such limit"
     )

@@ -237,6 +237,24 @@ def test_a_model_whose_results_do_not_fit_as_json_is_warned_of(tmp_path: Path) -
     assert "turnout up --result-bytes-max 2865" in warning
 
 
+@pytest.mark.parametrize(
+    ("numbers", "client", "server"),
+    [(200_000, False, False), (210_000, True, False), (820_000, True, True)],  # of 20.6 bytes
+)
+def test_a_model_that_clients_of_grpc_do_not_take_is_warned_of(
+    tmp_path: Path, numbers: int, client: bool, server: bool
+) -> None:
+    words = " ".join(checking.read(large(tmp_path, numbers), 0).warnings)
+    assert ("clients take 4,194,304" in words) == client
+    assert ("--grpc-message-bytes-max" in words) == server
+
+
+def test_a_model_that_is_not_sent_as_numbers_in_json_has_no_such_bound(tmp_path: Path) -> None:
+    folder = large(tmp_path, 210_000)
+    (folder / "job.toml").write_text(WEIGHTS_TOML + '[wire]\nform = "executorch"\n')
+    assert "gRPC" not in " ".join(checking.read(folder, 0).warnings)
+
+
 def test_the_bound_of_results_that_was_assumed_is_told(tmp_path: Path) -> None:
     folder = large(tmp_path, 1000)
     assert any("takes 268 MB (its --result-bytes-max)" in line for line in checking.lines(checking.read(folder, 0)))
