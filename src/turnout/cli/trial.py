@@ -13,11 +13,8 @@ import msgspec
 from turnout.cli.fleet_trial import FleetTrial, try_fleet
 from turnout.cli.own_code import function, guarded
 from turnout.errors import JobFolderError
-from turnout.job.folder.folder import EVALUATE, EXPORT, JobFolder
-from turnout.job.hooks.choice_hook import checked_number
-from turnout.job.hooks.choices import SELECT, WEIGH
-from turnout.job.hooks.evaluate_hook import checked_metrics
-from turnout.job.hooks.export_hook import checked_export
+from turnout.job.folder.folder import EVALUATE, EXPORT, SELECT, WEIGH, JobFolder
+from turnout.job.hooks.returned import checked_export, checked_metrics, checked_number
 from turnout.messages import Message
 from turnout.wire.forms import EXECUTORCH
 

@@ -58,6 +58,7 @@ from turnout.job.folder.folder import JobFolder, load_job_folder
 from turnout.job.hooks.choices import chances_of, weights_of
 from turnout.job.hooks.evaluator import Evaluator
 from turnout.job.hooks.exports import Exports
+from turnout.job.hooks.runner import HookRunner
 from turnout.job.journal import damage
 from turnout.job.journal.journal import BlobRef, Fenced, Journal, JournalDamaged, JournalUnusable, Snapshot
 from turnout.job.journal.memory import MemoryJournal
@@ -135,10 +136,11 @@ class JobProcess:
         self._recorder = Recorder(self.directory)
         self._recovered = self._read_journal()
         self._epoch = self._loop.time() - (self._recovered.job_time if self._recovered else 0.0)
-        self._evaluator = Evaluator.of(folder)
+        self._runner = HookRunner(folder.server) if folder.server is not None else None
+        self._evaluator = Evaluator.of(folder, self._runner)
         self._exports = self._exports_of(folder)
-        self._chances = chances_of(folder, self._warn, self._now)
-        self._weights = weights_of(folder, self._warn)
+        self._chances = chances_of(folder, self._runner, self._warn, self._now)
+        self._weights = weights_of(folder, self._runner, self._warn)
         size, evaluates = num_parameters(folder.schema), self._evaluator is not None
         rng = Random(folder.draws)
         parts = parts_of(folder.spec, job_id, journal.key, size, evaluates=evaluates, rng=rng)
@@ -177,9 +179,9 @@ class JobProcess:
         return snapshot
 
     def _exports_of(self, folder: JobFolder) -> Exports | None:
-        if folder.server is None or folder.spec.wire.form != EXECUTORCH.name:
+        if self._runner is None or folder.spec.wire.form != EXECUTORCH.name:
             return None
-        return Exports(folder.server, self._blobs, self.budget.check, self._warn, carried=folder.carried)
+        return Exports(self._runner, self._blobs, self.budget.check, self._warn, carried=folder.carried)
 
     def _warn(self, text: str) -> None:
         self.core.warnings.add(text)
@@ -504,7 +506,7 @@ class JobProcess:
         self._deaf = True
         if self._tick is not None:
             self._tick.cancel()
-        for own_code in (self._evaluator, self._exports, self._chances, self._weights):
+        for own_code in (self._exports, self._chances, self._weights, self._runner):
             if own_code is not None:
                 await own_code.close()
         await asyncio.gather(*self._tasks, return_exceptions=True)

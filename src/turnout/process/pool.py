@@ -1,7 +1,7 @@
 """A bounded pool of subprocesses for work too slow for an event loop: big decodes, training, evaluation.
 
-A worker imports one function, ``package.module:function``, and calls it with bytes; bytes come back. Nothing is
-pickled. ``process/worker.py`` is the other side.
+A worker imports one function, ``package.module:function``, and calls it with bytes, or with a name and bytes; bytes
+come back. Nothing is pickled. ``process/worker.py`` is the other side.
 """
 
 import asyncio
@@ -49,10 +49,13 @@ class WorkersBusy(TurnoutError):
 class _Call:
     """One piece of work and where its outcome goes. Without a payload: only have a worker ready."""
 
-    __slots__ = ("done", "payload", "timeout_s")
+    __slots__ = ("done", "name", "payload", "timeout_s")
 
-    def __init__(self, payload: bytes | memoryview | None, timeout_s: float, done: asyncio.Future[bytes]) -> None:
+    def __init__(
+        self, payload: bytes | memoryview | None, timeout_s: float, name: str, done: asyncio.Future[bytes]
+    ) -> None:
         self.payload = payload
+        self.name = name
         self.timeout_s = timeout_s
         self.done = done
 
@@ -94,14 +97,21 @@ class _Child(asyncio.SubprocessProtocol):
             return f"the worker process was killed by signal {-code}"
         return f"the worker process ended with exit code {code}"
 
-    async def ask(self, kind: Kind, payload: bytes | memoryview, timeout_s: float) -> tuple[Kind, bytes]:
-        """Send a frame and wait for the answer. Raises WorkerFailed, or TimeoutError with the worker still busy."""
+    async def ask(
+        self, kind: Kind, payload: bytes | memoryview, timeout_s: float, name: str = ""
+    ) -> tuple[Kind, bytes]:
+        """Send a frame, after one with the name if there is one, and wait for the answer.
+
+        Raises WorkerFailed, or TimeoutError with the worker still busy.
+        """
         assert self._transport is not None
         if self.ended.done():
             raise WorkerFailed(Failure.CRASHED, self._how_it_ended())
         if self._reply.done():
             self._reply = asyncio.get_running_loop().create_future()
         stdin = cast(asyncio.WriteTransport, self._transport.get_pipe_transport(0))
+        if name:
+            stdin.write(HEADER.pack(Kind.NAME, len(name.encode())) + name.encode())
         stdin.write(HEADER.pack(kind, memoryview(payload).nbytes))
         stdin.write(payload)
         async with asyncio.timeout(timeout_s):
@@ -124,7 +134,8 @@ class _Child(asyncio.SubprocessProtocol):
 class WorkerPool:
     """Up to ``size`` processes, started when they are first needed, restarted when they crash.
 
-    ``target`` is ``"package.module:function"`` with ``function(payload: memoryview) -> bytes``. With ``init``, each
+    ``target`` is ``"package.module:function"`` with ``function(payload: memoryview) -> bytes``, or ``function(name,
+    payload)`` if it is called with names. With ``init``, each
     new process first calls ``setup(init)`` of the same module. ``queue_max`` bounds the calls that wait for a worker.
     ``env`` adds to the environment of the workers. Belongs to one event loop.
     """
@@ -150,24 +161,24 @@ class WorkerPool:
         """Calls that wait or are being worked on."""
         return len(self._calls)
 
-    async def run(self, payload: bytes | memoryview, timeout_s: float = CALL_TIMEOUT_S) -> bytes:
+    async def run(self, payload: bytes | memoryview, timeout_s: float = CALL_TIMEOUT_S, name: str = "") -> bytes:
         """Call the function in a worker. Raises WorkerFailed, or WorkersBusy at once when the queue is full.
 
         ``timeout_s`` runs from when a worker begins. The answer of a cancelled call is thrown away.
         """
         assert memoryview(payload).nbytes <= PAYLOAD_BYTES_MAX
-        return await self._call(payload, timeout_s)
+        return await self._call(payload, timeout_s, name)
 
     async def check(self) -> None:
         """Have a worker set up, before there is work. Raises WorkerFailed when that is not possible."""
-        await self._call(None, CALL_TIMEOUT_S)
+        await self._call(None, CALL_TIMEOUT_S, "")
 
-    async def _call(self, payload: bytes | memoryview | None, timeout_s: float) -> bytes:
+    async def _call(self, payload: bytes | memoryview | None, timeout_s: float, name: str) -> bytes:
         if self._closed:
             raise WorkerFailed(Failure.CLOSED, "the workers are closed")
         if len(self._calls) >= self._calls_max:
             raise WorkersBusy(f"{len(self._calls)} calls of {self._target} are waiting already")
-        call = _Call(payload, timeout_s, asyncio.get_running_loop().create_future())
+        call = _Call(payload, timeout_s, name, asyncio.get_running_loop().create_future())
         self._calls.add(call)
         self._queue.put_nowait(call)
         if len(self._owners) < min(self._size, len(self._calls)):
@@ -242,9 +253,10 @@ class WorkerPool:
         if call.payload is None:
             return b""
         try:
-            kind, payload = await child.ask(Kind.CALL, call.payload, call.timeout_s)
+            kind, payload = await child.ask(Kind.CALL, call.payload, call.timeout_s, call.name)
         except TimeoutError:
-            raise WorkerFailed(Failure.TIMED_OUT, f"{self._target} took longer than {call.timeout_s:g} s") from None
+            what = call.name or self._target
+            raise WorkerFailed(Failure.TIMED_OUT, f"{what} took longer than {call.timeout_s:g} s") from None
         if kind is Kind.RESULT:
             return payload
         reason, text = _text(kind, payload)

@@ -33,6 +33,7 @@ class Kind(IntEnum):
     RESULT = 5  #: From the worker: what the function returned.
     REFUSED = 6  #: From the worker: the function raised TurnoutError; ``reason`` label, newline, text.
     RAISED = 7  #: From the worker: it raised something else; one line.
+    NAME = 8  #: To the worker, before a call: the function takes this name too, first.
 
 
 def one_line(error: BaseException) -> str:
@@ -86,7 +87,7 @@ def _send(stream: BinaryIO, kind: Kind, payload: bytes | bytearray | memoryview 
     stream.flush()
 
 
-def _handle(function: Callable[..., Any], *args: memoryview) -> tuple[Kind, bytes | memoryview]:
+def _handle(function: Callable[..., Any], *args: str | memoryview) -> tuple[Kind, bytes | memoryview]:
     """Call user code; whatever it raises becomes a frame, with the traceback on stderr for what it did not intend."""
     try:
         return Kind.RESULT, function(*args) or b""
@@ -97,11 +98,11 @@ def _handle(function: Callable[..., Any], *args: memoryview) -> tuple[Kind, byte
         return Kind.RAISED, one_line(error).encode()
 
 
-def _prepare(target: str, first: Kind, payload: bytearray) -> Callable[[memoryview], bytes | memoryview]:
+def _prepare(target: str, first: Kind, payload: bytearray) -> Callable[..., bytes | memoryview]:
     """Import the function and set its module up."""
     module_name, _, function_name = target.partition(":")
     module = importlib.import_module(module_name)
-    function: Callable[[memoryview], bytes | memoryview] = getattr(module, function_name)
+    function: Callable[..., bytes | memoryview] = getattr(module, function_name)
     if first is Kind.SETUP:
         module.setup(memoryview(payload))
     return function
@@ -113,16 +114,20 @@ def main(target: str) -> None:
     frames_in, frames_out = _take_over_stdio()
     inbox: queue.SimpleQueue[tuple[Kind, bytearray]] = queue.SimpleQueue()
     threading.Thread(target=_feed, args=(frames_in, inbox), daemon=True).start()
-    loaded: list[Callable[[memoryview], bytes | memoryview]] = []
+    loaded: list[Callable[..., bytes | memoryview]] = []
     kind, payload = _handle(lambda: loaded.append(_prepare(target, *inbox.get())))
     if kind is not Kind.RESULT:
         _send(frames_out, kind, payload)
         return
     _send(frames_out, Kind.READY)
     while True:
-        call, data = inbox.get()
-        assert call is Kind.CALL
-        _send(frames_out, *_handle(loaded[0], memoryview(data)))
+        kind, data = inbox.get()
+        name: list[str] = []
+        if kind is Kind.NAME:
+            name.append(data.decode())
+            kind, data = inbox.get()
+        assert kind is Kind.CALL
+        _send(frames_out, *_handle(loaded[0], *name, memoryview(data)))
 
 
 if __name__ == "__main__":

@@ -40,6 +40,8 @@ DEVICE_CODE = "device.py"
 FILES = (JOB_TOML, MODEL_FILE, MODEL_CODE, DEVICE_CONFIG, *DEVICE_CONFIG_OF.values(), SERVER_CODE, DEVICE_CODE)
 EVALUATE = "evaluate"  #: The hook that measures a model.
 EXPORT = "export"  #: The hook that makes what ExecuTorch devices load.
+SELECT = "select"  #: The hook that gives a device its chance of a place.
+WEIGH = "weigh"  #: The hook that gives a result its weight.
 #: How deep a device config may nest: it is written and read again, inside other JSON, by every process and device.
 DEVICE_CONFIG_DEPTH_MAX = 64
 

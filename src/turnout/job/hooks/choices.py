@@ -10,21 +10,17 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
 
 from turnout.errors import TurnoutError
-from turnout.job.folder.folder import JobFolder
-from turnout.job.hooks.choice_hook import Numbers, init_of
+from turnout.job.folder.folder import SELECT, WEIGH, JobFolder
+from turnout.job.hooks.runner import HookRunner
 from turnout.job.places.leases import Lease
 from turnout.messages import DeviceInfo, ResultReport
 from turnout.process.loops import tell_failure
-from turnout.process.pool import WorkerPool
 
-TARGET = "turnout.job.hooks.choice_hook:judge"
-SELECT, WEIGH = "select", "weigh"  #: The functions' names.
 BATCH_MAX = 256  #: Facts in one call,
 BATCH_S = 0.25  #: which shall take about so long.
 CALL_TIMEOUT_S = 60.0  #: A call that takes longer hangs: its process is replaced.
@@ -41,6 +37,7 @@ logger = logging.getLogger("turnout.job")
 Warn = Callable[[str], None]
 Decided = Callable[[float | None], None]
 Description = tuple[str, str, str, str]
+Numbers = list[float]
 
 
 class Judging(Protocol):
@@ -50,18 +47,18 @@ class Judging(Protocol):
     async def close(self) -> None: ...
 
 
-def chances_of(folder: JobFolder, warn: Warn, now: Callable[[], float]) -> "Chances | None":
+def chances_of(folder: JobFolder, runner: HookRunner | None, warn: Warn, now: Callable[[], float]) -> "Chances | None":
     """None for a job that selects without code of its own."""
-    if folder.server is None or not folder.has_hook(SELECT):
+    if runner is None or not folder.has_hook(SELECT):
         return None
-    return Chances(Judge(folder.server, SELECT, SELECT_PATIENCE_S, warn, CHANCES_MAX), now)
+    return Chances(Judge(runner, SELECT, SELECT_PATIENCE_S, warn, CHANCES_MAX), now)
 
 
-def weights_of(folder: JobFolder, warn: Warn) -> "Weights | None":
+def weights_of(folder: JobFolder, runner: HookRunner | None, warn: Warn) -> "Weights | None":
     """None for a job that weighs without code of its own."""
-    if folder.server is None or not folder.has_hook(WEIGH):
+    if runner is None or not folder.has_hook(WEIGH):
         return None
-    return Weights(Judge(folder.server, WEIGH, WEIGH_PATIENCE_S, warn))
+    return Weights(Judge(runner, WEIGH, WEIGH_PATIENCE_S, warn))
 
 
 @dataclass(slots=True)
@@ -83,7 +80,7 @@ class Judge:
 
     def __init__(
         self,
-        server: Path,
+        runner: HookRunner,
         name: str,
         patience_s: float,
         warn: Warn,
@@ -98,7 +95,7 @@ class Judge:
         self._call_timeout_s = call_timeout_s
         self._warn = warn
         self._loop = asyncio.get_running_loop()
-        self._workers = WorkerPool(TARGET, size=1, queue_max=1, init=init_of(server, name))
+        self._runner = runner
         self._waiting: deque[_Question] = deque()  # not asked yet
         self._open: deque[_Question] = deque()  # by when they are due; those that were decided are among them
         self._undecided = self._bytes = 0
@@ -144,7 +141,7 @@ class Judge:
     async def _start(self) -> None:
         """Have the process ready before there is a question: what it imports may take longer than anybody waits."""
         try:
-            await self._workers.check()
+            await self._runner.check(self._name)
         except TurnoutError as error:
             self._failed(error)
         await self._work()
@@ -167,15 +164,14 @@ class Judge:
 
     async def _judged(self, batch: list[dict[str, Any]]) -> Numbers | None:
         try:
-            answer = await self._workers.run(msgspec.msgpack.encode(batch), self._call_timeout_s)
+            answer = await self._runner.run(self._name, msgspec.msgpack.encode(batch), self._call_timeout_s)
             return msgspec.msgpack.decode(answer, type=Numbers)
         except TurnoutError as error:
             self._failed(error)
             return None
 
     def _failed(self, error: TurnoutError) -> None:
-        """Named as people named it: which function of ours calls it says nothing to them."""
-        self._note(f"{self._name} of server.py failed, and is done without: {str(error).replace(TARGET, 'it')}")
+        self._note(f"{self._name} of server.py failed, and is done without: {error}")
 
     def _note(self, text: str) -> None:
         if text != self._told:  # not for every batch that fails
@@ -194,7 +190,6 @@ class Judge:
             self._timer.cancel()
         if self._working is not None:
             self._working.cancel()
-        await self._workers.close()
 
 
 class Chances:

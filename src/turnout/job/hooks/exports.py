@@ -8,13 +8,13 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from pathlib import Path
 
 from turnout.blobs.folder import BlobStore
 from turnout.errors import TurnoutError
+from turnout.job.folder.folder import EXPORT
+from turnout.job.hooks.runner import HookRunner
 from turnout.job.journal.journal import BlobRef
 from turnout.process.loops import tell_failure
-from turnout.process.pool import WorkerPool
 from turnout.wire.model_files import Arrays, with_carried
 
 EXPORT_TIMEOUT_S = 300.0
@@ -32,7 +32,7 @@ class Exports:
 
     def __init__(
         self,
-        server: Path,
+        runner: HookRunner,
         blobs: BlobStore,
         allow: Callable[[int], None],
         warn: Callable[[str], None],
@@ -44,9 +44,7 @@ class Exports:
         self._warn = warn
         self._carried = carried or {}
         self._retry_min_s = retry_min_s
-        self._workers = WorkerPool(
-            "turnout.job.hooks.export_hook:export", size=1, queue_max=0, init=str(server).encode()
-        )
+        self._runner = runner
         self._wanted: dict[str, int] = {}  # versions, by the model's sha256
         self._made: set[str] = set()
         self._failed: set[str] = set()  # that people know of
@@ -73,7 +71,6 @@ class Exports:
         """Stop; what is half made is made by the next process."""
         if self._working is not None:
             self._working.cancel()
-        await self._workers.close()
         if self._working is not None:
             await asyncio.gather(self._working, return_exceptions=True)
 
@@ -102,7 +99,7 @@ class Exports:
             if not await asyncio.to_thread(self._blobs.has_export, sha256):
                 model = await asyncio.to_thread(self._blobs.path(sha256).read_bytes)
                 whole = await asyncio.to_thread(with_carried, model, self._carried)
-                made = await self._workers.run(whole, EXPORT_TIMEOUT_S)
+                made = await self._runner.run(EXPORT, whole, EXPORT_TIMEOUT_S)
                 await asyncio.to_thread(self._blobs.put_export, sha256, made, self._allow)
         except (TurnoutError, OSError) as error:
             if sha256 not in self._wanted:

@@ -1,14 +1,16 @@
 """The job's own code that judges devices and results, in its process."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from turnout.errors import JobFolderError
-from turnout.job.hooks.choice_hook import checked_number
 from turnout.job.hooks.choices import CHANCE_S, DROPPED_S, Chances, Decided, Judge, Weights
+from turnout.job.hooks.returned import checked_number
+from turnout.job.hooks.runner import HookRunner
 from turnout.job.places.leases import Lease
 from turnout.messages import DeviceInfo, ResultReport
 
@@ -38,9 +40,30 @@ class Clock:
         return self.now
 
 
-def judge_of(folder: Path, code: str, warnings: list[str], waiting_max: int = 10, patience_s: float = 60.0) -> Judge:
-    (folder / "server.py").write_text(code)
-    return Judge(folder / "server.py", "weigh", patience_s, warnings.append, waiting_max, waiting_bytes_max=100)
+class Server:
+    """A server.py that the test writes, and what calls it."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "server.py"
+        self.runner = HookRunner(self._file)
+
+    def judge(
+        self,
+        code: str,
+        warnings: list[str],
+        waiting_max: int = 10,
+        patience_s: float = 60.0,
+        call_timeout_s: float = 60.0,
+    ) -> Judge:
+        self._file.write_text(code)
+        return Judge(self.runner, "weigh", patience_s, warnings.append, waiting_max, 100, call_timeout_s)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[Server]:
+    made = Server(tmp_path)
+    yield made
+    await made.runner.close()
 
 
 async def factor_of(judge: Judge) -> float:
@@ -54,22 +77,22 @@ async def factor_of(judge: Judge) -> float:
 
 
 @pytest.mark.anyio
-async def test_a_result_is_weighed_by_what_is_known_of_it(tmp_path: Path) -> None:
+async def test_a_result_is_weighed_by_what_is_known_of_it(server: Server) -> None:
     code = "def weigh(r): return r['metrics']['loss'] * r['num_examples'] + r['staleness'] + (r['platform'] == 'ios')"
-    assert await factor_of(judge_of(tmp_path, code, [])) == 0.5 * 8 + 2 + 1
+    assert await factor_of(server.judge(code, [])) == 0.5 * 8 + 2 + 1
 
 
 @pytest.mark.anyio
-async def test_where_weighing_fails_a_result_counts_as_it_would_without_and_people_are_told(tmp_path: Path) -> None:
+async def test_where_weighing_fails_a_result_counts_as_it_would_without_and_people_are_told(server: Server) -> None:
     warnings: list[str] = []
-    assert await factor_of(judge_of(tmp_path, "def weigh(r): raise KeyError('loss')", warnings)) == 1.0
+    assert await factor_of(server.judge("def weigh(r): raise KeyError('loss')", warnings)) == 1.0
     assert len(warnings) == 1
     assert "weigh of server.py failed" in warnings[0]
 
 
 @pytest.mark.anyio
-async def test_results_that_came_together_are_judged_in_their_order(tmp_path: Path) -> None:
-    judge, decided, done = judge_of(tmp_path, "def weigh(r): return r['n']", [], 1000), [], asyncio.Event()
+async def test_results_that_came_together_are_judged_in_their_order(server: Server) -> None:
+    judge, decided, done = server.judge("def weigh(r): return r['n']", [], 1000), [], asyncio.Event()
 
     def note(number: float | None) -> None:
         decided.append(number)
@@ -84,8 +107,8 @@ async def test_results_that_came_together_are_judged_in_their_order(tmp_path: Pa
 
 
 @pytest.mark.anyio
-async def test_more_results_than_may_wait_count_as_they_are_at_once(tmp_path: Path) -> None:
-    judge, decided = judge_of(tmp_path, "def weigh(r): return 2", [], waiting_max=1), list[float | None]()
+async def test_more_results_than_may_wait_count_as_they_are_at_once(server: Server) -> None:
+    judge, decided = server.judge("def weigh(r): return 2", [], waiting_max=1), list[float | None]()
     judge.ask({}, decided.append)
     judge.ask({}, decided.append)
     assert decided == [None]
@@ -93,8 +116,8 @@ async def test_more_results_than_may_wait_count_as_they_are_at_once(tmp_path: Pa
 
 
 @pytest.mark.anyio
-async def test_results_whose_updates_are_too_large_together_count_as_they_are_at_once(tmp_path: Path) -> None:
-    judge, decided = judge_of(tmp_path, "def weigh(r): return 2", []), list[float | None]()
+async def test_results_whose_updates_are_too_large_together_count_as_they_are_at_once(server: Server) -> None:
+    judge, decided = server.judge("def weigh(r): return 2", []), list[float | None]()
     for _ in range(3):
         judge.ask({}, decided.append, num_bytes=50)
     assert decided == [None]
@@ -102,24 +125,25 @@ async def test_results_whose_updates_are_too_large_together_count_as_they_are_at
 
 
 @pytest.mark.anyio
-async def test_a_function_that_hangs_is_warned_of_by_the_name_that_people_gave_it(tmp_path: Path) -> None:
-    (tmp_path / "server.py").write_text("def weigh(r):\n    while True: pass")
+async def test_a_function_that_hangs_is_warned_of_by_the_name_that_people_gave_it(server: Server) -> None:
     warnings: list[str] = []
-    judge = Judge(tmp_path / "server.py", "weigh", 60.0, warnings.append, call_timeout_s=0.1)
+    judge = server.judge("def weigh(r):\n    while True: pass", warnings, call_timeout_s=0.1)
     decided = asyncio.get_running_loop().create_future()
     judge.ask({}, decided.set_result)
     assert await asyncio.wait_for(decided, 60) is None
-    assert warnings == ["weigh of server.py failed, and is done without: it took longer than 0.1 s"]
+    assert warnings == ["weigh of server.py failed, and is done without: weigh took longer than 0.1 s"]
     await judge.close()
 
 
 @pytest.mark.anyio
-async def test_nobody_waits_longer_than_the_patience_and_those_after_it_are_judged_again(tmp_path: Path) -> None:
+async def test_nobody_waits_longer_than_the_patience_and_those_after_it_are_judged_again(
+    server: Server, tmp_path: Path
+) -> None:
     """The function hangs over the first, until a file is there."""
     gate = tmp_path / "gate"
     code = f"import os\ndef weigh(r):\n    while not os.path.exists({str(gate)!r}): pass\n    return 3"
     warnings: list[str] = []
-    judge, first = judge_of(tmp_path, code, warnings, patience_s=0.2), asyncio.get_running_loop().create_future()
+    judge, first = server.judge(code, warnings, patience_s=0.2), asyncio.get_running_loop().create_future()
     judge.ask({}, first.set_result)
     assert await asyncio.wait_for(first, 60) is None
     assert warnings == ["weigh of server.py takes longer than 0.2 s, and is done without"]
@@ -134,7 +158,7 @@ async def test_nobody_waits_longer_than_the_patience_and_those_after_it_are_judg
 
 
 @pytest.mark.anyio
-async def test_a_failure_of_who_is_called_back_is_not_swallowed(tmp_path: Path) -> None:
+async def test_a_failure_of_who_is_called_back_is_not_swallowed(server: Server) -> None:
     """What it was doing may be half done: the job's process ends by it."""
     told = asyncio.Event()
     asyncio.get_running_loop().set_exception_handler(lambda _, context: told.set())
@@ -142,7 +166,7 @@ async def test_a_failure_of_who_is_called_back_is_not_swallowed(tmp_path: Path) 
     def fails(number: float | None) -> None:
         raise AssertionError("half of it is in the sum")
 
-    judge = judge_of(tmp_path, "def weigh(r): return 1", [])
+    judge = server.judge("def weigh(r): return 1", [])
     judge.ask({}, fails)
     await asyncio.wait_for(told.wait(), 60)
     await judge.close()

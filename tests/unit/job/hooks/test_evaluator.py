@@ -8,6 +8,7 @@ from tests.unit.job.test_process import write_folder
 from turnout.job.core.events import Evaluate, Evaluated
 from turnout.job.folder.folder import load_job_folder
 from turnout.job.hooks.evaluator import Evaluator
+from turnout.job.hooks.runner import HookRunner
 
 pytestmark = pytest.mark.anyio
 
@@ -25,7 +26,9 @@ pytestmark = pytest.mark.anyio
 async def test_a_metric_that_is_not_finite_is_named(tmp_path: Path, returned: str, expected: Evaluated) -> None:
     code = f"def evaluate(model):\n    return {returned}\n"
     folder = load_job_folder(write_folder(tmp_path / "folder", **{"server.py": code}))
-    evaluator = Evaluator.of(folder)
+    assert folder.server is not None
+    runner = HookRunner(folder.server)
+    evaluator = Evaluator.of(folder, runner)
     assert evaluator is not None
     assert await evaluator.measure(Evaluate(3, folder.model)) == expected
-    await evaluator.close()
+    await runner.close()

@@ -10,6 +10,7 @@ import pytest
 
 from turnout.blobs.folder import BlobStore
 from turnout.job.hooks.exports import Exports
+from turnout.job.hooks.runner import HookRunner
 from turnout.job.journal.journal import BlobRef
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire.tensors import to_safetensors
@@ -61,11 +62,12 @@ class Bench:
         self.blobs = Told(path / "blobs")
         self.warned: asyncio.Queue[str] = asyncio.Queue()
         self.disk_full = False
+        self.runner = HookRunner(path / "server.py")
         self.exports = self.again()
 
     def again(self) -> Exports:
         """Another one, as the next process would have it."""
-        return Exports(self.path / "server.py", self.blobs, self._allow, self.warned.put_nowait, retry_min_s=0.01)
+        return Exports(self.runner, self.blobs, self._allow, self.warned.put_nowait, retry_min_s=0.01)
 
     def _allow(self, num_bytes: int) -> None:
         if self.disk_full:
@@ -93,6 +95,7 @@ async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
     made = Bench(tmp_path)
     yield made
     await made.exports.close()
+    await made.runner.close()
 
 
 async def test_the_hook_makes_the_file_of_a_model(bench: Bench) -> None:
@@ -142,7 +145,7 @@ async def test_a_full_disk_is_a_failure_like_any_other(bench: Bench) -> None:
 async def test_a_new_version_does_not_wait_for_the_pause_after_a_failure(bench: Bench) -> None:
     (bench.path / "failures").write_text("\n".join(["broken"] * 20))
     bench.exports = Exports(
-        bench.path / "server.py", bench.blobs, lambda num_bytes: None, bench.warned.put_nowait, retry_min_s=1000.0
+        bench.runner, bench.blobs, lambda num_bytes: None, bench.warned.put_nowait, retry_min_s=1000.0
     )
     first, second = bench.model(1.0), bench.model(2.0)
     bench.exports.want([(1, first)])

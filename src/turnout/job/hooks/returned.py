@@ -1,46 +1,14 @@
-"""The job's own code in a process of its own: slow code delays nobody, a crash is a warning.
-
-Runs in a worker (``turnout.process.pool``). ``setup`` gets the path of the job folder's ``server.py``.
-"""
+"""What the functions of ``server.py`` may return, and how their mistakes are told. Pure."""
 
 import math
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
-import msgspec
-
 from turnout.errors import JobFolderError
-from turnout.job.folder.code import load_module
-from turnout.wire.model_files import read_arrays
 
 METRICS_MAX = 64
 METRIC_NAME_CHARS = 64
-
-Hook = Callable[..., Any]
-
-_evaluate: Hook
-
-
-def setup(path: memoryview) -> None:
-    """Load ``evaluate`` from the file named by ``path``. Raises JobFolderError when it has none."""
-    global _evaluate
-    _evaluate = loaded(path, "evaluate")
-
-
-def loaded(path: memoryview, name: str) -> Hook:
-    """The function of this name in the file named by ``path``. Raises JobFolderError when it has none."""
-    file = Path(bytes(path).decode())
-    found = getattr(load_module(file), name, None)
-    if not callable(found):
-        raise JobFolderError(f"{file.name} has no function {name}(model); add one, or remove the file")
-    hook: Hook = found
-    return hook
-
-
-def evaluate(model: memoryview) -> bytes:
-    """Call the hook with the model's arrays by name; returns its metrics as msgpack, finite or not."""
-    return msgspec.msgpack.encode(numbers(_evaluate(read_arrays(model))))
+EXPORT_BYTES_MAX = 64 * 1024 * 1024  #: Every gateway keeps it as base64, and every device gets it in one answer.
 
 
 def checked_metrics(metrics: Any) -> dict[str, float]:
@@ -75,3 +43,25 @@ def numbers(metrics: Any) -> dict[str, float]:
         except (TypeError, OverflowError):
             raise JobFolderError(no_metric(name, value)) from None
     return {name: float(value) for name, value in metrics.items()}
+
+
+def checked_export(made: Any) -> bytes:
+    """What a hook returned, if a device can be sent it. Raises JobFolderError."""
+    if not isinstance(made, bytes | bytearray):
+        raise JobFolderError(f"export returned {type(made).__name__}; expected are the bytes of a .pte file")
+    if not made:
+        raise JobFolderError("export returned no bytes; expected are those of a .pte file")
+    if len(made) > EXPORT_BYTES_MAX:
+        raise JobFolderError(f"export returned {len(made):,} bytes; a device can be sent {EXPORT_BYTES_MAX:,} at most")
+    return bytes(made)
+
+
+def checked_number(name: str, found: Any) -> float:
+    """What a function returned, if it is a finite number and not below 0. Raises JobFolderError."""
+    try:
+        number = float(found)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= 0):
+        raise JobFolderError(f"{name} returned {found!r:.80}; expected is a finite number, 0 or more")
+    return number
