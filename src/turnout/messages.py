@@ -112,7 +112,6 @@ class JobResponse(Message, frozen=True):
     status: Status
     job_id: str | None = None
     job_name: str | None = None
-    method: str | None = None
     job_data: dict[str, Any] | None = None
     retry_wait: float | None = None
     message: str | None = None

@@ -46,7 +46,6 @@ class _Job(msgspec.Struct, omit_defaults=True):
     status: Status
     job_id: str | None = None
     job_name: str | None = None
-    method: str | None = None
     job_data: Any = None
     retry_wait: int | None = None
     message: str | None = None
@@ -175,7 +174,6 @@ def _job(response: JobResponse, platform: str) -> _Job:
         response.status,
         response.job_id,
         response.job_name,
-        response.method,
         data,
         _wait(response.retry_wait, platform),
         response.message,
@@ -258,7 +256,6 @@ def _decode_job(found: _Job, platform: str) -> JobResponse:
         found.status,
         found.job_id,
         found.job_name,
-        found.method,
         found.job_data,
         _seconds(found.retry_wait, platform),
         found.message,

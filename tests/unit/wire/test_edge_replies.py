@@ -211,7 +211,7 @@ DEVICE = DeviceInfo("d1")
 @pytest.mark.parametrize(
     ("request_", "response"),
     [
-        (JobRequest(DEVICE, "n"), JobResponse(Status.OK, "j", "n", "sgd", {"config": {"a": 1}})),
+        (JobRequest(DEVICE, "n"), JobResponse(Status.OK, "j", "n", {"config": {"a": 1}})),
         (JobRequest(DEVICE, "n"), JobResponse(Status.NO_JOB, message="no running job")),
         (TaskRequest(DEVICE, "j"), TASK),
         (TaskRequest(DEVICE, "j"), TaskResponse(Status.RETRY, "j", retry_wait=30.0, message="no place")),

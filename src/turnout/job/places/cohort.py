@@ -124,8 +124,8 @@ class Cohort:
         invitation = self._training.get(device)
         return None if invitation is None else invitation.id
 
-    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
-        return self.fleets.register(fleet, now, saved_by)
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> None:
+        self.fleets.register(fleet, now, saved_by)
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
         return self.fleets.is_durable(fleet, commits)

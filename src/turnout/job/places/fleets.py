@@ -39,18 +39,17 @@ class Fleets:
         """Devices, not ranges."""
         return self._total
 
-    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
-        """Know these devices from now on; whether that is news, to be durable with the commit ``saved_by``."""
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> None:
+        """Know these devices from now on; what is news is durable with the commit ``saved_by``."""
         known = self._fleets.get(fleet.prefix)
         if known is not None and known.devices == fleet.devices:
             known.heard_at = now
             self._fleets[fleet.prefix] = self._fleets.pop(fleet.prefix)
-            return False
+            return
         self._forget(fleet.prefix)
         if len(self._fleets) >= FLEETS_MAX:
             self._forget(next(iter(self._fleets)))
         self._add(fleet.prefix, _Fleet(fleet.devices, saved_by, now))
-        return True
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
         """Whether the range is in the commits so far: its simulator names it only until it is told so."""

@@ -43,9 +43,8 @@ class Selection(Protocol):
         """The id of the selection by which it has its task; None when this selection gave it none."""
         ...
 
-    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
-        """Know a fleet, if ``allow_fleets``; whether that is news, to be durable with the commit ``saved_by``."""
-        ...
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> None:
+        """Know a fleet, if ``allow_fleets``; what is news is durable with the commit ``saved_by``."""
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
         """Whether the fleet is known for good, after so many commits."""
@@ -104,8 +103,8 @@ class CheckIn:
     def id_of(self, device: bytes) -> int | None:
         return None
 
-    def register(self, fleet: FleetRange, now: float, saved_by: int) -> bool:
-        return False
+    def register(self, fleet: FleetRange, now: float, saved_by: int) -> None:
+        pass
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
         return False

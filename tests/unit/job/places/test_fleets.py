@@ -21,8 +21,10 @@ def test_ranges_are_counted_and_numbered_through_without_being_expanded() -> Non
 
 def test_a_fleet_registered_again_is_no_news_but_one_of_another_size_is() -> None:
     known = fleets(("a", 3))
-    assert not known.register(FleetRange("a", 3), 0.0, saved_by=2)
-    assert known.register(FleetRange("a", 5), 0.0, saved_by=2)
+    known.register(FleetRange("a", 3), 0.0, saved_by=2)
+    assert known.is_durable(FleetRange("a", 3), 1)
+    known.register(FleetRange("a", 5), 0.0, saved_by=2)
+    assert not known.is_durable(FleetRange("a", 5), 1)
     assert len(known) == 5
 
 
