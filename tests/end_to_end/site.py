@@ -46,20 +46,21 @@ class Site:
         between: Between,
     ) -> None:
         self._blobs = BlobStore(folder.parent / "data" / "blobs")
-        self.job = JobProcess(load_job_folder(folder), JOB_ID, self._blobs, journal)
+        self._folder = load_job_folder(folder)
+        self.job = JobProcess(self._folder, JOB_ID, self._blobs, journal)
         jobs = InProcessJobs()
         transport = InProcessTransport(jobs)
         loop = asyncio.get_running_loop()
         self.dispatcher = EdgeTaskDispatcher(JobTable(), transport, loop.time, Random(1), dispatcher_limits)
         asked = between(self.dispatcher)
         self.gateway = GatewayServer(asked, self.dispatcher.schema, transport.blob, limits=gateway_limits)
-        jobs.serve(JOB_ID, JOB_ID, 1, self.job.schema, self.job)
+        jobs.serve(JOB_ID, JOB_ID, 1, self.job.shell.schema, self.job.shell)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"
 
     async def start(self) -> None:
-        self.job.start()
-        known = running_job(self.job.folder)
+        self.job.shell.start()
+        known = running_job(self._folder)
         job = msgspec.structs.replace(known, job_id=JOB_ID, address=JOB_ID, blobs=str(self._blobs.folder))
         self.dispatcher.apply(JobLaunched(job))
         self._ticking = asyncio.create_task(self._tick())

@@ -90,11 +90,11 @@ async def test_a_broken_version_holds_no_places_and_the_job_says_what_is_wrong_w
         status, said = await phones.train("phone", BROKEN)
         assert (status, said["status"], said["counted"]) == (200, "OK", False)
         await told_of(running, RESULTS + 1)
-        assert running.job.status().training == 0
+        assert running.job.shell.status().training == 0
         good = await asyncio.gather(*(broken.train(f"good{number}", GOOD) for number in range(10)))
         assert all(said["counted"] for _, said in good)
         await http.close()
-        shown = described(JobView(JOB_ID, "w", JobState.RUNNING, time.time(), status=running.job.status()))
+        shown = described(JobView(JOB_ID, "w", JobState.RUNNING, time.time(), status=running.job.shell.status()))
     text = "\n".join(shown)
     assert f"linux 1.5.0-beta: {RESULTS} refused: shape {RESULTS}; the newest: {WHY}" in text
     assert f"android 2.0: 1 refused: shape 1; the newest: {WHY}" in text
@@ -104,6 +104,6 @@ async def test_a_broken_version_holds_no_places_and_the_job_says_what_is_wrong_w
 async def told_of(running: Site, refused: int) -> None:
     """Until the job knows of so many."""
     while True:
-        if running.job.status().refused.get("shape") == refused:
+        if running.job.shell.status().refused.get("shape") == refused:
             return
         await asyncio.sleep(TICK_S)

@@ -5,6 +5,7 @@ from random import Random
 
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerOptimizer, ServerSGD, server_adagrad, server_adam, server_yogi
+from turnout.job.core.core import JobCore
 from turnout.job.core.parts import Parts, Rules
 from turnout.job.folder.spec import (
     AdagradOptimizer,
@@ -19,6 +20,7 @@ from turnout.job.folder.spec import (
     YogiOptimizer,
 )
 from turnout.job.folder.spec import Evaluation as EvaluationRule
+from turnout.job.journal.journal import Journal
 from turnout.job.places.cohort import Cohort
 from turnout.job.places.fleets import Fleets
 from turnout.job.places.known import KnownDevices
@@ -26,11 +28,20 @@ from turnout.job.places.leases import LeaseTime, Seal
 from turnout.job.places.pacing import AppointmentBook
 from turnout.job.places.places import Places
 from turnout.job.places.selection import CheckIn, Selection
+from turnout.job.workflow.bases import Bases
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.evaluation import Evaluation
 from turnout.job.workflow.ranking import Ranking, Target
 from turnout.job.workflow.rounds import Rounds
 from turnout.job.workflow.workflow import Workflow
+from turnout.wire.tensors import Vector
+
+
+def core_of(spec: JobSpec, job_id: str, model: Vector, journal: Journal, *, evaluates: bool, rng: Random) -> JobCore:
+    """The core of a job that begins with ``model``. ``evaluates``: whether the job has something that measures it."""
+    parts = parts_of(spec, job_id, journal.key, model.size, evaluates=evaluates, rng=rng)
+    rules = rules_of(spec, job_id, whole_snapshots=not journal.by_changes)
+    return JobCore(rules, parts, model, bases=Bases(on=spec.wire.form == "number"))
 
 
 def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:

@@ -40,9 +40,9 @@ class Notes:
         if not self._publishing:
             self._note_newest()
 
-    def name(self, sha256: str) -> bool:
-        """Whether the note of the newest version may name this model, which then must not be removed yet."""
-        return sha256 in self._named
+    def names(self) -> tuple[str, ...]:
+        """The models that the note of the newest version may name: they must not be removed yet."""
+        return self._named
 
     def _note_newest(self) -> None:
         """And again a moment later, if there is a newer one by then."""
@@ -58,9 +58,17 @@ class Notes:
         self._named = (newest.sha256,) if written else (self._named[0], newest.sha256)
         self._loop.call_later(PUBLISHED_EVERY_S, self._note_newest)
 
-    async def final(self, status: JobStatus) -> None:
-        """Write the job's last account of itself; durable when this returns."""
-        await self._loop.run_in_executor(self._thread, write_final, self._directory, status)
+    def final(self, status: JobStatus, done: Callable[[OSError | None], None]) -> None:
+        """Write the job's last account of itself; call ``done`` once it is durable, or cannot be."""
+
+        def write() -> OSError | None:
+            try:
+                write_final(self._directory, status)
+            except OSError as error:
+                return error
+            return None
+
+        self._loop.run_in_executor(self._thread, write).add_done_callback(lambda written: done(written.result()))
 
     def close(self) -> None:
         """Write the newest version, and wait until everything given is written. Not on the loop."""

@@ -98,7 +98,7 @@ def make_process(folder: Path, journal: MemoryJournal | None = None) -> JobProce
 @pytest.fixture
 async def process(tmp_path: Path) -> AsyncIterator[JobProcess]:
     made = make_process(write_folder(tmp_path / "folder"))
-    made.start()
+    made.shell.start()
     yield made
     await made.close()
 
@@ -106,7 +106,7 @@ async def process(tmp_path: Path) -> AsyncIterator[JobProcess]:
 async def ask(process: JobProcess, topic: Topic, request: Any, answer: type[T]) -> T:
     reply = Answer()
     payload = request if isinstance(request, bytes) else msgspec.msgpack.encode(request)
-    hand_over(process, topic, memoryview(payload), reply)
+    hand_over(process.shell, topic, memoryview(payload), reply)
     async with asyncio.timeout(5):
         return msgspec.msgpack.decode(await reply.payload, type=answer)
 
@@ -132,7 +132,7 @@ async def test_a_task_names_a_blob_that_lies_in_the_folder(process: JobProcess, 
     assert task.task_data is not None
     blob = (tmp_path / "data" / "blobs" / f"{task.task_data.sha256}.safetensors").read_bytes()
     assert len(blob) == task.task_data.bytes
-    assert from_safetensors(blob, process.schema).tolist() == [0.0, 0.0, 0.0]
+    assert from_safetensors(blob, process.shell.schema).tolist() == [0.0, 0.0, 0.0]
 
 
 async def test_results_make_versions_until_the_job_is_completed(process: JobProcess, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ async def test_results_make_versions_until_the_job_is_completed(process: JobProc
     final = msgspec.json.decode((tmp_path / "data" / FINAL).read_bytes(), type=JobStatus)
     assert (final.state, final.version, final.counted) == (JobState.COMPLETED, 2, 4), "what control reads"
     blob = (tmp_path / "data" / "blobs" / f"{final.model_sha256}.safetensors").read_bytes()
-    assert from_safetensors(blob, process.schema).tolist() == [3.0, 3.0, 3.0]
+    assert from_safetensors(blob, process.shell.schema).tolist() == [3.0, 3.0, 3.0]
 
 
 async def report_two_more(process: JobProcess, task: TaskResponse) -> None:
@@ -163,7 +163,7 @@ async def test_the_status_says_what_the_job_waits_for(process: JobProcess) -> No
 
 
 async def test_a_person_stops_the_job_and_the_reason_is_kept(process: JobProcess, tmp_path: Path) -> None:
-    hand_over(process, Topic.STOP, memoryview(b"wrong data"), Answer())
+    hand_over(process.shell, Topic.STOP, memoryview(b"wrong data"), Answer())
     await asyncio.wait_for(process.ended.wait(), 5)
     assert process.exit_code == EXIT_ABORTED
     final = msgspec.json.decode((tmp_path / "data" / FINAL).read_bytes(), type=JobStatus)
@@ -172,10 +172,10 @@ async def test_a_person_stops_the_job_and_the_reason_is_kept(process: JobProcess
 
 async def test_a_person_pauses_the_job_and_lets_it_go_on(process: JobProcess) -> None:
     await ask_task(process, "a")
-    hand_over(process, Topic.PAUSE, memoryview(b""), Answer())
+    hand_over(process.shell, Topic.PAUSE, memoryview(b""), Answer())
     assert (await ask_task(process, "b")).status is Status.RETRY
     assert (await ask(process, Topic.STATUS, b"", JobStatus)).state == "PAUSED"
-    hand_over(process, Topic.RESUME, memoryview(b""), Answer())
+    hand_over(process.shell, Topic.RESUME, memoryview(b""), Answer())
     assert (await ask_task(process, "b")).status is Status.OK
 
 
@@ -203,7 +203,7 @@ async def test_an_update_that_is_no_row_of_floats_is_refused_and_the_job_lives(p
 
 async def test_a_full_disk_acknowledges_nobody_and_the_result_counts_when_sent_again(tmp_path: Path) -> None:
     process = make_process(write_folder(tmp_path / "folder"), FailsOnce())
-    process.start()
+    process.shell.start()
     task = await ask_task(process, "a")
     first = await report(process, "a", task, 1.0)
     assert (first.status, first.counted) == (Status.RETRY, False)
@@ -214,11 +214,11 @@ async def test_a_full_disk_acknowledges_nobody_and_the_result_counts_when_sent_a
 
 async def test_the_model_is_evaluated_in_a_process_of_its_own(tmp_path: Path) -> None:
     process = make_process(write_folder(tmp_path / "folder", **{"server.py": SERVER_PY}))
-    process.start()
+    process.shell.start()
     await make_version(process, "a", "b", 1.0)
     await make_version(process, "c", "d", 1.0)
     await asyncio.wait_for(process.ended.wait(), 30)
-    status = process.status()
+    status = process.shell.status()
     assert (status.metrics, status.metrics_version) == ({"sum": 6.0}, 2)
     await process.close()
 
@@ -226,18 +226,18 @@ async def test_the_model_is_evaluated_in_a_process_of_its_own(tmp_path: Path) ->
 async def test_an_evaluation_that_fails_is_a_warning(tmp_path: Path) -> None:
     code = "def evaluate(model):\n    raise ValueError('no data')\n"
     process = make_process(write_folder(tmp_path / "folder", **{"server.py": code}))
-    process.start()
+    process.shell.start()
     await make_version(process, "a", "b", 1.0)
     await make_version(process, "c", "d", 1.0)
     await asyncio.wait_for(process.ended.wait(), 30)
-    assert any("no data" in warning for warning in process.status().warnings)
+    assert any("no data" in warning for warning in process.shell.status().warnings)
     assert process.exit_code == EXIT_COMPLETED
     await process.close()
 
 
 async def test_the_blob_of_a_version_whose_commit_failed_is_not_taken_for_the_next_try(tmp_path: Path) -> None:
     process = make_process(write_folder(tmp_path / "folder"), FailsOnce(closing=True))
-    process.start()
+    process.shell.start()
     tasks = {device: await ask_task(process, device) for device in "abcd"}
     await report(process, "a", tasks["a"], 1.0)
     lost = await report(process, "b", tasks["b"], 1.0)
@@ -247,7 +247,7 @@ async def test_the_blob_of_a_version_whose_commit_failed_is_not_taken_for_the_ne
     assert task.task_data is not None
     assert task.task_data.meta["model_version"] == 1
     blob = (tmp_path / "data" / "blobs" / f"{task.task_data.sha256}.safetensors").read_bytes()
-    assert from_safetensors(blob, process.schema).tolist() == [3.0, 3.0, 3.0]
+    assert from_safetensors(blob, process.shell.schema).tolist() == [3.0, 3.0, 3.0]
     await process.close()
 
 
@@ -257,16 +257,16 @@ async def test_the_file_of_the_best_model_stays_also_when_the_process_is_replace
     folder = write_folder(tmp_path / "folder", **{"job.toml": ranked, "server.py": SERVER_PY})
     journal = MemoryJournal()
     process = make_process(folder, journal)
-    process.start()
+    process.shell.start()
     await measured(process, 0)
     for number in range(3):
         await make_version(process, f"a{number}", f"b{number}", 1.0)
         await measured(process, number + 1)
     await process.close()
     again = make_process(folder, journal.take_over())
-    again.start()
+    again.shell.start()
     await make_version(again, "a", "b", 1.0)
-    status = again.status()
+    status = again.shell.status()
     await again.close()
     assert (status.best_version, status.best_metric) == (0, 0.0)
     assert [kept.version for kept in status.kept] == [0, 4]
@@ -278,7 +278,7 @@ async def measured(process: JobProcess, version: int) -> None:
     """Returns once the job has heard what the evaluation of ``version`` said."""
     async with asyncio.timeout(20):
         while True:
-            status = process.status()
+            status = process.shell.status()
             if status.metrics and status.metrics_version >= version:
                 return
             await asyncio.sleep(0)

@@ -59,7 +59,7 @@ async def started(
     except BaseException:
         journal.close()
         raise
-    process.start()
+    process.shell.start()
     yield process
     await process.close()
 
@@ -93,9 +93,9 @@ async def test_job_time_goes_on_where_it_was(folder: Path, directory: Path) -> N
         await ask_task(first, "a")
         first.core.parts.pacing.next_free = 1e6
         await report(first, "b", await ask_task(first, "b"), 1.0)
-        lived_s = first.status().uptime_s
+        lived_s = first.shell.status().uptime_s
     async with started(folder, directory) as second:
-        assert 0 <= second.status().uptime_s <= lived_s + 1
+        assert 0 <= second.shell.status().uptime_s <= lived_s + 1
         assert second.core.parts.pacing.next_free == 1e6
 
 
@@ -149,7 +149,7 @@ async def test_a_damaged_journal_is_said_with_the_last_good_version_and_the_way_
 ) -> None:
     async with started(folder, directory) as process:
         await make_version(process, "a", "b", 1.0)
-        sha256 = process.status().model_sha256
+        sha256 = process.shell.status().model_sha256
     with (directory / JOURNAL).open("r+b") as file:
         file.truncate(9000)
     with pytest.raises(JournalDamaged) as raised:
@@ -352,7 +352,7 @@ async def test_the_newest_model_is_there_from_the_first_moment_of_the_next_proce
 ) -> None:
     async with started(folder, directory) as first:
         await make_version(first, "a", "b", 1.0)
-        sha256 = first.status().model_sha256
+        sha256 = first.shell.status().model_sha256
     async with started(folder, directory):
         assert (directory / "blobs" / f"{sha256}.safetensors").exists()
 

@@ -13,8 +13,8 @@ from turnout.errors import TurnoutError
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, PUBLISHED
 from turnout.job.journal.journal import JournalDamaged
 from turnout.job.journal.sqlite import SqliteJournal
-from turnout.job.process import COMPLETED
 from turnout.job.remade import read_final, remake_final, write_final
+from turnout.job.shell import COMPLETED
 from turnout.messages import JobStatus
 
 pytestmark = pytest.mark.anyio

@@ -16,31 +16,27 @@ _NUMBER = re.compile(r"\b[0-9a-f]{12,}\b|[0-9]+(?:[.,:][0-9]+)*")  #: A digest, 
 class Warnings:
     """The newest of them. Those that differ in their numbers only are one: they come of one thing, again and again."""
 
+    #: The kinds of which some were added since ``told``, so that what was saved since does not say when.
+    undated: set[str] = field(default_factory=set)
     _by_kind: dict[str, Warned] = field(default_factory=dict)  # the newest last
     _untold: list[str] = field(default_factory=list)
-    _undated: set[str] = field(default_factory=set)
 
     def add(self, text: str) -> None:
         kind = _NUMBER.sub("0", text)
         before = self._by_kind.pop(kind, None)
         self._by_kind[kind] = Warned(text) if before is None else replace(before, text=text, times=before.times + 1)
-        self._undated.add(kind)
+        self.undated.add(kind)
         while len(self._by_kind) > WARNINGS_MAX:
             del self._by_kind[next(iter(self._by_kind))]
         if _is_power_of_two(self._by_kind[kind].times):  # what goes on is told again, and less and less often
             self._untold = [*self._untold, sentence(self._by_kind[kind])][-WARNINGS_MAX:]
 
-    @property
-    def undated(self) -> bool:
-        """Whether some were added since ``told``, so that what was saved since does not say when."""
-        return bool(self._undated)
-
     def told(self, at: float) -> list[str]:
         """The sentences that are to be told now; those added since the last call are of ``at``, seconds since 1970."""
-        for kind in self._undated & self._by_kind.keys():
+        for kind in self.undated & self._by_kind.keys():
             warned = self._by_kind[kind]
             self._by_kind[kind] = replace(warned, first_at=warned.first_at or at, last_at=at)
-        told, self._untold, self._undated = self._untold, [], set()
+        told, self._untold, self.undated = self._untold, [], set()
         return told
 
     @property

@@ -1,4 +1,4 @@
-"""All that a job decides: events in, effects out. The shell is ``process.py``; the simulation runs this very code.
+"""All that a job decides: events in, effects out. ``shell.py`` is around it, in a job's process and in the simulation.
 
 The core keeps two states apart by one rule: what devices see is what is durable. A result is *staged* when it is added
 to the running sum and *counted* when the commit that holds it is durable; only then is its sender answered. While the
