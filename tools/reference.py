@@ -19,7 +19,7 @@ from turnout.cli.commands import app
 from turnout.cli.job_toml import comments, structs
 from turnout.control.store import JobState
 from turnout.dispatcher.pending import DispatcherLimits
-from turnout.gateway import admission
+from turnout.gateway import limits
 from turnout.job.folder import toml
 from turnout.job.folder.spec import JobSpec
 
@@ -129,7 +129,7 @@ def _told(found: Iterable[Refusal]) -> Iterator[tuple[str, str]]:
 
 def _limits() -> Iterator[str]:
     yield words.LIMITS
-    of_gateways = (kind for name, kind in vars(admission).items() if name.endswith("Limits") and is_dataclass(kind))
+    of_gateways = (kind for name, kind in vars(limits).items() if name.endswith("Limits") and is_dataclass(kind))
     for kind in (*of_gateways, DispatcherLimits):
         about = words.PLAIN_LIMITS | comments(kind)
         yield f"\n### {kind.__name__}\n"

@@ -35,7 +35,7 @@ from turnout.blobs.folder import BlobStore
 from turnout.control.check import running_job
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
 from turnout.job.folder.folder import load_job_folder
 from turnout.job.journal.sqlite import SqliteJournal
 from turnout.job.process import JobProcess

@@ -19,7 +19,7 @@ from turnout.device import Arrays, SessionPolicy, Update, run_device
 from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
 from turnout.device.http_connection import HttpReply
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 from turnout.job.exits import EXIT_COMPLETED
 from turnout.messages import (
     DeviceInfo,

@@ -11,7 +11,7 @@ from tests.end_to_end.site import JOB_ID, Site, site
 from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
 from turnout.dispatcher.pending import DispatcherLimits
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 from turnout.job.core.staged import WAITING_MAX
 from turnout.job.journal.journal import Snapshot
 from turnout.job.journal.memory import MemoryJournal

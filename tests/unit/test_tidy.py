@@ -27,9 +27,9 @@ PURE = [
     "wire/forms/executorch.py",
     "gateway/core.py",
     "gateway/routes.py",
-    "gateway/admission.py",
-    "gateway/framing.py",
-    "gateway/ranges.py",
+    "gateway/limits.py",
+    "gateway/http1/framing.py",
+    "gateway/http1/ranges.py",
     "dispatcher/table.py",
     "dispatcher/pending.py",
     "dispatcher/room.py",
@@ -197,7 +197,13 @@ def test_every_module_says_where_it_stands() -> None:
 
 def test_messages_know_nothing_and_cores_know_no_shell() -> None:
     assert not {m for m in imported(ast.parse((SRC / "messages.py").read_text())) if m.startswith("turnout")}
-    shells = ("turnout.gateway.http", "turnout.transport.unix", "turnout.job.process", "turnout.control", "turnout.cli")
+    shells = (
+        "turnout.gateway.http1.server",
+        "turnout.transport.unix",
+        "turnout.job.process",
+        "turnout.control",
+        "turnout.cli",
+    )
     for name in PURE:
         modules = set(imported(ast.parse((SRC / name).read_text())))
         assert not [module for module in modules if module.startswith(shells)], name

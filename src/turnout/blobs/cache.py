@@ -10,7 +10,7 @@ import mmap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.routes import BlobName
 
 MAPPED_BYTES_MIN = 1024 * 1024  #: Smaller files are read: a mapping costs a descriptor.

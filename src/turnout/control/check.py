@@ -16,8 +16,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from turnout.errors import JobFolderError
-from turnout.gateway.admission import too_large_to_send
 from turnout.gateway.bounds import RESULT_BYTES_MAX
+from turnout.gateway.limits import too_large_to_send
 from turnout.messages import Message, RunningJob
 from turnout.process import lifeline
 from turnout.supervisor.commands import PYTHON, job_environment

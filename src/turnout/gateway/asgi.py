@@ -1,6 +1,6 @@
 """The gateway as an ASGI application: for servers that speak HTTP/2, sit behind a proxy, or are there already.
 
-What is decided, and what a result waits for, is as in ``http.py``: each request is an ``Exchange``. Connections, their
+What is decided, and what a result waits for, is as in ``http1``: each request is an ``Exchange``. Connections, their
 time-outs and what is malformed are the server's. Our own server takes half the CPU of the quickest of these.
 """
 
@@ -12,8 +12,8 @@ from urllib.parse import quote
 from turnout.gateway.core import BlobReply, BlobWanted, Expect, too_large
 from turnout.gateway.counters import OTHER
 from turnout.gateway.exchange import OCTETS, WRITE_BYTES, Buffers, Exchange, Site
-from turnout.gateway.framing import HOST, repeated, wrong_host
-from turnout.gateway.replies import JSON_TYPE, Header, Reply, refusal, unavailable
+from turnout.gateway.http1.framing import HOST, repeated, wrong_host
+from turnout.gateway.http1.replies import JSON_TYPE, Header, Reply, refusal, unavailable
 from turnout.messages import EdgeResponse, Status
 
 Scope: TypeAlias = MutableMapping[str, Any]

@@ -20,7 +20,6 @@ from random import Random
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError, UsageError
-from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.asgi import AsgiGateway, Receive, Scope, Send
 from turnout.gateway.bounds import (
     RESULT_BYTES_MAX,
@@ -29,7 +28,8 @@ from turnout.gateway.bounds import (
     WEIGHTS_MODEL_BYTES_MOST,
 )
 from turnout.gateway.cors import Origins
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.process import TICK_INTERVAL_S
 from turnout.messages import FeedEvent, GatewayCounters
 from turnout.supervisor import runtime

@@ -11,10 +11,11 @@ from typing import Final
 import msgspec
 
 from turnout.errors import DeviceError
-from turnout.gateway import decode, ranges, replies
-from turnout.gateway.admission import JSON_BYTES_PER_NUMBER, GatewayLimits, result_bytes
+from turnout.gateway import decode
 from turnout.gateway.cors import Origins
-from turnout.gateway.replies import OURS_FROM, Reply, refusal
+from turnout.gateway.http1 import ranges, replies
+from turnout.gateway.http1.replies import OURS_FROM, Reply, refusal
+from turnout.gateway.limits import JSON_BYTES_PER_NUMBER, GatewayLimits, result_bytes
 from turnout.gateway.routes import (
     EDGE_PATHS,
     HEALTH_PATH,

@@ -7,7 +7,7 @@ the page to read only if the reply says so.
 from collections.abc import Collection, Mapping
 
 from turnout.errors import UsageError
-from turnout.gateway.replies import Header, Reply
+from turnout.gateway.http1.replies import Header, Reply
 from turnout.text.given import check_word
 from turnout.wire.edge_headers import DEVICE_ID, DEVICE_INFO, USER_INFO
 

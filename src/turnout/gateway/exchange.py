@@ -9,7 +9,6 @@ from typing import Protocol
 import msgspec
 
 from turnout.blobs.cache import Busy
-from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.core import (
     BlobReply,
     BlobWanted,
@@ -21,8 +20,9 @@ from turnout.gateway.core import (
     takes_model_by_reference,
 )
 from turnout.gateway.counters import OTHER, Counters
-from turnout.gateway.heads import KnownHeads
-from turnout.gateway.replies import Header, Reply, head_bytes, header_lines, refusal, unavailable
+from turnout.gateway.http1.heads import KnownHeads
+from turnout.gateway.http1.replies import Header, Reply, head_bytes, header_lines, refusal, unavailable
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.routes import BlobName
 from turnout.messages import (
     EdgeRequest,

@@ -13,12 +13,12 @@ import grpc
 from grpc import aio
 
 from turnout.errors import DeviceError, TurnoutError
-from turnout.gateway.admission import GatewayLimits, GrpcLimits
 from turnout.gateway.core import Expect, refused
 from turnout.gateway.counters import OTHER
 from turnout.gateway.exchange import Buffers, Exchange, Site
+from turnout.gateway.http1.replies import Reply, unavailable
+from turnout.gateway.limits import GatewayLimits, GrpcLimits
 from turnout.gateway.queries import OUTER_REASONS, Queries, answer_of
-from turnout.gateway.replies import Reply, unavailable
 from turnout.gateway.routes import Route
 from turnout.messages import EdgeRequest, EdgeResponse, Status, TaskRequest, TaskResponse
 from turnout.transport.certificate import BadCertificate, Certificate

@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError
-from turnout.gateway.admission import GatewayLimits, GrpcLimits
 from turnout.gateway.bounds import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
+from turnout.gateway.limits import GatewayLimits, GrpcLimits
 from turnout.messages import FeedEvent, GatewayCounters
 from turnout.process import lifeline, loops
 from turnout.process.heartbeat import Pulse

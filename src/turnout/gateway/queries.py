@@ -11,7 +11,7 @@ import msgspec
 
 from turnout.errors import DeviceError
 from turnout.gateway.core import Expect, GatewayCore, refused, too_large
-from turnout.gateway.replies import OURS_FROM, Reply
+from turnout.gateway.http1.replies import OURS_FROM, Reply
 from turnout.gateway.routes import Route
 from turnout.messages import (
     EdgeResponse,

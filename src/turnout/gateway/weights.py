@@ -9,7 +9,7 @@ from pathlib import Path
 from turnout.blobs.cache import BUSY, Blobs, Busy, FindFile
 from turnout.errors import TurnoutError
 from turnout.gateway import decode
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.routes import BlobName
 from turnout.process.pool import WorkerPool
 from turnout.wire.forms import EXECUTORCH, NUMBER, WEIGHTS, Form

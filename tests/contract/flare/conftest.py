@@ -10,7 +10,7 @@ import pytest
 
 from tests.contract.gateway.conftest import Device
 from tests.unit.gateway.fakes import Answered, FakeDispatcher, schema_of
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
 
 
 @dataclass(slots=True)

@@ -16,8 +16,8 @@ from tests.contract.flare.players.python_fleet import PythonFleet
 from tests.contract.flare.players.python_grpc import PythonGrpcDevice
 from tests.contract.flare.quirks import covers
 from tests.end_to_end.site import JOB_ID, Site, site
-from turnout.gateway.admission import GrpcLimits
 from turnout.gateway.grpc import GrpcServer
+from turnout.gateway.limits import GrpcLimits
 from turnout.job.places.cohort import Cohort
 
 pytestmark = pytest.mark.anyio

@@ -20,10 +20,10 @@ from granian.constants import Interfaces
 
 from tests.unit.gateway.fakes import Answered, FakeDispatcher, schema_of
 from turnout.blobs.cache import FindFile
-from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.asgi import AsgiGateway
 from turnout.gateway.cors import Origins
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
+from turnout.gateway.limits import GatewayLimits
 
 WAIT_S = 20.0  #: A test that waits longer has failed.
 

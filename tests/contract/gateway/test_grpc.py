@@ -21,9 +21,9 @@ from grpc import aio
 from tests.contract.flare.quirks import covers
 from tests.unit.gateway.fakes import BIG_SCHEMA, FakeDispatcher, schema_of
 from tests.unit.wire.edge_messages import Reply, Request
-from turnout.gateway.admission import GatewayLimits, GrpcLimits
 from turnout.gateway.grpc import GrpcExchange, GrpcServer
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
+from turnout.gateway.limits import GatewayLimits, GrpcLimits
 from turnout.messages import (
     JobRequest,
     ModelRef,

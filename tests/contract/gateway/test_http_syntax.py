@@ -8,8 +8,8 @@ import pytest
 
 from tests.contract.gateway.conftest import World
 from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, TASK, get, http, result, update_of
-from tests.unit.gateway.test_connection import MALFORMED
-from turnout.gateway.admission import GatewayLimits
+from tests.unit.gateway.http1.test_connection import MALFORMED
+from turnout.gateway.limits import GatewayLimits
 
 pytestmark = pytest.mark.anyio
 ONLY = ("http",)  #: In another shell this is the ASGI server's business.

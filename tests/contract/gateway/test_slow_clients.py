@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.gateway.conftest import WAIT_S, Device, World
 from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, TASK, get, http, result, update_of
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 
 pytestmark = pytest.mark.anyio
 ONLY = ("http",)  #: In another shell this is the ASGI server's business.

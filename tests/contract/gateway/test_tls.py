@@ -24,9 +24,9 @@ from tests.contract.flare.quirks import covers
 from tests.contract.gateway.conftest import Device
 from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, FakeDispatcher, get, result, schema_of, update_of
 from tests.unit.wire.edge_messages import Reply
-from turnout.gateway.admission import GatewayLimits, GrpcLimits
 from turnout.gateway.grpc import GrpcServer
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
+from turnout.gateway.limits import GatewayLimits, GrpcLimits
 from turnout.gateway.process import look
 from turnout.messages import ResultReport
 from turnout.transport.certificate import BadCertificate, Certificate

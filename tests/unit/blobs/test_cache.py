@@ -10,7 +10,7 @@ import pytest
 
 from turnout.blobs.cache import BUSY, MAPPED_BYTES_MIN, Blobs, Busy
 from turnout.gateway import decode
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.routes import BlobName
 from turnout.gateway.weights import Weights, exports_of
 from turnout.messages import ModelSchema, TensorSpec

@@ -11,12 +11,12 @@ import numpy as np
 from turnout.blobs.cache import Busy
 from turnout.errors import DeviceError
 from turnout.gateway import decode
-from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.connection import Connection
 from turnout.gateway.core import GatewayCore
 from turnout.gateway.counters import Counters
 from turnout.gateway.exchange import Site
-from turnout.gateway.replies import Reply, refusal
+from turnout.gateway.http1.connection import Connection
+from turnout.gateway.http1.replies import Reply, refusal
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.routes import BlobName
 from turnout.messages import (
     EdgeRequest,

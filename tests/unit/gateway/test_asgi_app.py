@@ -5,9 +5,9 @@ from typing import Any
 import pytest
 
 from turnout.errors import UsageError
-from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.asgi_app import App, limits_of
 from turnout.gateway.bounds import RESULT_BYTES_MAX, RESULT_BYTES_MOST, WEIGHTS_MODEL_BYTES_MAX
+from turnout.gateway.limits import GatewayLimits
 
 
 def test_the_bounds_are_those_of_every_gateway_unless_they_are_set() -> None:

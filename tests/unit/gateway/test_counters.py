@@ -6,7 +6,7 @@ import pytest
 
 from tests.unit.gateway.fakes import FakeDispatcher, schema_of
 from turnout.gateway.counters import JOBS_MAX, Counters
-from turnout.gateway.http import GatewayServer
+from turnout.gateway.http1.server import GatewayServer
 
 
 async def no_model(job_id: str, name: str) -> Path:

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from tests.unit.gateway.fakes import BIG_SCHEMA, schema_of
-from turnout.gateway.admission import GatewayLimits
 from turnout.gateway.core import Expect, GatewayCore
+from turnout.gateway.http1.replies import Reply, refusal, unavailable
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.queries import INFO_BYTES_MAX, OUTER_REASONS, Queries, answer_of
-from turnout.gateway.replies import Reply, refusal, unavailable
 from turnout.gateway.routes import Route
 from turnout.messages import (
     DeviceInfo,

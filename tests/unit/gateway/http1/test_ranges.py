@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.gateway.ranges import NotModified, NotSatisfiable, Part, Selected, Whole, select
+from turnout.gateway.http1.ranges import NotModified, NotSatisfiable, Part, Selected, Whole, select
 
 TAG = b'"abc"'
 

@@ -1,13 +1,13 @@
 """How large a result may be, and whether any result of a model can be sent."""
 
-from turnout.gateway.admission import (
+from turnout.gateway.bounds import RESULT_BYTES_MAX, RESULT_BYTES_MOST, WEIGHTS_MODEL_BYTES_MOST
+from turnout.gateway.limits import (
     JSON_BYTES_PER_NUMBER,
     TENSOR_OVERHEAD_BYTES,
     result_bytes,
     too_large_as_json,
     too_large_to_send,
 )
-from turnout.gateway.bounds import RESULT_BYTES_MAX, RESULT_BYTES_MOST, WEIGHTS_MODEL_BYTES_MOST
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire.tensors import ELEMENT_BYTES
 

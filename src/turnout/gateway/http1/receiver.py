@@ -8,9 +8,9 @@ import httptools
 from turnout.gateway.core import BlobWanted, Expect, too_large
 from turnout.gateway.counters import OTHER
 from turnout.gateway.exchange import KEEP_ALIVE, Exchange, Site
-from turnout.gateway.framing import find_length, malformed, repeated, wrong_host, wrong_version
-from turnout.gateway.replies import Reply, header_lines, refusal
-from turnout.gateway.sender import ADMISSION, PIPELINE, Sender
+from turnout.gateway.http1.framing import find_length, malformed, repeated, wrong_host, wrong_version
+from turnout.gateway.http1.replies import Reply, header_lines, refusal
+from turnout.gateway.http1.sender import ADMISSION, PIPELINE, Sender
 
 #: At most so many bytes are parsed before we look again whether to go on reading.
 FEED_BYTES = 32 * 1024

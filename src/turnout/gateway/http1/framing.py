@@ -2,7 +2,7 @@
 
 import re
 
-from turnout.gateway.replies import Reply, refusal
+from turnout.gateway.http1.replies import Reply, refusal
 
 #: Headers that decide something: two different ones of a name are an attempt to be read in two ways.
 SINGLE_HEADERS = frozenset(

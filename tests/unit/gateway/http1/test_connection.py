@@ -18,7 +18,7 @@ from tests.unit.gateway.fakes import (
     update_of,
 )
 from turnout.blobs.cache import BUSY
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 from turnout.messages import (
     JobRequest,
     JobResponse,

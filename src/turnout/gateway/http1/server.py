@@ -13,13 +13,13 @@ import msgspec
 from turnout import __version__
 from turnout.blobs.cache import Blobs
 from turnout.gateway import decode
-from turnout.gateway.admission import GatewayLimits
-from turnout.gateway.connection import Connection
 from turnout.gateway.core import NO_ORIGINS, GatewayCore
 from turnout.gateway.cors import Origins
 from turnout.gateway.counters import Counters
 from turnout.gateway.exchange import Dispatcher, Site
-from turnout.gateway.replies import Reply, refusal, unavailable
+from turnout.gateway.http1.connection import Connection
+from turnout.gateway.http1.replies import Reply, refusal, unavailable
+from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.weights import Weights, exports_of
 from turnout.messages import ModelSchema
 from turnout.process.pool import Failure, WorkerFailed, WorkerPool, WorkersBusy

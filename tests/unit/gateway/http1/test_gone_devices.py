@@ -14,7 +14,7 @@ from tests.unit.gateway.fakes import (
     update_of,
 )
 from turnout.dispatcher.pending import DispatcherLimits
-from turnout.gateway.admission import GatewayLimits
+from turnout.gateway.limits import GatewayLimits
 from turnout.messages import ResultResponse, Status, TaskResponse
 
 BIG = result(update_of(BIG_SCHEMA), "big")

@@ -6,12 +6,12 @@ There is no task, future or timer per request: answers come by callback, and ``s
 import asyncio
 from typing import cast
 
-from turnout.gateway.admission import body_overdue
 from turnout.gateway.core import Expect
 from turnout.gateway.exchange import Exchange, Site
-from turnout.gateway.receiver import BODY, HEAD, OVER, Receiver
-from turnout.gateway.replies import refusal, unavailable
-from turnout.gateway.sender import ADMISSION, STREAMING
+from turnout.gateway.http1.receiver import BODY, HEAD, OVER, Receiver
+from turnout.gateway.http1.replies import refusal, unavailable
+from turnout.gateway.http1.sender import ADMISSION, STREAMING
+from turnout.gateway.limits import body_overdue
 
 #: A head that came whole in a read of this size needs no measuring: limits below this are not kept to the byte.
 SMALL_READ_BYTES = 4 * 1024

@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from tests.unit.gateway.fakes import BIG_SCHEMA, SCHEMA, TASK, Gateway, http, result, update_of
 from turnout.gateway.core import Expect
-from turnout.gateway.heads import HEADS_KEPT_MAX, KnownHeads
+from turnout.gateway.http1.heads import HEADS_KEPT_MAX, KnownHeads
 from turnout.gateway.routes import Route
 from turnout.messages import NOBODY, DeviceInfo, ResultReport, TaskRequest
 
