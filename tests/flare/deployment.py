@@ -54,10 +54,10 @@ class Deployment:
         self._own.mkdir()
         self._ports = [held_port() for _ in range(3)]
         ports = dict(zip(("server", "admin", "devices"), map(port_of, self._ports), strict=True))
-        self.port = ports["devices"]
+        self._server_port, self.port = ports["server"], ports["devices"]
         (root / "project.yml").write_text(PROJECT.format(ADMIN=ADMIN, **ports))
         provision = [sys.executable, "-m", "nvflare.lighter.provision", "-p", "project.yml", "-w", "workspace"]
-        subprocess.run(provision, cwd=root, check=True, capture_output=True)
+        subprocess.run(provision, cwd=root, check=True, capture_output=True, timeout=PATIENCE_S)
         for site in ("localhost", "site-1"):
             self._configure(self._root / site / "local")
         self._running: list[subprocess.Popen[bytes]] = []
@@ -87,20 +87,20 @@ class Deployment:
 
     @contextmanager
     def running(self) -> Iterator[Session]:
-        """Run server and client; a session of its administrator, who ends them."""
+        """Run server and client; a session of its administrator."""
+        session = None
         try:
             self._start("localhost", "server")
             self._start("site-1", "client", "uid=site-1")
             session = eventually("FLARE's server answers and has its client", self._connected, PATIENCE_S)
-            try:
-                yield session
-            finally:
-                session.close()  # it has threads that would outlive us
+            yield session
         finally:
             for process in self._running:
                 process.terminate()
             for process in self._running:
                 self._end(process)
+            if session is not None:
+                session.close()  # it has threads that would outlive us; after the server, for which it might wait
             for port in self._ports:
                 port.close()
 
@@ -142,14 +142,22 @@ class Deployment:
             pass
 
     def _connected(self) -> Session | None:
+        """A session, once the server listens and knows its client.
+
+        Not before it listens: FLARE ends a session that cannot connect, and if that session connects at this very
+        moment after all, ending it waits until the server has gone.
+        """
+        if not listens(self._server_port):
+            return None
+        session = None
         try:
-            session = new_secure_session(ADMIN, str(self._root / ADMIN), timeout=1.0)
+            session = new_secure_session(ADMIN, str(self._root / ADMIN), timeout=PATIENCE_S)
+            if session.get_system_info().client_info:
+                return session
         except Exception as error:  # FLARE raises many kinds while its server comes up
             print(f"not yet: {error}")
-            return None
-        if session.get_system_info().client_info:
-            return session
-        session.close()
+        if session is not None:
+            session.close()
         return None
 
     def _configure(self, local: Path) -> None:
