@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.hanging import Hangs
 from tests.skipping import Skips, in_ci
 
 #: They need NVIDIA FLARE, which has an environment of its own: ``make test-flare`` runs them.
@@ -21,6 +22,7 @@ if importlib.util.find_spec("hypothesis"):  # FLARE's environment has none
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(Hangs(config), "hangs")
     if not hasattr(config, "workerinput"):  # a worker of xdist reports to the process that started it
         config.pluginmanager.register(Skips(strict=in_ci()), "skips")
 
