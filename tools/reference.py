@@ -17,7 +17,7 @@ from tools import reference_words as words
 from tools.refusals import Refusal, refusals
 from turnout.cli.commands import app
 from turnout.cli.job_toml import comments, structs
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.gateway import limits
 from turnout.job.folder import toml

@@ -12,7 +12,7 @@ from tests.browser.conftest import Watched
 from tests.end_to_end.device import job_folder
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, server
 from tests.end_to_end.test_run import DEVICE_PY, SERVER_PY
-from turnout.control import package
+from turnout.job.folder import package
 
 pytestmark = pytest.mark.slow
 

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, eventually, server
-from turnout.client.view import JobView
-from turnout.control.store import JobState
+from turnout.client.view import JobState, JobView
 
 DEVICES = "8"
 

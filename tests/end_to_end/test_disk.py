@@ -12,7 +12,7 @@ import pytest
 from tests.end_to_end.device import Device, job_folder
 from tests.end_to_end.server import Server, eventually, server
 from tests.end_to_end.test_server import state_of, train, work
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.messages import JobStatus
 
 pytestmark = pytest.mark.slow

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from tests.end_to_end.server import Server, eventually, server
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
 from turnout.device.http_connection import HttpReply

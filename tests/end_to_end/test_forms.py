@@ -12,7 +12,7 @@ import pytest
 
 from tests.end_to_end.device import JOB_TOML, Device
 from tests.end_to_end.server import Server, eventually, server
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.wire.tensors import read_safetensors
 
 VERSIONS = 3

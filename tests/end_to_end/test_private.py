@@ -12,8 +12,8 @@ import pytest
 from tests.end_to_end.device import job_folder
 from tests.end_to_end.server import eventually, server
 from tests.end_to_end.test_server import state_of, train
-from turnout.control import package
-from turnout.control.store import JobState
+from turnout.client.view import JobState
+from turnout.job.folder import package
 from turnout.storage import private
 from turnout.supervisor import runtime
 

@@ -14,7 +14,7 @@ import pytest
 from tests.end_to_end.device import job_folder
 from tests.end_to_end.server import PATIENCE_S, eventually, server
 from tests.end_to_end.test_server import state_of, train
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 
 pytestmark = pytest.mark.slow
 

@@ -20,7 +20,7 @@ import pytest
 
 from tests.end_to_end.device import SIZE, Device, job_folder
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, descendants, eventually, processes, server
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.errors import TurnoutError
 
 

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 
 from tests.end_to_end.server import Server, eventually, server
 from tests.flare.page import block
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 
 SIMULATOR = [sys.executable, "-m", "nvflare.edge.simulation.run_device_simulator"]
 SIMULATION_S = 90.0  #: Ends a simulator that would go on for ever; it takes seven seconds, or a deadline more.

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from tools import reference, reference_words
 
+from turnout.client.view import JobState
 from turnout.control import metrics
-from turnout.control.store import JobState
 
 SRC = Path(__file__).parents[2] / "src" / "turnout"
 WRITTEN = reference.PAGE.read_text()

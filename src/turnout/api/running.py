@@ -16,8 +16,7 @@ from typing import Self
 from turnout.api.job import Job
 from turnout.api.models import Model
 from turnout.api.watch import Watch
-from turnout.client.view import JobView
-from turnout.control.store import JobState
+from turnout.client.view import JobState, JobView
 from turnout.errors import UsageError
 from turnout.fleet.spec import FleetSpec
 from turnout.job.folder.folder import DEVICE_CODE

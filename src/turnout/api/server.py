@@ -13,8 +13,7 @@ from turnout.api.job import Job
 from turnout.api.models import Model, read_model
 from turnout.client import servers
 from turnout.client.client import ControlClient
-from turnout.client.view import JobView
-from turnout.control.store import UNFINISHED, JobState
+from turnout.client.view import UNFINISHED, JobState, JobView
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent, KeptModel
 

@@ -16,9 +16,9 @@ from turnout.cli.base import SIZES, Sizes
 from turnout.cli.device_config import findings_of
 from turnout.cli.fleet_trial import FleetTrial
 from turnout.cli.trial import DEVICES, Trial, try_once
-from turnout.control import package
 from turnout.errors import JobFolderError
 from turnout.gateway.limits import too_large_as_json, too_large_by_grpc, too_large_to_send
+from turnout.job.folder import package
 from turnout.job.folder.folder import DEVICE_CODE, EVALUATE, FILES, JobFolder, load_job_folder
 from turnout.messages import Message
 from turnout.supervisor.commands import PYTHON, environment

@@ -3,8 +3,7 @@
 import difflib
 
 from turnout.client.client import ControlClient
-from turnout.client.view import JobView
-from turnout.control.store import UNFINISHED
+from turnout.client.view import UNFINISHED, JobView
 from turnout.errors import NotFoundError, UsageError
 
 SHOWN_MAX = 3

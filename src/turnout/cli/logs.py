@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator
 
 from turnout.client.client import ControlClient
-from turnout.client.view import JobView
-from turnout.control.store import UNFINISHED
+from turnout.client.view import UNFINISHED, JobView
 
 FOLLOW_INTERVAL_S = 1.0
 FOLLOW_LINES = 1000  #: Asked for each time; more than these within one interval are not all printed.

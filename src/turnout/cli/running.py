@@ -9,8 +9,8 @@ from typing import Literal
 
 from rich.console import Console
 
+from turnout.client.view import JobState
 from turnout.control.choosing import described
-from turnout.control.store import JobState
 from turnout.errors import TurnoutError
 from turnout.job.folder.folder import load_job_folder
 from turnout.local.feasible import check_devices

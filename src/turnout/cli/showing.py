@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterator
 
 from turnout.client.listing import columns, state_of
-from turnout.client.view import JobView
-from turnout.control.store import UNFINISHED, JobState
+from turnout.client.view import UNFINISHED, JobState, JobView
 from turnout.local.view import refused
 from turnout.messages import DeviceMetric, FleetGroup, JobStatus
 from turnout.text.ages import ago

@@ -29,7 +29,7 @@ def track(
 ) -> int:
     """Follow a job, from its first event to its end, and pass its numbers on to TensorBoard or MLflow."""
     from turnout.cli.finding import find
-    from turnout.control.store import JobState
+    from turnout.client.view import JobState
     from turnout.tracking.course import Tracker
     from turnout.tracking.follow import follow
     from turnout.tracking.mlflow import MLflow

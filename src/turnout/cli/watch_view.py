@@ -7,7 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from turnout.control.store import UNFINISHED
+from turnout.client.view import UNFINISHED
 from turnout.local.picture import Picture
 from turnout.local.view import bar, facts, histogram, refused, sparkline, text
 from turnout.messages import JobEvent, JobStatus

@@ -11,8 +11,7 @@ from rich.live import Live
 from turnout.cli.base import print_json
 from turnout.cli.watch_view import line, panel, words
 from turnout.client.client import ControlClient
-from turnout.client.view import JobView
-from turnout.control.store import UNFINISHED, JobState
+from turnout.client.view import UNFINISHED, JobState, JobView
 from turnout.errors import UnreachableError
 from turnout.local.picture import Picture
 from turnout.messages import JobEvent

@@ -13,8 +13,6 @@ import msgspec
 
 from turnout.client.servers import DEFAULT_URL
 from turnout.client.view import Alive, Health, History, JobView, NewLink, TokenView
-from turnout.control import package
-from turnout.control.package import Progress, no_progress
 from turnout.errors import (
     JobFolderError,
     NotAllowedError,
@@ -24,6 +22,8 @@ from turnout.errors import (
     UnreachableError,
     UsageError,
 )
+from turnout.job.folder import package
+from turnout.job.folder.package import Progress, no_progress
 from turnout.messages import GatewayCounters
 from turnout.storage.durable import whole
 from turnout.text.given import check_word

@@ -4,8 +4,7 @@ import time
 from collections.abc import Iterable
 
 from turnout.client.client import ControlClient
-from turnout.client.view import JobView
-from turnout.control.store import UNFINISHED
+from turnout.client.view import UNFINISHED, JobView
 from turnout.messages import PausedBy
 from turnout.text.ages import ago
 from turnout.text.printable import printable

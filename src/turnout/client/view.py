@@ -5,9 +5,20 @@ from typing import Annotated
 
 import msgspec
 
-from turnout.control.samples import Sample
-from turnout.control.store import JobState
-from turnout.messages import FleetGroup, JobEvent, JobStatus, Message
+from turnout.messages import FleetGroup, JobEvent, JobStatus, Message, PausedBy
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    COMPLETED = "completed"
+    CANCELLED = "cancelled"
+    ABORTED = "aborted"
+
+
+UNFINISHED = (JobState.RUNNING, JobState.CANCELLING)
 
 
 class Scope(StrEnum):
@@ -34,6 +45,36 @@ class JobView(Message, frozen=True):
     reason: str = ""
     status: JobStatus | None = None
     fresh: bool = False
+
+
+class Sample(msgspec.Struct, frozen=True):
+    """One second of a job, for charts. Every field is always there.
+
+    ``at`` is seconds since 1970. Counts are since the job's first start, as in its status. ``requests_per_s``,
+    ``latency_ms`` and bytes are of all gateways, whichever job they served; bytes since control was started.
+    ``waiting`` is about how many devices were told to come back later, and will.
+    """
+
+    at: float
+    state: str
+    version: int
+    buffered: int
+    goal: int
+    places: int
+    training: int
+    waiting: int
+    lost: int
+    counted: int
+    duplicates: int
+    refused: dict[str, int]
+    staleness: dict[int, int]
+    requests_per_s: float
+    latency_ms: dict[str, float] | None
+    ack_ms: dict[str, float]
+    bytes_in: int
+    bytes_out: int
+    waiting_for: str
+    paused_by: PausedBy | None
 
 
 class History(Message, frozen=True, omit_defaults=False):

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
+from turnout.client.view import UNFINISHED, JobState
+from turnout.control.store import Store, StoredJob
 from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
 from turnout.job.folder.directory import FINAL
 from turnout.messages import JobAborted, JobCancelled, JobCompleted, JobLaunched, JobStatus, LifeCycleEvent, RunningJob

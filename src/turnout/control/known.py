@@ -7,11 +7,11 @@ from http import HTTPStatus
 import msgspec
 from starlette.requests import Request
 
-from turnout.client.view import JobView
+from turnout.client.view import UNFINISHED, JobState, JobView
 from turnout.control.jobs import Jobs
 from turnout.control.problems import Problem
 from turnout.control.questions import Questions
-from turnout.control.store import UNFINISHED, JobState, Store, StoredJob
+from turnout.control.store import Store, StoredJob
 from turnout.errors import ServerError, TurnoutError
 from turnout.messages import JobStatus, Topic
 

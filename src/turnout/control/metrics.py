@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.messages import LATENCY_BOUNDS_S, GatewayCounters, JobStatus
 from turnout.text.printable import printable
 

@@ -2,43 +2,12 @@
 
 from collections import deque
 
-import msgspec
-
+from turnout.client.view import Sample
 from turnout.control.traffic import Traffic
-from turnout.messages import JobStatus, PausedBy
+from turnout.messages import JobStatus
 
 SAMPLES_MAX = 3600  #: Of one job: an hour.
 SAMPLES_ALL_MAX = 100_000  #: Of all jobs, some 150 MB; beyond it the job with most loses its oldest.
-
-
-class Sample(msgspec.Struct, frozen=True):
-    """One second of a job, for charts. Every field is always there.
-
-    ``at`` is seconds since 1970. Counts are since the job's first start, as in its status. ``requests_per_s``,
-    ``latency_ms`` and bytes are of all gateways, whichever job they served; bytes since control was started.
-    ``waiting`` is about how many devices were told to come back later, and will.
-    """
-
-    at: float
-    state: str
-    version: int
-    buffered: int
-    goal: int
-    places: int
-    training: int
-    waiting: int
-    lost: int
-    counted: int
-    duplicates: int
-    refused: dict[str, int]
-    staleness: dict[int, int]
-    requests_per_s: float
-    latency_ms: dict[str, float] | None
-    ack_ms: dict[str, float]
-    bytes_in: int
-    bytes_out: int
-    waiting_for: str
-    paused_by: PausedBy | None
 
 
 def sample_of(status: JobStatus, traffic: Traffic, at: float) -> Sample:

@@ -8,8 +8,8 @@ supervisor says that it cannot run for now, nobody knows for how long, so that t
 
 import asyncio
 
+from turnout.client.view import JobState
 from turnout.control.known import KnownJobs
-from turnout.control.store import JobState
 from turnout.errors import ServerError
 from turnout.messages import JobStatus, Topic
 

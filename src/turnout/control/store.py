@@ -5,29 +5,16 @@ Its migrations are numbered in ``migrations/``.
 
 import hashlib
 import sqlite3
-from enum import StrEnum
 from pathlib import Path
 
 import msgspec
 
+from turnout.client.view import UNFINISHED, JobState
 from turnout.errors import TurnoutError
 from turnout.messages import Message, RunningJob
 from turnout.storage import migrations, private
 
 PACKAGE = "turnout.control"  #: Whose migrations make the schema.
-
-
-class JobState(StrEnum):
-    """Where a job is in its life."""
-
-    RUNNING = "running"
-    CANCELLING = "cancelling"
-    COMPLETED = "completed"
-    CANCELLED = "cancelled"
-    ABORTED = "aborted"
-
-
-UNFINISHED = (JobState.RUNNING, JobState.CANCELLING)
 
 
 class StoredJob(Message, frozen=True):

@@ -16,8 +16,7 @@ from typing import NoReturn
 import msgspec
 
 from turnout.client.client import ControlClient
-from turnout.client.view import JobView
-from turnout.control.store import UNFINISHED
+from turnout.client.view import UNFINISHED, JobView
 from turnout.device.counters import FleetCounters, hopeless
 from turnout.errors import JobFolderError, ServerError, TurnoutError
 from turnout.fleet.spec import FleetSpec

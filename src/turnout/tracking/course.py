@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from turnout.control.samples import Sample
+from turnout.client.view import Sample
 from turnout.messages import JobEvent
 
 SAMPLE_EVERY_S = 10.0  #: Of the samples, which come each second.

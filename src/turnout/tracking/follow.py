@@ -7,9 +7,7 @@ from typing import Protocol
 import msgspec
 
 from turnout.client.client import StreamedEvent
-from turnout.client.view import JobView
-from turnout.control.samples import Sample
-from turnout.control.store import JobState
+from turnout.client.view import JobState, JobView, Sample
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent
 from turnout.tracking.course import Course, Tracker

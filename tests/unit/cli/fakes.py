@@ -3,8 +3,7 @@
 from collections.abc import Iterator
 
 from turnout.client.client import ControlClient, StreamedEvent
-from turnout.client.view import History, JobView
-from turnout.control.store import JobState
+from turnout.client.view import History, JobState, JobView
 from turnout.errors import NotFoundError
 from turnout.messages import JobEvent, JobStatus
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.cli.fakes import FakeClient, view
 from turnout.cli.finding import find
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.errors import UsageError
 
 DONE = JobState.COMPLETED

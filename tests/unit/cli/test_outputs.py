@@ -4,7 +4,7 @@ from tests.unit.cli.fakes import FakeClient, status, view
 from turnout.cli.logs import added, printed
 from turnout.cli.outputs import Saved, whole
 from turnout.cli.showing import described
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.messages import FleetGroup
 
 

@@ -9,7 +9,7 @@ from rich.console import Console
 from tests.unit.cli.fakes import FakeClient, status, view
 from turnout.cli import watch_view, watching
 from turnout.client.client import StreamedEvent, streamed
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.local.picture import Picture
 from turnout.messages import JobEvent
 from turnout.process.exits import EXIT_DONE, EXIT_NOT_COMPLETED

@@ -4,7 +4,7 @@ import pytest
 
 from tests.unit.cli.fakes import FakeClient, status, view
 from turnout.client.listing import asked, state_of, table
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.messages import JobStatus, PausedBy
 
 

@@ -12,7 +12,7 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from turnout.control import dashboard
-from turnout.control.package import PACKED_BYTES_MAX
+from turnout.job.folder.package import PACKED_BYTES_MAX
 
 pytestmark = pytest.mark.anyio
 

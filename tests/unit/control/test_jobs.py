@@ -5,8 +5,9 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from turnout.client.view import JobState
 from turnout.control.jobs import Jobs, new_job_id
-from turnout.control.store import JobState, Store
+from turnout.control.store import Store
 from turnout.messages import (
     JobAborted,
     JobCancelled,

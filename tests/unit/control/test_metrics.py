@@ -5,8 +5,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.unit.control.world import World, submitted
+from turnout.client.view import JobState
 from turnout.control import metrics
-from turnout.control.store import JobState
 from turnout.messages import LATENCY_BOUNDS_S, DeviceMetric, GatewayCounters, JobStatus
 
 JOB = JobStatus(

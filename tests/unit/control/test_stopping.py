@@ -6,9 +6,9 @@ from collections.abc import Callable
 import pytest
 
 from tests.unit.control.world import SCHEMA, Job, World, submitted
+from turnout.client.view import JobState
 from turnout.control.known import KnownJobs
 from turnout.control.stopping import Stopping, unsaved
-from turnout.control.store import JobState
 from turnout.messages import JobStatus, Topic
 from turnout.transport.orders import JobReport, StopJob
 

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from turnout.control.store import JobState, Store
+from turnout.client.view import JobState
+from turnout.control.store import Store
 from turnout.errors import TurnoutError
 from turnout.messages import Eligibility, RunningJob
 from turnout.storage import migrations

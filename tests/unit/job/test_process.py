@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from turnout.blobs.folder import BlobStore
-from turnout.control.store import JobState
+from turnout.client.view import JobState
 from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
 from turnout.job.folder.directory import FINAL
 from turnout.job.folder.folder import load_job_folder

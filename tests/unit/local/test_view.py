@@ -6,8 +6,7 @@ import msgspec
 from rich.console import Console
 
 from turnout.cli.running import compared
-from turnout.client.view import JobView
-from turnout.control.store import JobState
+from turnout.client.view import JobState, JobView
 from turnout.local.picture import Picture
 from turnout.local.view import panel, plain, sparkline
 from turnout.messages import GatewayCounters, JobStatus

@@ -16,8 +16,8 @@ from tests.unit.cli.fakes import FakeClient, status, view
 from turnout.cli import base, jobs, watch_view, watching
 from turnout.cli.showing import LABEL_WIDTH, described
 from turnout.client.listing import table
+from turnout.client.view import JobState
 from turnout.control import metrics
-from turnout.control.store import JobState
 from turnout.device.counters import FleetCounters
 from turnout.fleet.process import for_people
 from turnout.job.account.eventlog import EventLog

@@ -8,9 +8,8 @@ import msgspec
 import pytest
 
 from turnout.client.client import StreamedEvent
-from turnout.client.view import JobView
-from turnout.control.samples import Sample, sample_of
-from turnout.control.store import JobState
+from turnout.client.view import JobState, JobView, Sample
+from turnout.control.samples import sample_of
 from turnout.control.traffic import Traffic
 from turnout.errors import UnreachableError
 from turnout.messages import JobEvent, JobStatus

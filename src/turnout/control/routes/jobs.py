@@ -11,8 +11,7 @@ import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from turnout.client.view import JobView, Scope
-from turnout.control import package
+from turnout.client.view import JobState, JobView, Scope
 from turnout.control.check import check
 from turnout.control.incoming import Incoming
 from turnout.control.jobs import new_job_id
@@ -21,8 +20,8 @@ from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_res
 from turnout.control.problems import Problem
 from turnout.control.samples import Samples
 from turnout.control.stopping import Stopping
-from turnout.control.store import JobState
 from turnout.errors import JobFolderError, ServerError
+from turnout.job.folder import package
 from turnout.job.folder.directory import BLOBS, FOLDER
 from turnout.messages import Topic
 from turnout.storage.durable import sync, sync_tree

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from turnout.control import package
 from turnout.errors import JobFolderError
+from turnout.job.folder import package
 
 
 def zipped(*files: tuple[str, bytes]) -> io.BytesIO:
