@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.typical import TypicalNorm
+from turnout.blobs.base import BlobRef
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.job.account.tally import Tally
 from turnout.job.core import answers
@@ -22,7 +23,7 @@ from turnout.job.core.core import JobCore
 from turnout.job.core.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
 from turnout.job.core.published import Models
 from turnout.job.core.standing import TASK_BLOCK
-from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.journal import Snapshot
 from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import Lease

@@ -34,6 +34,7 @@ PURE = [
     "dispatcher/pending.py",
     "dispatcher/room.py",
     "dispatcher/returns.py",
+    "blobs/base.py",
     "job/core/core.py",
     "job/core/events.py",
     "job/core/answers.py",

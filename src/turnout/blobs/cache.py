@@ -10,8 +10,7 @@ import mmap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from turnout.gateway.limits import GatewayLimits
-from turnout.gateway.routes import BlobName
+from turnout.blobs.base import BlobName
 
 MAPPED_BYTES_MIN = 1024 * 1024  #: Smaller files are read: a mapping costs a descriptor.
 ENTRY_BYTES = 4096  #: What an open blob costs beside its size.
@@ -29,23 +28,19 @@ Done = Callable[[memoryview | Busy | None], None]
 class Blobs:
     """Finds blobs by ``find`` (job id, sha256), which raises FileNotFoundError, and keeps them open.
 
-    Not ``named_by_content``: the sha256 is that of another file, from which this one was made.
+    Keeps ``bytes_max`` bytes, and the newest however large it is; opens ``loads_max`` at once. Not
+    ``named_by_content``: the sha256 is that of another file, from which this one was made.
     """
 
-    def __init__(self, find: FindFile, limits: GatewayLimits, named_by_content: bool = True) -> None:
+    def __init__(self, find: FindFile, bytes_max: int, loads_max: int, named_by_content: bool = True) -> None:
         self._find = find
         self._named_by_content = named_by_content
-        self._bytes_max = limits.blobs_bytes_max
-        self._loads_max = limits.loads_max
+        self._bytes_max = bytes_max
+        self._loads_max = loads_max
         self._kept: dict[BlobName, memoryview] = {}
         self._bytes = 0
         self._waiting: dict[BlobName, list[Done]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-
-    @property
-    def kept_bytes(self) -> int:
-        """Bytes of all blobs that are kept."""
-        return self._bytes
 
     def fetch(self, name: BlobName, done: Done) -> None:
         """Call ``done`` with the blob, None when there is none, or BUSY; at once when that is known."""

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from turnout.job.journal.journal import BlobRef
+from turnout.blobs.base import BlobRef
 from turnout.storage import durable, private
 from turnout.wire.forms import EXECUTORCH
 

@@ -10,22 +10,14 @@ from typing import Final
 
 import msgspec
 
+from turnout.blobs.base import BlobName
 from turnout.errors import DeviceError
 from turnout.gateway import decode
 from turnout.gateway.cors import Origins
 from turnout.gateway.http1 import ranges, replies
 from turnout.gateway.http1.replies import OURS_FROM, Reply, refusal
 from turnout.gateway.limits import JSON_BYTES_PER_NUMBER, GatewayLimits, result_bytes
-from turnout.gateway.routes import (
-    EDGE_PATHS,
-    HEALTH_PATH,
-    METHODS,
-    BlobName,
-    Route,
-    find_blob,
-    origin_form,
-    parse_query,
-)
+from turnout.gateway.routes import EDGE_PATHS, HEALTH_PATH, METHODS, Route, find_blob, origin_form, parse_query
 from turnout.messages import (
     DeviceInfo,
     EdgeRequest,

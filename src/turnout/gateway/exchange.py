@@ -8,6 +8,7 @@ from typing import Protocol
 
 import msgspec
 
+from turnout.blobs.base import BlobName
 from turnout.blobs.cache import Busy
 from turnout.gateway.core import (
     BlobReply,
@@ -23,7 +24,6 @@ from turnout.gateway.counters import OTHER, Counters
 from turnout.gateway.http1.heads import KnownHeads
 from turnout.gateway.http1.replies import Header, Reply, head_bytes, header_lines, refusal, unavailable
 from turnout.gateway.limits import GatewayLimits
-from turnout.gateway.routes import BlobName
 from turnout.messages import (
     EdgeRequest,
     EdgeResponse,

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import unquote_plus
 
+from turnout.blobs.base import BlobName
 from turnout.errors import DeviceError
 
 QUERY_FIELDS_MAX = 32
@@ -26,14 +26,6 @@ class BadTarget(DeviceError):
     """The path or the query of a request cannot be read."""
 
     reason = "bad_target"
-
-
-@dataclass(frozen=True, slots=True)
-class BlobName:
-    """A model of a job."""
-
-    job_id: str
-    sha256: str
 
 
 POST = (b"POST",)

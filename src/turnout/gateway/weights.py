@@ -2,15 +2,14 @@
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from turnout.blobs.base import BlobName
 from turnout.blobs.cache import BUSY, Blobs, Busy, FindFile
 from turnout.errors import TurnoutError
 from turnout.gateway import decode
 from turnout.gateway.limits import GatewayLimits
-from turnout.gateway.routes import BlobName
 from turnout.process.pool import WorkerPool
 from turnout.wire.forms import EXECUTORCH, NUMBER, WEIGHTS, Form
 
@@ -87,5 +86,4 @@ def exports_of(find: FindFile, limits: GatewayLimits) -> Blobs:
     async def beside(job_id: str, sha256: str) -> Path:
         return (await find(job_id, sha256)).with_suffix(EXECUTORCH.suffix)
 
-    none_kept = replace(limits, blobs_bytes_max=0)  # but the newest: what was made of them is
-    return Blobs(beside, none_kept, named_by_content=False)
+    return Blobs(beside, 0, limits.loads_max, named_by_content=False)  # what is made of them is kept, not they

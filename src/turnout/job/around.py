@@ -4,11 +4,13 @@ from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
+from turnout.blobs.base import BlobRef
 from turnout.errors import TurnoutError
-from turnout.job.core.events import Evaluate, Evaluated
+from turnout.job.core.events import Evaluated
 from turnout.job.hooks.choices import Chances, Weights
-from turnout.job.journal.journal import BlobRef, Journal
+from turnout.job.journal.journal import Journal
 from turnout.job.journal.recorder import Moment, Phase, Published
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.messages import JobStatus
 
 T = TypeVar("T")

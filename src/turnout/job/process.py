@@ -25,7 +25,7 @@ from turnout.job import exits
 from turnout.job.account.eventlog import wall_clock
 from turnout.job.around import Around, Ended
 from turnout.job.compose import core_of
-from turnout.job.core.events import Evaluate, Evaluated
+from turnout.job.core.events import Evaluated
 from turnout.job.folder.budget import DiskBudget
 from turnout.job.folder.carried import keep_carried
 from turnout.job.folder.folder import JobFolder, load_job_folder
@@ -40,6 +40,7 @@ from turnout.job.journal.recorder import Moment, Recorder
 from turnout.job.journal.sqlite import SqliteJournal
 from turnout.job.notes import Notes
 from turnout.job.shell import Shell
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.process import loops
 from turnout.process.heartbeat import Pulse
 from turnout.process.lifeline import watch

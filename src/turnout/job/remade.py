@@ -13,6 +13,7 @@ from random import Random
 import msgspec
 import numpy as np
 
+from turnout.blobs.base import BlobRef
 from turnout.blobs.folder import SUFFIX, BlobStore
 from turnout.errors import TurnoutError
 from turnout.job.compose import parts_of, rules_of
@@ -22,7 +23,7 @@ from turnout.job.core.status import status_of
 from turnout.job.folder.directory import BLOBS, FINAL, FOLDER, JOURNAL
 from turnout.job.folder.folder import settings_of
 from turnout.job.journal import damage
-from turnout.job.journal.journal import KEY_BYTES, BlobRef, Snapshot
+from turnout.job.journal.journal import KEY_BYTES, Snapshot
 from turnout.job.journal.sqlite import read_snapshot
 from turnout.messages import JobStatus
 from turnout.storage import durable

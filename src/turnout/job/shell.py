@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.blobs.base import BlobRef
 from turnout.errors import TurnoutError
 from turnout.job import exits, told
 from turnout.job.account.latency import Latency
@@ -25,7 +26,6 @@ from turnout.job.core.events import (
     CommitFailed,
     Committed,
     Effect,
-    Evaluate,
     Evaluated,
     Event,
     Finish,
@@ -41,8 +41,9 @@ from turnout.job.core.events import (
 )
 from turnout.job.core.status import status_of
 from turnout.job.hooks.choices import Weights
-from turnout.job.journal.journal import BlobRef, Fenced, Snapshot
+from turnout.job.journal.journal import Fenced, Snapshot
 from turnout.job.journal.recorder import Phase, Published
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.messages import (
     JobStatus,
     ModelSchema,

@@ -5,9 +5,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from turnout.blobs.base import BlobRef
 from turnout.job.core import answers
 from turnout.job.core.events import Finish
-from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.journal import Snapshot
 from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import Lease

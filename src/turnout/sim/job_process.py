@@ -12,6 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.blobs.base import BlobRef
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import (
     Answer,
@@ -20,7 +21,6 @@ from turnout.job.core.events import (
     CommitFailed,
     Committed,
     Effect,
-    Evaluate,
     Evaluated,
     Event,
     Finish,
@@ -35,8 +35,9 @@ from turnout.job.core.events import (
     TaskAsked,
     Tick,
 )
-from turnout.job.journal.journal import BlobRef, Fenced, Snapshot
+from turnout.job.journal.journal import Fenced, Snapshot
 from turnout.job.places.leases import Seal
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.messages import (
     ModelSchema,
     RefusedResults,

@@ -8,10 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from turnout.blobs.base import BlobName
 from turnout.blobs.cache import BUSY, MAPPED_BYTES_MIN, Blobs, Busy
 from turnout.gateway import decode
 from turnout.gateway.limits import GatewayLimits
-from turnout.gateway.routes import BlobName
 from turnout.gateway.weights import Weights, exports_of
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.process.pool import WorkerPool
@@ -19,6 +19,8 @@ from turnout.wire import tensors
 from turnout.wire.forms import EXECUTORCH, NUMBER, WEIGHTS, Form
 
 pytestmark = pytest.mark.anyio
+
+BYTES_MAX, LOADS_MAX = 1_000_000_000, 10
 
 
 class Folder:
@@ -57,7 +59,7 @@ async def test_a_blob_is_opened_once(tmp_path: Path, size: int) -> None:
     folder = Folder(tmp_path)
     data = bytes(range(256)) * (size // 256 + 1)
     name = folder.put(data)
-    blobs = Blobs(folder.find, GatewayLimits())
+    blobs = Blobs(folder.find, BYTES_MAX, LOADS_MAX)
     found = await asyncio.gather(*(fetched(blobs, name) for _ in range(5)))
     assert await fetched(blobs, name) == data
     assert all(blob == data for blob in found)
@@ -66,7 +68,7 @@ async def test_a_blob_is_opened_once(tmp_path: Path, size: int) -> None:
 
 async def test_a_blob_that_is_not_there_is_none_and_may_come_later(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, GatewayLimits())
+    blobs = Blobs(folder.find, BYTES_MAX, LOADS_MAX)
     name = BlobName("j", hashlib.sha256(b"later").hexdigest())
     assert await fetched(blobs, name) is None
     folder.put(b"later")
@@ -76,13 +78,13 @@ async def test_a_blob_that_is_not_there_is_none_and_may_come_later(tmp_path: Pat
 async def test_a_file_that_is_not_what_its_name_says_is_not_served(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     name = folder.put(b"damaged", "0" * 64)
-    assert await fetched(Blobs(folder.find, GatewayLimits()), name) is None
+    assert await fetched(Blobs(folder.find, BYTES_MAX, LOADS_MAX), name) is None
 
 
 async def test_the_blob_used_longest_ago_is_dropped_when_there_are_too_many_bytes(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     first, second, third = (folder.put(bytes([i]) * 10_000) for i in range(3))
-    blobs = Blobs(folder.find, GatewayLimits(blobs_bytes_max=30_000))
+    blobs = Blobs(folder.find, 30_000, LOADS_MAX)
     await fetched(blobs, first)
     await fetched(blobs, second)
     await fetched(blobs, first)
@@ -92,18 +94,17 @@ async def test_the_blob_used_longest_ago_is_dropped_when_there_are_too_many_byte
     assert folder.asked == 3
     await fetched(blobs, second)
     assert folder.asked == 4
-    assert blobs.kept_bytes <= 30_000
 
 
 async def test_a_blob_larger_than_the_bound_is_served_all_the_same(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, GatewayLimits(blobs_bytes_max=10))
+    blobs = Blobs(folder.find, 10, LOADS_MAX)
     assert await fetched(blobs, folder.put(b"x" * 100)) == b"x" * 100
 
 
 async def test_blobs_being_opened_are_bounded_in_number(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, GatewayLimits(loads_max=1))
+    blobs = Blobs(folder.find, BYTES_MAX, loads_max=1)
     first, second = folder.put(b"1"), folder.put(b"2")
     assert await asyncio.gather(fetched(blobs, first), fetched(blobs, second)) == [b"1", BUSY]
 
@@ -115,7 +116,7 @@ NESTED = {"w": [[1.0, 2.0], [3.0, 4.0]], "b": [0.5, -0.5]}
 
 def weights_in(folder: Folder, limits: GatewayLimits, workers: WorkerPool | None = None) -> Weights:
     pool = workers or WorkerPool(decode.TARGET, 1, 1)
-    return Weights(Blobs(folder.find, limits), exports_of(folder.find, limits), pool, limits)
+    return Weights(Blobs(folder.find, BYTES_MAX, limits.loads_max), exports_of(folder.find, limits), pool, limits)
 
 
 async def weights_of(weights: Weights, name: BlobName, form: Form = WEIGHTS) -> bytes | None:
@@ -195,7 +196,7 @@ async def test_a_model_of_one_number_is_told_as_such(tmp_path: Path) -> None:
 
 async def test_a_blob_of_a_job_that_ended_is_gone_though_it_was_kept_and_who_reads_it_reads_on(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, GatewayLimits())
+    blobs = Blobs(folder.find, BYTES_MAX, LOADS_MAX)
     name, other = folder.put(b"of j"), BlobName("k", folder.put(b"of k").sha256)
     reading = await fetched(blobs, name)
     await fetched(blobs, other)
@@ -205,5 +206,3 @@ async def test_a_blob_of_a_job_that_ended_is_gone_though_it_was_kept_and_who_rea
     assert await fetched(blobs, name) is None
     assert await fetched(blobs, other) == b"of k"
     assert reading == b"of j"
-    blobs.forget_unless(lambda job_id: False)
-    assert blobs.kept_bytes == 0

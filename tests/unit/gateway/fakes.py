@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from turnout.blobs.base import BlobName
 from turnout.blobs.cache import Busy
 from turnout.errors import DeviceError
 from turnout.gateway import decode
@@ -17,7 +18,6 @@ from turnout.gateway.exchange import Site
 from turnout.gateway.http1.connection import Connection
 from turnout.gateway.http1.replies import Reply, refusal
 from turnout.gateway.limits import GatewayLimits
-from turnout.gateway.routes import BlobName
 from turnout.messages import (
     EdgeRequest,
     EdgeResponse,

@@ -5,12 +5,13 @@ import numpy as np
 import pytest
 
 from tests.unit.gateway.fakes import BIG_SCHEMA, NUMBER_SCHEMA, SCHEMA, SHA, schema_of, update_of
+from turnout.blobs.base import BlobName
 from turnout.errors import DeviceError
 from turnout.gateway import decode
 from turnout.gateway.core import BlobReply, BlobWanted, Decode, Expect, GatewayCore, select_blob, send_it
 from turnout.gateway.http1.replies import Reply, unavailable
 from turnout.gateway.limits import GatewayLimits
-from turnout.gateway.routes import BlobName, Route
+from turnout.gateway.routes import Route
 from turnout.messages import (
     DeviceInfo,
     EdgeRequest,

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from turnout.gateway.routes import BadTarget, BlobName, find_blob, origin_form, parse_query
+from turnout.blobs.base import BlobName
+from turnout.gateway.routes import BadTarget, find_blob, origin_form, parse_query
 
 SHA = "ab" * 32
 

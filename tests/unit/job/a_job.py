@@ -9,6 +9,7 @@ import numpy as np
 
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerSGD
+from turnout.blobs.base import BlobRef
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import (
     Answer,
@@ -24,7 +25,6 @@ from turnout.job.core.events import (
     TaskAsked,
 )
 from turnout.job.core.parts import Parts, Rules
-from turnout.job.journal.journal import BlobRef
 from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.leases import LeaseTime, Seal
 from turnout.job.places.pacing import AppointmentBook

@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 
+from turnout.blobs.base import BlobRef
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core.core import JobCore
-from turnout.job.core.events import Answer, Commit, Committed, Effect, Evaluate, Evaluated, Result, TaskAsked, Tick
+from turnout.job.core.events import Answer, Commit, Committed, Effect, Evaluated, Result, TaskAsked, Tick
 from turnout.job.folder.spec import JobSpec
-from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.journal import Snapshot
 from turnout.job.journal.memory import MemoryJournal
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.messages import DeviceInfo, ResultReport, TaskRequest, TaskResponse
 from turnout.wire.edge_headers import ANDROID
 

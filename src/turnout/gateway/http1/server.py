@@ -56,7 +56,7 @@ class GatewayServer:
         self._sweeping: asyncio.TimerHandle | None = None
         self.counters = Counters(started=self._loop.time())
         self._schema_of = schema_of
-        self._blobs = blobs = Blobs(find_blob, self._limits)
+        self._blobs = blobs = Blobs(find_blob, self._limits.blobs_bytes_max, self._limits.loads_max)
         self._exports = exports_of(find_blob, self._limits)
         self._weights = Weights(blobs, self._exports, self._workers, self._limits)
         self._site = Site(

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from turnout.job.journal.journal import BlobRef
+from turnout.blobs.base import BlobRef
 from turnout.job.places.leases import Lease
 from turnout.messages import (
     EXAMPLES_MAX,

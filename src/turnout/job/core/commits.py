@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
+from turnout.blobs.base import BlobRef
 from turnout.job.core.ending import Ending
-from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.journal import Snapshot
 
 PAUSE_MULTIPLE = 3.0  #: Pause after a commit, in durations of its write, so that the next one gathers more results.
 PAUSE_MIN_S = 0.005

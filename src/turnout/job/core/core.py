@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.blobs.base import BlobRef
 from turnout.job.core import answers, divergence, refusals, snapshots
 from turnout.job.core.answers import SOON_S, Refused
 from turnout.job.core.commits import InFlight
@@ -24,7 +25,6 @@ from turnout.job.core.events import (
     CommitFailed,
     Committed,
     Effect,
-    Evaluate,
     Evaluated,
     Event,
     Finish,
@@ -45,11 +45,11 @@ from turnout.job.core.events import (
 from turnout.job.core.judging import judged
 from turnout.job.core.staged import send_again
 from turnout.job.core.standing import Standing
-from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.job.journal.journal import Snapshot
 from turnout.job.places.leases import Lease, device_hash, lot
 from turnout.job.places.pacing import WHOLE_S
 from turnout.job.places.places import NoTask
-from turnout.job.workflow.evaluation import failed
+from turnout.job.workflow.evaluation import Evaluate, failed
 from turnout.job.workflow.workflow import CLOSE, PAUSE, WAIT
 from turnout.messages import (
     OK,

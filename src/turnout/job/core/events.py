@@ -7,7 +7,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.job.journal.journal import BlobRef, Snapshot
+from turnout.blobs.base import BlobRef
+from turnout.job.journal.journal import Snapshot
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.messages import (
     RefusedResults,
     ResultOffer,
@@ -170,14 +172,6 @@ class Retract:
     """No device may still need this blob."""
 
     blob: BlobRef
-
-
-@dataclass(frozen=True, slots=True)
-class Evaluate:
-    """Measure this model, elsewhere; report Evaluated. Never two at once."""
-
-    version: int
-    model: NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)

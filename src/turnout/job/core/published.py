@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from turnout.job.journal.journal import BlobRef
+from turnout.blobs.base import BlobRef
 from turnout.job.places.leases import LiveLeases
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.aggregator.typical import Norms, TypicalNorm
+from turnout.blobs.base import BlobRef
 from turnout.job.account.groups import Groups
 from turnout.job.account.tally import Tally
 from turnout.job.account.warnings import Warnings
@@ -19,7 +20,6 @@ from turnout.job.core.parts import Parts, Rules
 from turnout.job.core.pause import Pause
 from turnout.job.core.published import Models
 from turnout.job.core.staged import Staged
-from turnout.job.journal.journal import BlobRef
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import LiveLeases
 from turnout.job.workflow.bases import Bases

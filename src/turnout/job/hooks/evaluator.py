@@ -5,10 +5,11 @@ from typing import Self
 
 import msgspec
 
-from turnout.job.core.events import Evaluate, Evaluated
+from turnout.job.core.events import Evaluated
 from turnout.job.folder.folder import EVALUATE, JobFolder
 from turnout.job.hooks.returned import no_metric, not_finite
 from turnout.job.hooks.runner import HookRunner
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.process.pool import WorkerFailed
 
 EVALUATION_TIMEOUT_S = 300.0

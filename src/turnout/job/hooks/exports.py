@@ -9,11 +9,11 @@ import logging
 from collections.abc import Callable, Iterable
 from functools import partial
 
+from turnout.blobs.base import BlobRef
 from turnout.blobs.folder import BlobStore
 from turnout.errors import TurnoutError
 from turnout.job.folder.folder import EXPORT
 from turnout.job.hooks.runner import HookRunner
-from turnout.job.journal.journal import BlobRef
 from turnout.process.loops import tell_failure
 from turnout.wire.model_files import Arrays, with_carried
 

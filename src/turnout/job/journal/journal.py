@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.aggregator.typical import Norms
+from turnout.blobs.base import BlobRef
 from turnout.errors import TurnoutError
 from turnout.job.account.groups import Counts, Key
 from turnout.job.places.changes import Changes
@@ -21,14 +22,6 @@ from turnout.job.workflow.made import Counts as MadeCounts
 from turnout.messages import FailingEvaluation, Warned
 
 KEY_BYTES = 32
-
-
-@dataclass(frozen=True, slots=True)
-class BlobRef:
-    """A model as an immutable file: the sha256 of its bytes, and how many they are."""
-
-    sha256: str
-    num_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

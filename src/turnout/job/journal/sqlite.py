@@ -21,18 +21,11 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.blobs.base import BlobRef
 from turnout.job.folder.directory import JOURNAL, LOCK
 from turnout.job.journal import task_rows
 from turnout.job.journal.form import State
-from turnout.job.journal.journal import (
-    KEY_BYTES,
-    BlobRef,
-    DiskError,
-    Fenced,
-    JournalDamaged,
-    JournalUnusable,
-    Snapshot,
-)
+from turnout.job.journal.journal import KEY_BYTES, DiskError, Fenced, JournalDamaged, JournalUnusable, Snapshot
 from turnout.job.places import counted
 from turnout.job.places.counted import CountedVersion
 from turnout.storage import migrations, private

@@ -3,10 +3,19 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import numpy as np
 from msgspec.structs import replace
+from numpy.typing import NDArray
 
-from turnout.job.core.events import Evaluate
 from turnout.messages import FailingEvaluation
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluate:
+    """Measure this model, elsewhere; report Evaluated. Never two at once."""
+
+    version: int
+    model: NDArray[np.float32]
 
 
 @dataclass(slots=True)

@@ -8,20 +8,11 @@ from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
 from turnout.job.core.commits import PAUSE_MIN_S, PAUSE_MULTIPLE, QUIET_MULTIPLE, QUIET_S, QUIET_WRITE_MAX_S
 from turnout.job.core.core import SAVE_GRANTS_S
-from turnout.job.core.events import (
-    Answer,
-    Commit,
-    Evaluate,
-    Evaluated,
-    Publish,
-    Result,
-    Retract,
-    TaskAsked,
-    Tick,
-)
+from turnout.job.core.events import Answer, Commit, Evaluated, Publish, Result, Retract, TaskAsked, Tick
 from turnout.job.core.standing import TASK_BLOCK
 from turnout.job.workflow.bases import Bases
 from turnout.job.workflow.buffered import Buffered
+from turnout.job.workflow.evaluation import Evaluate
 from turnout.job.workflow.rounds import Rounds
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Status, TaskRequest, TaskResponse
 

@@ -7,7 +7,6 @@ from tests.unit.job.a_job import Job, blob_of, buffered, new_job, stop, the_end
 from turnout.job.core.commits import RETRY_COMMIT_S
 from turnout.job.core.events import (
     Committed,
-    Evaluate,
     Evaluated,
     Finish,
     Paused,
@@ -19,7 +18,7 @@ from turnout.job.core.events import (
     Tick,
 )
 from turnout.job.core.status import status_of
-from turnout.job.workflow.evaluation import Evaluation
+from turnout.job.workflow.evaluation import Evaluate, Evaluation
 from turnout.job.workflow.ranking import Ranking
 from turnout.messages import DeviceInfo, PausedBy, Status, TaskRequest, TaskResponse
 

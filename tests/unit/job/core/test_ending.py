@@ -7,16 +7,10 @@ import pytest
 from tests.unit.job.a_job import Job, buffered, new_job, stop, the_end
 from turnout.job.core.commits import RETRY_COMMIT_S
 from turnout.job.core.ending import DRAIN_S, LAST_COMMITS_MAX
-from turnout.job.core.events import (
-    Evaluate,
-    Evaluated,
-    Finish,
-    Paused,
-    Tick,
-)
+from turnout.job.core.events import Evaluated, Finish, Paused, Tick
 from turnout.job.core.status import status_of
 from turnout.job.workflow.buffered import Buffered
-from turnout.job.workflow.evaluation import Evaluation
+from turnout.job.workflow.evaluation import Evaluate, Evaluation
 from turnout.job.workflow.made import Made
 from turnout.job.workflow.ranking import Ranking, Target
 from turnout.job.workflow.rounds import Rounds

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.unit.job.test_process import write_folder
-from turnout.job.core.events import Evaluate, Evaluated
+from turnout.job.core.events import Evaluated
 from turnout.job.folder.folder import load_job_folder
 from turnout.job.hooks.evaluator import Evaluator
 from turnout.job.hooks.runner import HookRunner
+from turnout.job.workflow.evaluation import Evaluate
 
 pytestmark = pytest.mark.anyio
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from turnout.blobs.base import BlobRef
 from turnout.blobs.folder import BlobStore
 from turnout.job.hooks.exports import Exports
 from turnout.job.hooks.runner import HookRunner
-from turnout.job.journal.journal import BlobRef
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.wire.tensors import to_safetensors
 

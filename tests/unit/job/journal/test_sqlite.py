@@ -14,9 +14,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from turnout.blobs.base import BlobRef
 from turnout.job.account.groups import Counts
 from turnout.job.folder.directory import JOURNAL
-from turnout.job.journal.journal import BlobRef, DiskError, Fenced, JournalDamaged, JournalUnusable, Snapshot
+from turnout.job.journal.journal import DiskError, Fenced, JournalDamaged, JournalUnusable, Snapshot
 from turnout.job.journal.sqlite import SqliteJournal, disk_errors, read_snapshot
 from turnout.job.places import counted
 from turnout.job.places.changes import Changes

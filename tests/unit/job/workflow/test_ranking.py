@@ -1,10 +1,10 @@
 """The best version and the newest ones are kept, and what is measured may end the job."""
 
 from tests.unit.job.a_job import Job, blob_of, new_job
-from turnout.job.core.events import Evaluate, Evaluated, Finish, Retract
+from turnout.job.core.events import Evaluated, Finish, Retract
 from turnout.job.core.status import status_of
 from turnout.job.workflow.buffered import Buffered
-from turnout.job.workflow.evaluation import Evaluation
+from turnout.job.workflow.evaluation import Evaluate, Evaluation
 from turnout.job.workflow.ranking import Ranking, Target
 from turnout.messages import KeptModel
 
