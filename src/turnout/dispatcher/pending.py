@@ -10,6 +10,7 @@ from typing import Final, Generic, TypeAlias, TypeVar
 from turnout.dispatcher.room import Room
 from turnout.messages import Topic
 
+LARGE_BYTES = 1024 * 1024  #: A result's time grows with its size from here on.
 _RESULT: Final = Topic.RESULT  # on the hot path: looking up a member of an enumeration is slow in Python 3.11
 Context = TypeVar("Context")
 _Entry: TypeAlias = tuple[float, str, int, Context]  # deadline, job id, bytes, context
@@ -26,6 +27,11 @@ class DispatcherLimits:
     request_timeout_s: float = 5.0
     #: The same for a result, which waits for its commit. Keep it below the 10 s after which mobile clients hang up.
     result_timeout_s: float = 8.0
+    #: A result of 1 MiB or more may take longer, by its size over this: it is copied, checked and added first.
+    result_bytes_per_s_min: float = 16.0 * 1024 * 1024
+    #: But no longer than this. With the wait for room it must be below the patience of proxies, and below the 20 s for
+    #: which turnout's own devices wait for a byte.
+    result_timeout_max_s: float = 15.0
     #: Results over all jobs, those in flight and those still being read. A single larger one goes when it goes alone.
     #: Set it to four times the largest result, or more: a lone job then has two of them under way.
     results_bytes_max: int = 256 * 1024 * 1024
@@ -43,8 +49,9 @@ class Pending(Generic[Context]):
 
     Results take ``room``, which is shared with those that are still being read.
 
-    All requests have one timeout and all results another, so each dict is in the order of its deadlines, provided that
-    ``now`` never decreases: what has expired is at the front, and expiry looks no further.
+    All requests have one timeout and all small results another, so each dict is in the order of its deadlines, provided
+    that ``now`` never decreases: what has expired is at the front, and expiry looks no further. Large results have a
+    time each; expiry looks at all of them, which are as few as the room for results allows.
     """
 
     def __init__(self, limits: DispatcherLimits, room: Room) -> None:
@@ -52,11 +59,12 @@ class Pending(Generic[Context]):
         self._room = room
         self._requests: dict[int, _Entry[Context]] = {}
         self._results: dict[int, _Entry[Context]] = {}
+        self._large: dict[int, _Entry[Context]] = {}
         self._requests_of: dict[str, int] = {}
         self._results_of: dict[str, int] = {}
 
     def __len__(self) -> int:
-        return len(self._requests) + len(self._results)
+        return len(self._requests) + len(self._results) + len(self._large)
 
     def count(self, job_id: str) -> int:
         """Requests and results in flight to this job."""
@@ -80,7 +88,10 @@ class Pending(Generic[Context]):
         if topic is _RESULT:
             if not has_room and not self._room.fits(job_id, size_bytes):
                 return False
-            self._results[ticket] = (now + limits.result_timeout_s, job_id, size_bytes, context)
+            if size_bytes < LARGE_BYTES:
+                self._results[ticket] = (now + limits.result_timeout_s, job_id, size_bytes, context)
+            else:
+                self._large[ticket] = (now + result_timeout_s(limits, size_bytes), job_id, size_bytes, context)
             self._results_of[job_id] = self._results_of.get(job_id, 0) + 1
             self._room.enter(job_id, size_bytes)
             return True
@@ -97,7 +108,7 @@ class Pending(Generic[Context]):
         if entry is not None:
             _leave(self._requests_of, entry[1])
             return entry[3]
-        entry = self._results.pop(ticket, None)
+        entry = self._results.pop(ticket, None) or self._large.pop(ticket, None)
         if entry is None:
             return None
         self._room.leave(entry[1], entry[2])
@@ -105,20 +116,33 @@ class Pending(Generic[Context]):
         return entry[3]
 
     def expire(self, now: float) -> list[Context]:
-        """Take out everything whose deadline has come, oldest first."""
-        return self._settle_all([ticket for book in (self._requests, self._results) for ticket in _overdue(book, now)])
+        """Take out everything whose deadline has come: requests, then results, then large ones, each oldest first."""
+        tickets = [ticket for book in (self._requests, self._results) for ticket in _overdue(book, now)]
+        tickets += [ticket for ticket, entry in self._large.items() if entry[0] <= now]
+        return self._settle_all(tickets)
 
     def lose(self, job_id: str) -> list[Context]:
-        """Take out everything that was in flight to this job, oldest first, requests before results."""
+        """Take out everything that was in flight to this job, in the order of ``expire``."""
         if not self.count(job_id):
             return []
         return self._settle_all(
-            [ticket for book in (self._requests, self._results) for ticket, entry in book.items() if entry[1] == job_id]
+            [
+                ticket
+                for book in (self._requests, self._results, self._large)
+                for ticket, entry in book.items()
+                if entry[1] == job_id
+            ]
         )
 
     def _settle_all(self, tickets: list[int]) -> list[Context]:
         contexts = [self.settle(ticket) for ticket in tickets]
         return [context for context in contexts if context is not None]
+
+
+def result_timeout_s(limits: DispatcherLimits, size_bytes: int) -> float:
+    """How long a large result may wait for its answer: longer by its size, up to a bound."""
+    longer_s = size_bytes / limits.result_bytes_per_s_min
+    return max(min(limits.result_timeout_s + longer_s, limits.result_timeout_max_s), limits.result_timeout_s)
 
 
 def _overdue(book: dict[int, _Entry[Context]], now: float) -> list[int]:

@@ -5,10 +5,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from turnout.dispatcher.pending import DispatcherLimits, Pending
+from turnout.dispatcher.pending import LARGE_BYTES, DispatcherLimits, Pending
 from turnout.dispatcher.room import Room
 from turnout.messages import Topic
 
+MIB = 1024 * 1024
 LIMITS = DispatcherLimits(inflight_max=2, request_timeout_s=5.0, result_timeout_s=8.0)
 
 
@@ -43,6 +44,31 @@ def test_a_request_expires_after_its_timeout_and_a_result_after_its_own(pending:
     assert pending.expire(7.9) == []
     assert pending.expire(8.0) == ["result"]
     assert len(pending) == 0
+
+
+@pytest.mark.parametrize(
+    ("size_bytes", "after_s"),
+    [(MIB - 1, 8.0), (MIB, 8.0625), (16 * MIB, 9.0), (32 * MIB, 10.0), (112 * MIB, 15.0), (256 * MIB, 15.0)],
+)
+def test_a_large_result_may_take_longer_by_a_second_for_16_mib_up_to_a_bound(size_bytes: int, after_s: float) -> None:
+    pending: Pending[str] = Pending(LIMITS, Room(bytes_max=1024 * MIB, job_share_max=0.5))
+    pending.add(1, "a", Topic.RESULT, size_bytes, "result", now=0.0)
+    assert pending.expire(after_s - 0.001) == []
+    assert pending.expire(after_s) == ["result"]
+
+
+def test_a_bound_below_the_time_of_a_small_result_does_not_shorten_that_of_a_large_one() -> None:
+    limits = DispatcherLimits(result_timeout_s=60.0)
+    pending: Pending[str] = Pending(limits, Room(bytes_max=1024 * MIB, job_share_max=0.5))
+    pending.add(1, "a", Topic.RESULT, 32 * MIB, "result", now=0.0)
+    assert pending.expire(59.9) == []
+
+
+def test_a_large_result_does_not_keep_those_behind_it_from_expiring(pending: Pending[str]) -> None:
+    pending.add(1, "a", Topic.RESULT, 32 * MIB, "large", now=0.0)
+    assert pending.add(2, "b", Topic.RESULT, 10, "small", now=1.0, has_room=True)
+    assert pending.expire(9.0) == ["small"]
+    assert pending.expire(10.0) == ["large"]
 
 
 def test_the_oldest_expire_first_and_the_rest_stay(pending: Pending[str]) -> None:
@@ -124,26 +150,31 @@ def test_a_result_larger_than_the_bound_goes_when_it_goes_alone(pending: Pending
     assert pending.add(3, "a", Topic.RESULT, 1, "small", now=0.0)
 
 
+QUARTER = LARGE_BYTES // 4
+
+
 class PendingMachine(RuleBasedStateMachine):
-    """Compared with the obvious: a list of entries."""
+    """Compared with the obvious: a list of entries. Sizes are in quarters of what is a large result."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.room = Room(bytes_max=100, job_share_max=0.5)
+        self.room = Room(bytes_max=100 * QUARTER, job_share_max=0.5)
         self.pending: Pending[int] = Pending(LIMITS, self.room)
         self.model: dict[int, tuple[float, str, Topic, int]] = {}
         self.now = 0.0
         self.ticket = 0
 
-    @rule(job=st.sampled_from("abc"), topic=st.sampled_from(Topic), size=st.integers(0, 60))
-    def add(self, job: str, topic: Topic, size: int) -> None:
+    @rule(job=st.sampled_from("abc"), topic=st.sampled_from(Topic), quarters=st.integers(0, 60))
+    def add(self, job: str, topic: Topic, quarters: int) -> None:
         self.ticket += 1
+        size = quarters * QUARTER
         result = topic is Topic.RESULT
         same = [entry for entry in self.model.values() if (entry[2] is Topic.RESULT) is result]
         fits = self.room.fits(job, size) if result else sum(entry[1] == job for entry in same) < 2
         assert self.pending.add(self.ticket, job, topic, size, self.ticket, self.now) is fits
         if fits:
-            self.model[self.ticket] = (self.now + (8.0 if result else 5.0), job, topic, size)
+            longer_s = quarters / 64 if quarters >= 4 else 0.0
+            self.model[self.ticket] = (self.now + (8.0 + longer_s if result else 5.0), job, topic, size)
 
     @rule(back=st.integers(0, 8))
     def settle(self, back: int) -> None:
