@@ -78,6 +78,21 @@ def test_numbers_and_words_move_with_each_sample(watched: Watched, control: Fake
     assert watched.errors == []
 
 
+def test_tiles_and_tables_show_one_account_of_the_job(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    """And not a later sample beside it, which tells only of some."""
+    page = open_job(watched, control)
+    while not job.listeners:
+        page.wait_for_timeout(10)
+    later = {**job.course.samples[-1], "at": job.course.now + 1, "counted": 10**9, "refused": {"too_stale": 10**9}}
+    control.tell(job, "sample", later)
+    control.tell(job, "event", {"at": job.course.now + 1, "kind": "warning", "text": "the sample has come"})
+    expect(page.get_by_text("the sample has come")).to_be_visible()
+    counted = tile(page, "Updates counted")
+    assert counted == f"{job.course.samples[-1]['counted']:,}"
+    expect(page.get_by_role("row", name="counted", exact=False).first).to_contain_text(counted)
+    assert watched.errors == []
+
+
 def test_charts_are_drawn_under_the_strict_policy(watched: Watched, drawing: FakeControl) -> None:
     training(drawing)
     page = open_job(watched, drawing)

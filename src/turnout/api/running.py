@@ -16,6 +16,7 @@ from typing import Self
 from turnout.api.job import Job
 from turnout.api.models import Model
 from turnout.api.watch import Watch
+from turnout.client.listing import own_state
 from turnout.client.view import JobState, JobView
 from turnout.errors import UsageError
 from turnout.fleet.spec import FleetSpec
@@ -154,5 +155,5 @@ class Run:
         view = self._watch.view
         if view is None or view.status is None:
             return "<turnout.Run: starts>" if self.is_running else "<turnout.Run: ended before its job began>"
-        state = view.status.state.lower() if view.state is JobState.RUNNING else view.state
+        state = own_state(view.status) if view.state is JobState.RUNNING else view.state
         return f"<turnout.Run of {view.name!r}: version {view.status.version}, {state}>"

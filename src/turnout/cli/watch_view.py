@@ -7,6 +7,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from turnout.client.listing import own_state
 from turnout.client.view import UNFINISHED
 from turnout.local.picture import Picture
 from turnout.local.view import bar, facts, histogram, refused, sparkline, text
@@ -79,7 +80,7 @@ def _rows(picture: Picture, roomy: bool) -> Iterable[tuple[str, RenderableType]]
     if view is None or status is None:
         yield "job", text("starting", style="dim")
         return
-    state = status.state.lower() if view.state in UNFINISHED else view.state.value
+    state = own_state(status) if view.state in UNFINISHED else view.state.value
     yield "model", Text.assemble((f"version {status.version}", "bold"), printable(f"   {status.workflow}, {state}"))
     yield "", text(_metrics(status) or "not evaluated yet", style="bold green")
     if len(picture.by_version) > 1:

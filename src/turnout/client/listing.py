@@ -5,7 +5,7 @@ from collections.abc import Iterable
 
 from turnout.client.client import ControlClient
 from turnout.client.view import UNFINISHED, JobView
-from turnout.messages import PausedBy
+from turnout.messages import JobStatus, PausedBy
 from turnout.text.ages import ago
 from turnout.text.printable import printable
 
@@ -38,11 +38,14 @@ def columns(heading: tuple[str, ...], below: Iterable[tuple[str, ...]]) -> list[
 
 def state_of(view: JobView) -> str:
     """The state that control stores, or the job's own where that says more: paused and by whom, full."""
-    status = view.status if view.state in UNFINISHED else None
-    inner = status.state.lower() if status is not None else ""
-    if status is not None and status.paused_by is not None and inner == "paused":
-        return PAUSED[status.paused_by]
-    return inner if inner in ("paused", "full") else view.state.value
+    inner = own_state(view.status) if view.status is not None and view.state in UNFINISHED else ""
+    return inner if inner.startswith("paused") or inner == "full" else view.state.value
+
+
+def own_state(status: JobStatus) -> str:
+    """The job's own state in words: if it is paused, by whom."""
+    state = status.state.lower()
+    return PAUSED[status.paused_by] if status.paused_by is not None and state == "paused" else state
 
 
 def _row(job: JobView, now: float) -> tuple[str, ...]:

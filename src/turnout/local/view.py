@@ -9,6 +9,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from turnout.client.listing import own_state
 from turnout.local.picture import EVENTS_KEPT, Picture
 from turnout.text.printable import printable
 
@@ -105,7 +106,7 @@ def _rows(picture: Picture, size: Size) -> Iterable[tuple[str, RenderableType]]:
     if status is None:
         yield "job", text("starting", style="dim")
         return
-    kind = printable(f"   {status.workflow}, {status.state.lower()}")
+    kind = printable(f"   {status.workflow}, {own_state(status)}")
     yield "model", Text.assemble((f"version {status.version}", "bold"), kind)
     yield "", text(_metric(picture) or "not evaluated yet", style="bold green")
     if len(picture.by_version) > 1:

@@ -11,7 +11,7 @@ from turnout.cli import watch_view, watching
 from turnout.client.client import StreamedEvent, streamed
 from turnout.client.view import JobState
 from turnout.local.picture import Picture
-from turnout.messages import JobEvent
+from turnout.messages import JobEvent, PausedBy
 from turnout.process.exits import EXIT_DONE, EXIT_NOT_COMPLETED
 
 RUNNING = view("digits-1", status=status(1), fresh=True)
@@ -92,6 +92,25 @@ def test_the_panel_shows_what_the_job_waits_for_and_what_happened() -> None:
         shown = drawn.get()
         for words in ("version 2", "accuracy 0.5", "3 of 16 updates", "version 2: 16 results", "Ctrl-C stops watching"):
             assert words in shown
+
+
+@pytest.mark.parametrize(
+    ("paused_by", "words"),
+    [
+        (PausedBy.PERSON, "buffered, paused by a person"),
+        (PausedBy.ROUNDS, "buffered, paused below quorum"),
+        (PausedBy.DIVERGENCE, "buffered, paused after divergence"),
+    ],
+)
+def test_the_panel_says_who_paused_the_job(paused_by: PausedBy, words: str) -> None:
+    picture = Picture("digits-1", 0, 0.0)
+    picture.saw_job(
+        view("digits-1", status=msgspec.structs.replace(status(1), state="PAUSED", paused_by=paused_by)), 1.0
+    )
+    console = Console(width=80, force_terminal=False)
+    with console.capture() as drawn:
+        console.print(watch_view.panel(picture))
+    assert words in drawn.get()
 
 
 def lines() -> Iterator[bytes]:

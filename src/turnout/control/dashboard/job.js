@@ -10,7 +10,8 @@ import { Course } from "./series.js";
 import { FleetTable, RefusedTable, VersionTable } from "./tables.js";
 import { hasEnded, headline, nobodyYet, repeats, stateOf, subject, waitingFor } from "./words.js";
 
-const ACCOUNT_MS = 3000; // How often the job's whole account is asked for; samples come every second.
+const ACCOUNT_MS = 1000; // How often the job's account is asked for: all but the charts shows one and the same.
+const OTHER_EVERY = 3; // The job that it is compared with is asked for at every third time.
 const SPOKEN_MS = 15_000; // A screen reader hears what the job waits for at most this often.
 const LOG_LINES = 200;
 
@@ -118,12 +119,12 @@ class JobPage {
     this.took(await ask(jobPath(this.jobId), { signal: this.signal }));
   }
 
-  /** Ask for its whole account now and then: what samples do not carry. */
+  /** Ask for its account again and again; samples, of which charts are drawn, do not carry all of it. */
   async account() {
-    while (!this.signal.aborted && !hasEnded(this.view)) {
+    for (let time = 1; !this.signal.aborted && !hasEnded(this.view); time++) {
       await this.link.pause(ACCOUNT_MS, this.signal);
       const view = await this.link.attempt(() => ask(jobPath(this.jobId), { signal: this.signal }));
-      await this.refreshOther();
+      if (time % OTHER_EVERY === 0) await this.refreshOther();
       if (view) this.took(view);
     }
   }
@@ -165,8 +166,7 @@ class JobPage {
   update() {
     const { view, course } = this;
     const status = hasEnded(view) ? course.totals(view.status ?? {}) : (view.status ?? {});
-    const now = hasEnded(view) ? {} : (course.newest ?? {});
-    const newest = { ...view, status: view.status ? { ...status, ...now } : null };
+    const newest = { ...view, status: view.status ? status : null };
     const { text, tone } = stateOf(newest);
     setText(this.badge, text);
     this.badge.className = `badge ${tone}`;
@@ -178,18 +178,18 @@ class JobPage {
     setText(this.nobody, `No device has come yet. Devices ask for the job "${view.name}" at the address that turnout up has printed.`);
     this.speak(`${text}. ${words}`);
     this.progress.hidden = hasEnded(view) || !(status.goal > 0);
-    this.progress.max = now.goal || status.goal || 1;
-    this.progress.value = now.buffered ?? status.buffered ?? 0;
+    this.progress.max = status.goal || 1;
+    this.progress.value = status.buffered ?? 0;
     const warnings = (status.warnings ?? []).filter((warning) => !repeats(warning, words));
     setChildren(this.warnings, JSON.stringify(warnings), () => warnings.map((warning) => h("li", {}, warning)));
-    this.showTiles(status, now);
-    this.actions.show({ ...view, status }, now.state ?? status.state ?? "", this.link.failures > 0);
-    this.tables.forEach((table) => table.show(status, now, hasEnded(view)));
+    this.showTiles(status);
+    this.actions.show({ ...view, status }, status.state ?? "", this.link.failures > 0);
+    this.tables.forEach((table) => table.show(status, hasEnded(view)));
     this.log.end(view);
     this.log.show();
     this.panels.workflow = status.workflow;
     this.panels.show(hasEnded(view));
-    const version = now.version ?? status.version ?? 0;
+    const version = status.version ?? 0;
     document.title = `${this.jobId}: ${text}, version ${version} · turnout`;
   }
 
@@ -199,23 +199,24 @@ class JobPage {
     setText(this.spoken, words);
   }
 
-  showTiles(status, now) {
+  showTiles(status) {
     const { course, view } = this;
-    const pace = course.pace(hasEnded(view) ? 0 : (now.at ?? 0)).at(-1)?.value;
+    const sampledAt = hasEnded(view) ? undefined : course.newest?.at;
+    const pace = course.pace(sampledAt ?? 0).at(-1)?.value;
     const last = course.newestMeasured();
     const newest = headline(last?.metrics ?? status.metrics);
     if (newest) newest.version = last ? (last.version ?? 0) : (status.metrics_version ?? 0);
     const best = status.best_metric ?? null;
-    const end = view.finished_at ?? now.at ?? Date.now() / 1000;
-    const waits = now.waiting ?? status.waiting ?? 0;
+    const end = view.finished_at ?? sampledAt ?? Date.now() / 1000;
+    const waits = status.waiting ?? 0;
     const waiting = waits ? `, ${count(waits)} waiting` : "";
     const tiles = [
-      ["Version", count(now.version ?? status.version ?? 0), ""],
+      ["Version", count(status.version ?? 0), ""],
       [newest ? newest.name : "Measured", newest ? newest.value : "–",
         newest ? measuredOf(newest.version, best, status.best_version ?? 0) : ""],
-      ["Updates counted", count(now.counted ?? status.counted ?? 0), ""],
-      ["Devices training", hasEnded(view) ? "–" : count(now.training ?? status.training ?? 0),
-        hasEnded(view) || !(now.places ?? status.places) ? "" : `of ${count(now.places ?? status.places)} places${waiting}`],
+      ["Updates counted", count(status.counted ?? 0), ""],
+      ["Devices training", hasEnded(view) ? "–" : count(status.training ?? 0),
+        hasEnded(view) || !status.places ? "" : `of ${count(status.places)} places${waiting}`],
       ["Versions per hour", short(pace), ""],
       [hasEnded(view) ? "Took" : "Running for", duration(end - view.submitted_at), ""],
     ];

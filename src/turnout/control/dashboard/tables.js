@@ -36,17 +36,17 @@ export class RefusedTable extends Card {
     super("Results");
   }
 
-  show(status, now) {
-    const source = { counted: status.counted ?? 0, duplicates: status.duplicates ?? 0, refused: status.refused, ...now };
-    const refused = reasons(source);
-    const all = refused.reduce((sum, [, many]) => sum + many, source.counted);
+  show(status) {
+    const { counted = 0, duplicates = 0 } = status;
+    const refused = reasons(status);
+    const all = refused.reduce((sum, [, many]) => sum + many, counted);
     const share = (many) => (all ? `${((100 * many) / all).toFixed(1)} %` : "–");
     const called = (name) => (isSpare(name, status.workflow) ? "spare: after its round had enough" : `refused: ${reason(name)}`);
-    const rows = [["counted", count(source.counted), share(source.counted)],
+    const rows = [["counted", count(counted), share(counted)],
       ...refused.map(([name, many]) => [called(name), count(many), share(many)])];
     const without = status.metrics_left_out ?? 0;
     if (without) rows.push(["counted without some metrics", count(without), share(without)]);
-    if (source.duplicates) rows.push(["sent again, counted once", count(source.duplicates), ""]);
+    if (duplicates) rows.push(["sent again, counted once", count(duplicates), ""]);
     this.fill("Results by what became of them", [["Outcome"], ["Results", "number"], ["Share", "number"]],
       all ? rows : [], "No device has reported a result yet.", ...(without ? [`Metrics left out last: ${status.newest_left_out}`] : []));
   }
@@ -58,7 +58,7 @@ export class FleetTable extends Card {
     super("Devices by platform");
   }
 
-  show(status, now, ended) {
+  show(status, ended) {
     const heads = [["Platform"], ["App"], ["Training", "number"], ["Counted", "number"], ["Refused", "number"], ["Lost", "number"], ["Zeros", "number"]];
     const fleet = status.fleet ?? [];
     const rows = fleet.map((group) => [group.platform || "not said", group.app_version || "–",
