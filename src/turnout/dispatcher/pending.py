@@ -82,7 +82,7 @@ class Pending(Generic[Context]):
     ) -> bool:
         """Enter a request that is about to be sent. False when its bound is reached: nothing was entered then.
 
-        ``has_room``: there is room for this result. If it was taken before, whoever took it gives it back.
+        ``has_room``: there is room for this result. Room that was reserved before is released by its owner.
         """
         limits = self._limits
         if topic is _RESULT:
@@ -93,7 +93,7 @@ class Pending(Generic[Context]):
             else:
                 self._large[ticket] = (now + result_timeout_s(limits, size_bytes), job_id, size_bytes, context)
             self._results_of[job_id] = self._results_of.get(job_id, 0) + 1
-            self._room.enter(job_id, size_bytes)
+            self._room.use(job_id, size_bytes)
             return True
         inflight = self._requests_of.get(job_id, 0)
         if inflight >= limits.inflight_max:
@@ -104,16 +104,19 @@ class Pending(Generic[Context]):
 
     def settle(self, ticket: int) -> Context | None:
         """Take out what was answered; None when it had already left the book (or was never in it)."""
-        entry = self._requests.pop(ticket, None)
-        if entry is not None:
-            _leave(self._requests_of, entry[1])
-            return entry[3]
-        entry = self._results.pop(ticket, None) or self._large.pop(ticket, None)
+        entry, counts = self._requests.pop(ticket, None), self._requests_of
         if entry is None:
-            return None
-        self._room.leave(entry[1], entry[2])
-        _leave(self._results_of, entry[1])
-        return entry[3]
+            entry, counts = self._results.pop(ticket, None) or self._large.pop(ticket, None), self._results_of
+            if entry is None:
+                return None
+        _, job_id, size_bytes, context = entry
+        if counts[job_id] == 1:
+            del counts[job_id]  # a job without any leaves no trace
+        else:
+            counts[job_id] -= 1
+        if counts is self._results_of:
+            self._room.release(job_id, size_bytes)
+        return context
 
     def expire(self, now: float) -> list[Context]:
         """Take out everything whose deadline has come: requests, then results, then large ones, each oldest first."""
@@ -153,11 +156,3 @@ def _overdue(book: dict[int, _Entry[Context]], now: float) -> list[int]:
             break
         tickets.append(ticket)
     return tickets
-
-
-def _leave(counts: dict[str, int], job_id: str) -> None:
-    """One less in flight to this job; a job without any leaves no trace."""
-    if counts[job_id] == 1:
-        del counts[job_id]
-    else:
-        counts[job_id] -= 1

@@ -72,12 +72,12 @@ _KINDS: Final[dict[type[ForwardedRequest], _Kind]] = {
 
 #: What is kept of a request in flight, a plain tuple for speed: how to answer, its kind, job, task id and task name.
 #: Not its update, which may be large.
-_Held: TypeAlias = tuple[Answer, _Kind, str, str | None, str | None]
+_InFlight: TypeAlias = tuple[Answer, _Kind, str, str | None, str | None]
 
 
-def _refuse(held: _Held, status: Status, message: str, retry_wait: float | None = None) -> None:
+def _refuse(asked: _InFlight, status: Status, message: str, retry_wait: float | None = None) -> None:
     """Answer in the job's place; nothing that the dispatcher answers itself is counted."""
-    answer, kind, _, task_id, task_name = held
+    answer, kind, _, task_id, task_name = asked
     if issubclass(kind.response, ResultResponse):
         answer(kind.response(status, False, task_id, task_name, message, retry_wait))
     else:
@@ -99,13 +99,14 @@ class EdgeTaskDispatcher:
         limits: DispatcherLimits | None = None,
     ) -> None:
         self._table = table
+        self._jobs = table.jobs
         self._transport = transport
         self._clock = clock
         self._rng = rng
         self._limits = limits or DispatcherLimits()
         self._returns = Returns(self._limits.returns_per_s, self._limits.return_max_s, rng)
-        self._room = Room(self._limits.results_bytes_max, self._limits.job_results_share_max)
-        self._pending: Pending[_Held] = Pending(self._limits, self._room)
+        self.room = Room(self._limits.results_bytes_max, self._limits.job_results_share_max)
+        self._pending: Pending[_InFlight] = Pending(self._limits, self.room)
         self._refusals = Refusals()
         self._ticket = 0
         self._encoder = msgspec.msgpack.Encoder()
@@ -114,7 +115,7 @@ class EdgeTaskDispatcher:
         self._connected: set[str] = set()
         self._schemas: dict[str, ModelSchema] = {}
         # What devices are told of a job, by platform where that matters and "" for all others; until the table changes.
-        self._offers: dict[str, dict[str, JobResponse]] = {}
+        self._listed: dict[str, dict[str, JobResponse]] = {}
         transport.attach(self)
 
     # --- what devices ask ---------------------------------------------------------------------------------------
@@ -122,56 +123,46 @@ class EdgeTaskDispatcher:
     def submit(self, request: EdgeRequest, answer: Answer, has_room: bool = False) -> None:
         """Bring a request to its job; ``answer`` is called exactly once, perhaps before this returns.
 
-        ``has_room``: there is room for this result, or it is reserved. It is counted by itself from here on, so
-        ``release`` what is reserved.
+        ``has_room``: there is room for this result, or it is reserved. It is counted by itself from here on, so release
+        what is reserved.
         """
         if isinstance(request, JobRequest):
-            answer(self._offer_job(request))
+            answer(self._listing(request))
             return
-        kind = _KINDS[type(request)]
-        job_id = request.job_id
-        held: _Held
+        kind, job_id = _KINDS[type(request)], request.job_id
+        asked: _InFlight
         if isinstance(request, ResultReport):
-            held = (answer, kind, job_id, request.task_id, request.task_name)
+            asked = (answer, kind, job_id, request.task_id, request.task_name)
         elif isinstance(request, ResultOffer):
-            held = (answer, kind, job_id, request.task_id, None)
+            asked = (answer, kind, job_id, request.task_id, None)
         else:
-            held = (answer, kind, job_id, None, None)
-        if job_id in self._connected and self._table.get(job_id) is not None:
-            self._forward(request, held, has_room)
-        elif not job_id:
-            _refuse(held, Status.INVALID_REQUEST, "job_id is missing: ask POST /job for one")
-        elif self._table.get(job_id) is None:
-            _refuse(held, Status.NO_JOB, f'job "{job_id}" is not running')
-        else:
-            self._retry(held, RETRY_DOWN_S, "the job is starting or restarting")
+            asked = (answer, kind, job_id, None, None)
+        if job_id not in self._connected or job_id not in self._jobs:
+            self._refuse_unconnected(asked)
+            return
+        try:
+            payload = self._encoder.encode(request)
+        except (OverflowError, RecursionError) as error:  # a device may write any number, at any depth, in its cookie
+            _refuse(asked, Status.INVALID_REQUEST, f"the request cannot be passed on: {error}")
+            return
+        if len(payload) > PAYLOAD_BYTES_MAX:
+            _refuse(asked, Status.ERROR, f"the request has {len(payload)} bytes, allowed are {PAYLOAD_BYTES_MAX}")
+            return
+        self._ticket = ticket = self._ticket + 1
+        if not self._pending.add(ticket, job_id, kind.topic, len(payload), asked, self._clock(), has_room):
+            self._retry(asked, RETRY_BUSY_S, "too many requests are in flight")
+        elif not self._transport.send(job_id, ticket, kind.topic, payload):
+            self._pending.settle(ticket)
+            self._retry(asked, RETRY_BUSY_S, "the job is overloaded")
 
     def schema(self, job_id: str) -> ModelSchema | None:
         """The schema of a running job's model; None until its process has answered once."""
-        return self._schemas.get(job_id) if self._table.get(job_id) is not None else None
+        return self._schemas.get(job_id) if job_id in self._jobs else None
 
     def refused(self, result: RefusedResult) -> None:
         """The gateway has refused a result of this job: tell the job."""
-        if self._table.get(result.job_id) is not None:
+        if result.job_id in self._jobs:
             self._refusals.tell(result, self._tell_refused)
-
-    def has_room(self, job_id: str, num_bytes: int) -> bool:
-        """Whether ``reserve`` would take room at once. A result that is whole may then be submitted without it."""
-        return self._room.lets_in(job_id, num_bytes)
-
-    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
-        """Take room for a result's body that is about to be read.
-
-        False when this job may hold no more now, or others wait for it: ``resume`` is then called once, when the room
-        *has been taken* for this caller. Either way give it back with ``release`` as soon as the result is submitted
-        or the body is dropped. Reserve for the job "" while it is not known whose result it will be.
-        """
-        return self._room.ask(job_id, num_bytes, resume)
-
-    def release(self, job_id: str, num_bytes: int) -> None:
-        """Give back what ``reserve`` took."""
-        self._room.leave(job_id, num_bytes)
-        self._room.resume()
 
     # --- what control says --------------------------------------------------------------------------------------
 
@@ -180,7 +171,7 @@ class EdgeTaskDispatcher:
         complaint = self._table.apply(event)
         if complaint:
             logger.error(complaint)
-        self._offers.clear()
+        self._listed.clear()
         for job in self._table:
             self._leaving.discard(job.job_id)
             if job.address:
@@ -189,22 +180,21 @@ class EdgeTaskDispatcher:
                     self._transport.open(job)
                 except ServerError as error:
                     logger.error('job "%s" cannot be reached: %s', job.job_id, error)
-        for job_id in [job_id for job_id in self._opened if self._table.get(job_id) is None]:
+        for job_id in [job_id for job_id in self._opened if job_id not in self._jobs]:
             self._leave(job_id)
-        self._returns.forget_unless(lambda job_id: self._table.get(job_id) is not None)
-        self._refusals.forget_unless(lambda job_id: self._table.get(job_id) is not None)
+        self._returns.forget_unless(lambda job_id: job_id in self._jobs)
+        self._refusals.forget_unless(lambda job_id: job_id in self._jobs)
 
     def tick(self, now: float) -> None:
         """Answer what has waited too long, tell jobs what was refused, let go of those that ended.
 
         Call it every 50 ms or so.
         """
-        for held in self._pending.expire(now):
-            self._retry(held, RETRY_SLOW_S, "the job did not answer in time")
+        for asked in self._pending.expire(now):
+            self._retry(asked, RETRY_SLOW_S, "the job did not answer in time")
         for job_id in list(self._leaving):
             self._leave(job_id)
         self._refusals.tick(self._tell_refused)
-        self._room.resume()
 
     # --- Inbox: what jobs answer --------------------------------------------------------------------------------
 
@@ -216,76 +206,66 @@ class EdgeTaskDispatcher:
 
     def replied(self, ticket: int, payload: bytes | memoryview) -> None:
         """Pass on a job's answer, unless its time was over."""
-        held = self._pending.settle(ticket)
-        if held is None:
+        asked = self._pending.settle(ticket)
+        if asked is None:
             return
-        answer, kind, job_id, _, _ = held
+        answer, kind, job_id, _, _ = asked
         try:
             response = kind.decode(payload)
         except msgspec.DecodeError as error:
             logger.error('job "%s" answered %s with something else: %s', job_id, kind.topic, error)
-            self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
+            self._retry(asked, RETRY_FAILED_S, "the job could not handle this request")
         else:
             answer(response)
-        self._room.resume()
 
     def failed(self, ticket: int, reason: str) -> None:
         """The job could not handle one request."""
-        held = self._pending.settle(ticket)
-        if held is None:
+        asked = self._pending.settle(ticket)
+        if asked is None:
             return
-        _, kind, job_id, _, _ = held
+        _, kind, job_id, _, _ = asked
         logger.warning('job "%s" failed to handle %s: %s', job_id, kind.topic, reason)
-        self._retry(held, RETRY_FAILED_S, "the job could not handle this request")
-        self._room.resume()
+        self._retry(asked, RETRY_FAILED_S, "the job could not handle this request")
 
     def lost(self, job_id: str, reason: str) -> None:
         """The connection to a job is gone, and with it everything that was in flight."""
         logger.info('job "%s": %s', job_id, reason)
         self._connected.discard(job_id)
-        for held in self._pending.lose(job_id):
-            self._retry(held, RETRY_DOWN_S, "the connection to the job was lost")
+        for asked in self._pending.lose(job_id):
+            self._retry(asked, RETRY_DOWN_S, "the connection to the job was lost")
         if job_id in self._leaving:
             self._leave(job_id)
-        self._room.resume()
 
     # --- within -------------------------------------------------------------------------------------------------
 
-    def _offer_job(self, request: JobRequest) -> JobResponse:
+    def _listing(self, request: JobRequest) -> JobResponse:
         if not request.job_name:
             return JobResponse(Status.INVALID_REQUEST, message="job_name is missing")
         job = self._table.match(request, self._rng)
         if job is None:
             return JobResponse(Status.NO_JOB, message=f'no running job named "{request.job_name}" takes this device')
-        offers = self._offers.get(job.job_id)
-        if offers is None:
-            offers = self._offers[job.job_id] = {
+        listed = self._listed.get(job.job_id)
+        if listed is None:
+            listed = self._listed[job.job_id] = {
                 platform: JobResponse(OK, job.job_id, job.name, job_data={"config": config})
                 for platform, config in {"": job.device_config, **job.device_configs}.items()
             }
-        return offers.get(request.device.platform.lower()) or offers[""]
+        return listed.get(request.device.platform.lower()) or listed[""]
 
-    def _forward(self, request: ForwardedRequest, held: _Held, has_room: bool) -> None:
-        try:
-            payload = self._encoder.encode(request)
-        except (OverflowError, RecursionError) as error:  # a device may write any number, at any depth, in its cookie
-            _refuse(held, Status.INVALID_REQUEST, f"the request cannot be passed on: {error}")
-            return
-        if len(payload) > PAYLOAD_BYTES_MAX:
-            _refuse(held, Status.ERROR, f"the request has {len(payload)} bytes, allowed are {PAYLOAD_BYTES_MAX}")
-            return
-        _, kind, job_id, _, _ = held
-        self._ticket = ticket = self._ticket + 1
-        if not self._pending.add(ticket, job_id, kind.topic, len(payload), held, self._clock(), has_room):
-            self._retry(held, RETRY_BUSY_S, "too many requests are in flight")
-        elif not self._transport.send(job_id, ticket, kind.topic, payload):
-            self._pending.settle(ticket)
-            self._retry(held, RETRY_BUSY_S, "the job does not keep up")
+    def _refuse_unconnected(self, asked: _InFlight) -> None:
+        """There is no job to send this to, or not now."""
+        job_id = asked[2]
+        if not job_id:
+            _refuse(asked, Status.INVALID_REQUEST, "job_id is missing: ask POST /job for one")
+        elif job_id not in self._jobs:
+            _refuse(asked, Status.NO_JOB, f'job "{job_id}" is not running')
+        else:
+            self._retry(asked, RETRY_DOWN_S, "the job is starting or restarting")
 
-    def _retry(self, held: _Held, wait_s: float, message: str) -> None:
-        _, kind, job_id, _, _ = held
+    def _retry(self, asked: _InFlight, wait_s: float, message: str) -> None:
+        _, kind, job_id, _, _ = asked
         of_result = kind.topic is Topic.RESULT or kind.topic is Topic.OFFER
-        _refuse(held, Status.RETRY, message, self._returns.wait(job_id, of_result, wait_s, self._clock()))
+        _refuse(asked, Status.RETRY, message, self._returns.wait(job_id, of_result, wait_s, self._clock()))
 
     def _tell_refused(self, job_id: str, payload: bytes) -> bool:
         """Nobody waits for the answer."""

@@ -53,21 +53,24 @@ def admits(eligibility: Eligibility, request: JobRequest) -> bool:
 
 
 class JobTable:
-    """The running jobs that are offered to devices: those whose ``meta`` has an ``edge_method``."""
+    """The running jobs that are listed for devices: those whose ``meta`` has an ``edge_method``.
+
+    ``jobs`` has them by id, and is one dict for good: only ``apply`` changes it.
+    """
 
     def __init__(self) -> None:
-        self._by_id: dict[str, RunningJob] = {}
+        self.jobs: dict[str, RunningJob] = {}
         self._by_name: dict[str, dict[str, RunningJob]] = {}
 
     def __len__(self) -> int:
-        return len(self._by_id)
+        return len(self.jobs)
 
     def __iter__(self) -> Iterator[RunningJob]:
-        return iter(self._by_id.values())
+        return iter(self.jobs.values())
 
     def get(self, job_id: str) -> RunningJob | None:
         """The running job with this id."""
-        return self._by_id.get(job_id)
+        return self.jobs.get(job_id)
 
     def match(self, request: JobRequest, rng: Random) -> RunningJob | None:
         """A running job of exactly the requested name that takes this device, drawn uniformly; None without one."""
@@ -89,7 +92,7 @@ class JobTable:
             case JobCompleted(job_id) | JobCancelled(job_id) | JobAborted(job_id):
                 return self._end(job_id, type(event).__name__)
             case TableSnapshot(jobs):
-                self._by_id.clear()
+                self.jobs.clear()
                 self._by_name.clear()
                 complaints = [complaint for job in jobs if (complaint := self._launch(job))]
                 return "; ".join(complaints) or None
@@ -101,7 +104,7 @@ class JobTable:
             return f'JobLaunched without meta for job "{job.job_id}": ignored'
         self._remove(job.job_id)
         if job.meta.get("edge_method"):
-            self._by_id[job.job_id] = job
+            self.jobs[job.job_id] = job
             self._by_name.setdefault(job.name, {})[job.job_id] = job
         return None
 
@@ -113,7 +116,7 @@ class JobTable:
         return None
 
     def _remove(self, job_id: str) -> bool:
-        job = self._by_id.pop(job_id, None)
+        job = self.jobs.pop(job_id, None)
         if job is None:
             return False
         namesakes = self._by_name[job.name]

@@ -10,6 +10,7 @@ import msgspec
 
 from turnout.blobs.base import BlobName
 from turnout.blobs.cache import Busy
+from turnout.dispatcher.room import Room
 from turnout.gateway.core import (
     BlobReply,
     BlobWanted,
@@ -59,10 +60,9 @@ Buffers = tuple[bytes | memoryview, ...]
 class Dispatcher(Protocol):
     """What a gateway needs of the dispatcher."""
 
+    room: Room
+
     def submit(self, request: EdgeRequest, answer: Callable[[EdgeResponse], None], has_room: bool = False) -> None: ...
-    def has_room(self, job_id: str, num_bytes: int) -> bool: ...
-    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool: ...
-    def release(self, job_id: str, num_bytes: int) -> None: ...
     def refused(self, result: RefusedResult) -> None: ...
 
 
@@ -202,7 +202,7 @@ class Exchange:
         Room is taken only by one that must wait: any other is in the dispatcher's hands before the next begins.
         """
         num_bytes = len(body)
-        if expect.result is None or not self._site.dispatcher.has_room(expect.room_of, num_bytes):
+        if expect.result is None or not self._site.dispatcher.room.fits(expect.room_of, num_bytes):
             self.begin(expect, num_bytes)
         else:
             self.expect = expect
@@ -242,7 +242,7 @@ class Exchange:
 
     def _reserve(self) -> None:
         assert self.expect is not None, "only an expected body takes room"
-        if self._site.dispatcher.reserve(self.expect.room_of, self.reserved, self._room_taken):
+        if self._site.dispatcher.room.reserve(self.expect.room_of, self.reserved, self._room_taken):
             if self.held:
                 self._admit()
         else:
@@ -268,8 +268,8 @@ class Exchange:
             self.upload = None
         if self.reserved and not self.held:
             assert self.expect is not None, "only an expected body takes room"
-            self._site.dispatcher.release(self.expect.room_of, self.reserved)
-            self.reserved = 0
+            num_bytes, self.reserved = self.reserved, 0
+            self._site.dispatcher.room.release(self.expect.room_of, num_bytes)
 
     def abandon(self) -> None:
         """Nobody waits for the reply any more; what still comes of the request comes to nothing."""

@@ -31,7 +31,7 @@ from turnout.wire.forms import Form
 
 MODEL_REF = "model_ref"
 SAFETENSORS_FORMAT = "safetensors"  #: The word in ``accept`` and in ``format``.
-OFFERS_KEPT_MAX = 256  #: Offers of jobs whose JSON is remembered, with the device config.
+LISTED_KEPT_MAX = 256  #: Listed jobs whose JSON is remembered, with the device config.
 MODEL_VERSION, LEARNING_RATE = "model_version", "learning_rate"
 
 #: Android ends its session on anything but OK for a result, and RETRY does not make it send the result again.
@@ -97,11 +97,11 @@ def blob_path(job_id: str, sha256: str) -> str:
 
 
 class ReplyWriter:
-    """Turns responses into JSON. Remembers that of a response which many devices get: the offer of a job."""
+    """Turns responses into JSON. Remembers that of a response which many devices get: a listed job."""
 
     def __init__(self) -> None:
         self._encode: Callable[[object], bytes] = msgspec.json.Encoder().encode
-        self._offers: dict[int, tuple[JobResponse, bytes]] = {}  # by identity, which lasts as they are kept here
+        self._listed: dict[int, tuple[JobResponse, bytes]] = {}  # by identity, which lasts as they are kept here
 
     def encode(self, response: EdgeResponse, platform: str = "") -> bytes:
         """The JSON body of a reply; a task's model is named, not sent."""
@@ -140,11 +140,11 @@ class ReplyWriter:
     def _job(self, response: JobResponse, platform: str) -> bytes:
         if response.job_id is None or response.retry_wait is not None:
             return self._encode(_job(response, platform))
-        kept = self._offers.get(id(response))
+        kept = self._listed.get(id(response))
         if kept is None:
-            if len(self._offers) >= OFFERS_KEPT_MAX:
-                self._offers.clear()
-            kept = self._offers[id(response)] = response, self._encode(_job(response, platform))
+            if len(self._listed) >= LISTED_KEPT_MAX:
+                self._listed.clear()
+            kept = self._listed[id(response)] = response, self._encode(_job(response, platform))
         return kept[1]
 
     def _result(self, response: ResultResponse, platform: str) -> bytes:

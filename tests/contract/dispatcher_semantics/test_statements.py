@@ -351,9 +351,9 @@ def test_nothing_is_kept_of_a_device_once_it_is_answered(world: World) -> None:
         for number in range(first, first + count):
             world.submit(TaskRequest(DeviceInfo(f"device-{number}"), "job-1"))
             world.wires.reply(TaskResponse(Status.DONE))
-            assert world.dispatcher.reserve("job-1", 10**9, pytest.fail)
-            assert not world.dispatcher.reserve("job-1", 1, lambda: world.dispatcher.release("job-1", 1))
-            world.dispatcher.release("job-1", 10**9)
+            assert world.dispatcher.room.reserve("job-1", 10**9, pytest.fail)
+            assert not world.dispatcher.room.reserve("job-1", 1, lambda: world.dispatcher.room.release("job-1", 1))
+            world.dispatcher.room.release("job-1", 10**9)
         world.wires.sent.clear()
         world.answers.all.clear()
 

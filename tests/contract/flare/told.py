@@ -4,6 +4,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from turnout.dispatcher.room import Room
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.messages import EdgeRequest, EdgeResponse
 
@@ -33,14 +34,9 @@ class Told:
         else:
             self._real.submit(request, answer, has_room)
 
-    def has_room(self, job_id: str, num_bytes: int) -> bool:
-        return self._real.has_room(job_id, num_bytes)
-
-    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
-        return self._real.reserve(job_id, num_bytes, resume)
-
-    def release(self, job_id: str, num_bytes: int) -> None:
-        self._real.release(job_id, num_bytes)
+    @property
+    def room(self) -> Room:
+        return self._real.room
 
     @property
     def _real(self) -> EdgeTaskDispatcher:

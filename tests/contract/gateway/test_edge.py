@@ -120,7 +120,7 @@ async def test_a_large_result_arrives_whole(world: World) -> None:
     assert isinstance(offer, ResultOffer)
     assert isinstance(report, ResultReport)
     assert report.update.nbytes == 4 * 20_000
-    assert world.dispatcher.reserved == 0
+    assert world.dispatcher.room.reserved == 0
 
 
 async def test_a_chunked_result_arrives_whole(world: World) -> None:

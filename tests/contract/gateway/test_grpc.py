@@ -168,7 +168,7 @@ async def test_a_result_is_counted(world: World) -> None:
     report = world.dispatcher.requests[0]
     assert isinstance(report, ResultReport)
     assert (bytes(report.update), report.num_examples) == (np.ones(8, "<f4").tobytes(), 2.0)
-    assert world.dispatcher.reserved == 0
+    assert world.dispatcher.room.reserved == 0
 
 
 async def test_a_large_result_is_offered_and_decoded_elsewhere(world: World) -> None:
@@ -177,7 +177,7 @@ async def test_a_large_result_is_offered_and_decoded_elsewhere(world: World) -> 
     assert isinstance(offer, ResultOffer)
     assert isinstance(report, ResultReport)
     assert np.frombuffer(report.update, "<f4").tolist() == [1.5] * tensors.num_parameters(BIG_SCHEMA)
-    assert world.dispatcher.reserved == 0
+    assert world.dispatcher.room.reserved == 0
 
 
 async def test_requests_are_counted_beside_those_by_http(world: World) -> None:
@@ -215,7 +215,7 @@ async def test_other_refusals_reach_the_device_through_flares_proxy(world: World
     status, answer = await world.ask("ResultReport", {**RESULT, "result": {"kind": "nonsense"}})
     assert (status, answer["status"], answer["counted"]) == ("OK", "INVALID_REQUEST", False)
     assert "nonsense" in answer["message"] or "result.kind" in answer["message"]
-    assert world.dispatcher.reserved == 0
+    assert world.dispatcher.room.reserved == 0
 
 
 async def test_a_large_result_that_its_job_does_not_want_is_not_decoded(world: World) -> None:
@@ -226,29 +226,29 @@ async def test_a_large_result_that_its_job_does_not_want_is_not_decoded(world: W
 
 async def test_a_job_that_is_full_makes_a_result_wait_and_then_come_again(tmp_path: Path) -> None:
     async with serving(tmp_path, GatewayLimits(admission_timeout_s=0.05)) as world:
-        world.dispatcher.room = 0
+        world.dispatcher.room.bytes_max = 0
         about = {**ABOUT, "platform": "windows"}
         status, answer = await world.ask("ResultReport", {**RESULT, "device_info": about})
         assert (status, answer["status"], answer["retry_wait"]) == ("OK", "RETRY", 5)
         assert answer["counted"] is False
-        world.dispatcher.make_room()
-        assert world.dispatcher.reserved == 0
+        world.dispatcher.room.make()
+        assert world.dispatcher.room.reserved == 0
 
 
 async def test_a_result_that_waits_for_room_is_counted_when_there_is_some(world: World) -> None:
-    world.dispatcher.room = 0
+    world.dispatcher.room.bytes_max = 0
     asking = asyncio.create_task(world.ask("ResultReport", RESULT))
-    await until(lambda: world.dispatcher.wanting)
-    world.dispatcher.make_room()
+    await until(lambda: world.dispatcher.room.waiting)
+    world.dispatcher.room.make()
     assert (await asking)[1]["counted"]
 
 
 async def test_the_same_large_result_is_let_in_once_at_a_time(world: World) -> None:
-    world.dispatcher.room = 0
+    world.dispatcher.room.bytes_max = 0
     first = asyncio.create_task(world.ask("ResultReport", BIG_RESULT))
-    await until(lambda: world.dispatcher.wanting)
+    await until(lambda: world.dispatcher.room.waiting)
     assert (await world.ask("ResultReport", BIG_RESULT))[1]["status"] == "RETRY"
-    world.dispatcher.make_room()
+    world.dispatcher.room.make()
     assert (await first)[1]["counted"]
 
 
@@ -371,13 +371,13 @@ async def test_answered_requests_are_freed_without_the_collector(world: World) -
 
 
 async def test_who_goes_away_while_a_result_waits_leaves_nothing_behind(world: World) -> None:
-    world.dispatcher.room = 0
+    world.dispatcher.room.bytes_max = 0
     asking = asyncio.create_task(world.ask("ResultReport", BIG_RESULT))
-    await until(lambda: world.dispatcher.wanting)
+    await until(lambda: world.dispatcher.room.waiting)
     asking.cancel()
     await until(lambda: not world.gateway.site.uploads)
-    world.dispatcher.make_room()
-    assert world.dispatcher.reserved == 0
+    world.dispatcher.room.make()
+    assert world.dispatcher.room.reserved == 0
 
 
 async def test_a_server_that_retires_answers_what_it_was_asked(tmp_path: Path) -> None:

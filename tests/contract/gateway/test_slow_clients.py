@@ -76,7 +76,7 @@ async def test_a_slow_request_is_408_and_others_are_served(
     assert (await slow.reply()).status == 408
     await slow.wait_closed()
     await until(good, "connections", 1)
-    assert world.dispatcher.reserved == 0
+    assert world.dispatcher.room.reserved == 0
 
 
 @impatient
@@ -104,7 +104,7 @@ async def test_a_device_that_vanishes_in_the_middle_of_a_result_leaves_nothing_b
     vanishing, good = await world.connect(), await world.connect()
     vanishing.writer.write(BIG[:3000])
     await world.wait_asked()
-    assert world.dispatcher.reserved > 0
+    assert world.dispatcher.room.reserved > 0
     if how == "reset":
         reset(vanishing)
     elif how == "closed":
@@ -112,7 +112,7 @@ async def test_a_device_that_vanishes_in_the_middle_of_a_result_leaves_nothing_b
     else:
         vanishing.writer.write_eof()
     await until(good, "connections", 1)
-    assert world.dispatcher.reserved == 0
+    assert world.dispatcher.room.reserved == 0
     assert (await good.ask(BIG)).json["counted"] is True
 
 

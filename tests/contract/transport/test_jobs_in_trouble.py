@@ -116,7 +116,7 @@ class Gateway:
             return await answered
 
     def holds_nothing(self) -> bool:
-        return len(self.dispatcher._pending) == 0 and self.dispatcher._room.held == 0
+        return len(self.dispatcher._pending) == 0 and self.dispatcher.room.used == 0
 
     def close(self) -> None:
         self._ticking.cancel()
@@ -266,11 +266,12 @@ async def test_results_for_a_job_that_hangs_leave_room_for_those_of_another(
     hung: list[EdgeResponse] = []
     while not hung:
         gateway.dispatcher.submit(result("hung"), hung.append)
-    assert not gateway.dispatcher.reserve("hung", 100_000, lambda: gateway.dispatcher.release("hung", 100_000))
+    room = gateway.dispatcher.room
+    assert not room.reserve("hung", 100_000, lambda: room.release("hung", 100_000))
     refused = len(hung)
 
-    assert gateway.dispatcher.reserve("counting", 100_000, pytest.fail)
-    gateway.dispatcher.release("counting", 100_000)
+    assert room.reserve("counting", 100_000, pytest.fail)
+    room.release("counting", 100_000)
     assert (await gateway.answer(result("counting"))).status == Status.OK
     assert len(hung) == refused, "it did not wait for the hung job's timeouts"
 

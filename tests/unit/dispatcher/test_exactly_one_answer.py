@@ -104,7 +104,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     @rule(job=JOBS, size=st.integers(1, 600))
     def reserve(self, job: str, size: int) -> None:
         resumed: list[bool] = []
-        if self.world.dispatcher.reserve(job, size, lambda: resumed.append(True)):
+        if self.world.dispatcher.room.reserve(job, size, lambda: resumed.append(True)):
             resumed.append(True)
         self.asked_for_room.append((job, size, resumed))
 
@@ -113,7 +113,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     def release(self) -> None:
         at = next(at for at, (_, _, resumed) in enumerate(self.asked_for_room) if resumed)
         job, size, _ = self.asked_for_room.pop(at)
-        self.world.dispatcher.release(job, size)
+        self.world.dispatcher.room.release(job, size)
 
     @invariant()
     def nobody_is_answered_twice(self) -> None:
@@ -137,7 +137,7 @@ class DispatcherMachine(RuleBasedStateMachine):
         assert all(len(answers) == 1 for answers in self.world.answers.all)
         assert len(self.world.dispatcher._pending) == 0
         assert self.world.dispatcher._leaving == set()
-        assert self.world.dispatcher._room.held == 0
+        assert self.world.dispatcher.room.used == 0
         assert set(self.world.wires.opened) == {job.job_id for job in self.world.dispatcher._table}
 
 

@@ -96,7 +96,7 @@ def test_losing_a_job_gives_back_all_of_it_and_nothing_else(pending: Pending[str
     assert pending.lose("a") == []
     assert pending.count("a") == 0
     assert pending.count("b") == 1
-    assert room.held == 0
+    assert room.used == 0
 
 
 def test_requests_of_one_job_are_bounded_and_do_not_bound_another(pending: Pending[str]) -> None:
@@ -132,13 +132,13 @@ def test_results_of_a_job_that_does_not_answer_leave_room_for_those_of_another(p
 
 
 def test_a_result_that_has_room_already_is_not_judged_again(pending: Pending[str], room: Room) -> None:
-    room.enter("a", 40)
+    room.use("a", 40)
 
     assert not pending.add(1, "a", Topic.RESULT, 40, "r", now=0.0)
     assert pending.add(1, "a", Topic.RESULT, 40, "r", now=0.0, has_room=True)
 
-    room.leave("a", 40)
-    assert room.held == 40
+    room.release("a", 40)
+    assert room.used == 40
 
 
 def test_a_result_larger_than_the_bound_goes_when_it_goes_alone(pending: Pending[str]) -> None:
@@ -204,7 +204,7 @@ class PendingMachine(RuleBasedStateMachine):
     @invariant()
     def counts_agree(self) -> None:
         assert len(self.pending) == len(self.model)
-        assert self.room.held == sum(e[3] for e in self.model.values() if e[2] is Topic.RESULT)
+        assert self.room.used == sum(e[3] for e in self.model.values() if e[2] is Topic.RESULT)
         for job in "abc":
             assert self.pending.count(job) == sum(entry[1] == job for entry in self.model.values())
 

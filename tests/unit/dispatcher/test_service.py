@@ -77,13 +77,13 @@ def world_with_room(results_bytes_max: int) -> World:
 def test_room_is_taken_until_it_is_released() -> None:
     dispatcher = world_with_room(200).dispatcher
 
-    assert dispatcher.reserve("job-1", 60, pytest.fail)
-    assert dispatcher.reserve("job-1", 40, pytest.fail)
+    assert dispatcher.room.reserve("job-1", 60, pytest.fail)
+    assert dispatcher.room.reserve("job-1", 40, pytest.fail)
     resumed: list[str] = []
-    assert not dispatcher.reserve("job-1", 1, lambda: resumed.append("third"))
+    assert not dispatcher.room.reserve("job-1", 1, lambda: resumed.append("third"))
     assert resumed == []
 
-    dispatcher.release("job-1", 40)
+    dispatcher.room.release("job-1", 40)
     assert resumed == ["third"]
 
 
@@ -92,9 +92,9 @@ def test_a_job_whose_results_hang_does_not_hold_up_those_of_another() -> None:
     world.launch("job-2")
     while not world.submit(result_report("job-1", bytes(100))):
         pass
-    assert not world.dispatcher.reserve("job-1", 100, lambda: None)
+    assert not world.dispatcher.room.reserve("job-1", 100, lambda: None)
 
-    assert world.dispatcher.reserve("job-2", 100, pytest.fail)
+    assert world.dispatcher.room.reserve("job-2", 100, pytest.fail)
     answers = world.submit(result_report("job-2", bytes(100)))
     world.wires.reply(ResultResponse(Status.OK, True))
 
@@ -106,7 +106,7 @@ def test_a_result_in_flight_takes_room_until_it_is_answered(end: str) -> None:
     world = world_with_room(2000)
     resumed: list[str] = []
     world.submit(result_report(update=bytes(800)))
-    assert not world.dispatcher.reserve("job-1", 300, lambda: resumed.append("go on"))
+    assert not world.dispatcher.room.reserve("job-1", 300, lambda: resumed.append("go on"))
 
     if end == "reply":
         world.wires.reply(ResultResponse(Status.OK, True))
@@ -123,12 +123,12 @@ def test_a_result_in_flight_takes_room_until_it_is_answered(end: str) -> None:
 def test_a_result_with_room_goes_whatever_has_been_taken_meanwhile() -> None:
     world = world_with_room(2000)
     world.launch("job-2")
-    assert world.dispatcher.reserve("job-1", 1000, pytest.fail)
-    assert world.dispatcher.reserve("job-2", 500, pytest.fail)
+    assert world.dispatcher.room.reserve("job-1", 1000, pytest.fail)
+    assert world.dispatcher.room.reserve("job-2", 500, pytest.fail)
 
     answers = world.answers.expect()
     world.dispatcher.submit(result_report(update=bytes(900)), answers, has_room=True)
-    world.dispatcher.release("job-1", 1000)
+    world.dispatcher.room.release("job-1", 1000)
 
     assert world.answers.all == [[]]
 
@@ -149,7 +149,7 @@ def test_a_result_takes_room_with_all_that_comes_with_its_update() -> None:
     cookie = {"text": "x" * 900}
     world.submit(msgspec.structs.replace(result_report(), cookie=cookie))
 
-    assert not world.dispatcher.reserve("job-1", 100, lambda: None)
+    assert not world.dispatcher.room.reserve("job-1", 100, lambda: None)
 
 
 # --- odd requests ---------------------------------------------------------------------------------------------------

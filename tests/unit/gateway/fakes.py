@@ -78,6 +78,38 @@ def answer_to(request: EdgeRequest) -> EdgeResponse:
             return ResultResponse(Status.OK, True, request.task_id, request.task_name)
 
 
+class FakeRoom:
+    """Room for so many bytes of results, whoever wants it; ``make`` gives it to the first that waits, full or not."""
+
+    def __init__(self) -> None:
+        self.bytes_max = 10**9
+        self.reserved_by: Counter[str] = Counter()
+        self.waiting: list[tuple[str, int, Callable[[], None]]] = []
+
+    @property
+    def reserved(self) -> int:
+        return self.reserved_by.total()
+
+    def fits(self, job_id: str, num_bytes: int) -> bool:
+        return job_id not in (waits for waits, *_ in self.waiting) and self.reserved + num_bytes <= self.bytes_max
+
+    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
+        if self.reserved + num_bytes <= self.bytes_max:
+            self.reserved_by[job_id] += num_bytes
+            return True
+        self.waiting.append((job_id, num_bytes, resume))
+        return False
+
+    def make(self) -> None:
+        job_id, num_bytes, resume = self.waiting.pop(0)
+        self.reserved_by[job_id] += num_bytes
+        resume()
+
+    def release(self, job_id: str, num_bytes: int) -> None:
+        self.reserved_by[job_id] -= num_bytes
+        assert self.reserved_by[job_id] >= 0
+
+
 class FakeDispatcher:
     """Answers at once, or when ``answer_next`` is called if ``hold`` is set."""
 
@@ -87,14 +119,8 @@ class FakeDispatcher:
         self.requests: list[EdgeRequest] = []
         self.when_asked: Callable[[], None] = lambda: None
         self.waiting: list[tuple[EdgeRequest, Answer]] = []
-        self.room = 10**9
-        self.reserved_by: Counter[str] = Counter()
-        self.wanting: list[tuple[str, int, Callable[[], None]]] = []
+        self.room = FakeRoom()
         self.refusals: list[RefusedResult] = []
-
-    @property
-    def reserved(self) -> int:
-        return self.reserved_by.total()
 
     def submit(self, request: EdgeRequest, answer: Answer, has_room: bool = False) -> None:
         assert has_room or not isinstance(request, ResultReport), "no result is read without room"
@@ -109,27 +135,8 @@ class FakeDispatcher:
         request, answer = self.waiting.pop(index)
         answer(self.answer_to(request))
 
-    def has_room(self, job_id: str, num_bytes: int) -> bool:
-        return job_id not in (waits for waits, *_ in self.wanting) and self.reserved + num_bytes <= self.room
-
-    def reserve(self, job_id: str, num_bytes: int, resume: Callable[[], None]) -> bool:
-        if self.reserved + num_bytes <= self.room:
-            self.reserved_by[job_id] += num_bytes
-            return True
-        self.wanting.append((job_id, num_bytes, resume))
-        return False
-
-    def make_room(self) -> None:
-        job_id, num_bytes, resume = self.wanting.pop(0)
-        self.reserved_by[job_id] += num_bytes
-        resume()
-
     def refused(self, result: RefusedResult) -> None:
         self.refusals.append(result)
-
-    def release(self, job_id: str, num_bytes: int) -> None:
-        self.reserved_by[job_id] -= num_bytes
-        assert self.reserved_by[job_id] >= 0
 
 
 class FakeTransport(asyncio.Transport):

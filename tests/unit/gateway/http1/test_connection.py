@@ -422,15 +422,15 @@ def test_a_body_is_408_when_its_time_is_over_however_steadily_it_comes() -> None
     gateway.pass_time(1)
     assert wire.only_reply().status == 408
     assert "longer than 30 s" in wire.only_reply().json["message"]
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_the_time_of_a_body_begins_when_it_is_let_in() -> None:
     gateway = Gateway(limits=GatewayLimits(body_time_max_s=30))
-    gateway.dispatcher.room = 0
+    gateway.dispatcher.room.bytes_max = 0
     wire = gateway.connect().send(result(BIG, "big")[: -len(BIG)])
     gateway.pass_time(14)
-    gateway.dispatcher.make_room()
+    gateway.dispatcher.room.make()
     for _ in range(29):
         gateway.pass_time(1)
         wire.send(b" " * 2500)
@@ -544,7 +544,7 @@ def test_a_small_result_is_counted() -> None:
     assert wire.only_reply().json == {"status": "OK", "counted": True, "task_id": "t1", "task_name": "train"}
     (report,) = gateway.dispatcher.requests
     assert isinstance(report, ResultReport)
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_a_large_result_is_offered_then_read() -> None:
@@ -556,11 +556,11 @@ def test_a_large_result_is_offered_then_read() -> None:
     assert isinstance(offer, ResultOffer)
     gateway.dispatcher.answer_next()
     assert wire.transport.reading
-    assert gateway.dispatcher.reserved == len(BIG)
+    assert gateway.dispatcher.room.reserved == len(BIG)
     wire.send(data[1000:60_000], data[60_000:])
     gateway.dispatcher.answer_next()
     assert wire.only_reply().json["counted"] is True
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_a_large_result_that_nobody_wants_is_refused_with_little_read() -> None:
@@ -577,7 +577,7 @@ def test_a_large_result_that_nobody_wants_is_refused_with_little_read() -> None:
     assert wire.transport.reading  # to throw away what is coming
     gateway.pass_time(3)
     assert wire.transport.closed
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_a_large_result_that_nobody_wants_may_be_sent_to_its_end_by_clients_that_read_no_reply_before() -> None:
@@ -628,53 +628,53 @@ def test_a_result_takes_the_room_of_its_job_and_one_of_no_job_that_of_nobody() -
     gateway = Gateway()
     for job_id in ("big", "small", "unheard-of", "made-up"):
         gateway.connect().send(result(bytes(100), job_id)[:-1])
-    assert gateway.dispatcher.reserved_by == {"big": 100, "small": 100, "": 200}
+    assert gateway.dispatcher.room.reserved_by == {"big": 100, "small": 100, "": 200}
 
 
 def test_a_result_waits_for_room_before_it_is_read() -> None:
     gateway = Gateway()
-    gateway.dispatcher.room = 0
+    gateway.dispatcher.room.bytes_max = 0
     wire = gateway.connect().send(result(BIG, "big")[:2000])
     assert not wire.transport.reading
     assert wire.replies() == []
-    gateway.dispatcher.make_room()
+    gateway.dispatcher.room.make()
     assert wire.transport.reading
     wire.send(result(BIG, "big")[2000:])
     assert wire.only_reply().json["counted"] is True
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_a_result_that_waits_too_long_for_room_is_told_503() -> None:
     gateway = Gateway(limits=GatewayLimits(admission_timeout_s=5))
-    gateway.dispatcher.room = 0
+    gateway.dispatcher.room.bytes_max = 0
     whole, part = gateway.connect().send(result(update_of(SCHEMA))), gateway.connect().send(result(BIG, "big")[:2000])
     gateway.pass_time(7)
     assert [wire.only_reply().status for wire in (whole, part)] == [503, 503]
-    gateway.dispatcher.make_room()
-    gateway.dispatcher.make_room()
-    assert gateway.dispatcher.reserved == 0
+    gateway.dispatcher.room.make()
+    gateway.dispatcher.room.make()
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_room_that_comes_after_the_device_is_gone_is_given_back() -> None:
     gateway = Gateway()
-    gateway.dispatcher.room = 0
+    gateway.dispatcher.room.bytes_max = 0
     gateway.connect().send(result(BIG, "big")[:2000]).lose()
-    gateway.dispatcher.make_room()
-    assert gateway.dispatcher.reserved == 0
+    gateway.dispatcher.room.make()
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_room_is_given_back_when_the_device_leaves_in_the_middle() -> None:
     for end in ("lost", "eof", "slow"):
         gateway = Gateway()
         wire = gateway.connect().send(result(BIG, "big")[:2000])
-        assert gateway.dispatcher.reserved == len(BIG)
+        assert gateway.dispatcher.room.reserved == len(BIG)
         if end == "lost":
             wire.lose()
         elif end == "eof":
             wire.connection.eof_received()
         else:
             gateway.pass_time(60)
-        assert gateway.dispatcher.reserved == 0
+        assert gateway.dispatcher.room.reserved == 0
 
 
 def test_of_a_task_only_one_large_result_is_let_in_at_a_time() -> None:
@@ -682,7 +682,7 @@ def test_of_a_task_only_one_large_result_is_let_in_at_a_time() -> None:
     data = result(BIG, "big")
     first, second = gateway.connect().send(data[:2000]), gateway.connect().send(data[:2000])
     other = gateway.connect().send(data.replace(b"task_id=t1", b"task_id=t2")[:2000])
-    assert gateway.dispatcher.reserved == 2 * len(BIG)
+    assert gateway.dispatcher.room.reserved == 2 * len(BIG)
     reply = second.only_reply()
     assert reply.status == 200
     assert reply.json["status"] == "RETRY"
@@ -701,7 +701,7 @@ def test_of_a_task_only_one_large_result_is_let_in_at_a_time() -> None:
 @pytest.mark.parametrize("end", ["lost", "eof", "slow"])
 def test_a_task_can_be_sent_again_once_its_first_sending_has_ended(end: str, room: int) -> None:
     gateway = Gateway()
-    gateway.dispatcher.room = room
+    gateway.dispatcher.room.bytes_max = room
     data = result(BIG, "big")
     wire = gateway.connect().send(data[:2000])
     if end == "lost":
@@ -710,7 +710,7 @@ def test_a_task_can_be_sent_again_once_its_first_sending_has_ended(end: str, roo
         wire.connection.eof_received()
     else:
         gateway.pass_time(60)
-    gateway.dispatcher.room = 10**9
+    gateway.dispatcher.room.bytes_max = 10**9
     assert gateway.connect().send(data).only_reply().json["counted"] is True
     assert not gateway.site.uploads
 
@@ -758,7 +758,7 @@ def test_a_large_json_result_is_decoded_elsewhere() -> None:
     body = b'{"result": {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": %b}}}}' % lists
     wire = gateway.connect().send(http("/result?job_id=big&task_id=t1&task_name=train", body))
     assert wire.only_reply().json["counted"] is True
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_a_large_json_result_that_is_wrong_is_400() -> None:
@@ -767,7 +767,7 @@ def test_a_large_json_result_that_is_wrong_is_400() -> None:
     wire = gateway.connect().send(http("/result?job_id=big&task_id=t1&task_name=train", body))
     assert wire.only_reply().status == 400
     assert 'tensor "w"' in wire.only_reply().json["message"]
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_a_device_that_does_not_take_safetensors_is_told_when_the_model_is_not_there() -> None:

@@ -89,7 +89,7 @@ def play(data: list[bytes], hold: bool = False, answers: Sequence[int] = ()) -> 
     gateway.pass_time(200)
     assert wire.transport.closed
     wire.lose()
-    assert dispatcher.reserved == 0
+    assert dispatcher.room.reserved == 0
     assert not gateway.connections
     return bytes(wire.transport.written)
 

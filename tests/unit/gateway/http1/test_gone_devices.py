@@ -31,7 +31,7 @@ def test_a_body_that_stalls_is_given_up_however_much_of_it_came_quickly() -> Non
     assert wire.replies() == []
     gateway.pass_time(2)
     assert wire.only_reply().status == 408
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
 
 
 def test_a_body_of_which_something_comes_now_and_then_does_not_stall() -> None:
@@ -45,10 +45,10 @@ def test_a_body_of_which_something_comes_now_and_then_does_not_stall() -> None:
 
 def test_a_body_that_we_do_not_read_does_not_stall() -> None:
     gateway = Gateway(limits=GatewayLimits(body_stall_s=5, admission_timeout_s=50))
-    gateway.dispatcher.room = 0
+    gateway.dispatcher.room.bytes_max = 0
     wire = gateway.connect().send(HALF)
     gateway.pass_time(40)
-    gateway.dispatcher.make_room()
+    gateway.dispatcher.room.make()
     gateway.pass_time(4)
     wire.send(BIG[len(HALF) :])
     assert wire.only_reply().json["counted"] is True
@@ -61,7 +61,7 @@ def test_a_result_on_a_new_connection_takes_over_from_one_that_stalled() -> None
     assert gateway.connect().send(BIG).only_reply().json["counted"] is True
     assert dead.only_reply().status == 408
     assert gateway.counters.refused["taken_over"] == 1
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
     assert not gateway.site.uploads
 
 
@@ -85,7 +85,7 @@ def test_a_device_that_leaves_before_its_job_wants_the_result_leaves_nothing_beh
     wire = gateway.connect().send(JOB, HALF)
     assert wire.connection.eof_received()
     gateway.dispatcher.answer_next(1)
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
     assert not gateway.site.uploads
     gateway.dispatcher.answer_next(0)
     assert wire.only_reply().status == 200
@@ -93,13 +93,13 @@ def test_a_device_that_leaves_before_its_job_wants_the_result_leaves_nothing_beh
 
 def test_a_result_behind_a_last_reply_leaves_nothing_behind_when_room_comes() -> None:
     gateway = Gateway(FakeDispatcher(hold=True))
-    gateway.dispatcher.room = 0
+    gateway.dispatcher.room.bytes_max = 0
     wire = gateway.connect().send(JOB, result(update_of(SCHEMA)))
     gateway.site.draining = True  # the reply to the first request is now the last
     gateway.dispatcher.answer_next()
     assert wire.only_reply().headers["connection"] == "close"
-    gateway.dispatcher.make_room()
-    assert gateway.dispatcher.reserved == 0
+    gateway.dispatcher.room.make()
+    assert gateway.dispatcher.room.reserved == 0
     assert gateway.dispatcher.waiting == []
 
 
@@ -162,5 +162,5 @@ def test_a_word_that_comes_after_admission_was_given_up_is_not_acted_on() -> Non
     assert wire.only_reply().status == 503
     gateway.dispatcher.answer_next()
     assert len(wire.replies()) == 1
-    assert gateway.dispatcher.reserved == 0
+    assert gateway.dispatcher.room.reserved == 0
     assert not gateway.site.uploads

@@ -83,7 +83,7 @@ def test_results_of_other_devices_and_tasks_have_the_same_head() -> None:
         ("two", "t2", 4.0, {"loss": 1.0}),
     ]
     assert gateway.counters.requests["result"] == 2
-    assert not gateway.dispatcher.reserved
+    assert not gateway.dispatcher.room.reserved
 
 
 @given(
@@ -115,10 +115,10 @@ def test_a_known_head_of_a_result_means_what_a_parsed_one_does(query: str, updat
 def test_a_result_with_a_known_head_waits_until_there_is_room_for_it() -> None:
     gateway = Gateway()
     wire = gateway.connect().send(report("job_id=small&task_id=t1&task_name=train"))
-    gateway.dispatcher.room = 0
+    gateway.dispatcher.room.bytes_max = 0
     wire.send(report("job_id=small&task_id=t2&task_name=train"))
     assert len(wire.replies()) == 1
-    gateway.dispatcher.make_room()
+    gateway.dispatcher.room.make()
     assert [reply.status for reply in wire.replies()] == [200, 200]
 
 
