@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from turnout.errors import TurnoutError
     from turnout.messages import JobEvent
 
-__version__ = "0.1.0"
+__version__ = "0.2.0.dev0"  #: The one place of it: pyproject.toml takes it from here.
 __all__ = [
     "Job",
     "JobEvent",

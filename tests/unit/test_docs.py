@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+import turnout
 from turnout.cli.commands import app
 from turnout.job.folder.spec import JobSpec, RoundsTraining
 from turnout.messages import Status
@@ -55,6 +56,13 @@ def test_the_example_of_a_job_names_the_defaults() -> None:
     plain = msgspec.convert({"name": "digits", "stop": {"versions": 100, "time_s": 3600.0}}, JobSpec)
     training = msgspec.structs.replace(spec.training, update_norm_max=None)
     assert msgspec.structs.replace(spec, device={}, training=training) == plain
+
+
+def test_the_version_is_that_of_the_newest_section_of_the_changelog() -> None:
+    """As long as that is not released, its development."""
+    heading = re.search(r"^## (\S+)( \(not released yet\))?", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert heading is not None
+    assert turnout.__version__ == heading[1] + (".dev0" if heading[2] else "")
 
 
 @pytest.mark.parametrize("command", [name for name in app if not name.startswith("-")])
