@@ -20,6 +20,7 @@ from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.gateway.limits import too_large_to_send
 from turnout.messages import Message, RunningJob
 from turnout.process import lifeline
+from turnout.process.marked import MARK, kill_marked, new_mark
 from turnout.supervisor.commands import PYTHON, job_environment
 
 if TYPE_CHECKING:
@@ -62,6 +63,7 @@ async def _printed_by(folder: Path, result_bytes_max: int) -> tuple[bytes, int]:
 
     It and what its code has started end with this call, or with the process that makes it.
     """
+    mark = new_mark()
     lifeline_fd, ours = os.pipe()
     printed, to_print = os.pipe()  # not a pipe of asyncio's, for whose end it may wait: somebody may still hold it
     try:
@@ -71,7 +73,7 @@ async def _printed_by(folder: Path, result_bytes_max: int) -> tuple[bytes, int]:
             *(str(folder), str(result_bytes_max), str(lifeline_fd)),
             stdin=asyncio.subprocess.DEVNULL,
             stdout=to_print,
-            env=job_environment(),
+            env={**job_environment(), **mark},
             pass_fds=(lifeline_fd,),
             start_new_session=True,
         )
@@ -89,6 +91,7 @@ async def _printed_by(folder: Path, result_bytes_max: int) -> tuple[bytes, int]:
     finally:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)  # also what the process has left behind
+        await asyncio.to_thread(kill_marked, mark[MARK])  # also in a group of its own
         os.close(ours)
         code = await process.wait()
     return output, code
@@ -141,8 +144,14 @@ def running_job(job: "JobFolder") -> RunningJob:
     )
 
 
+def _end(mark: str) -> None:
+    """This process and what the job's code has started."""
+    kill_marked(mark)
+    os.killpg(0, signal.SIGKILL)
+
+
 if __name__ == "__main__":
-    lifeline.watch(int(sys.argv[3]), partial(os.killpg, 0, signal.SIGKILL))  # with what the job's code has started
+    lifeline.watch(int(sys.argv[3]), partial(_end, os.environ[MARK]))
     with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
         answer = read(Path(sys.argv[1]), int(sys.argv[2]))
     print(msgspec.json.encode(answer).decode())

@@ -22,10 +22,14 @@ asyncio.run(check(pathlib.Path(sys.argv[1])))
 STARTS = """
 import os, subprocess, time
 held = open({path!r}, "w")
-subprocess.Popen(["sleep", "600"], stdout=held)
+subprocess.Popen(["sleep", "600"], stdout=held, start_new_session={own_session})
 held.write("here")
 held.flush()
 """
+
+
+#: Only on Linux a process that has left the group of the check can be found.
+own_sessions = pytest.mark.parametrize("own_session", [False, *([True] if sys.platform == "linux" else [])])
 
 
 @pytest.fixture
@@ -69,17 +73,21 @@ async def test_code_that_prints_without_end_is_stopped(folder: Path) -> None:
 
 
 @pytest.mark.anyio
-async def test_what_the_code_has_started_ends_with_the_check(folder: Path, tmp_path: Path) -> None:
+@own_sessions
+async def test_what_the_code_has_started_ends_with_the_check(folder: Path, tmp_path: Path, own_session: bool) -> None:
     pipe = Pipe(tmp_path / "pipe")
-    (folder / "server.py").write_text(STARTS.format(path=str(pipe.path)))
+    (folder / "server.py").write_text(STARTS.format(path=str(pipe.path), own_session=own_session))
     assert (await check(folder)).name == "digits"
     assert (pipe.read(), pipe.read()) == (b"here", b"")
     pipe.close()
 
 
-def test_the_process_and_what_it_has_started_end_when_control_is_killed(folder: Path, tmp_path: Path) -> None:
+@own_sessions
+def test_the_process_and_what_it_has_started_end_when_control_is_killed(
+    folder: Path, tmp_path: Path, own_session: bool
+) -> None:
     pipe = Pipe(tmp_path / "pipe")
-    (folder / "server.py").write_text(STARTS.format(path=str(pipe.path)) + "time.sleep(600)\n")
+    (folder / "server.py").write_text(STARTS.format(path=str(pipe.path), own_session=own_session) + "time.sleep(600)\n")
     control = subprocess.Popen([sys.executable, "-c", CHECKS, str(folder)])
     assert pipe.read() == b"here"
     control.kill()
