@@ -167,7 +167,7 @@ def _commands(group: App, before: str) -> Iterator[tuple[str, App]]:
         command = group[name]
         if command.default_command is None:
             yield from _commands(command, f"{before}{name} ")
-        else:
+        elif command.show:
             yield before + name, command
 
 

@@ -113,7 +113,6 @@ FIELDS = {
     "JobResponse.status": _STATUS,
     "JobResponse.job_id": (_BODY, "the job to ask for tasks"),
     "JobResponse.job_name": (_BODY, "the name that was asked for"),
-    "JobResponse.method": (_BODY, "how the job trains, as its device configuration calls it"),
     "JobResponse.job_data": (_BODY, "`config`: the job's `device_config.json`, if it has one"),
     "JobResponse.retry_wait": _RETRY,
     "JobResponse.message": _MESSAGE,
@@ -176,10 +175,10 @@ FIELDS = {
 
 JOB_STATES = {
     "running": "its process runs, or is being started",
-    "cancelling": "a person has ended it; its last version is being closed",
+    "cancelling": "a person has cancelled it; results of tasks that are out still count",
     "completed": "a stop rule was reached",
-    "cancelled": "a person has ended it; `turnout start` goes on from its last version",
-    "aborted": "it could not go on; the reason says why, and `turnout start` tries again",
+    "cancelled": "a person has cancelled it; `turnout start` continues it from its last commit",
+    "failed": "it ended short of its stop rule; the reason says why, and `turnout start` tries again",
 }
 
 STATES_OF_CORE = {

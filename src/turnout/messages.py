@@ -253,7 +253,7 @@ class Topic(StrEnum):
     RESULT = "result_report"
     OFFER = "result_offer"
     STATUS = "status"
-    STOP = "stop"
+    CANCEL = "cancel"
     PAUSE = "pause"
     RESUME = "resume"
     REFUSED = "results_refused"
@@ -300,13 +300,13 @@ class JobCompleted(Message, frozen=True, tag=True):
 
 
 class JobCancelled(Message, frozen=True, tag=True):
-    """A person ended a job."""
+    """A person ended a job before its stop rule did."""
 
     job_id: str = ""
 
 
-class JobAborted(Message, frozen=True, tag=True):
-    """A job cannot go on; ``reason`` is for people."""
+class JobFailed(Message, frozen=True, tag=True):
+    """A job ended short of its stop rule, and nobody asked it to; ``reason`` is for people."""
 
     job_id: str = ""
     reason: str = ""
@@ -318,7 +318,7 @@ class TableSnapshot(Message, frozen=True, tag=True):
     jobs: tuple[RunningJob, ...] = ()
 
 
-LifeCycleEvent = JobLaunched | JobCompleted | JobCancelled | JobAborted
+LifeCycleEvent = JobLaunched | JobCompleted | JobCancelled | JobFailed
 FeedEvent = LifeCycleEvent | TableSnapshot
 
 

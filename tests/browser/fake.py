@@ -196,8 +196,8 @@ class FakeControl:
             job.state, job.paused_by = ("PAUSED", "person") if what == "pause" else ("OPEN", None)
         if what == "start":
             job.view |= {"state": "running", "reason": "", "finished_at": None}
-        if what == "abort":
-            self.end(job, "cancelled", "ended by a person")
+        if what == "cancel":
+            self.end(job, "cancelled", "cancelled by a person")
         return JSONResponse(job.view, 202)
 
     def _job(self, request: Request) -> FakeJob:

@@ -96,12 +96,12 @@ def pages(camera: Camera, shown: Scene) -> None:
     camera.take(
         "job-by-time", f"{training}?with={shown.jobs['compared']}", lambda page: page.get_by_text("by time").click()
     )
-    camera.take("dialog-abort", training, press("Abort…"), whole=False)
+    camera.take("dialog-cancel", training, press("Cancel job…"), whole=False)
     camera.take("dialog-download", training, press("Download…"), whole=False)
-    camera.take("dialog-delete", f"#/jobs/{shown.jobs['aborted']}", press("Delete…"), whole=False)
+    camera.take("dialog-delete", f"#/jobs/{shown.jobs['failed']}", press("Delete…"), whole=False)
     camera.take(
         "job-output",
-        f"#/jobs/{shown.jobs['aborted']}",
+        f"#/jobs/{shown.jobs['failed']}",
         lambda page: page.get_by_text("What its process printed").click(),
     )
     camera.take("dialog-submit", "", press("Submit a job…"), whole=False)

@@ -142,18 +142,18 @@ def test_two_jobs_are_drawn_on_one_chart(watched: Watched, drawing: FakeControl)
     assert watched.errors == []
 
 
-def test_a_job_is_aborted_only_after_a_yes(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+def test_a_job_is_cancelled_only_after_a_yes(watched: Watched, control: FakeControl, job: FakeJob) -> None:
     page = open_job(watched, control)
-    abort = page.get_by_role("button", name="Abort…")
-    abort.click()
+    cancel = page.get_by_role("button", name="Cancel job…")
+    cancel.click()
     expect(page.get_by_role("button", name="Keep it running")).to_be_focused()
     page.keyboard.press("Escape")
-    expect(abort).to_be_focused()
+    expect(cancel).to_be_focused()
     assert job.asked == []
-    abort.click()
-    page.get_by_role("button", name="Abort it").click()
-    expect(page.locator(".title .badge")).to_have_text("ended by a person")
-    assert job.asked == ["abort"]
+    cancel.click()
+    page.get_by_role("button", name="Cancel the job").click()
+    expect(page.locator(".title .badge")).to_have_text("cancelled")
+    assert job.asked == ["cancel"]
     assert watched.errors == []
 
 
@@ -169,11 +169,11 @@ def test_a_job_that_has_ended_shows_its_whole_course(watched: Watched, drawing: 
     assert watched.errors == []
 
 
-def test_totals_of_an_aborted_job_are_those_of_its_last_version(
+def test_totals_of_a_failed_job_are_those_of_its_last_version(
     watched: Watched, control: FakeControl, job: FakeJob
 ) -> None:
     job.course.add("published", version=job.course.version + 1, counted=5000)
-    control.end(job, "aborted", "its journal is damaged")
+    control.end(job, "failed", "its journal is damaged")
     page = open_job(watched, control)
     expect(page.locator(".tile .big").first).to_have_text(str(job.course.version + 1))
     assert tile(page, "Updates counted") == "5,000"
@@ -194,8 +194,8 @@ def test_the_charts_of_an_ended_job_end_with_it_and_say_nothing_of_now(watched: 
     assert watched.errors == []
 
 
-def test_an_aborted_job_is_started_again(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    control.end(job, "aborted", "its process failed 5 times in a row without progress")
+def test_a_failed_job_is_started_again(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.end(job, "failed", "its process failed 5 times in a row without progress")
     page = open_job(watched, control)
     expect(page.locator(".waiting")).to_contain_text("failed 5 times")
     page.get_by_role("button", name="Start again").click()
@@ -208,7 +208,7 @@ def test_an_aborted_job_is_started_again(watched: Watched, control: FakeControl,
 def test_a_job_that_only_a_backup_helps_is_not_started_again(
     watched: Watched, control: FakeControl, job: FakeJob
 ) -> None:
-    control.end(job, "aborted", "its journal is damaged; restore a backup with: turnout restore digits-1 FILE")
+    control.end(job, "failed", "its journal is damaged; restore a backup with: turnout restore digits-1 FILE")
     page = open_job(watched, control)
     expect(page.get_by_role("button", name="Delete…")).to_be_visible()
     expect(page.get_by_role("button", name="Start again")).to_be_hidden()
@@ -326,7 +326,7 @@ def test_the_keyboard_reaches_everything(watched: Watched, control: FakeControl,
     for _ in range(7):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.textContent.trim() || document.activeElement.value"))
-    assert reached[:4] == ["All jobs", "Pause", "Download…", "Abort…"]
+    assert reached[:4] == ["All jobs", "Pause", "Download…", "Cancel job…"]
     assert reached[4] == "version"
     outline = page.evaluate("getComputedStyle(document.activeElement).outlineStyle")
     assert outline == "solid"
@@ -341,7 +341,7 @@ def test_a_control_that_is_away_is_said_so_and_found_again(watched: Watched) -> 
         port = int(control.url.rpartition(":")[2])
     expect(page.locator("#banner")).to_contain_text("Control does not answer")
     expect(page.get_by_role("button", name="Pause")).to_be_disabled()
-    expect(page.get_by_role("button", name="Abort…")).to_be_disabled()
+    expect(page.get_by_role("button", name="Cancel job…")).to_be_disabled()
     assert int(tile(page, "Version")) == job.course.version
     job.course.advance(60)
     with control.serving(port):
@@ -503,15 +503,15 @@ def test_a_server_without_gateways_is_said_so(watched: Watched, control: FakeCon
     assert [error for error in watched.errors if "503" not in error] == []
 
 
-def test_the_log_of_an_aborted_job_ends_with_why(watched: Watched, control: FakeControl, job: FakeJob) -> None:
-    control.end(job, "aborted", "its process failed 5 times in a row without progress")
+def test_the_log_of_a_failed_job_ends_with_why(watched: Watched, control: FakeControl, job: FakeJob) -> None:
+    control.end(job, "failed", "its process failed 5 times in a row without progress")
     page = open_job(watched, control)
-    expect(page.locator(".events li").first).to_contain_text("Aborted: its process failed 5 times")
+    expect(page.locator(".events li").first).to_contain_text("Failed: its process failed 5 times")
 
 
 def test_every_control_has_a_name(watched: Watched, control: FakeControl, job: FakeJob) -> None:
     page = open_job(watched, control)
-    for button in (None, "Download…", "Abort…"):
+    for button in (None, "Download…", "Cancel job…"):
         if button:
             page.get_by_role("button", name=button).click()
         nameless = page.get_by_role("button").or_(page.get_by_role("combobox")).or_(page.get_by_role("link"))

@@ -62,9 +62,9 @@ def test_numbers_move_while_a_job_trains_and_a_person_ends_it(watched: Watched, 
             expect(page.locator(".title .badge")).to_have_text("paused by a person")
             page.get_by_role("button", name="Resume").click()
             expect(page.locator(".title .badge")).to_have_text("training")
-            page.get_by_role("button", name="Abort…").click()
-            page.get_by_role("button", name="Abort it").click()
-            expect(page.locator(".title .badge")).to_have_text("ended by a person", timeout=30_000)
+            page.get_by_role("button", name="Cancel job…").click()
+            page.get_by_role("button", name="Cancel the job").click()
+            expect(page.locator(".title .badge")).to_have_text("cancelled", timeout=30_000)
         page.get_by_text("What its process printed").click()
         expect(page.locator(".output pre")).not_to_have_text("Loading…")
         assert running.client.job(job.job_id).state == "cancelled"

@@ -14,13 +14,13 @@ _TROUBLE = (
     "was killed by",  # by another signal than ours
     "hung and was killed",
     "hangs:",
-    "does not come up:",
+    "did not start in time:",
     "did not end within",
     "given up:",
-    "cannot go on:",
+    "failed:",
     "before it was of use",
-    "has aborted",
-    "has completed",  # no job of ours reaches its last version
+    "was cancelled",
+    "completed",  # no job of ours reaches its last version
 )
 
 

@@ -103,7 +103,7 @@ def test_a_job_is_watched_to_its_end_and_its_models_are_saved(tmp_path: Path, ru
     assert turnout("restore", "lines", str(tmp_path / "copy"), "--json", url=url).returncode == 0
 
 
-def test_a_job_is_paused_resumed_and_aborted(tmp_path: Path, running: Server) -> None:
+def test_a_job_is_paused_resumed_and_cancelled(tmp_path: Path, running: Server) -> None:
     folder = made(tmp_path / "job", versions=100_000)
     url = running.api_url
     assert turnout("submit", str(folder), url=url).returncode == 0
@@ -121,14 +121,15 @@ def test_a_job_is_paused_resumed_and_aborted(tmp_path: Path, running: Server) ->
     said, errors = watching.communicate(timeout=PATIENCE_S)
     assert (watching.returncode, errors) == (130, "")
     assert said.splitlines()[-1].startswith("the job goes on; watch it again with: turnout watch lines-")
-    assert turnout("abort", "lines", url=url).returncode == 0
+    assert turnout("cancel", "lines", url=url).returncode == 0
     eventually("cancelled", lambda: running.client.job(job.job_id).state is JobState.CANCELLED)
     watched = turnout("watch", "lines", url=url)
     assert watched.returncode == 3
     assert "is being started" in turnout("start", "lines", url=url).stdout
-    assert "only an aborted or cancelled job" in turnout("start", "lines", url=url).stderr
+    assert "only a cancelled or failed job" in turnout("start", "lines", url=url).stderr
     eventually("it answers again", lambda: running.client.job(job.job_id).fresh)
-    assert turnout("abort", "lines", url=url).returncode == 0
+    formerly = turnout("abort", "lines", url=url)
+    assert (formerly.returncode, formerly.stderr.split(";")[0]) == (0, "turnout abort is now turnout cancel")
     eventually("cancelled again", lambda: running.client.job(job.job_id).state is JobState.CANCELLED)
     assert f"turnout delete {job.job_id}" in turnout("delete", "lines", url=url).stderr
     assert json.loads(turnout("delete", job.job_id, "--json", url=url).stdout) == {"job_id": job.job_id}
@@ -189,7 +190,7 @@ def test_each_wrong_turn_at_a_server_is_one_line_and_a_way_out(tmp_path: Path, r
         (("submit", str(bad)), 2, 'did you mean "versions"?'),
         (("submit", str(tmp_path / "missing")), 2, "no such folder"),
         (("restore", "lines", str(tmp_path / "missing")), 2, "give one that turnout backup has written"),
-        (("restore", "lines", str(good / "job.toml")), 1, f"turnout abort {job_id} ends it"),
+        (("restore", "lines", str(good / "job.toml")), 1, f"turnout cancel {job_id} ends it"),
         (
             ("up", "--port", "0", "--control-port", port, "--data", str(tmp_path / "x")),
             1,
@@ -231,6 +232,6 @@ def test_the_logs_of_a_job_are_what_its_code_prints(tmp_path: Path, running: Ser
     interrupted.send_signal(signal.SIGINT)
     assert interrupted.communicate(timeout=PATIENCE_S)[1] == "turnout: interrupted\n"
     assert interrupted.returncode == 130
-    assert turnout("abort", "lines", url=url).returncode == 0
+    assert turnout("cancel", "lines", url=url).returncode == 0
     following.communicate(timeout=PATIENCE_S)
     assert following.returncode == 0

@@ -83,7 +83,7 @@ def cannot_run(running: Server) -> int:
     return sum("cannot run for now" in line for line in running.lines)
 
 
-def test_a_job_that_was_aborted_goes_on_once_its_journal_can_be_read_again(tmp_path: Path) -> None:
+def test_a_job_that_failed_continues_once_its_journal_can_be_read_again(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
         counted = train(running, 2, job.job_id)
@@ -91,7 +91,7 @@ def test_a_job_that_was_aborted_goes_on_once_its_journal_can_be_read_again(tmp_p
         os.kill(pid, signal.SIGSTOP)
         schema = set_schema(tmp_path / "data" / "jobs" / job.job_id / "journal.sqlite", 99)
         os.kill(pid, signal.SIGKILL)
-        eventually("aborted", lambda: state_of(running, job.job_id) is JobState.ABORTED)
+        eventually("failed", lambda: state_of(running, job.job_id) is JobState.FAILED)
         reason = running.client.job(job.job_id).reason
         assert reason.endswith(f"update turnout, then start the job again with: turnout start {job.job_id}")
 

@@ -23,7 +23,7 @@ def test_commands_about_a_job_with_a_name_of_many_alphabets_print_it(tmp_path: P
         for command in (
             ("submit", str(folder)),
             *(("check", str(folder)), ("jobs",), ("jobs", "--json"), ("show", NAME), ("show", NAME, "--json")),
-            *(("pause", NAME), ("resume", NAME), ("logs", NAME), ("abort", NAME), ("show", "☃")),
+            *(("pause", NAME), ("resume", NAME), ("logs", NAME), ("cancel", NAME), ("show", "☃")),
         ):
             found = subprocess.run([*TURNOUT, *command], env=env, capture_output=True, check=False, timeout=60)
             assert b"Traceback" not in found.stderr, found.stderr.decode()

@@ -204,7 +204,7 @@ except turnout.TurnoutError as error:
 """
     (line,), _ = script(tmp_path, JOB + text)
     assert re.fullmatch(
-        "the job paused itself and waits for a person to resume or abort it: 0 of 2 updates for version 1 came in "
+        "the job paused itself and waits for a person to resume or cancel it: 0 of 2 updates for version 1 came in "
         r"1 deadlines(; oldest lease \d+ s)?; this run has ended",
         line,
     )
@@ -217,7 +217,7 @@ try:
     run.model()
 except turnout.TurnoutError as error:
     print(error)
-run.stop()
+run.cancel()
 for wait in (run.wait, lambda: list(run)):
     try:
         wait()

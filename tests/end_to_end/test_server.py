@@ -107,13 +107,13 @@ def test_a_damaged_journal_ends_the_job_with_the_reason_and_a_backup_lets_it_go_
         train(running, 3, job.job_id)
         assert running.client.backup(job.job_id, tmp_path / "saved") == 3
         train(running, 5, job.job_id)
-        with pytest.raises(ServerError, match="turnout abort"):
+        with pytest.raises(ServerError, match="turnout cancel"):
             running.client.restore(job.job_id, tmp_path / "saved")
 
         journal = tmp_path / "data" / "jobs" / job.job_id / JOURNAL
         os.kill(running.child("turnout.job.process"), signal.SIGKILL)
         journal.write_bytes(b"rubbish" * 1000)
-        eventually("aborted", lambda: state_of(running, job.job_id) is JobState.ABORTED)
+        eventually("failed", lambda: state_of(running, job.job_id) is JobState.FAILED)
         reason = running.client.job(job.job_id).reason
         assert f"{journal} is damaged" in reason
         assert "Nothing was trained on top of it. The last good version is 5" in reason
@@ -137,7 +137,7 @@ def test_a_job_whose_disk_is_lost_goes_on_from_its_backup_on_an_empty_one(tmp_pa
     shutil.rmtree(tmp_path / "lost")
     with server(tmp_path / "empty") as running:
         job = running.client.submit(folder)
-        running.client.abort(job.job_id)
+        running.client.cancel(job.job_id)
         eventually("cancelled", lambda: state_of(running, job.job_id) is JobState.CANCELLED)
         assert running.client.restore(job.job_id, tmp_path / "saved").state is JobState.RUNNING
         running.wait_line("goes on at version 3")
@@ -157,17 +157,17 @@ def test_a_job_that_cannot_run_is_given_up_with_the_reason(tmp_path: Path) -> No
         (tmp_path / "data" / "jobs" / job.job_id / "folder" / "job.toml").write_text("name = 3")
         running.kill("turnout.job.process")
         starts = 5 * PATIENCE_S
-        eventually("aborted", lambda: state_of(running, job.job_id) is JobState.ABORTED, starts)
+        eventually("failed", lambda: state_of(running, job.job_id) is JobState.FAILED, starts)
         reason = running.client.job(job.job_id).reason
         assert "failed 5 times in a row" in reason
         assert "name" in reason
 
 
-def test_an_aborted_job_ends_and_is_no_longer_offered(tmp_path: Path) -> None:
+def test_a_cancelled_job_ends_and_is_no_longer_offered(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
         train(running, 1, job.job_id)
-        running.client.abort(job.job_id)
+        running.client.cancel(job.job_id)
         eventually("cancelled", lambda: state_of(running, job.job_id) is JobState.CANCELLED)
         eventually("forgotten", lambda: Device(running.devices_url, "late").job()["status"] == "NO_JOB")
         assert running.client.model(job.job_id, tmp_path / "model.safetensors") >= 1
@@ -183,7 +183,7 @@ def has_counted_one(running: Server, job_id: str, target: Path) -> None:
     """Assert that what ``count_one`` has counted is in no version, is told, and is used at the next start."""
     eventually("cancelled", lambda: state_of(running, job_id) is JobState.CANCELLED)
     view = running.client.job(job_id)
-    assert view.reason == "ended by a person; 1 counted result is in no version"
+    assert view.reason == "cancelled by a person; 1 counted result is in no version"
     assert view.status is not None
     assert (view.status.version, view.status.counted, view.status.buffered) == (0, 1, 1)
     running.client.start(job_id)
@@ -198,23 +198,25 @@ def version_of(running: Server, job_id: str) -> int | None:
     return status.version if status else None
 
 
-def test_what_was_counted_is_kept_for_a_start_of_a_job_killed_just_before_it_is_aborted(tmp_path: Path) -> None:
+def test_what_was_counted_is_kept_for_a_start_of_a_job_killed_just_before_it_is_cancelled(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
         count_one(running, job.job_id)
         os.kill(running.child("turnout.job.process"), signal.SIGKILL)
         time.sleep(0.1)
-        running.client.abort(job.job_id)
+        running.client.cancel(job.job_id)
         has_counted_one(running, job.job_id, tmp_path / "model")
 
 
 @pytest.mark.parametrize("killed", ["control", "server"])
-def test_what_was_counted_is_kept_for_a_start_of_an_aborted_job_whatever_is_killed(tmp_path: Path, killed: str) -> None:
+def test_what_was_counted_is_kept_when_a_cancelled_job_starts_again_whatever_is_killed(
+    tmp_path: Path, killed: str
+) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
         count_one(running, job.job_id)
         os.kill(running.child("turnout.job.process"), signal.SIGSTOP)  # so that it hears of nothing
-        running.client.abort(job.job_id)
+        running.client.cancel(job.job_id)
         if killed == "control":
             running.kill("turnout.control.process")
             os.kill(running.child("turnout.job.process"), signal.SIGCONT)

@@ -115,7 +115,7 @@ def test_a_server_whose_folder_of_sockets_is_removed_goes_on_and_makes_it_again(
 # --- giving up ---
 
 
-def test_a_job_that_says_that_it_cannot_go_on_is_aborted_at_once_with_its_reason(tmp_path: Path) -> None:
+def test_a_job_that_says_that_it_has_failed_is_not_started_again_with_its_reason(tmp_path: Path) -> None:
     with server(tmp_path / "data") as running:
         job = running.client.submit(job_folder(tmp_path / "job", versions=1000))
         train(running, job.job_id, "before")
@@ -124,7 +124,7 @@ def test_a_job_that_says_that_it_cannot_go_on_is_aborted_at_once_with_its_reason
         os.kill(pid, signal.SIGSTOP)  # or it might write once more
         journal.write_bytes(b"no database" * 1000)
         os.kill(pid, signal.SIGKILL)
-        eventually("aborted", lambda: running.client.job(job.job_id).state is JobState.ABORTED)
+        eventually("failed", lambda: running.client.job(job.job_id).state is JobState.FAILED)
         reason = running.client.job(job.job_id).reason
         line = running.wait_line("cannot go on")
         assert line.endswith(f"cannot go on: {reason}")

@@ -21,7 +21,7 @@ def turnout(*arguments: str) -> subprocess.CompletedProcess[str]:
 def test_help_names_every_command_and_the_exit_codes() -> None:
     found = turnout("--help")
     assert found.returncode == 0
-    for command in ("demo", "up", "run", "submit", "jobs", "abort", "resume", "model", "fleet", "130 Ctrl-C"):
+    for command in ("demo", "up", "run", "submit", "jobs", "cancel", "resume", "model", "fleet", "130 Ctrl-C"):
         assert command in found.stdout
 
 

@@ -7,6 +7,7 @@ it works in a script, in a notebook and in the middle of somebody's event loop a
 import asyncio
 import shutil
 import tempfile
+import warnings
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import fields
 from pathlib import Path
@@ -64,7 +65,7 @@ def run(
 class Run:
     """A job that trains on this machine. Iterate over it, with ``for`` or ``async for``, for its events as they come.
 
-    It goes on when nobody looks, ends with the caller's process, and is stopped at the end of a ``with`` block.
+    It continues in the background, ends with the caller's process, and is cancelled at the end of a ``with`` block.
     """
 
     def __init__(self, watch: Watch) -> None:
@@ -75,9 +76,14 @@ class Run:
         """How the job ended, once it has. Raises TurnoutError when the run broke off, TimeoutError when it is late."""
         return self._watch.wait(timeout_s).view
 
-    def stop(self) -> None:
+    def cancel(self) -> None:
         """End the job before its stop rule does, and wait for that; its model is kept."""
-        self._watch.stop()
+        self._watch.cancel()
+
+    def stop(self) -> None:
+        """The former name of ``cancel``; removed in 0.3."""
+        warnings.warn("Run.stop is now Run.cancel", DeprecationWarning, stacklevel=2)
+        self.cancel()
 
     def model(self, version: int | str | None = None) -> Model:
         """A model as arrays by name: the "best" by the job's metric, the "newest", or a version that is still kept.
@@ -149,7 +155,7 @@ class Run:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.stop()
+        self.cancel()
 
     def __repr__(self) -> str:
         view = self._watch.view

@@ -3,6 +3,7 @@
 import logging
 import tempfile
 import time
+import warnings
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -130,9 +131,14 @@ class RemoteJob:
             kept = next((model for model in status.kept if model.version == got), None) if status else None
             return Model(read_model(target), kept or KeptModel(got, "", 0))
 
+    def cancel(self) -> None:
+        """End the job before its stop rule does; its model is kept."""
+        self._client.cancel(self.job_id)
+
     def abort(self) -> None:
-        """End the job before its stop rule does; what it has learned is kept."""
-        self._client.abort(self.job_id)
+        """The former name of ``cancel``; removed in 0.3."""
+        warnings.warn("RemoteJob.abort is now RemoteJob.cancel", DeprecationWarning, stacklevel=2)
+        self.cancel()
 
     def pause(self) -> None:
         """Give out no more tasks; results of those given out still count."""

@@ -30,7 +30,7 @@ from turnout.local.runner import POLL_INTERVAL_S, Outcome, Plan, follow
 from turnout.messages import JobEvent
 from turnout.text.printable import printable
 
-STOP_TIMEOUT_S = 30.0  #: For a job to end as it should, draining included; then its processes are ended.
+CANCEL_TIMEOUT_S = 30.0  #: For a job to end as it should, draining included; then its processes are ended.
 LOG_LINES_MAX = 1000
 MODEL_TRIES = 4
 EXIT_TIMEOUT_S = 10.0  #: When the caller's process exits; what is left ends by itself.
@@ -70,7 +70,7 @@ class Watch(threading.Thread):
         try:
             self._outcome = asyncio.run(self._follow())
         except asyncio.CancelledError:
-            self._error = TurnoutError("the run was stopped before its job had ended")
+            self._error = TurnoutError("the run was cancelled before its job had ended")
         except BaseException as error:  # raised again where somebody waits
             self._error = error
         atexit.unregister(self._exit)
@@ -100,13 +100,13 @@ class Watch(threading.Thread):
         assert self._outcome is not None
         return self._outcome
 
-    def stop(self) -> None:
-        """End the job; if it does not end, all processes. Returns when they have ended."""
+    def cancel(self) -> None:
+        """Cancel the job; if it does not end, stop all processes. Returns when they have ended."""
         if self._job is not None and not self._ended:
             client, job_id = self._job
             try:
-                client.abort(job_id)
-                self.join(STOP_TIMEOUT_S)
+                client.cancel(job_id)
+                self.join(CANCEL_TIMEOUT_S)
             except TurnoutError:
                 pass  # it ends of itself, or its server does not answer any more
         if self.is_alive():

@@ -1,4 +1,4 @@
-"""Commands about jobs on a server: hand one in, look at it, hold it, end it."""
+"""Commands about jobs on a server: submit one, look at it, pause it, cancel it."""
 
 import os
 from collections.abc import Callable
@@ -56,7 +56,7 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
         f"watch it:        turnout watch {job.job_id}{at}",
         f"in a browser:    {client.url}/#/jobs/{job.job_id}",
         f"get its model:   turnout model {job.job_id}{at}",
-        f"end it:          turnout abort {job.job_id}{at}",
+        f"cancel it:       turnout cancel {job.job_id}{at}",
     ]
     answer(job, lines, json)
     return EXIT_DONE
@@ -161,21 +161,28 @@ def resume(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
     return _have_it(job, remote, json, lambda client, job_id: client.resume(job_id), "goes on")
 
 
-@app.command(group=JOBS, help_epilogue=examples("turnout abort digits-1f2e3d4c"))
-def abort(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """End a job before its stop rule does; what it has learned so far is kept; turnout start goes on from it."""
+@app.command(group=JOBS, help_epilogue=examples("turnout cancel digits-1f2e3d4c"))
+def cancel(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """Cancel a job before its stop rule ends it. Its model is kept; turnout start continues it."""
     return _have_it(
         job,
         remote,
         json,
-        lambda client, job_id: client.abort(job_id),
-        "is {0.state}; once it has ended it goes on with: turnout start {0.job_id}",
+        lambda client, job_id: client.cancel(job_id),
+        "is {0.state}; once it has ended, continue it with: turnout start {0.job_id}",
     )
+
+
+@app.command(show=False)
+def abort(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
+    """The former name of turnout cancel."""
+    say("turnout abort is now turnout cancel; the old name will be removed in 0.3")
+    return cancel(job, remote=remote, json=json)
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout start digits-1f2e3d4c"))
 def start(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """Start a job again that was aborted, or that a person ended; it goes on where it was."""
+    """Start a job again that was cancelled or has failed. It continues from its last commit."""
     return _have_it(
         job,
         remote,

@@ -31,8 +31,8 @@ def create(
     scope: Annotated[
         Literal["view", "operate", "submit", "admin"],
         Parameter(
-            help="view: look; operate: pause, abort and delete jobs, too; submit: hand in jobs, too, whose code can do "
-            "all that the server's account can; admin: make tokens and backups, too."
+            help="view: look; operate: also pause, cancel and delete jobs; submit: also submit jobs, whose code can do "
+            "all that the server's account can; admin: also make tokens and backups."
         ),
     ] = "view",
     remote: Remote = LOCAL,

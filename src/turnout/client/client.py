@@ -138,9 +138,9 @@ class ControlClient:
             body = _Watched(packed, num_bytes, progress)
             return self._json("POST", "/api/jobs", JobView, body, headers, SUBMIT_TIMEOUT_S)
 
-    def abort(self, job_id: str) -> JobView:
-        """End a job; it is over when its state says so."""
-        return self._post(job_id, "abort")
+    def cancel(self, job_id: str) -> JobView:
+        """End a job before its stop rule does; it has ended when its state says so."""
+        return self._post(job_id, "cancel")
 
     def pause(self, job_id: str) -> JobView:
         """Give out no more tasks of a job; results still count."""
@@ -151,7 +151,7 @@ class ControlClient:
         return self._post(job_id, "resume")
 
     def start(self, job_id: str) -> JobView:
-        """Let a job that was aborted or cancelled go on from its journal."""
+        """Continue a job that was cancelled or has failed from its journal."""
         return self._post(job_id, "start")
 
     def delete(self, job_id: str) -> None:

@@ -15,7 +15,12 @@ class JobState(StrEnum):
     CANCELLING = "cancelling"
     COMPLETED = "completed"
     CANCELLED = "cancelled"
-    ABORTED = "aborted"
+    FAILED = "failed"
+
+    @classmethod
+    def _missing_(cls, value: object) -> "JobState | None":
+        """Servers of 0.1 call a failed job aborted; they are understood for one release."""
+        return cls.FAILED if value == "aborted" else None
 
 
 UNFINISHED = (JobState.RUNNING, JobState.CANCELLING)
@@ -25,7 +30,7 @@ class Scope(StrEnum):
     """What a token may do; each includes those before it."""
 
     VIEW = "view"  #: Look: jobs, their models, what they print, metrics.
-    OPERATE = "operate"  #: Pause, resume, abort, start again and delete jobs.
+    OPERATE = "operate"  #: Pause, resume, cancel, start again and delete jobs.
     SUBMIT = "submit"  #: Hand in jobs. Their code runs as the server's account, and can do all that it can.
     ADMIN = "admin"  #: Make tokens, and take and restore backups.
 

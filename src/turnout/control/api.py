@@ -15,6 +15,7 @@ from starlette.routing import Route
 from turnout.client.view import Scope
 from turnout.control import dashboard
 from turnout.control.access import Access
+from turnout.control.cancelling import Cancelling
 from turnout.control.guard import Guard
 from turnout.control.incoming import Incoming, free_bytes
 from turnout.control.jobs import Jobs
@@ -33,7 +34,6 @@ from turnout.control.routes.watching import WatchingRoutes
 from turnout.control.sampler import Sampler
 from turnout.control.samples import Samples
 from turnout.control.sessions import Sealer
-from turnout.control.stopping import Stopping
 from turnout.control.store import Store
 from turnout.control.tokens import Tokens
 from turnout.gateway.bounds import RESULT_BYTES_MAX
@@ -68,10 +68,10 @@ class Api:
         self.incoming = incoming = Incoming(data, free)
         tokens = Tokens(store, owner_token, wall_clock)
         self._access = Access(store, tokens, Sealer(owner_token), wall_clock, clock)
-        self.stopping = Stopping(known)
+        self.cancelling = Cancelling(known)
         self.sampler = Sampler(known, gateways, samples, wall_clock)
         self.operations = [
-            *JobRoutes(known, samples, incoming, self.stopping, result_bytes_max).operations(),
+            *JobRoutes(known, samples, incoming, self.cancelling, result_bytes_max).operations(),
             *WatchingRoutes(known, samples, closing, partial(self._access.still, scope=Scope.VIEW)).operations(),
             *ModelRoutes(known, incoming).operations(),
             *BackupRoutes(known, incoming).operations(),

@@ -11,13 +11,15 @@ import msgspec
 
 from turnout.client.view import UNFINISHED, JobState
 from turnout.control.store import Store, StoredJob
-from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
+from turnout.job.exits import EXIT_CANCELLED, EXIT_COMPLETED, EXIT_FAILED
 from turnout.job.folder.directory import FINAL
-from turnout.messages import JobAborted, JobCancelled, JobCompleted, JobLaunched, JobStatus, LifeCycleEvent, RunningJob
+from turnout.messages import JobCancelled, JobCompleted, JobFailed, JobLaunched, JobStatus, LifeCycleEvent, RunningJob
 from turnout.supervisor.runtime import job_address
 from turnout.transport.orders import ForgetJob, JobProcess, JobReport, Order, Report, Roster, StartJob, StopJob
 
 SLUG_MAX = 24
+CANCELLED = "cancelled by a person"  #: The reason of a job that gives none itself.
+_CODES = {str(JobState.COMPLETED): EXIT_COMPLETED, str(JobState.CANCELLED): EXIT_CANCELLED}  # by a last account
 
 
 class Jobs:
@@ -56,7 +58,7 @@ class Jobs:
         return job
 
     def start(self, job: StoredJob) -> None:
-        """Start a job again that was aborted or cancelled; it goes on from its journal. Raises OSError."""
+        """Start a job again that was cancelled or has failed; it continues from its journal. Raises OSError."""
         (self.folder(job.job_id) / FINAL).unlink(missing_ok=True)
         self.revive(job)
 
@@ -72,11 +74,11 @@ class Jobs:
         self._publish(JobLaunched(running))
 
     def cancel(self, job_id: str) -> None:
-        """Note that a person ends the job; it is over when its process is."""
+        """Note that a person cancels the job; it has ended when its process has."""
         self._store.cancelling(job_id)
 
-    def ending(self) -> list[str]:
-        """The jobs that a person has ended and whose process is not over."""
+    def cancelling(self) -> list[str]:
+        """The jobs that a person has cancelled and whose process has not ended."""
         return [job.job_id for job in self._store.unfinished() if job.state is JobState.CANCELLING]
 
     def force(self, job_id: str, reason: str) -> None:
@@ -123,7 +125,7 @@ class Jobs:
         """
         final = self.final(job.job_id)
         if final is not None:
-            self._finish(job, EXIT_COMPLETED if final.state == JobState.COMPLETED else EXIT_ABORTED, "")
+            self._finish(job, _CODES.get(final.state, EXIT_FAILED), "")
         else:
             self._order(StartJob(self._process(job.job_id)))
 
@@ -133,12 +135,12 @@ class Jobs:
         event: LifeCycleEvent
         if code == EXIT_COMPLETED and final is not None:
             state, event = JobState.COMPLETED, JobCompleted(job.job_id)
-        elif job.state is JobState.CANCELLING:
+        elif job.state is JobState.CANCELLING or code == EXIT_CANCELLED:
             state, event = JobState.CANCELLED, JobCancelled(job.job_id)
-            said = said or "ended by a person"
+            said = said or CANCELLED
         else:
             said = reason or said or "its process ended without saying why"
-            state, event = JobState.ABORTED, JobAborted(job.job_id, said)
+            state, event = JobState.FAILED, JobFailed(job.job_id, said)
         self._store.finish(job.job_id, state, said, self._now())
         self.running.pop(job.job_id, None)
         self._delays.pop(job.job_id, None)

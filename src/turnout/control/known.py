@@ -7,7 +7,7 @@ from http import HTTPStatus
 import msgspec
 from starlette.requests import Request
 
-from turnout.client.view import UNFINISHED, JobState, JobView
+from turnout.client.view import UNFINISHED, JobView
 from turnout.control.jobs import Jobs
 from turnout.control.problems import Problem
 from turnout.control.questions import Questions
@@ -15,7 +15,6 @@ from turnout.control.store import Store, StoredJob
 from turnout.errors import ServerError, TurnoutError
 from turnout.messages import JobStatus, Topic
 
-COMPLETED, ABORTED = "completed", "aborted"  #: How an account says that the job is over.
 STATUS_TIMEOUT_S = 1.0
 ORDER_TIMEOUT_S = 2.0
 
@@ -56,7 +55,7 @@ class KnownJobs:
         """The job that the path names, which must be over. Raises Problem."""
         job = self.of(request)
         if job.state in UNFINISHED:
-            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state}: turnout abort {job.job_id} ends it")
+            raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state}: turnout cancel {job.job_id} ends it")
         return job
 
     def runs(self, job_id: str) -> bool:
@@ -98,9 +97,8 @@ class KnownJobs:
             from turnout.job.remade import remake_final, write_final  # brings much with it, and is seldom needed
 
             directory = self.jobs.folder(job.job_id)
-            state = COMPLETED if job.state is JobState.COMPLETED else ABORTED
             try:
-                final = await asyncio.to_thread(remake_final, directory, state, job.reason)
+                final = await asyncio.to_thread(remake_final, directory, str(job.state), job.reason)
                 if not self.runs(job.job_id):  # nobody has started it again meanwhile
                     write_final(directory, final)
             except (TurnoutError, OSError) as error:

@@ -16,7 +16,7 @@ from turnout.messages import JobEvent
 ABOUT = """What people's tools and the dashboard use. JSON in and out; errors are problem details (RFC 9457).
 
 Send `Authorization: Bearer turnout_...`. Each scope includes those before it: `view` looks; `operate` pauses, resumes,
-aborts, starts again and deletes jobs; `submit` hands in jobs, whose code can do all that the server's account can;
+cancels, starts again and deletes jobs; `submit` hands in jobs, whose code can do all that the server's account can;
 `admin` makes tokens and backups. The dashboard has a session instead: a cookie, and the header `X-Turnout-Session`.
 
 A POST needs a Content-Type that no web form has, such as `application/json`, also without a body."""
@@ -53,6 +53,8 @@ def _operation(op: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
         "tags": [subject(op.path)],
         "responses": _responses(op, schemas),
     }
+    if op.deprecated:
+        made["deprecated"] = True
     if op.scope is None:
         made["security"] = []
     else:

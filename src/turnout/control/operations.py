@@ -52,6 +52,7 @@ class Operation:
     """One method of one path. Without a ``scope`` anybody may use it.
 
     ``problems`` are what else it may answer, beside what all do; ``also``, answers that are no problem details.
+    One that is ``deprecated`` is removed with the next release.
     """
 
     method: str
@@ -64,6 +65,7 @@ class Operation:
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[HTTPStatus] = frozenset()
     also: tuple[Given, ...] = ()
+    deprecated: bool = False
 
 
 JOB_ID = Parameter("job_id", "As `GET /api/jobs` lists it.", {"type": "string"}, "path")

@@ -62,7 +62,7 @@ async def run(
     loop = asyncio.get_running_loop()
     lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, setattr, server, "should_exit", True))
     pulse.beat_on(loop)
-    api.stopping.resume()
+    api.cancelling.resume()
     async with asyncio.TaskGroup() as tasks:
         others = [
             tasks.create_task(feed.serve(feed_path(runtime))),

@@ -61,7 +61,7 @@ class Store:
         )
 
     def cancelling(self, job_id: str) -> None:
-        """A person wants the job to end."""
+        """A person has cancelled the job."""
         self._db.execute(
             "UPDATE job SET state = ? WHERE id = ? AND state = ?", (JobState.CANCELLING, job_id, JobState.RUNNING)
         )

@@ -8,9 +8,9 @@ from typing import Final
 from turnout.messages import (
     Eligibility,
     FeedEvent,
-    JobAborted,
     JobCancelled,
     JobCompleted,
+    JobFailed,
     JobLaunched,
     JobRequest,
     RunningJob,
@@ -89,7 +89,7 @@ class JobTable:
         match event:
             case JobLaunched(job):
                 return self._launch(job)
-            case JobCompleted(job_id) | JobCancelled(job_id) | JobAborted(job_id):
+            case JobCompleted(job_id) | JobCancelled(job_id) | JobFailed(job_id):
                 return self._end(job_id, type(event).__name__)
             case TableSnapshot(jobs):
                 self.jobs.clear()

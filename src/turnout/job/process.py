@@ -1,7 +1,7 @@
 """The process of one running job: its arguments and signals, its files, and the shell between them.
 
-It ends with exit code 0 when the job is completed and 3 when it is aborted, and says which, and why, in ``final.json``;
-with 4 when another start would not help, and with 5 or 6 when it cannot run for now, with the reason as its last line.
+It ends with exit code 0 when the job is completed and 3 when it is cancelled, and says why in ``final.json``; with 4
+when it has failed and another start would not help, and with 5 or 6 when it cannot run for now: the last line says why.
 Any other end is a crash.
 """
 
@@ -55,8 +55,8 @@ GC_THRESHOLDS = (50_000, 50, 50)
 #: "memory" measures what durability costs; a job that runs so loses everything with its process, and says so.
 JOURNAL_VARIABLE = "TURNOUT_JOURNAL"
 EXITS: dict[type[TurnoutError], int] = {
-    JournalDamaged: exits.EXIT_CANNOT_GO_ON,
-    JournalUnusable: exits.EXIT_CANNOT_GO_ON,
+    JournalDamaged: exits.EXIT_FAILED,
+    JournalUnusable: exits.EXIT_FAILED,
     JobLocked: exits.EXIT_NOT_OURS,
     Fenced: exits.EXIT_NOT_OURS,
     CannotListen: exits.EXIT_NOT_NOW,

@@ -61,7 +61,7 @@ from turnout.wire.tensors import from_safetensors, to_safetensors
 SAVE_WARNINGS_S = 1.0  #: A warning is in a commit, with its date, after at most this.
 READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
 TASK, RESULT = Topic.TASK, Topic.RESULT  #: To look up a member of an enum takes 0.2 µs.
-COMPLETED, ABORTED = "completed", "aborted"  #: The ``state`` in a job's last account of itself.
+COMPLETED, CANCELLED = "completed", "cancelled"  #: The ``state`` in a job's last account of itself.
 
 logger = logging.getLogger("turnout.job")
 
@@ -424,19 +424,19 @@ class Shell:
     def _give_up(self, error: TurnoutError) -> None:
         """This process may not go on: whoever waits is left to ask the next one."""
         self.deaf = True
-        exit_code = exits.EXIT_NOT_OURS if isinstance(error, Fenced) else exits.EXIT_CANNOT_GO_ON
+        exit_code = exits.EXIT_NOT_OURS if isinstance(error, Fenced) else exits.EXIT_FAILED
         self.around.ended(Ended(exit_code, error))
 
     def _finish(self, effect: Finish) -> None:
         self._phase = Phase.ENDED
         counts = {"counted": self.core.tally.counted, "left": effect.left}
         self.around.notes.event("finished", version=self.core.version, text=effect.reason, **counts)
-        status = msgspec.structs.replace(self.status(), state=ABORTED if effect.aborted else COMPLETED)
+        status = msgspec.structs.replace(self.status(), state=CANCELLED if effect.aborted else COMPLETED)
         self.around.notes.final(status, partial(self._finished, effect))
 
     def _finished(self, effect: Finish, error: OSError | None) -> None:
         """The model and the journal are safe, also where the last account cannot be written."""
-        exit_code = exits.EXIT_ABORTED if effect.aborted else exits.EXIT_COMPLETED
+        exit_code = exits.EXIT_CANCELLED if effect.aborted else exits.EXIT_COMPLETED
         missing = None
         if error is not None:
             logger.warning("cannot write the last account of the job: %s", error)

@@ -13,8 +13,8 @@ def event_of(topic: Topic, payload: memoryview) -> Event:
     match topic:
         case Topic.REFUSED:
             return ResultsRefused(_results_refused.decode(payload))
-        case Topic.STOP:
-            return Stop(bytes(payload).decode(errors="replace") or "stopped by a person")
+        case Topic.CANCEL:
+            return Stop(bytes(payload).decode(errors="replace") or "cancelled by a person")
         case Topic.PAUSE:
             return Paused()
     assert topic is Topic.RESUME, f"{topic} is to be answered"

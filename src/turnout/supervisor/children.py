@@ -12,7 +12,7 @@ import signal
 from collections import deque
 from dataclasses import dataclass, field
 
-from turnout.job.exits import EXIT_ABORTED, EXIT_CANNOT_GO_ON, EXIT_COMPLETED
+from turnout.job.exits import EXIT_CANCELLED, EXIT_COMPLETED, EXIT_FAILED
 from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
 from turnout.supervisor.policy import (
     FROM_OUTSIDE,
@@ -154,17 +154,17 @@ class Children:
         """Its process has ended, or could not be started; a negative ``code`` is the signal that killed it."""
         child = self._children[name]
         who, lived_s = _who(name, child, now)
-        by_itself = child.kind is Kind.JOB and code in (EXIT_COMPLETED, EXIT_ABORTED)
+        by_itself = child.kind is Kind.JOB and code in (EXIT_COMPLETED, EXIT_CANCELLED)
         if child.kill_at is not None:
             return self._remove(name, code, "" if by_itself else TOLD_TO_STOP, now)
         if by_itself:
-            verb = "has completed" if code == EXIT_COMPLETED else "has aborted"
-            return [Say(f"{who} {verb} after {lived_s:.1f} s"), *self._remove(name, code, "", now)]
+            how = "completed" if code == EXIT_COMPLETED else "was cancelled"
+            return [Say(f"{who} {how} after {lived_s:.1f} s"), *self._remove(name, code, "", now)]
         hung = isinstance(child.state, Running) and child.state.hangs
         how = "hung and was killed" if hung else describe_exit(code)
-        if child.kind is Kind.JOB and code == EXIT_CANNOT_GO_ON:
+        if child.kind is Kind.JOB and code == EXIT_FAILED:
             reason = last_line or f"its process {how}"
-            return [Say(f"{who} cannot go on: {reason}"), *self._remove(name, code, reason, now)]
+            return [Say(f"{who} failed: {reason}"), *self._remove(name, code, reason, now)]
         if child.kind is Kind.JOB and code in NOT_ITS_FAULT:
             return self._not_now(name, last_line or f"its process {how}", now)
         if self._replacing is not None and self._replacing.new == name and not self._is_useful(child):
@@ -303,7 +303,7 @@ class Children:
         if watched - state.heard < allowed_s:
             return []
         state.hangs = True
-        what = "hangs" if state.beating else "does not come up"
+        what = "hangs" if state.beating else "did not start in time"
         line = f"{_who(name, child, now)[0]} {what}: no sign of life for {allowed_s:g} s; killing it"
         return [Say(line), Signal(name, signal.SIGKILL)]
 

@@ -15,7 +15,7 @@ import msgspec
 from turnout.errors import ServerError
 from turnout.transport.sockets import Listening
 
-STREAM_VERSION = 1
+STREAM_VERSION = 2
 MESSAGE_BYTES_MAX = 64 << 20
 UNSENT_BYTES_MAX = 64 << 20  #: A peer that leaves more than this unread is cut off.
 HELLO_TIMEOUT_S = 5.0

@@ -46,7 +46,7 @@ TOPIC_CODES: Final = {
     Topic.RESULT: 2,
     Topic.OFFER: 3,
     Topic.STATUS: 4,
-    Topic.STOP: 5,
+    Topic.CANCEL: 5,
     Topic.RESUME: 6,
     Topic.PAUSE: 7,
     Topic.REFUSED: 8,

@@ -19,9 +19,9 @@ from turnout.messages import (
     DeviceInfo,
     Eligibility,
     FleetRange,
-    JobAborted,
     JobCancelled,
     JobCompleted,
+    JobFailed,
     JobLaunched,
     JobRequest,
     ResultOffer,
@@ -110,7 +110,7 @@ def test_a_job_is_offered_with_its_id_name_and_device_config(world: World, confi
 
 
 @covers("job/end")
-@pytest.mark.parametrize("end", [JobCompleted, JobCancelled, JobAborted])
+@pytest.mark.parametrize("end", [JobCompleted, JobCancelled, JobFailed])
 def test_an_ended_job_is_gone_for_name_and_id_and_others_stay(world: World, end: type[JobCompleted]) -> None:
     """6. With us the id always comes from the event: there is no current-job property here."""
     world.launch("job-1")

@@ -15,13 +15,13 @@ PAGE = (Path(__file__).parents[3] / "docs" / "CLI.md").read_text()
 
 
 def commands(below: App = app) -> Iterator[tuple[str, App]]:
-    """All commands that do something by their names, those of groups of commands among them."""
+    """All commands that do something by their names, those of groups among them, without former names."""
     for name in below:
         if not name.startswith("-"):
             command = below[name]
             if command.default_command is None:
                 yield from ((f"{name} {inner}", each) for inner, each in commands(command))
-            else:
+            elif command.show:
                 yield name, command
 
 

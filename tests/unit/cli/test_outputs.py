@@ -62,10 +62,10 @@ def test_platforms_that_send_only_zeros_or_are_never_counted_are_told_so() -> No
 
 
 def test_an_ended_job_is_described_by_its_reason() -> None:
-    ended = view("digits-1", state=JobState.ABORTED, finished_at=1010.0, reason="its model is nan")
+    ended = view("digits-1", state=JobState.FAILED, finished_at=1010.0, reason="its model is nan")
     assert described(ended, now=1070.0) == [
         "job         digits-1, named 'digits'",
-        "state       aborted",
+        "state       failed",
         "ended       1 min ago, after 10 s",
         "because     its model is nan",
         "            it left no account of itself",

@@ -16,7 +16,7 @@ from turnout.process.exits import EXIT_DONE, EXIT_NOT_COMPLETED
 
 RUNNING = view("digits-1", status=status(1), fresh=True)
 COMPLETED = view("digits-1", state=JobState.COMPLETED, status=status(2), reason="version 2 is the last")
-ABORTED = view("digits-1", state=JobState.ABORTED, status=status(1), reason="ended by a person")
+CANCELLED = view("digits-1", state=JobState.CANCELLED, status=status(1), reason="cancelled by a person")
 SAMPLE = StreamedEvent("sample", b"{}", "")
 
 
@@ -38,7 +38,7 @@ def test_a_job_that_has_ended_has_no_more_moments() -> None:
     assert list(watching.moments(FakeClient(), COMPLETED, "")) == []
 
 
-@pytest.mark.parametrize(("last", "code"), [(COMPLETED, EXIT_DONE), (ABORTED, EXIT_NOT_COMPLETED)])
+@pytest.mark.parametrize(("last", "code"), [(COMPLETED, EXIT_DONE), (CANCELLED, EXIT_NOT_COMPLETED)])
 def test_the_exit_code_says_how_the_job_ended(last: object, code: int, capsys: pytest.CaptureFixture[str]) -> None:
     assert isinstance(last, type(RUNNING))
     client = FakeClient(views=(last,), events=(SAMPLE,))

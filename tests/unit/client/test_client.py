@@ -126,8 +126,8 @@ def test_nobody_there_is_said_with_the_way_out() -> None:
 
 def test_the_token_goes_with_every_request_and_the_path_of_a_proxy_before_it(servers: list[Played]) -> None:
     server, _ = played(servers, answered("200 OK", JOB))
-    ControlClient(f"{server.url}/turnout/", "turnout_x").abort("a-1")
-    assert server.got.startswith(b"POST /turnout/api/jobs/a-1/abort HTTP/1.1\r\n")
+    ControlClient(f"{server.url}/turnout/", "turnout_x").cancel("a-1")
+    assert server.got.startswith(b"POST /turnout/api/jobs/a-1/cancel HTTP/1.1\r\n")
     assert b"Authorization: Bearer turnout_x\r\n" in server.got
 
 

@@ -13,10 +13,12 @@ def paused(by: PausedBy) -> JobStatus:
 
 
 def test_a_job_that_has_ended_is_listed_with_its_state_and_its_last_version() -> None:
-    ended = view("digits-1", state=JobState.CANCELLED, finished_at=1010.0, status=status(7), reason="ended by a person")
+    ended = view(
+        "digits-1", state=JobState.CANCELLED, finished_at=1010.0, status=status(7), reason="cancelled by a person"
+    )
     row = table(asked(FakeClient(ended)))[1].split("  ")
     assert [cell.strip() for cell in row if cell][:3] == ["digits-1", "digits", "cancelled"]
-    assert [cell.strip() for cell in row if cell][-2:] == ["7", "ended by a person"]
+    assert [cell.strip() for cell in row if cell][-2:] == ["7", "cancelled by a person"]
 
 
 def test_a_job_that_paused_itself_is_asked_and_listed_as_what_it_says_of_itself() -> None:

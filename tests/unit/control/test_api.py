@@ -114,26 +114,36 @@ async def test_the_model_of_a_finished_job_can_be_downloaded(world: World) -> No
     assert (shown["state"], shown["reason"]) == ("completed", "version 3")
 
 
-async def test_a_job_is_asked_to_stop_when_a_person_aborts_it(world: World) -> None:
+async def test_a_job_is_told_when_a_person_cancels_it(world: World) -> None:
     job_id = await submitted(world)
     job = world.start(job_id, JobStatus(job_id, "digits", "open", "buffered"))
     await world.call("GET", f"/api/jobs/{job_id}")
-    answer = await world.call("POST", f"/api/jobs/{job_id}/abort")
+    answer = await world.call("POST", f"/api/jobs/{job_id}/cancel")
     assert (answer.status, answer.json["state"]) == (202, "cancelling")
     async with asyncio.timeout(5):
-        while Topic.STOP not in job.asked:
+        while Topic.CANCEL not in job.asked:
             await world.call("GET", "/healthz")
-    assert (await world.call("POST", f"/api/jobs/{job_id}/abort")).status == 409
+    assert (await world.call("POST", f"/api/jobs/{job_id}/cancel")).status == 409
 
 
-async def test_the_process_of_an_aborted_job_that_does_not_answer_is_kept(world: World) -> None:
+async def test_the_former_path_of_cancel_answers_and_is_described_as_deprecated(world: World) -> None:
     job_id = await submitted(world)
-    await world.call("POST", f"/api/jobs/{job_id}/abort")
+    answer = await world.call("POST", f"/api/jobs/{job_id}/abort")
+    assert (answer.status, answer.json["state"]) == (202, "cancelling")
+    paths = (await world.call("GET", "/api/openapi.json")).json["paths"]
+    assert [path for path, found in paths.items() if found.get("post", {}).get("deprecated")] == [
+        "/api/jobs/{job_id}/abort"
+    ]
+
+
+async def test_the_process_of_a_cancelled_job_that_does_not_answer_is_kept(world: World) -> None:
+    job_id = await submitted(world)
+    await world.call("POST", f"/api/jobs/{job_id}/cancel")
     await world.call("GET", f"/api/jobs/{job_id}")
     assert StopJob(job_id) not in world.orders
     job = world.start(job_id, JobStatus(job_id, "digits", "open", "buffered"))
     async with asyncio.timeout(5):
-        while Topic.STOP not in job.asked:
+        while Topic.CANCEL not in job.asked:
             await world.call("GET", "/healthz")
 
 
@@ -146,7 +156,7 @@ async def test_a_paused_job_is_resumed_when_a_person_says_so(world: World) -> No
 
 
 async def test_an_unknown_job_is_404_everywhere(world: World) -> None:
-    for method, path in (("GET", ""), ("GET", "/model"), ("POST", "/abort")):
+    for method, path in (("GET", ""), ("GET", "/model"), ("POST", "/cancel")):
         answer = await world.call(method, f"/api/jobs/nothing{path}")
         assert (answer.status, answer.detail) == (404, "no job 'nothing'; GET /api/jobs lists them")
 
@@ -185,12 +195,12 @@ async def test_a_job_that_cannot_run_for_now_is_shown_and_listed_with_the_reason
     assert [job["reason"] for job in (await world.call("GET", "/api/jobs")).json] == ["the disk is full"]
 
 
-async def test_an_aborted_job_can_be_started_again_and_a_completed_one_cannot(world: World) -> None:
+async def test_a_failed_job_can_be_started_again_and_a_completed_one_cannot(world: World) -> None:
     job_id = await submitted(world)
     running = await world.call("POST", f"/api/jobs/{job_id}/start")
     assert (running.status, running.detail) == (
         409,
-        f"job {job_id} is running; only an aborted or cancelled job can be started",
+        f"job {job_id} is running; only a cancelled or failed job can be started",
     )
     world.jobs.heard(JobReport(job_id, code=4, reason="update turnout"))
     started = await world.call("POST", f"/api/jobs/{job_id}/start")
@@ -203,9 +213,9 @@ async def test_an_aborted_job_can_be_started_again_and_a_completed_one_cannot(wo
 
 async def test_a_job_that_a_person_ended_can_be_started_again(world: World) -> None:
     job_id = await submitted(world)
-    await world.call("POST", f"/api/jobs/{job_id}/abort")
+    await world.call("POST", f"/api/jobs/{job_id}/cancel")
     assert (await world.call("POST", f"/api/jobs/{job_id}/start")).status == 409  # its last version is being closed
-    world.jobs.heard(JobReport(job_id, code=3, reason="ended by a person"))
+    world.jobs.heard(JobReport(job_id, code=3, reason="cancelled by a person"))
     assert (await world.call("GET", f"/api/jobs/{job_id}")).json["state"] == "cancelled"
     started = await world.call("POST", f"/api/jobs/{job_id}/start")
     assert (started.status, started.json["state"]) == (202, "running")

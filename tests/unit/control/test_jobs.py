@@ -9,9 +9,9 @@ from turnout.client.view import JobState
 from turnout.control.jobs import Jobs, new_job_id
 from turnout.control.store import Store
 from turnout.messages import (
-    JobAborted,
     JobCancelled,
     JobCompleted,
+    JobFailed,
     JobLaunched,
     JobStatus,
     LifeCycleEvent,
@@ -81,23 +81,23 @@ def test_a_job_that_ends_well_is_completed(world: World) -> None:
     assert world.jobs.running == {}
 
 
-def test_a_job_that_ends_badly_is_aborted_with_its_own_reason(world: World) -> None:
+def test_a_job_that_ends_badly_has_failed_for_its_own_reason(world: World) -> None:
     world.jobs.launch(ANNOUNCED)
-    world.write_final("aborted", "the model is not finite")
-    world.jobs.heard(JobReport("digits-1", code=3))
-    assert world.events[1:] == [JobAborted("digits-1", "the model is not finite")]
+    world.write_final("failed", "the model is not finite")
+    world.jobs.heard(JobReport("digits-1", code=4))
+    assert world.events[1:] == [JobFailed("digits-1", "the model is not finite")]
 
 
-def test_a_job_that_the_supervisor_gives_up_is_aborted_with_the_supervisors_reason(world: World) -> None:
+def test_a_job_that_the_supervisor_gives_up_has_failed_for_the_supervisors_reason(world: World) -> None:
     world.jobs.launch(ANNOUNCED)
     world.jobs.heard(JobReport("digits-1", code=1, reason="failed 5 times"))
-    assert world.state() == (JobState.ABORTED, "failed 5 times")
+    assert world.state() == (JobState.FAILED, "failed 5 times")
 
 
 def test_a_process_that_exits_with_success_but_leaves_no_account_did_not_complete(world: World) -> None:
     world.jobs.launch(ANNOUNCED)
     world.jobs.heard(JobReport("digits-1", code=0))
-    assert world.state() == (JobState.ABORTED, "its process ended without saying why")
+    assert world.state() == (JobState.FAILED, "its process ended without saying why")
 
 
 def test_a_job_that_a_person_ends_is_cancelled_once_its_process_has_ended(world: World) -> None:
@@ -106,7 +106,7 @@ def test_a_job_that_a_person_ends_is_cancelled_once_its_process_has_ended(world:
     assert world.state() == (JobState.CANCELLING, "")
     assert "digits-1" in world.jobs.running
     world.jobs.heard(JobReport("digits-1", code=3))
-    assert world.state() == (JobState.CANCELLED, "ended by a person")
+    assert world.state() == (JobState.CANCELLED, "cancelled by a person")
     assert world.events[1:] == [JobCancelled("digits-1")]
 
 
@@ -167,15 +167,15 @@ def test_a_delay_is_forgotten_with_the_job(world: World) -> None:
     assert world.jobs.delay("digits-1") == ""
 
 
-def test_an_aborted_job_is_started_again_and_its_last_account_is_not_taken_for_its_end(world: World) -> None:
+def test_a_failed_job_is_started_again_and_its_last_account_is_not_taken_for_its_end(world: World) -> None:
     launched = world.jobs.launch(ANNOUNCED)
-    world.write_final("aborted", "the disk failed")
-    world.jobs.heard(JobReport("digits-1", code=3))
+    world.write_final("failed", "the disk failed")
+    world.jobs.heard(JobReport("digits-1", code=4))
     job = world.store.get("digits-1")
     assert job is not None
     world.jobs.start(job)
     assert world.orders[1:] == [ForgetJob("digits-1"), StartJob(world.process)]
-    assert world.events[1:] == [JobAborted("digits-1", "the disk failed"), JobLaunched(launched)]
+    assert world.events[1:] == [JobFailed("digits-1", "the disk failed"), JobLaunched(launched)]
     assert world.state() == (JobState.RUNNING, "")
     world.restart().heard(Roster())
     assert world.orders == [StartJob(world.process)]
@@ -186,7 +186,7 @@ def test_the_process_of_a_job_that_was_being_cancelled_when_control_ended_is_kep
     world.jobs.cancel("digits-1")
     world.restart().heard(Roster((JobReport("digits-1"),)))
     assert world.orders == []
-    assert world.jobs.ending() == ["digits-1"]
+    assert world.jobs.cancelling() == ["digits-1"]
 
 
 def test_after_a_restart_of_the_whole_server_a_job_that_was_being_cancelled_is_started_to_be_ended(
@@ -197,17 +197,17 @@ def test_after_a_restart_of_the_whole_server_a_job_that_was_being_cancelled_is_s
     world.restart().heard(Roster())
     assert world.orders == [StartJob(world.process)]
     assert world.state() == (JobState.CANCELLING, "")
-    assert world.jobs.ending() == ["digits-1"]
+    assert world.jobs.cancelling() == ["digits-1"]
 
 
 def test_a_job_that_had_ended_by_itself_when_the_server_was_restarted_is_not_started_to_be_ended(world: World) -> None:
     world.jobs.launch(ANNOUNCED)
     world.jobs.cancel("digits-1")
-    world.write_final("aborted", "ended by a person")
+    world.write_final("cancelled", "cancelled by a person")
     world.restart().heard(Roster())
     assert world.orders == []
-    assert world.state() == (JobState.CANCELLED, "ended by a person")
-    assert world.jobs.ending() == []
+    assert world.state() == (JobState.CANCELLED, "cancelled by a person")
+    assert world.jobs.cancelling() == []
 
 
 def test_a_job_that_fails_for_good_while_a_person_ends_it_is_cancelled_with_the_reason(world: World) -> None:

@@ -38,7 +38,7 @@ CHOOSY = (
     "POST /api/tokens",
 )
 SHA256 = "a" * 64
-RUNNING, SILENT, ENDED, ABORTED = JOBS = ("digits-1", "digits-2", "digits-3", "digits-4")
+RUNNING, SILENT, ENDED, FAILED = JOBS = ("digits-1", "digits-2", "digits-3", "digits-4")
 
 
 class Served:
@@ -64,7 +64,7 @@ class Served:
             world.jobs.launch(RunningJob(job_id, "digits", {"edge_method": "digits"}))
         world.start(RUNNING, JobStatus(RUNNING, "digits", "OPEN", "buffered", version=3, model_sha256=SHA256))
         world.end(ENDED, version=3, model_sha256=SHA256)
-        world.jobs.heard(JobReport(ABORTED, code=1, reason="its disk has failed"))
+        world.jobs.heard(JobReport(FAILED, code=1, reason="its disk has failed"))
         document = (await world.call("GET", "/api/openapi.json")).json
         self.document = {**document, "security": []}  # each request has a token: of others test_tokens.py is sure
         self._server = uvicorn.Server(uvicorn.Config(world.app, log_level="warning", lifespan="off", ws="none"))

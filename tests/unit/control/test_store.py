@@ -3,6 +3,7 @@
 import sqlite3
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from turnout.client.view import JobState
@@ -44,7 +45,7 @@ def test_an_unknown_job_is_none(store: Store) -> None:
 def test_the_first_end_of_a_job_stays(store: Store) -> None:
     store.add(DIGITS, now=100.0)
     store.finish("digits-1", JobState.COMPLETED, "version 20", now=160.0)
-    store.finish("digits-1", JobState.ABORTED, "too late", now=170.0)
+    store.finish("digits-1", JobState.FAILED, "too late", now=170.0)
     job = store.get("digits-1")
     assert job is not None
     assert (job.state, job.reason, job.finished_at) == (JobState.COMPLETED, "version 20", 160.0)
@@ -99,6 +100,28 @@ def test_a_newer_file_with_a_log_beside_it_is_left_as_it_is(tmp_path: Path) -> N
     with pytest.raises(TurnoutError, match="newer turnout"):
         Store(path)
     assert (path.read_bytes(), (tmp_path / "control.sqlite-wal").read_bytes()) == before
+
+
+def test_old_aborted_jobs_have_failed_and_all_else_of_them_stays(tmp_path: Path) -> None:
+    path = tmp_path / "control.sqlite"
+    db = sqlite3.connect(path, isolation_level=None)
+    migrations.migrate(db, migrations.scripts("turnout.control")[:3])
+    said = msgspec.json.encode(RunningJob("digits-1", "digits"))
+    for job_id, state, end in (
+        ("digits-1", "aborted", 9.0),
+        ("digits-2", "cancelled", 8.0),
+        ("digits-3", "running", None),
+    ):
+        db.execute("INSERT INTO job VALUES (?, 'digits', ?, 7.0, ?, 'why', ?)", (job_id, state, end, said))
+    db.close()
+    store = Store(path)
+    assert [(job.job_id, job.state, job.submitted_at, job.finished_at, job.reason) for job in store.jobs(10)] == [
+        ("digits-1", JobState.FAILED, 7.0, 9.0, "why"),
+        ("digits-2", JobState.CANCELLED, 7.0, 8.0, "why"),
+        ("digits-3", JobState.RUNNING, 7.0, None, "why"),
+    ]
+    assert [job.job_id for job in store.unfinished()] == ["digits-3"]
+    store.close()
 
 
 def test_the_scopes_of_old_tokens_become_those_of_now(tmp_path: Path) -> None:

@@ -10,8 +10,8 @@ from tests.unit.dispatcher.wires import DEVICE, World, result_report, task_reque
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.messages import (
     EdgeRequest,
-    JobAborted,
     JobCompleted,
+    JobFailed,
     JobRequest,
     ResultOffer,
     ResultResponse,
@@ -80,7 +80,7 @@ class DispatcherMachine(RuleBasedStateMachine):
     def launch(self, job: str) -> None:
         self.world.launch(job, connect=False)
 
-    @rule(job=JOBS, reason=st.sampled_from([JobCompleted, JobAborted]))
+    @rule(job=JOBS, reason=st.sampled_from([JobCompleted, JobFailed]))
     def end(self, job: str, reason: type[JobCompleted]) -> None:
         self.world.dispatcher.apply(reason(job))
 

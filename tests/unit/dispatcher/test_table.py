@@ -12,9 +12,9 @@ from turnout.messages import (
     DeviceInfo,
     Eligibility,
     FeedEvent,
-    JobAborted,
     JobCancelled,
     JobCompleted,
+    JobFailed,
     JobLaunched,
     JobRequest,
     RunningJob,
@@ -110,7 +110,7 @@ def test_a_job_launched_again_without_edge_method_is_offered_no_more() -> None:
     assert table.get("1") is None
 
 
-@pytest.mark.parametrize("end", [JobCompleted, JobCancelled, JobAborted])
+@pytest.mark.parametrize("end", [JobCompleted, JobCancelled, JobFailed])
 def test_an_ended_job_is_gone_and_its_namesake_stays(end: type[JobCompleted]) -> None:
     table = table_of(job("1"), job("2"))
 
@@ -124,7 +124,7 @@ def test_an_ended_job_is_gone_and_its_namesake_stays(end: type[JobCompleted]) ->
     ("event", "complaint"),
     [
         (JobCompleted("9"), 'JobCompleted for job "9", which is not running: ignored'),
-        (JobAborted(""), "JobAborted without a job id: ignored"),
+        (JobFailed(""), "JobFailed without a job id: ignored"),
         (JobLaunched(job("")), 'JobLaunched without a job id (name "mnist"): ignored'),
         (JobLaunched(job("9", meta={})), 'JobLaunched without meta for job "9": ignored'),
         (TableSnapshot((job("1"), job("9", meta={}))), 'JobLaunched without meta for job "9": ignored'),

@@ -11,7 +11,7 @@ import pytest
 
 from turnout.blobs.folder import BlobStore
 from turnout.client.view import JobState
-from turnout.job.exits import EXIT_ABORTED, EXIT_COMPLETED
+from turnout.job.exits import EXIT_CANCELLED, EXIT_COMPLETED
 from turnout.job.folder.directory import FINAL
 from turnout.job.folder.folder import load_job_folder
 from turnout.job.journal.journal import Snapshot
@@ -163,11 +163,11 @@ async def test_the_status_says_what_the_job_waits_for(process: JobProcess) -> No
 
 
 async def test_a_person_stops_the_job_and_the_reason_is_kept(process: JobProcess, tmp_path: Path) -> None:
-    hand_over(process.shell, Topic.STOP, memoryview(b"wrong data"), Answer())
+    hand_over(process.shell, Topic.CANCEL, memoryview(b"wrong data"), Answer())
     await asyncio.wait_for(process.ended.wait(), 5)
-    assert process.exit_code == EXIT_ABORTED
+    assert process.exit_code == EXIT_CANCELLED
     final = msgspec.json.decode((tmp_path / "data" / FINAL).read_bytes(), type=JobStatus)
-    assert (final.state, final.finished) == (JobState.ABORTED, "wrong data")
+    assert (final.state, final.finished) == (JobState.CANCELLED, "wrong data")
 
 
 async def test_a_person_pauses_the_job_and_lets_it_go_on(process: JobProcess) -> None:

@@ -7,7 +7,7 @@ from turnout.device.counters import FleetCounters
 from turnout.local.runner import stuck
 from turnout.messages import PausedBy
 
-WAITS = "a person to resume or abort it: 0 of 2 updates for version 1 came in 4 deadlines"
+WAITS = "a person to resume or cancel it: 0 of 2 updates for version 1 came in 4 deadlines"
 
 
 @pytest.mark.parametrize("by", [PausedBy.ROUNDS, PausedBy.DIVERGENCE])

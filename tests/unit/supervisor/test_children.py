@@ -201,7 +201,7 @@ def test_a_job_that_cannot_go_on_is_not_started_again_and_its_last_line_is_the_r
     run(children, "job a", Kind.JOB)
     effects = children.exited("job a", 4, "its journal is damaged", now=1)
     assert effects == [
-        Say("job a (pid 7) cannot go on: its journal is damaged"),
+        Say("job a (pid 7) failed: its journal is damaged"),
         Ended("job a", 4, "its journal is damaged"),
     ]
     assert "job a" not in children
@@ -286,7 +286,7 @@ def test_only_jobs_have_these_exit_codes(children: Children) -> None:
     assert others(children.exited("gateway 0", exits.EXIT_NOT_NOW, "", now=0)) == []
 
 
-@pytest.mark.parametrize(("code", "words"), [(0, "has completed"), (3, "has aborted")])
+@pytest.mark.parametrize(("code", "words"), [(0, "completed"), (3, "was cancelled")])
 def test_a_job_that_ends_by_itself_is_not_started_again(children: Children, code: int, words: str) -> None:
     run(children, "job a", Kind.JOB)
     effects = children.exited("job a", code, "", now=60)
@@ -470,7 +470,7 @@ def test_a_child_that_starts_may_take_longer_before_its_first_beat(children: Chi
     run(children, "gateway 0", Kind.GATEWAY)
     assert look(children, 29) == []
     assert children.tick(30) == [
-        Say("gateway 0 (pid 7) does not come up: no sign of life for 30 s; killing it"),
+        Say("gateway 0 (pid 7) did not start in time: no sign of life for 30 s; killing it"),
         Signal("gateway 0", KILL),
     ]
 

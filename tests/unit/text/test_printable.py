@@ -50,7 +50,7 @@ JOB = msgspec.structs.replace(
     fleet=(FleetGroup(HOSTILE, HOSTILE, asked=3),),
 )
 VIEW = view("digits-1", name=HOSTILE, status=JOB, reason=HOSTILE, fresh=True)
-ENDED = view("digits-1", name=HOSTILE, status=JOB, reason=HOSTILE, state=JobState.ABORTED)
+ENDED = view("digits-1", name=HOSTILE, status=JOB, reason=HOSTILE, state=JobState.FAILED)
 
 
 def picture() -> Picture:

@@ -1,4 +1,4 @@
-// What a person can do with a job: pause, resume, download, abort, start again, delete.
+// What a person can do with a job: pause, resume, download, cancel, start again, delete.
 
 import { ask, download, jobPath } from "./api.js";
 import { bytes, confirm, h, metric, show } from "./page.js";
@@ -11,7 +11,7 @@ export class Actions {
     this.pause = h("button", { type: "button", onclick: () => this.act(this.paused ? "resume" : "pause") }, "Pause");
     this.again = h("button", { type: "button", onclick: () => this.start() }, "Start again");
     this.get = h("button", { type: "button", onclick: () => this.downloads() }, "Download…");
-    this.stop = h("button", { type: "button", class: "danger", onclick: () => this.abort() }, "Abort…");
+    this.stop = h("button", { type: "button", class: "danger", onclick: () => this.cancel() }, "Cancel job…");
     this.remove = h("button", { type: "button", class: "danger", onclick: () => this.forget() }, "Delete…");
     this.said = h("p", { class: "said", role: "status" });
     this.element = h("div", { class: "actions" }, this.pause, this.again, this.get, this.stop, this.remove, this.said);
@@ -39,13 +39,13 @@ export class Actions {
     });
   }
 
-  async abort() {
-    const text = "Devices are told that no more work is wanted. Its newest model and its history stay. "
-      + "An ended job does not start again by itself.";
-    if (await confirm({ title: `Abort ${this.jobId}?`, text, yes: "Abort it", no: "Keep it running" })) await this.act("abort");
+  async cancel() {
+    const text = "Devices get no more tasks of it. Its models and its history are kept. "
+      + "It does not start again by itself.";
+    if (await confirm({ title: `Cancel ${this.jobId}?`, text, yes: "Cancel the job", no: "Keep it running" })) await this.act("cancel");
   }
 
-  /** An aborted or cancelled job goes on from its journal, and its page begins anew. */
+  /** A cancelled or failed job continues from its journal, and its page begins anew. */
   async start() {
     await this.attempt(async () => {
       await ask(jobPath(this.jobId, "/start"), { method: "POST" });

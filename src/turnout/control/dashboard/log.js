@@ -10,7 +10,7 @@ export class EventLog {
   constructor(course) {
     this.course = course;
     this.shown = SHOWN;
-    this.aborted = [];
+    this.failed = [];
     this.list = h("ol", { class: "events" });
     this.more = h("button", { type: "button", onclick: () => this.grow() }, "Show more");
     this.select = h("select", { id: "events", onchange: () => this.show() }, GROUPS.map(([value, text]) => h("option", { value }, text)));
@@ -19,15 +19,15 @@ export class EventLog {
       this.list, this.more);
   }
 
-  /** A job that was aborted could not say so itself. */
+  /** A job that failed could not say so itself. */
   end(view) {
-    this.aborted = view.state === "aborted" && view.finished_at ? [{ at: view.finished_at, kind: "aborted", text: view.reason ?? "" }] : [];
+    this.failed = view.state === "failed" && view.finished_at ? [{ at: view.finished_at, kind: "failed", text: view.reason ?? "" }] : [];
   }
 
   /** Newest first; what was measured of a version stands with its publication. */
   events() {
     const { events, published, evaluated } = this.course;
-    return [...this.aborted, ...events.toReversed()].filter((event) => event.kind !== "evaluated" || !published.has(event.version))
+    return [...this.failed, ...events.toReversed()].filter((event) => event.kind !== "evaluated" || !published.has(event.version))
       .map((event) => [event, event.kind === "published" ? evaluated.get(event.version)?.metrics : undefined]);
   }
 
@@ -38,7 +38,7 @@ export class EventLog {
 
   show() {
     const group = this.select.value;
-    const key = `${group} ${this.shown} ${this.course.events.length} ${this.course.events.at(-1)?.at} ${this.aborted.length}`;
+    const key = `${group} ${this.shown} ${this.course.events.length} ${this.course.events.at(-1)?.at} ${this.failed.length}`;
     setChildren(this.list, key, () => {
       const found = this.events().map(([event, metrics]) => ({ event, ...sentence(event, metrics) }))
         .filter((row) => group === "all" || row.group === group);

@@ -2,7 +2,7 @@
 
 import { duration, metric } from "./page.js";
 
-const ENDED = new Set(["completed", "cancelled", "aborted"]);
+const ENDED = new Set(["completed", "cancelled", "failed"]);
 
 export const hasEnded = (view) => ENDED.has(view.state);
 
@@ -16,9 +16,9 @@ export function stateOf(view) {
 
 function stateAlone(view) {
   if (view.state === "completed") return { text: "completed", tone: "good" };
-  if (view.state === "cancelled") return { text: "ended by a person", tone: "quiet" };
-  if (view.state === "aborted") return { text: "aborted", tone: "bad" };
-  if (view.state === "cancelling") return { text: "ending", tone: "warn" };
+  if (view.state === "cancelled") return { text: "cancelled", tone: "quiet" };
+  if (view.state === "failed") return { text: "failed", tone: "bad" };
+  if (view.state === "cancelling") return { text: "cancelling", tone: "warn" };
   if (view.status && view.fresh) return idle(view.status) ? { text: "waits for devices", tone: "quiet" } : ownState(view.status);
   return view.status || view.reason ? { text: "does not answer", tone: "bad" } : { text: "starting", tone: "quiet" };
 }
@@ -51,7 +51,7 @@ export function subject(view) {
 export function waitingFor(view) {
   const status = view.status;
   if (hasEnded(view)) return view.reason || status?.finished || "It has ended.";
-  if (view.state === "cancelling") return "It is ending: results that are under way are still counted.";
+  if (view.state === "cancelling") return "It was cancelled: results of tasks that are out are still counted, then it ends.";
   if (view.reason) return view.reason;
   if (!status) return "Its process to answer, which has just been started.";
   const words = status.waiting_for || "It has not said yet.";
@@ -65,7 +65,7 @@ export function repeats(warning, words) {
 }
 
 /** Whether a job may be started as it is: of one whose journal is lost, the reason says how to restore it. */
-export const canStart = (view) => ["aborted", "cancelled"].includes(view.state) && !(view.reason ?? "").includes("turnout restore ");
+export const canStart = (view) => ["failed", "cancelled"].includes(view.state) && !(view.reason ?? "").includes("turnout restore ");
 
 /** The first metric that was measured, as "accuracy 0.9512". */
 export function headline(metrics) {
@@ -100,8 +100,8 @@ export function sentence(event, metrics) {
       return { group: "other", text: STATES[event.text] ?? `State: ${event.text}` };
     case "finished":
       return { group: "other", text: `Finished: ${event.text}` };
-    case "aborted":
-      return { group: "warnings", text: `Aborted: ${event.text}` };
+    case "failed":
+      return { group: "warnings", text: `Failed: ${event.text}` };
     default:
       return { group: "other", text: `${event.kind} ${event.text ?? ""}` };
   }

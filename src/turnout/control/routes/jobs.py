@@ -1,4 +1,4 @@
-"""Jobs: submit, list, show, pause, resume, abort, start, delete."""
+"""Jobs: submit, list, show, pause, resume, cancel, start, delete."""
 
 import asyncio
 import secrets
@@ -12,6 +12,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from turnout.client.view import JobState, JobView, Scope
+from turnout.control.cancelling import Cancelling
 from turnout.control.check import check
 from turnout.control.incoming import Incoming
 from turnout.control.jobs import new_job_id
@@ -19,7 +20,6 @@ from turnout.control.known import KnownJobs, view
 from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_response
 from turnout.control.problems import Problem
 from turnout.control.samples import Samples
-from turnout.control.stopping import Stopping
 from turnout.errors import JobFolderError, ServerError
 from turnout.job.folder import package
 from turnout.job.folder.directory import BLOBS, FOLDER
@@ -27,7 +27,7 @@ from turnout.messages import Topic
 from turnout.storage.durable import sync, sync_tree
 
 JOBS_LISTED_MAX = 1000
-STARTED_AGAIN = frozenset({JobState.ABORTED, JobState.CANCELLED})  #: Neither has remembered its end in its journal.
+STARTED_AGAIN = frozenset({JobState.FAILED, JobState.CANCELLED})  #: Neither has remembered its end in its journal.
 _CONFLICT, _AWAY = HTTPStatus.CONFLICT, HTTPStatus.SERVICE_UNAVAILABLE
 
 
@@ -35,13 +35,13 @@ class JobRoutes:
     """Their life, as far as people decide it."""
 
     def __init__(
-        self, known: KnownJobs, samples: Samples, incoming: Incoming, stopping: Stopping, result_bytes_max: int
+        self, known: KnownJobs, samples: Samples, incoming: Incoming, cancelling: Cancelling, result_bytes_max: int
     ) -> None:
         """``result_bytes_max``: of a result, what devices can send."""
         self._known = known
         self._samples = samples
         self._incoming = incoming
-        self._stopping = stopping
+        self._cancelling = cancelling
         self._result_bytes_max = result_bytes_max
 
     def operations(self) -> list[Operation]:
@@ -80,11 +80,15 @@ class JobRoutes:
                 accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
             Operation(
-                "POST", "/api/jobs/{job_id}/abort", self._abort, "End a job; what it has learned is kept",
+                "POST", "/api/jobs/{job_id}/cancel", self._cancel, "End a job before its stop rule does",
                 accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT}),
             ),
             Operation(
-                "POST", "/api/jobs/{job_id}/start", self._start, "Start a job again that was aborted or cancelled",
+                "POST", "/api/jobs/{job_id}/abort", self._cancel, "The former name of cancel",
+                accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT}), deprecated=True,
+            ),
+            Operation(
+                "POST", "/api/jobs/{job_id}/start", self._start, "Start a job again that was cancelled or has failed",
                 accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
         ]  # fmt: skip
@@ -124,20 +128,20 @@ class JobRoutes:
         assert job is not None
         return json_response(view(job), HTTPStatus.CREATED)
 
-    async def _abort(self, request: Request) -> Response:
-        """End a job; devices that are training may still report. It is over later, also if control is not there."""
+    async def _cancel(self, request: Request) -> Response:
+        """Cancel a job. Devices that are training may still report; it ends later, with or without control."""
         job = self._known.of(request)
         if job.state is not JobState.RUNNING:
             raise Problem(HTTPStatus.CONFLICT, f"job {job.job_id} is {job.state} already")
         self._known.jobs.cancel(job.job_id)
-        self._stopping.end(job.job_id)
+        self._cancelling.cancel(job.job_id)
         return json_response(view(self._known.of(request)), HTTPStatus.ACCEPTED)
 
     async def _start(self, request: Request) -> Response:
-        """Let a job go on from its journal, once what aborted it has been put right, or after a person ended it."""
+        """Continue a job from its journal: one that was cancelled, or that failed and whose trouble is fixed."""
         job = self._known.of(request)
         if job.state not in STARTED_AGAIN:
-            detail = f"job {job.job_id} is {job.state}; only an aborted or cancelled job can be started"
+            detail = f"job {job.job_id} is {job.state}; only a cancelled or failed job can be started"
             raise Problem(HTTPStatus.CONFLICT, detail)
         try:
             self._known.jobs.start(job)

@@ -98,7 +98,7 @@ def _waiting_for(core: Standing, now: float) -> str:
     if core.pause.since is not None:
         since = ago(now - core.pause.since)
         reason = core.pause.reason
-        who = f"a person to resume or abort it: {reason}; paused {since} ago" if reason else PAUSED.format(since)
+        who = f"a person to resume or cancel it: {reason}; paused {since} ago" if reason else PAUSED.format(since)
         words = f"{who}; {words}"
     return words
 

@@ -33,7 +33,7 @@ class DiskBudget:
                 errno.EDQUOT,
                 f"the job's disk budget is used up: {used:,} bytes and {adding:,} more exceed {self.bytes_max:,}; "
                 f"raise bytes_max under [disk] in {directory / FOLDER / 'job.toml'} and restart the server or, when it "
-                f"has been aborted by then, start it again with: turnout start {directory.name}",
+                f"has failed by then, start it again with: turnout start {directory.name}",
             )
 
 

@@ -123,7 +123,7 @@ def _check_size(path: Path, owner: str, size: int, directory: Path) -> None:
     if own is None:
         raise JournalUnusable(
             f"{who}, and {directory.name} has no model yet that tells whether it fits: submit its folder again, let "
-            "that job begin, abort it, and restore into that"
+            "that job begin, cancel it, and restore into that"
         )
     if own != size:
         raise JournalUnusable(

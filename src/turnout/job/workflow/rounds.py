@@ -85,5 +85,5 @@ class Rounds:
     def words(self, buffered: int, live: int, version: int, now: float) -> str:
         have = f"{buffered} of {self.goal} updates for version {version + 1}"
         if self.closes_at is None:
-            return f"a person to resume or abort it: {have} came in {self.extensions + 1} deadlines"
+            return f"a person to resume or cancel it: {have} came in {self.extensions + 1} deadlines"
         return f"{have}; {live} devices training; deadline in {max(self.closes_at - now, 0):.0f} s"

@@ -144,7 +144,7 @@ def test_the_status_says_who_paused_the_job_and_how_old_the_oldest_lease_is(job:
 
 def test_nobody_has_paused_a_job_that_ends(job: Job) -> None:
     job.happens(Paused())
-    job.happens(Stop("ended by a person"))
+    job.happens(Stop("cancelled by a person"))
     assert status_of(job.core, job.now).paused_by is None
 
 

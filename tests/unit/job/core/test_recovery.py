@@ -331,7 +331,7 @@ def test_a_round_that_paused_itself_below_quorum_waits_for_a_person_after_a_rest
     job.report("b", tasks["b"])
     job.settle()  # now the journal knows it as paused
     again = job.restart()
-    waits_for = "a person to resume or abort it: 2 of 3 updates for version 1 came in 1 deadlines"
+    waits_for = "a person to resume or cancel it: 2 of 3 updates for version 1 came in 1 deadlines"
     assert (again.core.state, status_of(again.core, again.now).waiting_for) == ("PAUSED", waits_for)
     assert again.ask("d").status is Status.RETRY
     assert again.core.parts.workflow.deadline() is None

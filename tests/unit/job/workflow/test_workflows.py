@@ -49,7 +49,7 @@ def test_a_round_that_was_extended_too_often_pauses_until_a_person_resumes_it() 
     assert a_round.places(buffered=5) == 0
     assert a_round.verdict(buffered=5, live=0, now=1000.0) is Verdict.WAIT
     words = a_round.words(buffered=5, live=0, version=7, now=1000.0)
-    assert words == "a person to resume or abort it: 5 of 10 updates for version 8 came in 2 deadlines"
+    assert words == "a person to resume or cancel it: 5 of 10 updates for version 8 came in 2 deadlines"
     a_round.resume(now=1000.0)
     assert a_round.places(buffered=5) > 0
     assert a_round.deadline() == 1060.0

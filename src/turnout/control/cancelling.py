@@ -1,7 +1,7 @@
-"""Ends the jobs that people abort, without dropping what devices were told is counted.
+"""Ends the jobs that people cancel, without dropping what devices were told is counted.
 
-A job that is told to stop takes the results of devices that are training, for a while, and ends. It remembers the word
-only as long as its process lives, so it is said again until the job is over: to a process that is being started, too.
+A job that is cancelled takes the results of devices that are training, for a while, and ends. It remembers that
+only as long as its process lives, so it is told again until it has ended: a process that is being started, too.
 Force comes only after a process had its time; one that does not answer at all is the supervisor's to judge. When the
 supervisor says that it cannot run for now, nobody knows for how long, so that time ends too.
 """
@@ -9,36 +9,37 @@ supervisor says that it cannot run for now, nobody knows for how long, so that t
 import asyncio
 
 from turnout.client.view import JobState
+from turnout.control.jobs import CANCELLED
 from turnout.control.known import KnownJobs
 from turnout.errors import ServerError
 from turnout.messages import JobStatus, Topic
 
-STOP_GRACE_S = 60.0  #: From a process's first answer to force. A slow disk is no reason to drop results, a full one is.
+#: From a process's first answer to force. A slow disk is no reason to drop results, a full one is.
+CANCEL_GRACE_S = 60.0
 AGAIN_S = 0.5
-REASON = "ended by a person"
 
 
-class Stopping:
-    """Sees to it that each aborted job ends."""
+class Cancelling:
+    """Sees to it that each cancelled job ends."""
 
-    def __init__(self, known: KnownJobs, grace_s: float = STOP_GRACE_S, again_s: float = AGAIN_S) -> None:
+    def __init__(self, known: KnownJobs, grace_s: float = CANCEL_GRACE_S, again_s: float = AGAIN_S) -> None:
         self._known = known
         self._grace_s = grace_s
         self._again_s = again_s
         self._tasks: set[asyncio.Task[None]] = set()
 
     def resume(self) -> None:
-        """Go on with what an earlier control has begun."""
-        for job_id in self._known.jobs.ending():
-            self.end(job_id)
+        """Continue what an earlier control process has begun."""
+        for job_id in self._known.jobs.cancelling():
+            self.cancel(job_id)
 
-    def end(self, job_id: str) -> None:
-        """End a job that is stored as cancelling."""
-        task = asyncio.create_task(self._end(job_id))
+    def cancel(self, job_id: str) -> None:
+        """Have a job end that is stored as cancelling."""
+        task = asyncio.create_task(self._cancel(job_id))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _end(self, job_id: str) -> None:
+    async def _cancel(self, job_id: str) -> None:
         process, since = -1, 0.0  # which has answered, and since when
         before: JobStatus | None = None
         delayed_since: float | None = None
@@ -46,10 +47,10 @@ class Stopping:
         while True:
             if process < 0:
                 before = await self._known.ask_status(job_id) or before
-            if not self._shall_end(job_id):  # it is over, and may run again by now: see ``Jobs.revive``
+            if not self._is_cancelling(job_id):  # it has ended, and may run again by now: see ``Jobs.revive``
                 return
             try:
-                await self._known.tell(job_id, Topic.STOP, REASON.encode())
+                await self._known.tell(job_id, Topic.CANCEL, CANCELLED.encode())
             except ServerError:  # it is being started, or busy, or cannot run
                 delay, now = self._known.jobs.delay(job_id), loop.time()
                 delayed_since = (delayed_since or now) if delay else None
@@ -64,7 +65,7 @@ class Stopping:
                     await self._force(job_id, before, f"it was not done within {self._grace_s:g} s")
             await asyncio.sleep(self._again_s)
 
-    def _shall_end(self, job_id: str) -> bool:
+    def _is_cancelling(self, job_id: str) -> bool:
         job = self._known.store.get(job_id)
         return job is not None and job.state is JobState.CANCELLING
 
@@ -73,12 +74,12 @@ class Stopping:
         lost = "it is not known how many" if left is None else f"up to {left}" if left else "no"
         self._known.jobs.force(
             job_id,
-            f"{REASON}, and by force: {why}; {lost} counted results are in no version of its model",
+            f"{CANCELLED}, and by force: {why}; {lost} counted results are in no version of its model",
         )
 
 
 def unsaved(before: JobStatus | None, now: JobStatus | None) -> int | None:
-    """At most so many counted results are in no version, by what a job said before it was told to stop and says now.
+    """How many counted results are in no version, at most, by what a job said before it was cancelled and says now.
 
     None when that is not known. A job that is closing its last version shows an empty buffer before that is saved.
     """

@@ -1,4 +1,4 @@
-"""A job that a person aborts: told until it has ended, and forced only after it has had its time."""
+"""A job that a person cancels: told until it has ended, and forced only after it has had its time."""
 
 import asyncio
 from collections.abc import Callable
@@ -7,8 +7,8 @@ import pytest
 
 from tests.unit.control.world import SCHEMA, Job, World, submitted
 from turnout.client.view import JobState
+from turnout.control.cancelling import Cancelling, unsaved
 from turnout.control.known import KnownJobs
-from turnout.control.stopping import Stopping, unsaved
 from turnout.messages import JobStatus, Topic
 from turnout.transport.orders import JobReport, StopJob
 
@@ -31,7 +31,7 @@ async def cancelled(world: World, grace_s: float) -> str:
     """A job that is to end, and whose process does not answer."""
     job_id = await submitted(world)
     world.jobs.cancel(job_id)
-    Stopping(KnownJobs(world.store, world.jobs, world.questions), grace_s, AGAIN_S).resume()
+    Cancelling(KnownJobs(world.store, world.jobs, world.questions), grace_s, AGAIN_S).resume()
     return job_id
 
 
@@ -41,7 +41,7 @@ def serve(world: World, job_id: str, generation: int, job: Job) -> Job:
 
 
 def told(job: Job, times: int = 1) -> Callable[[], bool]:
-    return lambda: job.asked.count(Topic.STOP) >= times
+    return lambda: job.asked.count(Topic.CANCEL) >= times
 
 
 async def test_a_job_that_does_not_answer_keeps_its_process_and_is_told_when_it_does(world: World) -> None:
@@ -79,7 +79,7 @@ async def test_a_job_that_has_ended_and_runs_again_is_not_told(world: World) -> 
     world.jobs.revive(job)
     again = serve(world, job_id, 2, Job(status(), []))
     await asyncio.sleep(20 * AGAIN_S)
-    assert Topic.STOP not in again.asked
+    assert Topic.CANCEL not in again.asked
 
 
 async def test_a_job_that_does_not_end_is_forced_and_the_reason_says_what_is_in_no_version(world: World) -> None:
@@ -91,7 +91,7 @@ async def test_a_job_that_does_not_end_is_forced_and_the_reason_says_what_is_in_
     assert job is not None
     assert job.state is JobState.CANCELLED
     assert job.reason == (
-        "ended by a person, and by force: it was not done within 0.01 s; "
+        "cancelled by a person, and by force: it was not done within 0.01 s; "
         "up to 3 counted results are in no version of its model"
     )
 
@@ -107,7 +107,7 @@ async def test_a_job_whose_process_cannot_run_ends_all_the_same_and_says_why(wor
     assert job is not None
     assert job.state is JobState.CANCELLED
     assert job.reason == (
-        "ended by a person, and by force: its process could not run: the disk is full; "
+        "cancelled by a person, and by force: its process could not run: the disk is full; "
         "it is not known how many counted results are in no version of its model"
     )
 
