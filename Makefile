@@ -38,10 +38,11 @@ test-flare: $(FLARE)/.installed  ## run NVIDIA FLARE's own classes and device si
 
 torch: $(STAMPS)/torch  ## install PyTorch too, of which make test then tests the trainer; large
 
-lint: $(STAMPS)/lint  ## check style, format, types, and how much of the code a request passes
+lint: $(STAMPS)/lint  ## check style, format, types, which way imports point, and how much of the code a request passes
 	@$(RUN)/ruff check
 	@$(RUN)/ruff format --check
 	@$(RUN)/mypy
+	@$(RUN)/lint-imports --no-logo
 	@$(RUN)/python -m tools.walk --check
 
 format: $(STAMPS)/lint  ## put imports in order and format

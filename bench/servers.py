@@ -131,7 +131,7 @@ def started(
     command = commands.server(folder / "data", gateways, theirs, seed=0)
     process = subprocess.Popen(
         [part.replace(commands.LIFELINE, str(lifeline)) for part in (*command, *options)],
-        env={**commands.environment(), **(environment or {})},
+        env={**environment(), **(environment or {})},
         pass_fds=(lifeline, theirs),
         process_group=0,  # Ctrl-C is the benchmark's to handle
         stderr=(folder / "turnout.log").open("w"),

@@ -15,7 +15,7 @@ from tests.end_to_end.test_server import state_of, train
 from turnout.client.view import JobState
 from turnout.job.folder import package
 from turnout.storage import private
-from turnout.supervisor import runtime
+from turnout.transport import socket_folder
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +36,7 @@ def test_nothing_of_a_server_is_open_to_others_in_its_whole_life(tmp_path: Path)
     with server(data, umask=0) as running:
         job_id = running.client.submit(job_folder(tmp_path / "job", versions=1000)).job_id
         train(running, 2, job_id)
-        assert not open_files(data, *(root / str(running.port) for root in runtime.roots(data)))
+        assert not open_files(data, *(root / str(running.port) for root in socket_folder.roots(data)))
         running.client.model(job_id, out / "model.safetensors")
         running.client.model(job_id, out / "model.npz", form="npz")
         running.client.backup(job_id, out / "backup")

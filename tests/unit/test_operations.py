@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from turnout.control import metrics
-from turnout.supervisor.commands import JOB_BEGINNINGS, JOB_NAMES
+from turnout.process.environment import JOB_BEGINNINGS, JOB_NAMES
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "OPERATIONS.md").read_text()

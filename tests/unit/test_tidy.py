@@ -138,7 +138,7 @@ RENAMES = {
     "job/journal/sqlite.py": "a new journal: SQLite's own sync before, the folder after",
 }
 #: The older parts of logs, by which nobody decides; and where a running server is found, which ends with the power.
-NOT_KEPT = {"job/account/eventlog.py", "supervisor/joblog.py", "client/servers.py"}
+NOT_KEPT = {"storage/rotation.py", "client/servers.py"}
 
 
 def test_whatever_is_renamed_into_place_is_durable_then() -> None:

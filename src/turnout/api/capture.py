@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from turnout.api.source import definition_of
 from turnout.errors import JobFolderError
-from turnout.supervisor import commands
+from turnout.process.environment import PYTHON, environment
 
 ARRAYS_BYTES_MAX = 1 << 30  #: Of one file; larger data is better kept in a file that the function reads.
 VALUE_CHARS_MAX = 1 << 20  #: Of one plain value's text.
@@ -247,11 +247,11 @@ def _is_found_elsewhere(top: str) -> bool:
     if top == "__main__":
         return False
     answer = subprocess.run(
-        [*commands.PYTHON[:-1], "-c", _FIND, top],
+        [*PYTHON[:-1], "-c", _FIND, top],
         capture_output=True,
         text=True,
         check=False,
         timeout=IMPORT_TIMEOUT_S,
-        env=commands.environment(),
+        env=environment(),
     )
     return answer.returncode == 0 and answer.stdout.strip() == str(getattr(sys.modules[top], "__file__", None))

@@ -21,7 +21,7 @@ from turnout.gateway.limits import too_large_as_json, too_large_by_grpc, too_lar
 from turnout.job.folder import package
 from turnout.job.folder.folder import DEVICE_CODE, EVALUATE, FILES, JobFolder, load_job_folder
 from turnout.messages import Message
-from turnout.supervisor.commands import PYTHON, environment
+from turnout.process.environment import PYTHON, environment
 
 TIMEOUT_S = 60.0
 TRY_TIMEOUT_S = 20.0  #: Before a run, which shall not have to wait for a slow device longer than that.

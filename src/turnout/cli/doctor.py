@@ -14,6 +14,7 @@ from turnout.errors import TurnoutError
 from turnout.process import machine
 from turnout.storage import private
 from turnout.supervisor import runtime
+from turnout.transport import socket_folder
 
 FREE_BYTES_MIN = 1 << 30
 FILES_MIN = 1024
@@ -35,7 +36,7 @@ def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
     yield open_files(machine.open_files_max())
     yield who_may_open(data, private.open_parts(data))
     nearest = next(folder for folder in (data, *data.parents) if folder.is_dir())
-    yield sockets([(folder, runtime.unfit(folder)) for folder in runtime.roots()], data)
+    yield sockets([(folder, socket_folder.unfit(folder)) for folder in socket_folder.roots()], data)
     yield free_disk(nearest, shutil.disk_usage(nearest).free)
     yield kind_of_disk(nearest, machine.filesystem(nearest))
     began = time.monotonic(), time.time()
@@ -81,8 +82,8 @@ def sockets(candidates: list[tuple[Path, str]], data: Path) -> Finding:
     fit = next((folder for folder, wrong in candidates if not wrong), None)
     if fit is not None:
         return Finding("sockets", True, f"in {fit}, which is ours alone and can be written to")
-    last = data / runtime.IN_DATA
-    at_last = runtime.too_long(last) or f"they will lie in {last}, if that is not on a network disk"
+    last = data / socket_folder.IN_DATA
+    at_last = socket_folder.too_long(last) or f"they will lie in {last}, if that is not on a network disk"
     found = "; ".join([*(wrong for _, wrong in candidates), at_last])
     return Finding("sockets", False, found, "set XDG_RUNTIME_DIR to a folder that can be written to, with a short path")
 

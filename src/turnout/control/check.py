@@ -20,8 +20,8 @@ from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.gateway.limits import too_large_to_send
 from turnout.messages import Message, RunningJob
 from turnout.process import lifeline
+from turnout.process.environment import PYTHON, job_environment
 from turnout.process.marked import MARK, kill_marked, new_mark
-from turnout.supervisor.commands import PYTHON, job_environment
 
 if TYPE_CHECKING:
     from turnout.job.folder.folder import JobFolder

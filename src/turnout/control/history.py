@@ -10,9 +10,9 @@ from typing import BinaryIO, NamedTuple
 
 import msgspec
 
-from turnout.job.account.eventlog import older
 from turnout.job.folder.directory import EVENTS
 from turnout.messages import JobEvent
+from turnout.storage.rotation import older
 
 EVENTS_READ_MAX = 1000  #: At once.
 EVENTS_SHOWN_MAX = 10_000  #: The newest of a job's history.

@@ -14,8 +14,8 @@ from turnout.control.store import Store, StoredJob
 from turnout.job.exits import EXIT_CANCELLED, EXIT_COMPLETED, EXIT_FAILED
 from turnout.job.folder.directory import FINAL
 from turnout.messages import JobCancelled, JobCompleted, JobFailed, JobLaunched, JobStatus, LifeCycleEvent, RunningJob
-from turnout.supervisor.runtime import job_address
 from turnout.transport.orders import ForgetJob, JobProcess, JobReport, Order, Report, Roster, StartJob, StopJob
+from turnout.transport.socket_folder import job_address
 
 SLUG_MAX = 24
 CANCELLED = "cancelled by a person"  #: The reason of a job that gives none itself.

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from turnout.job.folder.directory import LOG
-from turnout.supervisor.joblog import older
+from turnout.storage.rotation import older
 
 LINES_MAX = 10_000
 LINES_SHOWN = 200  #: Unless asked for more or fewer.

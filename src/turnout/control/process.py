@@ -21,8 +21,8 @@ from turnout.process import lifeline
 from turnout.process.heartbeat import Pulse
 from turnout.process.streams import say
 from turnout.storage import owner
-from turnout.supervisor.runtime import feed_path, supervisor_path
 from turnout.transport.feed import FeedServer
+from turnout.transport.socket_folder import feed_path, supervisor_path
 from turnout.transport.unix import UnixTransport
 
 

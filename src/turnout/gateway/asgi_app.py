@@ -32,8 +32,7 @@ from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.process import TICK_INTERVAL_S
 from turnout.messages import FeedEvent, GatewayCounters
-from turnout.supervisor import runtime
-from turnout.transport import feed
+from turnout.transport import feed, socket_folder
 from turnout.transport.unix import UnixTransport
 
 PORT_VARIABLE = "TURNOUT_PORT"
@@ -64,12 +63,12 @@ class App:
         await receive()
         try:
             limits = limits_of(self._variables)
-            folder = runtime.folder_of(self._variables.get(PORT_VARIABLE, DEFAULT_PORT))
+            folder = socket_folder.folder_of(self._variables.get(PORT_VARIABLE, DEFAULT_PORT))
         except TurnoutError as error:
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
         origins = Origins(self._variables.get(ORIGINS_VARIABLE, "").split())
-        async with _gateway(limits, origins, runtime.feed_path(folder)) as self._gateway:
+        async with _gateway(limits, origins, socket_folder.feed_path(folder)) as self._gateway:
             await send({"type": "lifespan.startup.complete"})
             await receive()
         await send({"type": "lifespan.shutdown.complete"})

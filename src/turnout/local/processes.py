@@ -12,6 +12,7 @@ from pathlib import Path
 
 from turnout.errors import TurnoutError
 from turnout.process import loops
+from turnout.process.environment import environment
 from turnout.supervisor import commands, policy
 
 READY_TIMEOUT_S = 20.0
@@ -74,7 +75,7 @@ class Children:
             stdout=subprocess.DEVNULL if told is None else asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             limit=LINE_BYTES_MAX,
-            env=commands.environment(),
+            env=environment(),
             pass_fds=(self._lifeline, *pass_fds),
             process_group=0,  # Ctrl-C in the terminal is ours to handle
         )

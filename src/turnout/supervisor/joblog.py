@@ -4,22 +4,16 @@ The supervisor must not wait for a disk: a thread writes, and lines beyond what 
 is said.
 """
 
-import os
 import queue
 import threading
 import time
 from pathlib import Path
 
-from turnout.storage import private
+from turnout.storage import rotation
 from turnout.text.printable import printable
 
 BYTES_MAX = 2**20  #: At this size the log begins anew; one older part is kept beside it.
 LINES_WAITING_MAX = 10_000
-
-
-def older(path: Path) -> Path:
-    """Where the part is that came before."""
-    return path.with_suffix(".older.txt")
 
 
 class JobLogs:
@@ -54,19 +48,6 @@ class JobLogs:
         while (found := self._lines.get()) is not None:
             path, line = found
             try:
-                append(path, line.encode())
+                rotation.append(path, line.encode(), BYTES_MAX)
             except OSError:  # it was printed too, and the job says itself that its disk is not well
                 pass
-
-
-def append(path: Path, line: bytes, bytes_max: int = BYTES_MAX) -> None:
-    """Append, in a part of its own when this one is full. Raises OSError."""
-    fd = private.create(path, os.O_WRONLY | os.O_APPEND)
-    try:
-        if os.fstat(fd).st_size + len(line) > bytes_max:
-            path.replace(older(path))
-            os.close(fd)
-            fd = private.create(path, os.O_WRONLY | os.O_APPEND)
-        os.write(fd, line)
-    finally:
-        os.close(fd)

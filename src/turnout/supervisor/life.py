@@ -6,7 +6,7 @@ import signal
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from turnout.process import loops
-from turnout.supervisor import commands
+from turnout.process.environment import environment as ours
 
 LINE_BYTES_MAX = 4096  #: A child's output is passed on in pieces of at most this size.
 LAST_WORDS_S = (
@@ -54,7 +54,7 @@ async def start(
             stdin=asyncio.subprocess.DEVNULL,
             stdout=their_output,
             stderr=their_output,
-            env=commands.environment() if environment is None else environment,
+            env=ours() if environment is None else environment,
             pass_fds=(their_pulse, *pass_fds),
             process_group=0,  # Ctrl-C in the terminal is ours to handle, not the children's
         )

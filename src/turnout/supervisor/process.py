@@ -17,6 +17,7 @@ from turnout.client import servers
 from turnout.errors import TurnoutError
 from turnout.job.folder.directory import LOG
 from turnout.process import lifeline, machine, streams
+from turnout.process.environment import job_environment
 from turnout.process.heartbeat import PROGRESS
 from turnout.process.streams import say
 from turnout.storage import owner, private
@@ -27,6 +28,7 @@ from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Star
 from turnout.supervisor.entrance import Entrance, EntranceSettings, Tls, address, check, reached_at
 from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
+from turnout.transport import socket_folder
 from turnout.transport.sockets import LOOK_S
 
 EXIT_CANNOT_START = 127
@@ -67,11 +69,11 @@ class Supervisor:
         _check_release(self._data)
         if port := settings.devices.port:
             check(settings.devices)
-            self._runtime = runtime.take(port, runtime.root(self._data))
+            self._runtime = runtime.take(port, socket_folder.root(self._data))
             self.devices = Entrance(settings.devices)
         else:
             self.devices = Entrance(settings.devices)
-            self._runtime = runtime.take(self.devices.listening.getsockname()[1], runtime.root(self._data))
+            self._runtime = runtime.take(self.devices.listening.getsockname()[1], socket_folder.root(self._data))
         self._api = runtime.listen(settings.control_host, settings.control_port, "--control-port")
         self._data_lock = runtime.take_data(self._data)
         self._closed = private.close(self._data)
@@ -119,7 +121,7 @@ class Supervisor:
         self._loop = asyncio.get_running_loop()
         self._over = asyncio.Event()
         self._timer = self._loop.call_later(0, lambda: None)
-        serving = asyncio.create_task(self._channel.serve(runtime.supervisor_path(self._runtime.folder)))
+        serving = asyncio.create_task(self._channel.serve(socket_folder.supervisor_path(self._runtime.folder)))
         keeping = asyncio.create_task(self._keep_folder())
         self._do(self._children.add("control", Kind.CONTROL))
         for number in range(self._gateways):
@@ -203,7 +205,7 @@ class Supervisor:
                 (self._lifeline, *listen_fds),
                 partial(self._printed, name),
                 partial(self._felt, name),
-                commands.job_environment() if name.startswith(f"{Kind.JOB} ") else None,
+                job_environment() if name.startswith(f"{Kind.JOB} ") else None,
             )
         except OSError as error:
             reason = f"cannot be started: {error}"
@@ -247,7 +249,7 @@ class Supervisor:
         folder = self._runtime.folder
         if kind == "gateway":
             fd = self.devices.listening.fileno()
-            feed = runtime.feed_path(folder)
+            feed = socket_folder.feed_path(folder)
             options = self.devices.options
             return lambda pulse_fd: commands.gateway(int(which), fd, feed, lifeline_fd, pulse_fd, options), (fd,)
         fd, most = self._api.fileno(), self.devices.result_bytes_max

@@ -1,7 +1,4 @@
-"""What a server owns while it runs: its port, and a private folder for its sockets and its lock.
-
-The folder lies in XDG_RUNTIME_DIR, else in ``/tmp``, and where neither can be written to in the data folder.
-"""
+"""What a server owns while it runs: its port, its data folder, and a private folder for its sockets and its lock."""
 
 import errno
 import fcntl
@@ -10,19 +7,16 @@ import os
 import shutil
 import socket
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from turnout.errors import ServerError, TurnoutError
-from turnout.transport.address import UNIX_PATH_BYTES_MAX
-from turnout.transport.sockets import WAY_OUT, bind, private_folder
+from turnout.errors import TurnoutError
+from turnout.transport import socket_folder
+from turnout.transport.sockets import WAY_OUT, private_folder
 
-SOCKET_NAME_MAX = 38  #: Longest name of a socket in the folder, with its slash: "/job-" and an id.
-WITHIN_BYTES_MAX = UNIX_PATH_BYTES_MAX - len("/65535") - SOCKET_NAME_MAX  #: Of the path that a server's folder lies in.
-IN_DATA = "run"  #: Where sockets lie in the data folder, when nothing else can be written to.
 LookUp = Callable[..., list[Any]]  #: As socket.getaddrinfo.
 BACKLOG = 4096  #: Connections that wait to be accepted; the system lowers it to its own bound.
 PRUNE_AGE_S = 60.0
@@ -58,23 +52,6 @@ class Runtime:
         """Remove the folder and give up the lock; the processes of this server must have ended."""
         shutil.rmtree(self.folder, ignore_errors=True)
         os.close(self.lock_fd)
-
-
-def feed_path(folder: Path) -> Path:
-    """Where control tells gateways which jobs run."""
-    return folder / "feed"
-
-
-def supervisor_path(folder: Path) -> Path:
-    """Where control orders job processes."""
-    return folder / "supervisor"
-
-
-def job_address(folder: Path, job_id: str) -> Path:
-    """Where a job's process listens."""
-    address = folder / f"job-{job_id}"
-    assert len(os.fsencode(address)) <= UNIX_PATH_BYTES_MAX, address
-    return address
 
 
 def is_loopback(host: str) -> bool:
@@ -133,7 +110,7 @@ def resolve(host: str, port: int, look_up: LookUp = socket.getaddrinfo) -> tuple
 
 
 def take(port: int, within: Path) -> Runtime:
-    """Lock the server of this port and empty its folder, which lies ``within`` the folder given: see ``root``.
+    """Lock the server of this port and empty its folder, which lies ``within`` what ``socket_folder.root`` gives.
 
     Raises PortInUse when it runs already.
     """
@@ -160,7 +137,7 @@ def take(port: int, within: Path) -> Runtime:
 
 def is_taken(port: int, data: Path) -> bool:
     """Whether a server of this user runs on this port, with this data folder or another."""
-    for within in roots(data):
+    for within in socket_folder.roots(data):
         try:
             os.close(_lock(within / str(port) / "lock", os.O_RDWR))
         except _Locked:
@@ -230,89 +207,6 @@ def _lock(path: Path, how: int = os.O_RDWR | os.O_CREAT) -> int:
     os.ftruncate(fd, 0)
     os.write(fd, str(os.getpid()).encode())
     return fd
-
-
-def roots(data: Path | None = None) -> Iterator[Path]:
-    """Where the folders of this user's servers may lie, the best first; the last is for the server of ``data`` only."""
-    if base := os.environ.get("XDG_RUNTIME_DIR", ""):
-        yield Path(base) / "turnout"
-    yield Path(f"/tmp/turnout-{os.getuid()}")
-    if data is not None:
-        yield data.absolute() / IN_DATA
-
-
-def folder_of(port: str) -> Path:
-    """The folder of the server that runs on this port; when none does, where it would probably be.
-
-    Raises TurnoutError when it can be nowhere.
-    """
-    return find_folder(port, roots())
-
-
-def find_folder(port: str, candidates: Iterable[Path]) -> Path:
-    """As ``folder_of``, in one of these folders; what we may not look into has no server of ours."""
-    reasons, folders = [], []
-    for within in candidates:
-        if reason := too_long(within) or no_place(within.parent):
-            reasons.append(reason)
-        else:
-            folders.append(within / port)
-    if not folders:
-        raise TurnoutError(f"no folder is fit for a server's sockets: {'; '.join(reasons)}; {WAY_OUT}")
-    return next((folder for folder in folders if os.path.exists(folder)), folders[0])  # no error is raised by this one
-
-
-def root(data: Path) -> Path:
-    """Where the folder of a server of ``data`` belongs. Raises TurnoutError."""
-    return first_fit(roots(data))
-
-
-def first_fit(candidates: Iterable[Path]) -> Path:
-    """The first folder where sockets can be made. Raises TurnoutError when there is none."""
-    reasons = []
-    for within in candidates:
-        reason = unfit(within)
-        if not reason:
-            return within
-        reasons.append(reason)
-    raise TurnoutError(f"no folder is fit for the server's sockets: {'; '.join(reasons)}; {WAY_OUT}")
-
-
-def too_long(within: Path) -> str:
-    """That the path of the folder leaves no room for the names of sockets; empty when it does."""
-    size = len(bytes(within))
-    return (
-        f"the path {within} has {size} bytes, and {WITHIN_BYTES_MAX} are allowed for sockets"
-        if size > WITHIN_BYTES_MAX
-        else ""
-    )
-
-
-def no_place(folder: Path) -> str:
-    """Why nothing can be looked up in the folder; empty when it can."""
-    try:
-        os.stat(f"{folder}/.")  # fails in a folder that we may not search
-    except (FileNotFoundError, NotADirectoryError):
-        return f"there is no folder {folder}"
-    except OSError as error:
-        return f"the folder {folder} cannot be used: {error.strerror}"
-    return ""
-
-
-def unfit(within: Path) -> str:
-    """Why no sockets can be made in the folder, which is made if it is missing; empty when they can."""
-    if reason := too_long(within) or no_place(within.parent):
-        return reason
-    trial = within / f".trial-{os.getpid()}"
-    try:
-        private_folder(within)
-        bind(str(trial)).close()
-        trial.unlink()
-    except ServerError as error:
-        return str(error).removesuffix(f"; {WAY_OUT}")
-    except OSError as error:
-        return f"the folder {within} cannot be used: {error.strerror}"
-    return ""
 
 
 def _is_file(path: Path, fd: int) -> bool:

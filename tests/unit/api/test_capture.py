@@ -19,7 +19,7 @@ import pytest
 from turnout.api.capture import capture
 from turnout.device import Update
 from turnout.errors import JobFolderError
-from turnout.supervisor.commands import PYTHON
+from turnout.process.environment import PYTHON
 
 RATE = 0.25
 TABLE = {"a": [1, (2,), set()], "b": {3}, "c": None, "d": float("inf")}

@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnout.supervisor.commands import environment, job_environment
+from turnout.process.environment import environment, job_environment
 
 NEEDED = {"PATH": "/bin", "HOME": "/root", "LC_ALL": "C", "PYTHONPATH": "/x", "CUDA_VISIBLE_DEVICES": "0"}
 SECRET = {"AWS_SECRET_ACCESS_KEY": "a", "TURNOUT_TOKEN": "b", "DATABASE_URL": "c", "GITHUB_TOKEN": "d", "path": "e"}

@@ -3,7 +3,7 @@
 import re
 from pathlib import Path
 
-from turnout.supervisor.joblog import JobLogs, append, older
+from turnout.supervisor.joblog import JobLogs
 
 
 def test_lines_are_kept_with_their_time(tmp_path: Path) -> None:
@@ -13,15 +13,6 @@ def test_lines_are_kept_with_their_time(tmp_path: Path) -> None:
     logs.close(10.0)
     lines = (tmp_path / "log.txt").read_text().splitlines()
     assert [re.sub(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", "", line) for line in lines] == ["one", "two"]
-
-
-def test_a_full_log_begins_anew_and_its_older_part_is_kept(tmp_path: Path) -> None:
-    path = tmp_path / "log.txt"
-    for line in (b"one\n", b"two\n", b"three\n", b"four\n"):
-        append(path, line, bytes_max=8)
-    assert path.read_bytes() == b"four\n"
-    assert older(path).read_bytes() == b"three\n"
-    assert sorted(file.name for file in tmp_path.iterdir()) == ["log.older.txt", "log.txt"]
 
 
 def test_a_job_without_a_directory_has_no_log_and_others_do(tmp_path: Path) -> None:

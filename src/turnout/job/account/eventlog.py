@@ -4,7 +4,6 @@ Written without waiting for the disk: nothing is decided by it, and the last lin
 """
 
 import logging
-import os
 import time
 from pathlib import Path
 
@@ -12,7 +11,7 @@ import msgspec
 
 from turnout.job.folder.directory import EVENTS
 from turnout.messages import JobEvent
-from turnout.storage import private
+from turnout.storage import rotation
 from turnout.text.printable import printable_json
 
 BYTES_MAX = 8 * 2**20  #: At this size the log begins anew; one older part is kept beside it.
@@ -35,20 +34,11 @@ class EventLog:
         if len(line) > LINE_BYTES_MAX:
             line = _line(JobEvent(at=event.at, kind=kind, text="too long to tell"))
         try:
-            self._append(line)
+            rotation.append(self._path, line, BYTES_MAX)
         except OSError as error:
             if not self._complained:
                 logger.warning("cannot write %s: %s", self._path, error)
             self._complained = True
-
-    def _append(self, line: bytes) -> None:
-        fd = private.create(self._path, os.O_WRONLY | os.O_APPEND)
-        try:
-            if os.fstat(fd).st_size + len(line) > BYTES_MAX:
-                self._path.replace(older(self._path))
-            os.write(fd, line)
-        finally:
-            os.close(fd)
 
 
 def wall_clock() -> float:
@@ -58,8 +48,3 @@ def wall_clock() -> float:
 
 def _line(event: JobEvent) -> bytes:
     return f"{printable_json(msgspec.json.encode(event))}\n".encode()
-
-
-def older(path: Path) -> Path:
-    """Where the part is that came before."""
-    return path.with_suffix(".older.jsonl")

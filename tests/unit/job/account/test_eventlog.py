@@ -8,6 +8,7 @@ from turnout.job.account import eventlog
 from turnout.job.account.eventlog import EventLog
 from turnout.job.folder.directory import EVENTS
 from turnout.messages import JobEvent
+from turnout.storage.rotation import older
 
 
 def events(path: Path) -> list[JobEvent]:
@@ -27,10 +28,10 @@ def test_events_are_read_back_in_their_order(tmp_path: Path) -> None:
 def test_a_log_that_has_grown_begins_anew_and_keeps_one_older_part(tmp_path: Path) -> None:
     (tmp_path / EVENTS).write_bytes(b"x" * eventlog.BYTES_MAX)
     log = EventLog(tmp_path)
-    log.add("warning", text="the last of the old part")
-    log.add("warning", text="new")
-    assert [event.text for event in events(tmp_path / EVENTS)] == ["new"]
-    assert eventlog.older(tmp_path / EVENTS).stat().st_size > eventlog.BYTES_MAX
+    log.add("warning", text="first")
+    log.add("warning", text="second")
+    assert [event.text for event in events(tmp_path / EVENTS)] == ["first", "second"]
+    assert older(tmp_path / EVENTS).read_bytes() == b"x" * eventlog.BYTES_MAX
 
 
 def test_a_log_that_cannot_be_written_hurts_nobody(tmp_path: Path) -> None:
