@@ -34,7 +34,11 @@ def processes() -> dict[int, tuple[int, str]]:
     """Parent and command line of every process of this machine that has not ended."""
     found = {}
     shown = subprocess.run(
-        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="], capture_output=True, text=True, check=True
+        ["ps", "-A", "-ww", "-o", "pid=,ppid=,stat=,args="],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=PATIENCE_S,
     )
     for line in shown.stdout.splitlines():
         pid, parent, state, *command = line.split(None, 3)

@@ -74,7 +74,7 @@ def test_a_report_that_was_kept_is_read_as_it_was(tmp_path: Path) -> None:
 def bench(*options: str) -> str:
     """The page of a run without errors."""
     command = [sys.executable, "-m", "bench", "--quick", *options]
-    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    found = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=240)
     assert found.returncode == 0, found.stderr
     assert "WRONG" not in found.stdout
     return found.stdout

@@ -125,7 +125,7 @@ def job(folder: Path) -> Path:
 @needs_nginx
 def test_nginx_takes_the_example(tmp_path: Path) -> None:
     made = Proxy(tmp_path / "nginx", "http://127.0.0.1:1", "http://127.0.0.1:2")
-    tried = subprocess.run([*made.command, "-t"], capture_output=True, text=True, check=False)
+    tried = subprocess.run([*made.command, "-t"], capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert tried.returncode == 0, tried.stderr
 
 
@@ -169,5 +169,5 @@ def test_systemd_takes_the_unit(tmp_path: Path) -> None:
     assert "/opt/turnout/bin/turnout" in unit
     (tmp_path / "turnout.service").write_text(unit.replace("/opt/turnout/bin/turnout", "/bin/true"))
     command = ["systemd-analyze", "verify", "--man=no", str(tmp_path / "turnout.service")]
-    verified = subprocess.run(command, capture_output=True, text=True, check=False)
+    verified = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert (verified.returncode, verified.stderr) == (0, "")

@@ -182,7 +182,8 @@ def test_nothing_is_left_when_the_run_itself_is_killed(tmp_path: Path) -> None:
 
 def test_a_wrong_job_folder_is_one_line(tmp_path: Path) -> None:
     folder = job_folder(tmp_path / "job", versions=0)
-    found = subprocess.run([*TURNOUT, "run", str(folder)], capture_output=True, text=True, check=False)
+    command = [*TURNOUT, "run", str(folder)]
+    found = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
     assert found.returncode == 2
     (line,) = found.stderr.splitlines()
     assert "versions" in line

@@ -198,7 +198,7 @@ def test_a_control_that_dies_while_it_starts_jobs_starts_each_once_or_not_at_all
             submitting = threading.Thread(target=submit, args=(named(tmp_path, name),))
             submitting.start()
             kill_control_once(running, lambda at=f"{name}-*/{moment}": list(jobs.glob(at)))  # type: ignore[misc]
-            submitting.join()
+            submitting.join(PATIENCE_S)
         submit(named(tmp_path, "undisturbed"))
         shown = {view.job_id for view in running.client.jobs()}
         assert set(accepted) <= shown
@@ -215,7 +215,8 @@ def test_a_control_that_dies_while_a_job_ends_still_hears_how_it_ended(tmp_path:
         training = threading.Thread(target=train, args=(running, job.job_id, "second"))
         training.start()
         kill_control_once(running, final.exists)
-        training.join()
+        training.join(PATIENCE_S)
+        assert not training.is_alive()
         eventually("completed", lambda: running.client.job(job.job_id).state is JobState.COMPLETED)
         assert not job_processes(running)
 
@@ -256,7 +257,8 @@ class Hammer:
 
     def end(self) -> Counter[str]:
         self._over.set()
-        self._thread.join()
+        self._thread.join(PATIENCE_S)
+        assert not self._thread.is_alive()
         return self.outcomes
 
     def _run(self) -> None:

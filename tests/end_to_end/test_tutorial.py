@@ -24,7 +24,7 @@ TIMEOUT_S = 400.0
 def alone() -> tuple[str, ...]:
     """What makes a command run in a network of its own; nothing where the system does not let us."""
     try:
-        tried = subprocess.run([*ALONE, "true"], capture_output=True, check=False)
+        tried = subprocess.run([*ALONE, "true"], capture_output=True, check=False, timeout=60)
     except FileNotFoundError:
         return ()
     return ALONE if tried.returncode == 0 else ()

@@ -35,7 +35,7 @@ try:
 finally:
     print(*sorted(set({HEAVY!r}) & set(sys.modules)), file=sys.stderr)
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=30)
     assert found.stderr.split() == []
 
 
@@ -110,7 +110,7 @@ def test_a_shell_can_complete_every_command(shell: str) -> None:
     for word in ("doctor", "restore", "revoke", "control-port"):
         assert word in found.stdout
     if shell == "bash":
-        subprocess.run(["bash", "-n"], input=found.stdout, text=True, check=True)
+        subprocess.run(["bash", "-n"], input=found.stdout, text=True, check=True, timeout=30)
 
 
 def test_a_folder_with_a_space_in_its_name_is_quoted_where_it_is_to_be_typed(tmp_path: Path) -> None:

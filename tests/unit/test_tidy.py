@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-SRC = Path(__file__).parents[2] / "src" / "turnout"
+ROOT = Path(__file__).parents[2]
+SRC = ROOT / "src" / "turnout"
 IMPURE = {"asyncio", "time", "socket", "threading", "uvloop", "sqlite3", "subprocess"}
 PURE = [
     "messages.py",
@@ -94,6 +95,7 @@ WALL_CLOCK = {
     "supervisor/joblog.py",
     "supervisor/runtime.py",
 }
+RUNS_PROCESS = {f"subprocess.{name}" for name in ("run", "call", "check_call", "check_output")}
 RUNS_CODE = {"pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "multiprocessing"}
 
 
@@ -188,6 +190,13 @@ def test_files_and_functions_stay_small() -> None:
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 lines = (node.end_lineno or 0) - node.lineno
                 assert lines <= FUNCTION_LINES_MAX, f"{path}: {node.name} has {lines} lines"
+
+
+def test_no_test_waits_for_a_process_for_ever() -> None:
+    for path in sorted((ROOT / "tests").rglob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in RUNS_PROCESS:
+                assert "timeout" in {keyword.arg for keyword in node.keywords}, f"{path}:{node.lineno}"
 
 
 def test_every_module_says_where_it_stands() -> None:

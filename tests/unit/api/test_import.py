@@ -12,13 +12,13 @@ HEAVY = ("numpy", "msgspec", "asyncio", "rich", "torch", "starlette", "turnout.a
 
 def test_importing_turnout_loads_nothing_heavy() -> None:
     code = f"import sys, turnout; print(*sorted(set({HEAVY!r}) & set(sys.modules)))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.split() == []
 
 
 def test_using_turnout_loads_no_torch() -> None:
     code = "import sys, turnout; turnout.Job, turnout.run_device; print('torch' in sys.modules)"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.split() == ["False"]
 
 
@@ -39,7 +39,7 @@ def test_the_command_imports_next_to_nothing_before_it_can_answer_ctrl_c() -> No
     The streams are needed to say that it was; they import nothing but what the interpreter has loaded already.
     """
     code = "import sys; before = set(sys.modules); import turnout.cli; print(*sorted(set(sys.modules) - before))"
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert found.stdout.split() == [
         *("turnout", "turnout.cli", "turnout.process", "turnout.process.exits"),
         *("turnout.process.streams", "turnout.text", "turnout.text.printable"),

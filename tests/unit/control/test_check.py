@@ -91,6 +91,6 @@ def test_the_process_and_what_it_has_started_end_when_control_is_killed(
     control = subprocess.Popen([sys.executable, "-c", CHECKS, str(folder)])
     assert pipe.read() == b"here"
     control.kill()
-    control.wait()
+    control.wait(60)
     assert pipe.read() == b""
     pipe.close()

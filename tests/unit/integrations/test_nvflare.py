@@ -8,7 +8,10 @@ HIDDEN = "import sys; sys.modules['nvflare'] = None; "
 
 def test_without_flare_the_error_names_what_to_install() -> None:
     ran = subprocess.run(
-        [sys.executable, "-c", HIDDEN + "import turnout.integrations.nvflare"], capture_output=True, text=True
+        [sys.executable, "-c", HIDDEN + "import turnout.integrations.nvflare"],
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
 
     last = ran.stderr.splitlines()[-1]
@@ -20,4 +23,4 @@ def test_without_flare_the_error_names_what_to_install() -> None:
 def test_nothing_else_of_turnout_needs_flare() -> None:
     """The command line, a gateway, a job and control start without it."""
     modules = "turnout.cli, turnout.gateway.process, turnout.job.process, turnout.control.process, turnout.integrations"
-    subprocess.run([sys.executable, "-c", f"{HIDDEN}import {modules}"], check=True)
+    subprocess.run([sys.executable, "-c", f"{HIDDEN}import {modules}"], check=True, timeout=60)

@@ -15,7 +15,7 @@ def cannot() -> str:
     """Why there is no PID namespace here; empty when there is one."""
     if shutil.which("unshare") is None:
         return "no unshare here"
-    return subprocess.run([*SPACE, "true"], capture_output=True, text=True, check=False).stderr
+    return subprocess.run([*SPACE, "true"], capture_output=True, text=True, check=False, timeout=60).stderr
 
 
 needs_space = pytest.mark.skipif(bool(cannot()), reason=f"no PID namespace can be made here: {cannot().strip()}")
