@@ -35,6 +35,11 @@ class TypicalNorm:
     raises it by a step, each below lowers it by one, however far away: senders of fewer than half of the results can
     hold it anywhere among the norms of the others, and nowhere else.
 
+    So a stranger among the first four may send as much as the first bound: a step as long as the model is large, in a
+    version of at least two results. A tighter bound would need results of others to hold it against, kept apart until
+    there are five: each is a model in memory and in the journal, and its sender waits. A bound by one or two of them
+    would be whatever a stranger sends first, and next to nothing shuts out all others.
+
     Refused updates never raise the bound above that of the first: a job of larger ones is told to set a bound itself,
     which is the least that this one is. They do lead back to the first bound, where the first updates were so small
     that nothing else is taken.
@@ -82,9 +87,9 @@ class TypicalNorm:
         if self.taken == FIRST:
             self._first = []
 
-    def refuse(self) -> None:
-        """An update was refused for its norm."""
-        self._refused += 1
+    def refuse(self, again: bool = False) -> None:
+        """An update was refused for its norm; ``again``: not for the first time, so it says nothing new."""
+        self._refused += not again
         if self._refused >= STUCK and self._learned() < self._start:
             self.restore(None)
 

@@ -213,7 +213,7 @@ class JobCore(Standing):
         held_place = places.reported(lease, now, trained=report.status in (OK, VALIDATED))
         if not places.live.on(lease.version):
             self._retire({lease.version})
-        refusal = self._too_late(lease) or self._stage(event, lease, now)
+        refusal = self._too_late(lease) or self._stage(event, lease, now, held_place)
         if refusal is None and not held_place:
             places.lease_time.observe(now - lease.granted_at)
         effects: list[Effect] = []
@@ -259,13 +259,13 @@ class JobCore(Standing):
             return answers.too_stale(lease.version, self.version, staleness_max)
         return None
 
-    def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
+    def _stage(self, event: Result, lease: Lease, now: float, held_place: bool) -> Refused | None:
         """Add what the device learned or measured to the running sums, or say why not; that changes nothing."""
         report, parts = event.report, self.parts
         sound = judged(report, lease, self.rules, parts.aggregator, self.typical, self.bases, event.factor)
         if isinstance(sound, Refused):
             if sound.reason == answers.FAR_NORM:
-                self.typical.refuse()
+                self.typical.refuse(again=not held_place)
                 self.warnings.add(FAR_UPDATES)
             return sound
         staleness = self.version - lease.version

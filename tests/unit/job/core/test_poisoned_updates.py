@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from tests.unit.job.a_job import Job, new_job
+from turnout.aggregator.typical import STUCK
 from turnout.job.core.events import Finish, Result
 from turnout.job.core.status import status_of
 from turnout.job.workflow.buffered import Buffered
@@ -85,6 +86,31 @@ def test_a_stranger_among_the_first_moves_no_version_further_than_the_first_boun
     assert job.core.model[0] == pytest.approx((99 + 3 * 0.6) / 4)
     honest_version(job)
     assert job.core.typical.norm_max == pytest.approx(100.0)
+
+
+def test_one_refused_result_sent_a_hundred_times_does_not_make_the_job_forget_what_is_usual() -> None:
+    """The bound begins again when a hundred were refused in a row, which must take a hundred leases."""
+    job = new_job(buffered)
+    for _ in range(10):
+        job_of_small_norms(job)
+    before = job.core.typical.norm_max
+    assert before < 10.0
+    task = job.ask("stranger")
+    for _ in range(2 * STUCK):
+        job.report("stranger", task, (99.0, 0.0))
+        job.settle()
+    assert job.core.typical.norm_max == before
+    for _ in range(STUCK):
+        attack(job, 99.0)
+    assert job.core.typical.norm_max == 100.0
+
+
+def job_of_small_norms(job: Job) -> None:
+    """One version of updates with a norm of about 0.01."""
+    for _ in range(4):
+        name = f"s{next(names)}"
+        job.report(name, job.ask(name), (0.006, 0.008))
+    job.settle()
 
 
 def test_where_a_person_says_how_large_an_update_may_be_it_may_be_that_large() -> None:
