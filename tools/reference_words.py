@@ -69,6 +69,7 @@ ENVIRONMENT = {
     "TURNOUT_PORT": "which server a gateway within an ASGI server belongs to: the port of its own gateways",
     "TURNOUT_CORS_ORIGINS": "the web pages that may use such a gateway, separated by spaces",
     "TURNOUT_RESULT_BYTES_MAX": "the largest result that such a gateway takes, in bytes, as `--result-bytes-max`",
+    "TURNOUT_STARTED_BY": "set for the check of a folder: what its code starts is found by it, and ended",
     "TURNOUT_WEIGHTS_MODEL_BYTES_MAX": "the largest model that it sends as JSON, as `--weights-model-bytes-max`",
     "XDG_STATE_HOME": "where commands find your servers, in `turnout/servers`; without it, `.local/state` of `HOME`",
     "XDG_RUNTIME_DIR": "where the sockets of a server are; without it, a folder of one's own in `/tmp`, and where that "
