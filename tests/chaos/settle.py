@@ -12,9 +12,9 @@ from tests.chaos.job import TASK_NAME, TENSOR
 from tests.chaos.ledger import Task
 from tests.end_to_end.server import eventually
 from turnout.device.exchange import from_http, to_http
-from turnout.device.http_connection import HttpReply
 from turnout.fleet.ledger import Ledger
 from turnout.messages import DeviceInfo, ModelSchema, ResultReport, ResultResponse, Status, TensorSpec
+from turnout.wire.edge_replies import HttpReply
 
 TIMEOUT_S = 10.0
 

@@ -14,7 +14,7 @@ from tests.end_to_end.site import JOB_ID, TICK_S, Site, site
 from turnout.cli.showing import described
 from turnout.client.view import JobState, JobView
 from turnout.device.http import HttpClient, HttpLimits
-from turnout.device.http_connection import HttpReply
+from turnout.wire.edge_replies import HttpReply
 from turnout.wire.edge_requests import HttpRequest
 
 pytestmark = pytest.mark.anyio

@@ -17,7 +17,6 @@ from tests.end_to_end.server import Server, eventually, server
 from turnout.client.view import JobState
 from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
-from turnout.device.http_connection import HttpReply
 from turnout.messages import (
     DeviceInfo,
     EdgeResponse,
@@ -30,6 +29,7 @@ from turnout.messages import (
     TensorSpec,
 )
 from turnout.wire.edge_headers import ANDROID
+from turnout.wire.edge_replies import HttpReply
 
 pytestmark = [pytest.mark.slow, pytest.mark.anyio]
 

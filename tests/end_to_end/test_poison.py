@@ -18,7 +18,6 @@ from tests.end_to_end.site import Site, site
 from turnout.device import Arrays, SessionPolicy, Update, run_device
 from turnout.device.exchange import from_http, to_http
 from turnout.device.http import HttpClient, HttpLimits
-from turnout.device.http_connection import HttpReply
 from turnout.gateway.limits import GatewayLimits
 from turnout.job.exits import EXIT_COMPLETED
 from turnout.messages import (
@@ -29,6 +28,7 @@ from turnout.messages import (
     TaskResponse,
     TensorSpec,
 )
+from turnout.wire.edge_replies import HttpReply
 from turnout.wire.edge_requests import HttpRequest
 from turnout.wire.tensors import to_safetensors
 

@@ -65,7 +65,8 @@ def fleet(
     lifeline_fd: Annotated[int | None, Parameter(show=False)] = None,
 ) -> int:
     """Simulate many devices over real HTTP: each with an id, speed, network and data of its own."""
-    from turnout.fleet import FleetOptions, FleetSpec, run_fleet
+    from turnout.fleet.process import FleetOptions, run_fleet
+    from turnout.fleet.spec import FleetSpec
 
     at_least_one("--connections", connections)
     if (trainer is None) != untrained:

@@ -6,10 +6,10 @@ import re
 from collections import OrderedDict
 
 from turnout.device.http import HttpClient
-from turnout.device.http_connection import HttpFailure, HttpReply
+from turnout.device.http_connection import HttpFailure
 from turnout.errors import TurnoutError
 from turnout.messages import ModelRef
-from turnout.wire.edge_replies import blob_path
+from turnout.wire.edge_replies import HttpReply, blob_path
 from turnout.wire.edge_requests import HttpRequest
 
 KEPT_BYTES_MAX = 256 * 2**20

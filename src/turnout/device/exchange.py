@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import msgspec
 
-from turnout.device.http_connection import HttpReply
 from turnout.errors import ServerError
 from turnout.messages import (
     EdgeRequest,
@@ -21,7 +20,7 @@ from turnout.messages import (
     TaskRequest,
     TaskResponse,
 )
-from turnout.wire.edge_replies import decode_response
+from turnout.wire.edge_replies import HttpReply, decode_response
 from turnout.wire.edge_requests import HttpRequest, encode_request
 from turnout.wire.edge_results import encode_result
 

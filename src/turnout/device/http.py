@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from turnout.device.http_connection import Connection, Done, Exchange, HttpFailure, HttpReply
+from turnout.device.http_connection import Connection, Done, Exchange, HttpFailure
 from turnout.errors import TurnoutError, UsageError
 from turnout.text.given import check_word
+from turnout.wire.edge_replies import HttpReply
 from turnout.wire.edge_requests import HttpRequest
 
 TICK_S = 0.1  #: How exactly deadlines are kept.

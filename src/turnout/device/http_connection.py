@@ -5,22 +5,13 @@ from collections.abc import Callable
 from typing import Protocol
 
 import httptools
-import msgspec
 
 from turnout.errors import TurnoutError
+from turnout.wire.edge_replies import HttpReply
 
 HEAD_BYTES_MAX = 65_536  #: Status line and headers of a reply.
 WRITE_AT_ONCE_BYTES = 65_536  #: A smaller body leaves in one piece with its head.
 KEPT_HEADERS = frozenset((b"content-length", b"content-range", b"etag", b"retry-after", b"transfer-encoding"))
-
-
-class HttpReply(msgspec.Struct, frozen=True):
-    """A whole reply. Only the headers of KEPT_HEADERS are there, in lower case."""
-
-    status: int
-    headers: dict[bytes, bytes]
-    body: bytes
-    seconds: float = 0.0  #: From sending the request to the end of the reply.
 
 
 class HttpFailure(TurnoutError):

@@ -11,13 +11,14 @@ from functools import partial
 from random import Random
 
 from turnout.device.exchange import NoAnswer, from_http, to_http
-from turnout.device.http_connection import HttpFailure, HttpReply
+from turnout.device.http_connection import HttpFailure
 from turnout.fleet.core import ENDED, SimDevice
 from turnout.fleet.ledger import Ledger
 from turnout.fleet.lines import Lines
 from turnout.fleet.spec import Break, FleetSpec
 from turnout.fleet.tally import Latencies
 from turnout.messages import EdgeRequest, EdgeResponse, ResultReport, ResultResponse
+from turnout.wire.edge_replies import HttpReply
 from turnout.wire.edge_requests import HttpRequest
 
 DROPPED = "dropped on purpose"  #: Why there is no answer, when the fleet itself broke the connection.

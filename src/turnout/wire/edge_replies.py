@@ -42,6 +42,15 @@ RESULT_STATUS: Mapping[str, Mapping[Status, Status]] = {
 }
 
 
+class HttpReply(msgspec.Struct, frozen=True):
+    """A whole reply, as devices get it. Only the headers that they read are there, in lower case."""
+
+    status: int
+    headers: dict[bytes, bytes]
+    body: bytes
+    seconds: float = 0.0  #: From sending the request to the end of the reply.
+
+
 class _Job(msgspec.Struct, omit_defaults=True):
     status: Status
     job_id: str | None = None

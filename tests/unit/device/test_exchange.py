@@ -3,7 +3,6 @@
 import pytest
 
 from turnout.device.exchange import NoAnswer, from_http, to_http
-from turnout.device.http_connection import HttpReply
 from turnout.messages import (
     DeviceInfo,
     EdgeRequest,
@@ -17,6 +16,7 @@ from turnout.messages import (
     TaskResponse,
     TensorSpec,
 )
+from turnout.wire.edge_replies import HttpReply
 
 DEVICE = DeviceInfo("a3f", platform="python")
 SCHEMA = ModelSchema((TensorSpec("w", (1,)),))

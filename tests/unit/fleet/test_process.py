@@ -46,7 +46,8 @@ def trainer(index, devices, seed):
 RUN = """
 import json, sys
 from turnout.errors import TurnoutError
-from turnout.fleet import FleetOptions, FleetSpec, run_fleet
+from turnout.fleet.process import FleetOptions, run_fleet
+from turnout.fleet.spec import FleetSpec
 url, trainers, spec, options = sys.argv[1:]
 spec, options = FleetSpec(**json.loads(spec)), FleetOptions(workers=1, **json.loads(options))
 try:
