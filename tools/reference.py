@@ -15,8 +15,9 @@ from cyclopts import App
 
 from tools import reference_words as words
 from tools.refusals import Refusal, refusals
+from turnout.cli import server_toml
 from turnout.cli.commands import app
-from turnout.cli.job_toml import comments, structs
+from turnout.cli.job_toml import comments, structs, written
 from turnout.client.view import JobState
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.gateway import limits
@@ -25,13 +26,19 @@ from turnout.job.folder.spec import JobSpec
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "REFERENCE.md"
+SAMPLE = ROOT / "examples" / "deploy" / "server.toml"
 Table = type[msgspec.Struct]
 
 
 def page() -> str:
     """The whole page."""
-    parts = [words.HEAD, *_settings(), *_messages(), *_statuses(), *_limits(), *_options(), *_variables()]
+    parts = [words.HEAD, *_settings(), *_server(), *_messages(), *_statuses(), *_limits(), *_options(), *_variables()]
     return "\n".join(parts)
+
+
+def sample() -> str:
+    """A file of settings for ``turnout up``."""
+    return written(server_toml.ServerFile, server_toml.HEAD, server_toml.SAMPLE)
 
 
 # --- job.toml -----------------------------------------------------------------------------------------------------
@@ -40,6 +47,11 @@ def page() -> str:
 def _settings() -> Iterator[str]:
     yield words.SETTINGS
     yield from _table_of_settings(JobSpec, "")
+
+
+def _server() -> Iterator[str]:
+    yield words.SERVER
+    yield from _table_of_settings(server_toml.ServerFile, "")
 
 
 def _table_of_settings(table: Table, name: str) -> Iterator[str]:
@@ -153,7 +165,11 @@ def _options() -> Iterator[str]:
     yield words.OPTIONS
     for name, command in _commands(app, ""):
         rows = [
-            (_names(option.names, option.index is not None), _shown(option.field_info.default), option.parameter.help)
+            (
+                _names(option.names, option.index is not None),
+                _default_of(option),
+                option.parameter.help,
+            )
             for option in command.assemble_argument_collection()
             if option.show and option.parameter.help and not words.EVERYWHERE & set(option.names)
         ]
@@ -174,6 +190,12 @@ def _commands(group: App, before: str) -> Iterator[tuple[str, App]]:
 def _names(names: Iterable[str], positional: bool) -> str:
     """As ``--help`` shows them; what is given by its place, in capitals."""
     return ", ".join(f"`{each.lstrip('-').replace('-', '_').upper() if positional else each}`" for each in names)
+
+
+def _default_of(option: Any) -> str:
+    """As ``--help`` shows it: of an option that a file may give as well, in so many words."""
+    told = option.show_default
+    return _shown(told if isinstance(told, str) else option.field_info.default)
 
 
 def _shown(default: object) -> str:
@@ -204,5 +226,6 @@ def _sentence(kind: type) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page())
-    print(f"written: {PAGE}", file=sys.stderr)
+    for path, text in ((PAGE, page()), (SAMPLE, sample())):
+        path.write_text(text)
+        print(f"written: {path}", file=sys.stderr)

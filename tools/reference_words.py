@@ -15,6 +15,13 @@ SETTINGS = """
 A table with several forms is chosen by the key in its title. A key that is not here is an error.
 """
 
+SERVER = """
+## Settings of a server
+
+The file of `turnout up --config`, such as [`server.toml`](../examples/deploy/server.toml). Paths in it are relative to
+its folder. An option of the command line takes precedence.
+"""
+
 MESSAGES = """
 ## Messages
 

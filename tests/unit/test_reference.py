@@ -2,13 +2,17 @@
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
+import msgspec
 import pytest
 from tools import reference, reference_words
 
+from turnout.cli import server_toml
 from turnout.client.view import JobState
 from turnout.control import metrics
+from turnout.gateway.settings import Limits
 
 SRC = Path(__file__).parents[2] / "src" / "turnout"
 WRITTEN = reference.PAGE.read_text()
@@ -18,6 +22,15 @@ HIDDEN_STATES = {"COMMITTING"}  #: Shown as OPEN.
 def test_the_page_is_what_the_code_says() -> None:
     """When this fails: make reference."""
     assert reference.page() == WRITTEN, "docs/REFERENCE.md is not what the code says: make reference"
+
+
+def test_the_sample_of_server_toml_has_every_setting_and_can_be_read() -> None:
+    """When this fails: make reference."""
+    assert reference.sample() == reference.SAMPLE.read_text()
+    assert server_toml.read(reference.SAMPLE) == server_toml.ServerFile(data="/var/lib/turnout")
+    commented_out = re.sub(r"^#(\w+ = )", r"\1", reference.sample(), flags=re.MULTILINE)
+    found = tomllib.loads(commented_out)
+    assert set(found["limits"]) == {field.name for field in msgspec.structs.fields(Limits)}
 
 
 @pytest.mark.parametrize("field", ["retry_wait", "duplicate", "buffer_goal", "round_extensions_max", "idle_timeout_s"])

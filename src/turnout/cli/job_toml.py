@@ -23,7 +23,12 @@ Given = Mapping[str, object]
 
 def job_toml(given: Given) -> str:
     """``given`` are values by their path, like ``"training.concurrency": 40``."""
-    return "\n".join([f"# {HEAD}", "", *_settings(JobSpec, "", given), ""])
+    return written(JobSpec, HEAD, given)
+
+
+def written(kind: type[msgspec.Struct], head: str, given: Given) -> str:
+    """The same for settings of any kind; ``head`` is its first line."""
+    return "\n".join([f"# {head}", "", *_settings(kind, "", given), ""])
 
 
 def _settings(struct: type[msgspec.Struct], path: str, given: Given) -> Iterator[str]:

@@ -5,8 +5,9 @@ import sys
 import time
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
+import msgspec
 from cyclopts import Parameter
 
 from turnout.cli.base import (
@@ -16,27 +17,26 @@ from turnout.cli.base import (
     LOCAL,
     PORT,
     SERVERS,
-    SIZES,
     Json,
     Remote,
-    Sizes,
     answer,
     app,
-    at_least_one,
     examples,
     print_json,
 )
 from turnout.errors import UsageError
-from turnout.gateway.bounds import GRPC_MESSAGE_BYTES_MAX
+from turnout.gateway.bounds import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.process import machine
 from turnout.process.exits import EXIT_DONE, EXIT_FAILED
 from turnout.process.streams import say
 from turnout.process.systems import can_serve, check_server
-from turnout.supervisor.policy import HANG_S, HANG_S_MIN
+from turnout.supervisor.policy import HANG_S
 
 if TYPE_CHECKING:
+    from turnout.cli.server_toml import ServerFile
+    from turnout.gateway.settings import Limits
     from turnout.supervisor.entrance import Tls
-    from turnout.supervisor.process import Up
+    from turnout.supervisor.process import Settings, Up
 
 PORT_MAX = 65535
 LOOPBACK = "127.0.0.1"
@@ -46,70 +46,113 @@ ControlPort = Annotated[int, Parameter(help="Where people's tools connect; 0 tak
 TlsCert = Annotated[Path | None, Parameter(help="Certificate for devices, and its chain: a PEM file.")]
 TlsKey = Annotated[Path | None, Parameter(help="The certificate's private key: a PEM file.")]
 Data = Annotated[Path, Parameter(help="Where jobs and models are kept.")]
+S = TypeVar("S", bound=msgspec.Struct)
+
+
+def _unless(default: object, about: str) -> Parameter:
+    """An option that a file may give as well: only one that was given goes before the file."""
+    return Parameter(show_default=str(default), help=about)
 
 
 @app.command(
     group=SERVERS,
     help_epilogue=examples(
         "turnout up",
-        "turnout up --port 0 --control-port 0 --json",
+        "turnout up --config server.toml",
         "turnout up --host 0.0.0.0 --tls-cert fullchain.pem \\\n    --tls-key privkey.pem --grpc-port 8712",
     ),
 )
 def up(
     *,
+    config: Annotated[
+        Path | None, Parameter(help="A file with settings: TOML, see docs/OPERATIONS.md. Options take precedence.")
+    ] = None,
     host: Annotated[
-        str, Parameter(help="Address where devices connect; 0.0.0.0 for all of this machine's.")
-    ] = LOOPBACK,
-    port: Port = PORT,
+        str | None, _unless(LOOPBACK, "Address where devices connect; 0.0.0.0 for all of this machine's.")
+    ] = None,
+    port: Annotated[int | None, _unless(PORT, "Where devices connect; 0 takes a free port.")] = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
     grpc_port: Annotated[
         int | None, Parameter(help="Where FLARE's gRPC clients connect, if any; 0: a free port.")
     ] = None,
     grpc_message_bytes_max: Annotated[
-        int, Parameter(help="Largest message by gRPC, either way.")
-    ] = GRPC_MESSAGE_BYTES_MAX,
-    sizes: Sizes = SIZES,
+        int | None, _unless(GRPC_MESSAGE_BYTES_MAX, "Largest message by gRPC, either way, in bytes.")
+    ] = None,
+    result_bytes_max: Annotated[
+        int | None, _unless(RESULT_BYTES_MAX, "Largest result that a device may send, in bytes.")
+    ] = None,
+    weights_model_bytes_max: Annotated[
+        int | None,
+        _unless(
+            WEIGHTS_MODEL_BYTES_MAX,
+            "Largest model that is sent as JSON, in bytes; each gateway keeps five times as much.",
+        ),
+    ] = None,
     cors_origin: Annotated[
         tuple[str, ...], Parameter(negative="", help="Origin of a web page that may use the gateways; * for any.")
     ] = (),
-    control_port: ControlPort = CONTROL_PORT,
+    control_port: Annotated[int | None, _unless(CONTROL_PORT, "Port of the API; 0 takes a free port.")] = None,
     control_host: Annotated[
-        str, Parameter(help="Where people's tools connect; elsewhere than here behind a proxy with TLS.")
-    ] = LOOPBACK,
+        str | None, _unless(LOOPBACK, "Address of the API. One that is not loopback needs a proxy with TLS in front.")
+    ] = None,
     gateways: Annotated[
         int | None, Parameter(help="Gateway processes; one per usable core but one unless given.")
     ] = None,
-    data: Data = DATA,
-    hang_s: Annotated[float, Parameter(help="A process silent for so long is killed and started again.")] = HANG_S,
+    data: Annotated[Path | None, _unless(DATA, "Where jobs and models are kept.")] = None,
+    hang_s: Annotated[
+        float | None, _unless(HANG_S, "Restart a process that sends no heartbeat for this many seconds.")
+    ] = None,
     json: Json = False,
 ) -> int:
     """Run a server: gateways for devices, an API for people, and a process for each job."""
     check_server()
-    from turnout.supervisor.entrance import EntranceSettings, Grpc
-    from turnout.supervisor.process import Settings, run
+    from turnout.cli import server_toml
+    from turnout.supervisor.process import run
 
-    _check_ports({"--port": port, "--control-port": control_port, "--grpc-port": grpc_port})
-    if gateways is None:
-        gateways = max(1, machine.cores() - 1)
-    if not hang_s >= HANG_S_MIN:
-        raise UsageError(f"--hang-s {hang_s:g} is too short: processes beat once a second; give {HANG_S_MIN:g} or more")
-    at_least_one("--grpc-message-bytes-max", grpc_message_bytes_max)
-    grpc = None if grpc_port is None else Grpc(grpc_port, grpc_message_bytes_max)
-    sizes.check()
-    devices = EntranceSettings(
-        host,
-        port,
-        _tls(tls_cert, tls_key),
-        grpc,
-        cors_origin,
-        result_bytes_max=sizes.result_bytes_max,
-        weights_model_bytes_max=sizes.weights_model_bytes_max,
-    )
-    settings = Settings(devices, control_port, data, at_least_one("--gateways", gateways), hang_s, control_host)
-    run(settings, told=partial(_tell, data, json))
+    file = server_toml.read(config)
+    tls = {"tls_cert": tls_cert, "tls_key": tls_key}
+    devices = _given(file.devices, host=host, port=port, grpc_port=grpc_port, cors_origins=cors_origin or None, **tls)
+    api = _given(file.api, host=control_host, port=control_port)
+    sizes = {"result_bytes_max": result_bytes_max, "weights_model_bytes_max": weights_model_bytes_max}
+    limits = _given(file.limits, grpc_message_bytes_max=grpc_message_bytes_max, hang_s=hang_s, **sizes)
+    given = _given(file, devices=devices, api=api, limits=limits, gateways=gateways, data=data)
+    kept = Path(given.data or DATA)
+    run(_settings(given, kept), told=partial(_tell, kept, json))
     return EXIT_DONE
+
+
+def _given(section: S, **options: object) -> S:
+    """What the file says, with what was given as an option in its place."""
+    return msgspec.structs.replace(section, **{name: value for name, value in options.items() if value is not None})
+
+
+def _settings(file: "ServerFile", data: Path) -> "Settings":
+    """For the supervisor. Raises UsageError for what no server can have."""
+    from turnout.supervisor.entrance import EntranceSettings
+    from turnout.supervisor.process import Settings
+
+    devices, api = file.devices, file.api
+    _check_ports({"--port": devices.port, "--control-port": api.port, "--grpc-port": devices.grpc_port})
+    if file.gateways is not None and file.gateways < 1:
+        raise UsageError(f"--gateways {file.gateways} is too few; give 1 or more")
+    _check_limits(file.limits)
+    cert, key = devices.tls_cert, devices.tls_key
+    tls = _tls(Path(cert) if cert else None, Path(key) if key else None)
+    entrance = EntranceSettings(
+        devices.host, devices.port, tls, devices.grpc_port, devices.cors_origins, limits=file.limits
+    )
+    return Settings(entrance, api.port, data, file.gateways or max(1, machine.cores() - 1), api.host)
+
+
+def _check_limits(limits: "Limits") -> None:
+    """Options are checked as the file is. Raises UsageError."""
+    try:
+        msgspec.convert(msgspec.to_builtins(limits), type(limits))
+    except msgspec.ValidationError as error:
+        what, _, where = str(error).partition(" - at `$.")
+        option = where.rstrip("`").replace("_", "-")
+        raise UsageError(f"--{option} is not valid: {what[0].lower()}{what[1:]}") from None
 
 
 @app.command(group=HERE, help_epilogue=examples("turnout doctor", "turnout doctor --data /var/lib/turnout --json"))

@@ -20,12 +20,12 @@ _Entry: TypeAlias = tuple[float, str, int, Context]  # deadline, job id, bytes, 
 class DispatcherLimits:
     """How much a gateway holds for its jobs, and for how long."""
 
-    #: Requests in flight to one job, results apart. Set it above the devices that ask within one round trip to a busy
-    #: job, and low enough that a job that hangs costs little until its requests have timed out.
+    #: Requests in flight to one job, results apart. Above the devices that ask within one round trip to a busy job, and
+    #: low enough that a job that hangs costs little until its requests have timed out.
     inflight_max: int = 4096
     #: A request that the job has not answered by then gets RETRY.
     request_timeout_s: float = 5.0
-    #: The same for a result, which waits for its commit. Keep it below the 10 s after which mobile clients hang up.
+    #: The same for a result, which waits for its commit. Below the 10 s after which mobile clients hang up.
     result_timeout_s: float = 8.0
     #: A result of 1 MiB or more may take longer, by its size over this: it is copied, checked and added first.
     result_bytes_per_s_min: float = 16.0 * 1024 * 1024
@@ -33,14 +33,14 @@ class DispatcherLimits:
     #: which turnout's own devices wait for a byte.
     result_timeout_max_s: float = 15.0
     #: Results over all jobs, those in flight and those still being read. A single larger one goes when it goes alone.
-    #: Set it to four times the largest result, or more: a lone job then has two of them under way.
+    #: Four times the largest result, or more: a lone job then has two of them under way.
     results_bytes_max: int = 256 * 1024 * 1024
     #: A job holds at most this share of what the other jobs leave of it, so that one that hangs holds up only itself.
     job_results_share_max: float = 0.5
-    #: Devices that were told RETRY in a job's place come back at this rate, results apart from other requests. Set it
-    #: to what one gateway and its share of the job bear beside their other work.
+    #: Devices that were told RETRY in a job's place come back at this rate, results apart from other requests. What one
+    #: gateway and its share of the job bear beside their other work.
     returns_per_s: float = 1000.0
-    #: The longest such wait, about. Keep it below the time in which devices send a result again.
+    #: The longest such wait, about. Below the time in which devices send a result again.
     return_max_s: float = 300.0
 
 

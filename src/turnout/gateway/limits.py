@@ -23,8 +23,8 @@ JSON_BYTES_PER_NUMBER = 28
 class GatewayLimits:
     """The bounds of one gateway process. The defaults suit phones on mobile networks and one machine of a few GB."""
 
-    #: Connections open at once; one more is told 503 and closed. About 10 kB each while idle; keep it below the
-    #: limit of open files (``ulimit -n``) of the process.
+    #: Connections open at once; one more is told 503 and closed. About 10 kB each while idle; below the limit of open
+    #: files (``ulimit -n``) of the process.
     connections_max: int = 50_000
     #: How many more may be told so at the same time; beyond these, connections are closed without a word.
     connections_spare: int = 256
@@ -39,11 +39,11 @@ class GatewayLimits:
     headers_max: int = 64
     #: Body of a job, task or selection request: a few names and a cookie.
     body_bytes_max: int = 64 * 1024
-    #: Body of a result, whatever the job. The job's own limit, from the size of its model, is lower. Keep it below
-    #: the frames' payload limit, and at least 4 bytes for each parameter of the largest model: --result-bytes-max.
+    #: Body of a result, whatever the job. The job's own limit, from the size of its model, is lower. Below the frames'
+    #: payload limit, and at least 4 bytes for each parameter of the largest model.
     result_bytes_max: int = RESULT_BYTES_MAX
-    #: A larger result is offered to its job before it is read, which costs a round trip inside the server. Set it to
-    #: what arrives in one read anyway.
+    #: A larger result is offered to its job before it is read, which costs a round trip inside the server. What arrives
+    #: in one read anyway.
     ask_first_bytes: int = 16 * 1024
     #: Larger JSON results are decoded in a worker process: decoding holds the interpreter for about 1 ms per 50 kB.
     inline_decode_bytes: int = 64 * 1024
@@ -52,23 +52,23 @@ class GatewayLimits:
 
     #: How often we look at the time: no other time here is kept more exactly, nor can be shorter.
     clock_s: float = 1.0
-    #: A kept-alive connection without a request. Set it above the pause between a device's requests, so that a busy
-    #: device keeps its connection, and below that of any proxy in front.
+    #: A kept-alive connection without a request. Above the pause between a device's requests, so that a busy device
+    #: keeps its connection, and below that of any proxy in front.
     idle_timeout_s: float = 75.0
     #: From the first byte of a request to the end of its headers. Several round trips on a bad network.
     head_timeout_s: float = 10.0
     #: A body may be late by this much ...
     body_grace_s: float = 10.0
-    #: ... and must then have come at this rate on average. Set it below the slowest uplink worth waiting for.
+    #: ... and must then have come at this rate on average. Below the slowest uplink worth waiting for.
     body_bytes_per_s_min: float = 2048.0
     #: However much has come, a body of which nothing comes for this long is given up: the device is gone, or has lost
-    #: its network. Set it above the longest silence of a bad connection: TCP sends again after 1, 3, 7 and 15 s.
+    #: its network. Above the longest silence of a bad connection: TCP sends again after 1, 3, 7 and 15 s.
     body_stall_s: float = 20.0
     #: A large result that has stalled for this long gives way to the same one on another connection. Above the
     #: clock's second, and below the time after which a device that lost its network tries again.
     upload_takeover_s: float = 3.0
-    #: However steadily it comes, a body takes no longer: its room is kept from others all the while. Set it above the
-    #: size of the largest result over the slowest uplink worth waiting for: 15 MB at 1 Mbit/s.
+    #: However steadily it comes, a body takes no longer: its room is kept from others all the while. Above the size of
+    #: the largest result over the slowest uplink worth waiting for: 15 MB at 1 Mbit/s.
     body_time_max_s: float = 120.0
     #: A device that takes nothing of its reply for this long is gone.
     write_stall_timeout_s: float = 30.0
@@ -89,17 +89,16 @@ class GatewayLimits:
     discard_bytes_max: int = 64 * 1024
     #: How long requests in flight may take when the gateway ends.
     drain_timeout_s: float = 10.0
-    #: How long they may take when it has a successor. Set it above ``body_time_max_s`` and the result's time-out, and
-    #: below the supervisor's patience with it.
+    #: How long they may take when it has a successor. Above ``body_time_max_s`` and the result's time-out, and below
+    #: the supervisor's patience with it.
     retire_timeout_s: float = 140.0
     #: How long an idle connection may then stay: its next request may be under way.
     drain_idle_s: float = 2.0
 
     #: Model files kept open, by their size. Large ones are mapped: pages of the system's cache, not memory of ours.
     blobs_bytes_max: int = 512 * 1024 * 1024
-    #: The largest model file that is sent as JSON, which takes five times as much. What a job exports for ExecuTorch
-    #: is bounded where it is made. Devices that get one send as much back: see ``result_bytes_max``. Set it with
-    #: --weights-model-bytes-max.
+    #: The largest model file that is sent as JSON, which takes five times as much. What a job exports for ExecuTorch is
+    #: bounded where it is made. Devices that get one send as much back: see ``result_bytes_max``.
     weights_model_bytes_max: int = WEIGHTS_MODEL_BYTES_MAX
     #: JSON of models kept for devices that do not take safetensors. This is memory.
     weights_bytes_max: int = 256 * 1024 * 1024

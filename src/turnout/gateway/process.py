@@ -14,13 +14,16 @@ from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
+from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError
-from turnout.gateway.bounds import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
 from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits, GrpcLimits
+from turnout.gateway.settings import Limits
 from turnout.messages import FeedEvent, GatewayCounters
 from turnout.process import lifeline, loops
 from turnout.process.heartbeat import Pulse
@@ -51,12 +54,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--tls-cert", type=Path, help="the certificate to show to devices, and its chain; PEM")
     parser.add_argument("--tls-key", type=Path, help="its private key; PEM")
     parser.add_argument("--cors-origin", action="append", default=[], help="of web pages that may use this gateway")
-    parser.add_argument("--result-bytes-max", type=int, default=RESULT_BYTES_MAX, help="of the body of one result")
-    parser.add_argument(
-        "--weights-model-bytes-max", type=int, default=WEIGHTS_MODEL_BYTES_MAX, help="of a model that is sent as JSON"
-    )
+    parser.add_argument("--limits", type=_limits, default=Limits(), help="[limits] of the server's settings, as JSON")
     parser.add_argument("--grpc-address", help="host:port of FLARE's gRPC service, shared with the other gateways")
-    parser.add_argument("--grpc-message-bytes-max", type=int, help="of one message, either way")
     parser.add_argument("--lifeline-fd", type=int, help="the inherited pipe that closes when the supervisor ends")
     parser.add_argument("--pulse-fd", type=int, help="the inherited pipe that shows the supervisor that we live")
     options = parser.parse_args(arguments)
@@ -70,6 +69,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logger.error("%s", error)
         return 1
     return 0
+
+
+def _limits(text: str) -> Limits:
+    return msgspec.json.decode(text, type=Limits)
+
+
+def gateway_limits(set_: Limits) -> GatewayLimits:
+    """All limits of a gateway, some of which an operator sets."""
+    return GatewayLimits(
+        connections_max=set_.connections_max,
+        idle_timeout_s=set_.idle_timeout_s,
+        body_time_max_s=set_.body_time_max_s,
+        body_bytes_per_s_min=set_.body_bytes_per_s_min,
+        result_bytes_max=set_.result_bytes_max,
+        blobs_bytes_max=set_.blobs_bytes_max,
+        weights_model_bytes_max=set_.weights_model_bytes_max,
+        weights_bytes_max=set_.weights_bytes_max,
+        retire_timeout_s=set_.retire_s,
+    )
+
+
+def dispatcher_limits(set_: Limits) -> DispatcherLimits:
+    """Those of its dispatcher."""
+    return DispatcherLimits(inflight_max=set_.inflight_max, results_bytes_max=set_.results_bytes_max)
 
 
 async def tick(dispatcher: EdgeTaskDispatcher) -> None:
@@ -96,13 +119,15 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
     pulse.beat_on(loop)
     table = JobTable()
     transport = UnixTransport()
-    dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
-    origins = Origins(options.cors_origin)
-    limits = GatewayLimits(
-        result_bytes_max=options.result_bytes_max, weights_model_bytes_max=options.weights_model_bytes_max
-    )
+    dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random(), dispatcher_limits(options.limits))
+    origins, limits = Origins(options.cors_origin), gateway_limits(options.limits)
     server = GatewayServer(
-        dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, limits=limits, origins=origins
+        dispatcher,
+        dispatcher.schema,
+        transport.blob,
+        job_count=table.__len__,
+        limits=limits,
+        origins=origins,
     )
     certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert is not None else None
     calls = _grpc_server(options, server, certificate)
@@ -150,8 +175,12 @@ def _grpc_server(
         return None
     from turnout.gateway import grpc  # takes a moment and some memory, and is an extra
 
-    limits = GrpcLimits(message_bytes_max=options.grpc_message_bytes_max)
-    return grpc.GrpcServer(server.site, options.grpc_address, limits, certificate)
+    return grpc.GrpcServer(
+        server.site,
+        options.grpc_address,
+        GrpcLimits(message_bytes_max=options.limits.grpc_message_bytes_max),
+        certificate,
+    )
 
 
 async def _renew(certificate: Certificate | None, calls: "GrpcServer | None") -> None:

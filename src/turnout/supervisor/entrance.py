@@ -7,12 +7,16 @@ from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import msgspec
+
 from turnout.client import servers
 from turnout.errors import TurnoutError
-from turnout.gateway.bounds import GRPC_MESSAGE_BYTES_MAX, RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.cors import Origins
+from turnout.gateway.settings import Limits
 from turnout.supervisor import runtime
 from turnout.transport.certificate import Loaded
+
+DEFAULTS = Limits()
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,24 +28,15 @@ class Tls:
 
 
 @dataclass(frozen=True, slots=True)
-class Grpc:
-    """FLARE's gRPC service."""
-
-    port: int  #: 0 takes a free one.
-    message_bytes_max: int = GRPC_MESSAGE_BYTES_MAX
-
-
-@dataclass(frozen=True, slots=True)
 class EntranceSettings:
     """What devices find."""
 
     host: str
     port: int  #: 0 takes a free one.
     tls: Tls | None = None
-    grpc: Grpc | None = None
+    grpc_port: int | None = None  #: Of FLARE's gRPC service; 0 takes a free one, None: there is none.
     origins: tuple[str, ...] = ()  #: Of web pages that may use the gateways.
-    result_bytes_max: int = RESULT_BYTES_MAX  #: Of the body of one result.
-    weights_model_bytes_max: int = WEIGHTS_MODEL_BYTES_MAX  #: Of a model that is sent as JSON.
+    limits: Limits = DEFAULTS
 
 
 class Entrance:
@@ -53,8 +48,8 @@ class Entrance:
         check(settings)
         self.listening = runtime.listen(settings.host, settings.port, "--port")
         self._calls = None
-        if settings.grpc is not None:
-            self._calls = runtime.reserve(settings.host, settings.grpc.port, "--grpc-port")
+        if settings.grpc_port is not None:
+            self._calls = runtime.reserve(settings.host, settings.grpc_port, "--grpc-port")
 
     @property
     def url(self) -> str:
@@ -69,18 +64,16 @@ class Entrance:
     @property
     def result_bytes_max(self) -> int:
         """The largest result that a device can send."""
-        return self._settings.result_bytes_max
+        return self._settings.limits.result_bytes_max
 
     @property
     def options(self) -> list[str]:
         """What each gateway is told."""
-        options = ["--result-bytes-max", str(self.result_bytes_max)]
-        options += ["--weights-model-bytes-max", str(self._settings.weights_model_bytes_max)]
+        options = ["--limits", msgspec.json.encode(self._settings.limits).decode()]
         if (tls := self._settings.tls) is not None:
             options += ["--tls-cert", str(tls.cert.absolute()), "--tls-key", str(tls.key.absolute())]
-        if (grpc := self._settings.grpc) is not None:
+        if self._calls is not None:
             options += ["--grpc-address", self.grpc_address]
-            options += ["--grpc-message-bytes-max", str(grpc.message_bytes_max)]
         return options + [part for origin in self._settings.origins for part in ("--cors-origin", origin)]
 
     def lines(self) -> Iterator[str]:
@@ -97,7 +90,7 @@ class Entrance:
 
 def check(settings: EntranceSettings) -> None:
     """Raise TurnoutError for what cannot work, before anything is opened."""
-    if settings.grpc is not None and find_spec("grpc") is None:
+    if settings.grpc_port is not None and find_spec("grpc") is None:
         raise TurnoutError('--grpc-port needs grpcio, which is not installed: pip install "turnout[grpc]"')
     if settings.tls is not None:
         Loaded(settings.tls.cert, settings.tls.key)

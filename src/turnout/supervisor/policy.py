@@ -11,9 +11,9 @@ NOT_ITS_FAULT = (EXIT_NOT_OURS, EXIT_NOT_NOW)  #: A job that ends so is started 
 FROM_OUTSIDE = frozenset(
     {EXIT_STOPPED, *(-number for number in signal.Signals if number.name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"))}
 )
+RETIRE_MARGIN_S = 20.0  #: From the end of a gateway's last request until it is killed.
 KILLS_TOLD = 3  #: A job that was killed so often in a row is shown as one that cannot run for now.
 HANG_S = 20.0  #: A process silent this long hangs. Its loop beats each second; nothing it does there takes so long.
-HANG_S_MIN = 3.0  #: A beat may be a second old when all is well, and our look another.
 
 
 class Kind(StrEnum):
@@ -49,11 +49,11 @@ class Policy:
         return min(longest_s, self.backoff_min_s * 2.0 ** min(failures - 1, 30))
 
 
-def policies(hang_s: float = HANG_S) -> dict[Kind, Policy]:
-    """How the children of a server are kept."""
+def policies(hang_s: float = HANG_S, retire_s: float = 140.0) -> dict[Kind, Policy]:
+    """How the children of a server are kept; ``retire_s`` is what a gateway gives the requests that it still has."""
     return {
-        # A retiring gateway finishes a large result that comes over a slow network: see ``GatewayLimits``.
-        Kind.GATEWAY: Policy(failures_max=None, grace_s=3.0, hang_s=hang_s, retire_s=160.0),
+        # A gateway that has a successor finishes a large result that comes over a slow network.
+        Kind.GATEWAY: Policy(failures_max=None, grace_s=3.0, hang_s=hang_s, retire_s=retire_s + RETIRE_MARGIN_S),
         # A job builds its initial model before it beats, and that is other people's code.
         Kind.JOB: Policy(failures_max=5, grace_s=10.0, hang_s=hang_s, start_s=300.0),
         # Until control has ordered the jobs, and told gateways of them, nobody is served: it is not kept waiting.

@@ -27,7 +27,7 @@ from turnout.supervisor.children import Children
 from turnout.supervisor.effects import Delayed, Effect, Ended, Say, Signal, Start
 from turnout.supervisor.entrance import Entrance, EntranceSettings, Tls, address, check, reached_at
 from turnout.supervisor.joblog import JobLogs
-from turnout.supervisor.policy import GRACE_S, HANG_S, Kind, policies
+from turnout.supervisor.policy import GRACE_S, Kind, policies
 from turnout.transport import socket_folder
 from turnout.transport.sockets import LOOK_S
 
@@ -43,7 +43,6 @@ class Settings:
     control_port: int  #: The API's port; 0 takes a free one.
     data: Path  #: Folder of jobs and models; made when absent.
     gateways: int  #: Gateway processes, >= 1; one per core but one is a good number.
-    hang_s: float = HANG_S  #: A process that gives no sign of life for this long is killed and started again.
     control_host: str = "127.0.0.1"  #: Where people's tools connect; elsewhere than here behind a proxy with TLS.
     seed: int | None = None  #: Of a run with simulated devices, for the draws of its job; a server has none.
 
@@ -80,7 +79,7 @@ class Supervisor:
         self._open_network = not runtime.is_loopback(settings.control_host)
         self.token = owner.take(self._data)
         self._gateways = settings.gateways
-        self._children = Children(policies(settings.hang_s))
+        self._children = Children(policies(settings.devices.limits.hang_s, settings.devices.limits.retire_s))
         self._channel = Channel(self._start_job, self._stop_job)
         self._lives: dict[str, life.Life] = {}
         self._logs = JobLogs()

@@ -28,8 +28,8 @@ class ConnectionLimits:
     write_buffer_bytes: int = 1024 * 1024
     #: A peer that has not said hello by then is none.
     hello_timeout_s: float = 5.0
-    #: A peer that has not read for so long hangs, and what waits for it is freed. Set it above the time that a result
-    #: may take: everything that waits has timed out by then.
+    #: A peer that has not read for so long hangs, and what waits for it is freed. Above the time that a result may
+    #: take: everything that waits has timed out by then.
     stall_timeout_s: float = 10.0
 
 
