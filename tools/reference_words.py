@@ -50,7 +50,8 @@ What a gateway refuses by itself (`turnout_gateway_refused_total`):
 LIMITS = """
 ## Limits
 
-Of each gateway process. They are no settings: one that hurts you is worth a question."""
+Of each gateway process. Those that an operator can set are [settings of a server](#settings-of-a-server), by the same
+names. If another of them is too tight for you, please tell us."""
 
 #: Where the code has no comment, because the name says it.
 PLAIN_LIMITS = {"headers_max": "Header lines of one request."}

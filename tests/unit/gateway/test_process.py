@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from turnout.dispatcher.service import EdgeTaskDispatcher
-from turnout.gateway.bounds import RESULT_BYTES_MAX, WEIGHTS_MODEL_BYTES_MAX
 from turnout.gateway.process import serve
+from turnout.gateway.settings import Limits
 
 pytestmark = pytest.mark.anyio
 
@@ -25,8 +25,7 @@ async def served(tmp_path: Path, **parts: Any) -> None:
         tls_cert=None,
         grpc_address=None,
         cors_origin=[],
-        result_bytes_max=RESULT_BYTES_MAX,
-        weights_model_bytes_max=WEIGHTS_MODEL_BYTES_MAX,
+        limits=Limits(),
         lifeline_fd=None,
         pulse_fd=None,
     )
