@@ -51,7 +51,6 @@ learning_rate = 0.1
 kind = "checkin"
 thinning_window_s = 0
 [leases]
-first_s = 3600.0
 min_s = 3600.0
 [stop]
 versions = 1000000

@@ -23,7 +23,7 @@ NOTES = f"""\
 grew by. The paced devices find the only place of a job taken, and come back when they are told to, which is within
 {PACED_WAIT_S:g} s here and by default within 600: this is what the server takes for them, in per cent of a core, and
 `MB` what its processes have in memory then. `known devices` asked a job of kind `cohort` for a task within the last
-`known_s`; `bytes each` is what its process grew by. `nothing` is a server without jobs and devices.
+half hour; `bytes each` is what its process grew by. `nothing` is a server without jobs and devices.
 """
 CONNECTIONS, FILES_SPARE = 20_000, 200
 CONNECTION_KB_MAX, KNOWN_BYTES_MAX = 10, 100

@@ -27,7 +27,6 @@ workflow = "{workflow}"
 wait_min_s = 0.2
 wait_max_s = 2.0
 [leases]
-first_s = 5.0
 min_s = 1.0
 [stop]
 versions = {versions}

@@ -31,7 +31,6 @@ wait_min_s = 0.05
 wait_max_s = 2.0
 
 [leases]
-first_s = 5.0
 min_s = 2.0
 max_s = 10.0
 resend_window_s = {resend_window_s}

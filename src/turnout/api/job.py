@@ -12,7 +12,7 @@ from turnout.api.toml_text import toml_text
 from turnout.errors import JobFolderError
 from turnout.job.folder.folder import DEVICE_CODE, DEVICE_CONFIG, DEVICE_CONFIG_OF, JOB_TOML, SERVER_CODE
 from turnout.job.folder.initial_model import MODEL_FILE
-from turnout.job.folder.spec import JobSpec
+from turnout.job.folder.spec import REMOVED, JobSpec
 from turnout.job.folder.toml import decode_toml
 
 Table = Mapping[str, Any]
@@ -49,7 +49,7 @@ class Job:
     ) -> None:
         tables = {"training": training, "optimizer": optimizer, "device": device, "stop": stop, **settings}
         text = toml_text({"name": name, **tables})
-        self.spec = decode_toml(text, JobSpec, "Job")
+        self.spec = decode_toml(text, JobSpec, "Job", REMOVED)
         self.files: dict[str, bytes] = {JOB_TOML: text.encode(), MODEL_FILE: model_file(model)}
         if trainer is not None:
             self.files |= capture({"trainer": _callable("trainer", trainer)}, DEVICE_CODE)

@@ -24,7 +24,6 @@ SETTINGS: dict[str, object] = {
     "pacing.check_ins_per_s": 1000.0,
     "pacing.wait_min_s": 0.2,
     "pacing.wait_max_s": 30.0,
-    "leases.first_s": 10.0,
     "leases.min_s": 2.0,
     "leases.max_s": 60.0,
     "evaluation.metric": "accuracy",

@@ -23,6 +23,8 @@ def _facts(view: JobView, now: float) -> Iterator[tuple[str, str]]:
     status = view.status
     yield "job", f"{view.job_id}, named {view.name!r}"
     yield "state", state_of(view)
+    if view.edge_method:
+        yield "method", view.edge_method
     if view.finished_at is None:
         yield "since", f"{ago(now - view.submitted_at)} ago"
     else:

@@ -39,6 +39,7 @@ class JobView(Message, frozen=True):
     """What control knows of a job. Times are seconds since 1970.
 
     ``reason`` says why it ended or, while it should run, why it cannot for now: its disk is full, say.
+    ``edge_method`` is how devices train, as its ``job.toml`` says.
     ``fresh``: the job has just said ``status`` itself, or has ended; else ``status`` is the last one known.
     """
 
@@ -50,6 +51,7 @@ class JobView(Message, frozen=True):
     reason: str = ""
     status: JobStatus | None = None
     fresh: bool = False
+    edge_method: str = ""
 
 
 class Sample(msgspec.Struct, frozen=True):

@@ -141,5 +141,13 @@ def _in_short(status: JobStatus) -> JobStatus:
 def view(job: StoredJob, status: JobStatus | None = None, fresh: bool = False) -> JobView:
     """A job as the API shows it."""
     return JobView(
-        job.job_id, job.name, job.state, job.submitted_at, job.finished_at, job.reason, status=status, fresh=fresh
+        job_id=job.job_id,
+        name=job.name,
+        state=job.state,
+        submitted_at=job.submitted_at,
+        finished_at=job.finished_at,
+        reason=job.reason,
+        status=status,
+        fresh=fresh,
+        edge_method=str(job.announcement.meta.get("edge_method", "")),
     )

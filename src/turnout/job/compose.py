@@ -36,6 +36,9 @@ from turnout.job.workflow.rounds import Rounds
 from turnout.job.workflow.workflow import Workflow
 from turnout.wire.tensors import Vector
 
+LEASE_FIRST_S = 60.0  #: Until the fleet's pace is known. Rather too long: a late result counts anyway.
+KNOWN_PER_WAIT = 3.0  #: A device is known for this many of the longest waits after it asked.
+
 
 def core_of(spec: JobSpec, job_id: str, model: Vector, journal: Journal, *, evaluates: bool, rng: Random) -> JobCore:
     """The core of a job that begins with ``model``. ``evaluates``: whether the job has something that measures it."""
@@ -70,7 +73,7 @@ def parts_of(spec: JobSpec, job_id: str, key: bytes, num_parameters: int, *, eva
         discount=training.staleness.at if isinstance(training, BufferedTraining) else lambda staleness: 1.0,
         places=Places(
             selection=selection_of(spec, key, pacing),
-            lease_time=LeaseTime(leases.first_s, leases.min_s, leases.max_s),
+            lease_time=LeaseTime(min(max(LEASE_FIRST_S, leases.min_s), leases.max_s), leases.min_s, leases.max_s),
             weight_max=training.weight_max,
             resend_window_s=leases.resend_window_s,
             participation_interval_s=spec.selection.participation_interval_s,
@@ -87,11 +90,11 @@ def selection_of(spec: JobSpec, key: bytes, pacing: AppointmentBook) -> Selectio
     rule = spec.selection
     if not isinstance(rule, CohortSelection):
         return CheckIn(rule.thinning_window_s, pacing.waiting)
+    known_s = KNOWN_PER_WAIT * spec.pacing.wait_max_s
     return Cohort(
-        KnownDevices(rule.known_s, hashlib.sha256(key).digest()),
-        Fleets(rule.known_s),
+        KnownDevices(known_s, hashlib.sha256(key).digest()),
+        Fleets(known_s),
         rule.invite_s,
-        rule.devices_min,
         rule.allow_fleets,
         latest=lambda: pacing.latest,
     )

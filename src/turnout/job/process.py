@@ -236,7 +236,7 @@ def main() -> int:
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
-        folder = load_job_folder(given.folder, given.seed)
+        folder = load_job_folder(given.folder, given.seed, accepted=True)
         gc.freeze()
         gc.set_threshold(*GC_THRESHOLDS)
         return loops.run(run(folder, given))

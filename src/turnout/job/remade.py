@@ -54,7 +54,7 @@ def remake_final(directory: Path, state: str, reason: str) -> JobStatus:
     snapshot = read_snapshot(directory / JOURNAL)
     if snapshot is None:
         raise TurnoutError(f"{directory / JOURNAL} holds no commit")
-    spec = settings_of(directory / FOLDER)
+    spec = settings_of(directory / FOLDER, accepted=True)
     evaluates = bool(snapshot.measured)
     parts = parts_of(spec, directory.name, NO_KEY, snapshot.model.size, evaluates=evaluates, rng=Random())
     standing = Standing(rules_of(spec, directory.name, whole_snapshots=True), parts, snapshot.model)

@@ -315,7 +315,7 @@ class World:
         if not self.plan.cohort:
             return CheckIn(0.2, pacing.waiting)
         known, fleets = KnownDevices(known_s=30.0, secret=bytes(8)), Fleets(silence_s=30.0)
-        return Cohort(known, fleets, invite_s=5.0, devices_min=2, allow_fleets=True, latest=lambda: pacing.latest)
+        return Cohort(known, fleets, invite_s=5.0, allow_fleets=True, latest=lambda: pacing.latest)
 
     def _make_dispatcher(
         self, table: JobTable, transport: SimTransport, loop: VirtualLoop, rng: Random

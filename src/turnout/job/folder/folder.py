@@ -22,7 +22,7 @@ from turnout.errors import JobFolderError
 from turnout.job.folder.device_configs import by_platform
 from turnout.job.folder.initial_model import MODEL_CODE, MODEL_FILE, initial_model
 from turnout.job.folder.server_code import names_in, offers
-from turnout.job.folder.spec import JobSpec
+from turnout.job.folder.spec import REMOVED, JobSpec
 from turnout.job.folder.toml import decode_toml
 from turnout.messages import ModelSchema
 from turnout.text.files import read_text
@@ -77,14 +77,15 @@ class JobFolder:
         return offers(self.names, name)
 
 
-def load_job_folder(path: Path, seed: int | None = None) -> JobFolder:
+def load_job_folder(path: Path, seed: int | None = None, *, accepted: bool = False) -> JobFolder:
     """Read a job folder and run its model.py. Raises JobFolderError.
 
-    ``seed`` is that of a run with simulated devices; it goes before the seed of job.toml.
+    ``seed`` is that of a run with simulated devices; it goes before the seed of job.toml. ``accepted``: a server has
+    taken the folder, perhaps one of an earlier release.
     """
     if not path.is_dir():
         raise JobFolderError(f"{path}: no such folder; expected is a job folder with a {JOB_TOML}")
-    spec = settings_of(path)
+    spec = settings_of(path, accepted=accepted)
     if seed is not None:
         spec = msgspec.structs.replace(spec, seed=seed)
     if spec.needs_evaluation and not (path / SERVER_CODE).is_file():
@@ -116,9 +117,9 @@ def load_job_folder(path: Path, seed: int | None = None) -> JobFolder:
     return folder
 
 
-def settings_of(path: Path) -> JobSpec:
+def settings_of(path: Path, *, accepted: bool = False) -> JobSpec:
     """What job.toml says; nothing of the folder is run. Raises JobFolderError."""
-    return decode_toml(read_text(path, JOB_TOML), JobSpec, JOB_TOML)
+    return decode_toml(read_text(path, JOB_TOML), JobSpec, JOB_TOML, REMOVED, accepted=accepted)
 
 
 def _check_hooks(folder: JobFolder) -> None:

@@ -16,6 +16,12 @@ from turnout.text.given import JOB_NAME_CHARS_MAX, JOB_NAME_PATTERN
 
 YEAR_S = 366 * 24 * 3600.0
 COUNT_MAX = 10_000_000  #: Devices at once, or results in one version.
+#: Settings of earlier releases, and what became of them.
+REMOVED = {
+    "leases.first_s": "is learned now, from 60 s on",
+    "selection.known_s": "follows from wait_max_s under [pacing] now",
+    "selection.devices_min": "is gone, as draws are made among all devices that are known",
+}
 RESULTS_MIN = 2  #: Of a version, unless a job sets another number.
 
 Name = Annotated[
@@ -224,13 +230,9 @@ class CohortSelection(Section, frozen=True, tag_field="kind", tag="cohort"):
 
     #: The least time between two tasks of one device. 0: none. Raise it to spread the work over the fleet.
     participation_interval_s: SecondsOrNone = 0.0
-    #: How long a device is known after it asked. Longer than devices are told to wait.
-    known_s: Seconds = 1800.0
     #: How long a place is kept for a device that was drawn. Then another is drawn as well, and the first of them that
     #: asks gets it.
     invite_s: Seconds = 20.0
-    #: No draw before this many devices are known. Higher makes the first draws fair too.
-    devices_min: Count = 1
     #: Whether one request may register a whole fleet, "prefix?N", as FLARE's simulator does. For laboratories: who may
     #: do that can be as many devices as it likes.
     allow_fleets: bool = False
@@ -267,10 +269,8 @@ class Pacing(Section, frozen=True):
 
 
 class Leases(Section, frozen=True):
-    """How long a device keeps its place. The time is learned from the fleet; these are its start and its bounds."""
+    """How long a device keeps its place. The time is learned from the fleet, from 60 s on; these are its bounds."""
 
-    #: Until twenty results have been seen. Rather too long: a late result counts anyway.
-    first_s: Seconds = 60.0
     #: Never shorter. Above a hiccup of the network.
     min_s: Seconds = 5.0
     #: Never longer. What you would wait for the slowest device before giving its place away.
@@ -280,11 +280,8 @@ class Leases(Section, frozen=True):
     resend_window_s: SecondsOrNone = 600.0
 
     def __post_init__(self) -> None:
-        if not self.min_s <= self.first_s <= self.max_s:
-            raise ValueError(
-                f"min_s <= first_s <= max_s must hold; "
-                f"they are min_s = {self.min_s:g}, first_s = {self.first_s:g}, max_s = {self.max_s:g}"
-            )
+        if self.min_s > self.max_s:
+            raise ValueError(f"min_s = {self.min_s:g} is above max_s = {self.max_s:g}")
 
 
 class Evaluation(Section, frozen=True):
@@ -366,7 +363,7 @@ class JobSpec(Section, frozen=True):
     #: that is set, and in ``turnout run`` also who is slow, who holds what, and selection. Never keys or tokens, nor,
     #: on a server, who is selected.
     seed: Annotated[int, Meta(ge=0, le=2**53)] | None = None
-    #: How devices train, as the FLARE edge protocol names it. Shown to people; no server decides by it.
+    #: How devices train, as the FLARE edge protocol names it. turnout show has it; devices are not told.
     edge_method: Name = "numpy"
     #: [training]: ``workflow`` chooses which.
     training: RoundsTraining | BufferedTraining = BufferedTraining()
@@ -391,12 +388,6 @@ class JobSpec(Section, frozen=True):
 
     def __post_init__(self) -> None:
         stop, ranked = self.stop, self.evaluation.metric is not None
-        selection, wait_max_s = self.selection, self.pacing.wait_max_s
-        if isinstance(selection, CohortSelection) and selection.known_s < wait_max_s:
-            raise ValueError(
-                f"known_s = {selection.known_s:g} under [selection] is below wait_max_s = {wait_max_s:g} under "
-                "[pacing]: devices would be forgotten while they wait as they were told"
-            )
         if stop.patience is not None and not ranked:
             raise ValueError(
                 "patience under [stop] counts versions without a better one: set metric under [evaluation]"

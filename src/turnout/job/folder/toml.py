@@ -7,6 +7,7 @@ import difflib
 import math
 import re
 import tomllib
+from collections.abc import Mapping
 from datetime import date, time
 from typing import Any, TypeVar
 
@@ -16,6 +17,7 @@ from msgspec import inspect
 from turnout.errors import JobFolderError
 
 VALUE_SHOWN_CHARS = 60
+NOTHING: Mapping[str, str] = {}
 DEPTH_MAX = 64  #: Of tables and lists in one another; dotted keys nest as well.
 
 _PLACED = re.compile(r"^(?P<what>.*?)(?: - at `\$(?P<path>.*)`)?$", re.DOTALL)
@@ -27,8 +29,14 @@ Path = tuple[str | int, ...]
 Settings = TypeVar("Settings", bound=msgspec.Struct)
 
 
-def decode_toml(text: str, kind: type[Settings], file: str) -> Settings:
-    """The settings in ``text``. Raises JobFolderError; ``file`` is how the error calls the text."""
+def decode_toml(
+    text: str, kind: type[Settings], file: str, removed: Mapping[str, str] = NOTHING, *, accepted: bool = False
+) -> Settings:
+    """The settings in ``text``. Raises JobFolderError; ``file`` is how the error calls the text.
+
+    ``removed`` says of settings of earlier releases what became of them. In a text that was ``accepted`` by such a
+    release they mean nothing; elsewhere they are an error.
+    """
     try:
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -37,10 +45,25 @@ def decode_toml(text: str, kind: type[Settings], file: str) -> Settings:
     except RecursionError:
         raise JobFolderError(f"{file}: not valid TOML: nested too deeply") from None
     _check_values(document, (), file)
+    for key, what in removed.items():
+        if _take_out(document, key.split(".")) and not accepted:
+            raise JobFolderError(f"{file}: {key} {what}: remove it")
     try:
         return msgspec.convert(document, kind)
     except msgspec.ValidationError as error:
         raise JobFolderError(f"{file}: {_explain(str(error), document, kind)}") from None
+
+
+def _take_out(document: dict[str, Any], path: list[str]) -> bool:
+    """Whether there was such a setting."""
+    *tables, last = path
+    found: Any = document
+    for table in tables:
+        found = found.get(table) if isinstance(found, dict) else None
+    if not isinstance(found, dict) or last not in found:
+        return False
+    del found[last]
+    return True
 
 
 def _check_values(value: Any, path: Path, file: str) -> None:

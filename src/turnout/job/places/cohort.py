@@ -41,7 +41,6 @@ class Cohort:
     known: KnownDevices
     fleets: Fleets
     invite_s: float
-    devices_min: int  #: No draw before so many are known.
     allow_fleets: bool
     latest: Callable[[], float]
     _invited: dict[bytes, Invitation] = field(default_factory=dict)  # the first expires first
@@ -75,7 +74,7 @@ class Cohort:
         """Invite devices until there is one for each of ``free`` places, as far as a few tries reach."""
         self._expire(now)
         wanted = min(free - len(self._kept), INVITED_PER_PLACE * free - len(self._invited))
-        if wanted <= 0 or now < self._barren_until or self._num_known(now) < self.devices_min:
+        if wanted <= 0 or now < self._barren_until or not self._num_known(now):
             return
         invited = misses = 0
         while invited < wanted and invited + misses < DRAWS_MAX and misses < MISSES_MAX:

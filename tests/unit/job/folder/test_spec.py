@@ -8,10 +8,12 @@ import pytest
 from turnout.errors import JobFolderError
 from turnout.job.compose import optimizer_of, ranking_of
 from turnout.job.folder import spec as spec_module
+from turnout.job.folder.folder import settings_of
 from turnout.job.folder.spec import (
     AdagradOptimizer,
     AdamOptimizer,
     BufferedTraining,
+    CohortSelection,
     ConstantDiscount,
     FlareDiscount,
     HingeDiscount,
@@ -63,6 +65,31 @@ def test_a_version_is_made_of_no_fewer_results_than_its_rule_says_and_of_two_unl
     assert spec(f"[training]\n{training}" if training else "").training.least == least
 
 
+REMOVED_BEFORE = """
+name = "mnist"
+[stop]
+versions = 1
+[selection]
+kind = "cohort"
+known_s = 9
+devices_min = 3
+[leases]
+first_s = 10
+"""
+
+
+@pytest.mark.parametrize("accepted", [True, False])
+def test_a_setting_of_an_earlier_release_is_an_error_unless_a_server_has_taken_the_job(
+    tmp_path: Path, accepted: bool
+) -> None:
+    (tmp_path / "job.toml").write_text(REMOVED_BEFORE)
+    if accepted:
+        assert isinstance(settings_of(tmp_path, accepted=True).selection, CohortSelection)
+    else:
+        with pytest.raises(JobFolderError, match=r"job\.toml: leases\.first_s is learned now, .*: remove it"):
+            settings_of(tmp_path)
+
+
 def test_every_table_is_read() -> None:
     found = decode_toml(
         """
@@ -98,7 +125,6 @@ def test_every_table_is_read() -> None:
         wait_min_s = 1
         wait_max_s = 2
         [leases]
-        first_s = 3
         min_s = 1
         max_s = 4
         resend_window_s = 0
@@ -115,7 +141,7 @@ def test_every_table_is_read() -> None:
     assert (found.training.cohort, found.training.deadline_s, found.training.update_norm_max) == (8, 30.0, 2.5)
     assert found.device == {"epochs": 2, "nested": {"anything": [1, "two"]}}
     assert found.eligibility.platforms == ("android",)
-    assert (found.leases.min_s, found.leases.first_s, found.leases.max_s) == (1, 3, 4)
+    assert (found.leases.min_s, found.leases.max_s) == (1, 4)
     assert found.stop.time_s == 3600
 
 
@@ -207,10 +233,7 @@ def test_each_discount_carries_its_own_settings(lines: str, expected: object, at
             'eligibility.app_version_min = "new": expected is a version like "1.4.0"',
         ),
         ("[pacing]\nwait_min_s = 601", "[pacing]: wait_min_s = 601 is above wait_max_s = 600"),
-        (
-            "[leases]\nmin_s = 61",
-            "[leases]: min_s <= first_s <= max_s must hold; they are min_s = 61, first_s = 60, max_s = 3600",
-        ),
+        ("[leases]\nmin_s = 3601", "[leases]: min_s = 3601 is above max_s = 3600"),
         ("[device]\nrate = nan", "device.rate = nan: expected is a finite number"),
         ("[device]\nx = [{ y = inf }]", "device.x[0].y = inf: expected is a finite number"),
         ("[device]\nday = 2024-01-01", "device.day = 2024-01-01: no setting is a date or a time; put it in quotes"),

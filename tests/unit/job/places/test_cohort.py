@@ -30,17 +30,15 @@ INVITE_S = 20.0
 FLEET = FleetRange("sim", 5)
 
 
-def cohort_job(concurrency: int = 2, goal: int = 100, devices_min: int = 1) -> Job:
-    return cohort_job_of(lambda: Buffered(concurrency, goal, staleness_max=20), devices_min)
+def cohort_job(concurrency: int = 2, goal: int = 100) -> Job:
+    return cohort_job_of(lambda: Buffered(concurrency, goal, staleness_max=20))
 
 
-def cohort_job_of(make_workflow: Callable[[], Workflow], devices_min: int = 1) -> Job:
+def cohort_job_of(make_workflow: Callable[[], Workflow]) -> Job:
     def remake() -> Parts:
         parts = make_parts(make_workflow())
         known, fleets = KnownDevices(1800.0, b"a secret"), Fleets(1800.0)
-        parts.places.selection = Cohort(
-            known, fleets, INVITE_S, devices_min, allow_fleets=True, latest=lambda: parts.pacing.latest
-        )
+        parts.places.selection = Cohort(known, fleets, INVITE_S, allow_fleets=True, latest=lambda: parts.pacing.latest)
         return parts
 
     return a_job_of(remake)
@@ -141,14 +139,6 @@ def test_a_device_takes_part_in_a_version_once() -> None:
     job.report("a", job.ask("a"))
     job.settle()
     assert job.ask("a").message == "this device has done its task of this model version"
-
-
-def test_no_place_is_drawn_before_enough_devices_are_known() -> None:
-    job = cohort_job(concurrency=2, devices_min=3)
-    assert [job.ask(device).status for device in "ab"] == [Status.RETRY] * 2
-    job.ask("c")
-    job.now += 0.1
-    assert sum(job.ask(device).status is Status.OK for device in "abc") == 2
 
 
 @covers("id/range", "id/selection")
