@@ -172,11 +172,11 @@ async def _run(directory: Path, recording: _Recording, devices: int) -> dict[str
     journal = SqliteJournal(directory / "job", JOB_ID)
     job = JobProcess(job_folder, JOB_ID, blobs, journal)
     address = str(directory / "job.sock")
-    jobs = UnixJobServer(address, JOB_ID, journal.incarnation, job_folder.schema, job)
+    jobs = UnixJobServer(address, JOB_ID, journal.incarnation, job_folder.schema, job.shell)
     transport = UnixTransport()
     dispatcher = EdgeTaskDispatcher(JobTable(), transport, asyncio.get_running_loop().time, Random(1))
     gateway = GatewayServer(dispatcher, dispatcher.schema, transport.blob)
-    job.start()
+    job.shell.start()
     await jobs.start()
     known = running_job(job_folder)
     dispatcher.apply(

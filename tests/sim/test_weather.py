@@ -6,24 +6,32 @@ from typing import Any
 
 import pytest
 
+from turnout.job.folder.spec import (
+    BufferedTraining,
+    CheckInSelection,
+    ConstantDiscount,
+    Evaluation,
+    JobSpec,
+    Leases,
+    Pacing,
+    StopRule,
+)
+from turnout.sim.plan import VERSIONS_MAX, Plan
 from turnout.sim.weather import CRASH_MAX, Point, Weather
-from turnout.sim.world import Plan, World
+from turnout.sim.world import World
 
 
 def a_world(seed: int = 1, resend_window_s: float = 120.0, time_max_s: float | None = None, **weather: Any) -> World:
-    plan = Plan(
-        devices=20,
-        goal=4,
-        concurrency=8,
-        staleness_max=1,
-        rounds=False,
-        versions_max=None,
-        time_max_s=time_max_s,
-        stopped_at=None,
-        resend_window_s=resend_window_s,
-        lease_max_s=5.0,
-        weather=Weather(training_s=2.0, asks_first=0.3, **weather),
+    spec = JobSpec(
+        name="sums",
+        stop=StopRule(versions=VERSIONS_MAX, time_s=time_max_s),
+        training=BufferedTraining(concurrency=8, buffer_goal=4, staleness_max=1, staleness=ConstantDiscount()),
+        selection=CheckInSelection(thinning_window_s=0.2),
+        pacing=Pacing(check_ins_per_s=10.0, wait_max_s=10.0),
+        leases=Leases(min_s=1.0, max_s=5.0, resend_window_s=resend_window_s),
+        evaluation=Evaluation(every=2, metric="accuracy", keep=2),
     )
+    plan = Plan(spec, devices=20, weather=Weather(training_s=2.0, asks_first=0.3, **weather))
     return World(seed, plan=plan)
 
 
@@ -60,7 +68,7 @@ def test_of_errors_in_a_row_the_last_may_hide_a_commit_that_happened() -> None:
 
 
 def test_a_process_that_cannot_read_its_journal_ends_and_the_next_one_can() -> None:
-    seen = a_world(commit_fails=0.2, unreadable=0.5).run()
+    seen = a_world(commit_fails=0.2, unreadable=0.5, job_crash_s=5.0).run()
     assert seen["crashes: journal not readable"] >= 3
 
 

@@ -1,6 +1,7 @@
 """From a job's settings to the parts that its core is made of."""
 
 import hashlib
+from collections.abc import Callable
 from random import Random
 
 from turnout.aggregator.mean import MeanAggregator
@@ -40,11 +41,28 @@ LEASE_FIRST_S = 60.0  #: Until the fleet's pace is known. Rather too long: a lat
 KNOWN_PER_WAIT = 3.0  #: A device is known for this many of the longest waits after it asked.
 
 
-def core_of(spec: JobSpec, job_id: str, model: Vector, journal: Journal, *, evaluates: bool, rng: Random) -> JobCore:
-    """The core of a job that begins with ``model``. ``evaluates``: whether the job has something that measures it."""
-    parts = parts_of(spec, job_id, journal.key, model.size, evaluates=evaluates, rng=rng)
+def unchanged(parts: Parts) -> Parts:
+    return parts
+
+
+def core_of(
+    spec: JobSpec,
+    job_id: str,
+    model: Vector,
+    journal: Journal,
+    *,
+    evaluates: bool,
+    rng: Random,
+    kind: type[JobCore] = JobCore,
+    change: Callable[[Parts], Parts] = unchanged,
+) -> JobCore:
+    """The core of a job that begins with ``model``. ``evaluates``: whether the job has something that measures it.
+
+    With another ``kind``, or with parts changed, the simulation sees whether it finds what is broken.
+    """
+    parts = change(parts_of(spec, job_id, journal.key, model.size, evaluates=evaluates, rng=rng))
     rules = rules_of(spec, job_id, whole_snapshots=not journal.by_changes)
-    return JobCore(rules, parts, model, bases=Bases(on=spec.wire.form == "number"))
+    return kind(rules, parts, model, bases=Bases(on=spec.wire.form == "number"))
 
 
 def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:

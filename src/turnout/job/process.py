@@ -89,7 +89,7 @@ class JobProcess:
         self._journal, self._notes = journal, Notes(self.directory)
         self._runner = HookRunner(folder.server) if folder.server is not None else None
         self._evaluator = Evaluator.of(folder, self._runner)
-        self._chances = chances_of(folder, self._runner, self._warn, self._loop.time)
+        self._chances = chances_of(folder, self._runner, self._warn, self._now)
         self._weights = weights_of(folder, self._runner, self._warn)
         self._exports = self._exports_of(folder, blobs)
         around = Around(
@@ -120,6 +120,9 @@ class JobProcess:
 
     def _warn(self, text: str) -> None:
         self.shell.warn(text)
+
+    def _now(self) -> float:
+        return self.shell.now()
 
     def _in_thread(self, work: Callable[[], T], done: Callable[[T, float], object]) -> None:
         """What the thread waited for its turn is left out, so that it does not stretch the interval between commits."""

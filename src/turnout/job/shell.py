@@ -97,6 +97,7 @@ class Shell:
         self._state_told = core.lasting_state
         self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
         self._drops: list[BlobRef] = []  # models that nobody needs, to be removed with the next commit
+        self._tidied = False  # what an earlier process left behind is removed
         self._progress = (recovered.version, recovered.tally["counted"]) if recovered else (0, 0)
         self._published_at = self.now()
         self._phase = Phase.RECOVERY
@@ -329,12 +330,13 @@ class Shell:
         self._writing = snapshot.commit
         self._closing = not self.core.models.has(snapshot.version)
         self._look = True
-        self.around.thread(partial(self._write, snapshot, self._take_drops()), partial(self._written, snapshot))
+        drops = self._take_drops()
+        self.around.thread(partial(self._write, snapshot, drops), partial(self._written, snapshot, drops))
 
     def _take_drops(self) -> list[BlobRef]:
         """The models to be removed now. One that the note of the newest version names waits for another commit."""
         if not self._drops:
-            return self._drops
+            return []
         used = {blob.sha256 for _, blob in self.core.models.all()}  # later versions may be the same bytes
         kept = {*self.around.notes.names(), self._blob[1].sha256 if self._blob is not None else ""}
         unused = [blob for blob in self._drops if blob.sha256 not in used]
@@ -342,37 +344,45 @@ class Shell:
         return [blob for blob in unused if blob.sha256 not in kept]
 
     def _write(self, snapshot: Snapshot, drops: Sequence[BlobRef]) -> BlobRef | OSError | TurnoutError:
-        """In the thread: the model's blob first, so that a committed version always has one.
-
-        Models are removed here too, and before: what is needed again is written again.
-        """
-        blobs = self.around.blobs
+        """In the thread: the model's blob first, so that a committed version always has one."""
         try:
-            for blob in drops:
-                blobs.drop(blob)
-            if self._blob is None:
-                self._tidy(snapshot)
             if self._blob is None or self._blob[0] is not snapshot.model:
-                self._blob = (snapshot.model, blobs.put(to_safetensors(snapshot.model, self.schema), self.around.allow))
+                data = to_safetensors(snapshot.model, self.schema)
+                self._blob = (snapshot.model, self.around.blobs.put(data, self.around.allow))
             self.around.journal.commit(snapshot)
         except (OSError, TurnoutError) as error:
             return error
         self._phase = Phase.COMMITTED
         self._note()
+        self._remove(drops, snapshot)
         return self._blob[1]
 
-    def _tidy(self, snapshot: Snapshot) -> None:
-        """Remove what an earlier process left behind; not the newest model, which this one is about to need."""
-        named = set(self.around.named_before)
-        wanted = {blob.sha256 for _, blob in snapshot.blobs}
-        self.around.blobs.keep_only(wanted | named)
-        self._drops += [BlobRef(sha256, 0) for sha256 in named - wanted]  # should it not be the newest
+    def _remove(self, drops: Sequence[BlobRef], *kept: Snapshot | None) -> None:
+        """In the thread, once the journal has shown that it is still ours: a successor may need what we do not.
 
-    def _written(self, snapshot: Snapshot, outcome: BlobRef | OSError | TurnoutError, took_s: float) -> None:
+        The first time, also what an earlier process left behind.
+        """
+        newest = self._blob[1].sha256 if self._blob is not None else ""
+        try:
+            if not self._tidied:
+                needed = {newest, *(blob.sha256 for snapshot in kept if snapshot for _, blob in snapshot.blobs)}
+                named = set(self.around.named_before)
+                self.around.blobs.keep_only(needed | named)
+                self._drops += [BlobRef(sha256, 0) for sha256 in named - needed]  # with the next note of a version
+                self._tidied = True
+            for blob in drops:
+                if blob.sha256 != newest:
+                    self.around.blobs.drop(blob)
+        except OSError as error:
+            logger.warning("cannot remove models that nobody needs any more: %s", error)
+
+    def _written(
+        self, snapshot: Snapshot, drops: Sequence[BlobRef], outcome: BlobRef | OSError | TurnoutError, took_s: float
+    ) -> None:
         if self.deaf:
             return
         if isinstance(outcome, OSError):
-            self._read_again(snapshot, outcome)
+            self._read_again(snapshot, drops, outcome)
         elif isinstance(outcome, TurnoutError):
             self._give_up(outcome)
         else:
@@ -390,7 +400,7 @@ class Shell:
             self._phase = Phase.OPEN
             self._note()
 
-    def _read_again(self, snapshot: Snapshot, why: OSError, doubtful: bool = False) -> None:
+    def _read_again(self, snapshot: Snapshot, drops: Sequence[BlobRef], why: OSError, doubtful: bool = False) -> None:
         """After a failed commit only the journal can tell whether it happened, as soon as it can be read."""
 
         def read(found: Snapshot | OSError | TurnoutError | None, took_s: float) -> None:
@@ -400,7 +410,7 @@ class Shell:
                 if not doubtful:
                     logger.warning("a commit failed, and the journal cannot be read to see if it happened: %s", found)
                     self.feed(CommitDoubtful(snapshot.commit, str(found)))
-                self._loop.call_later(READ_AGAIN_S, self._read_again, snapshot, why, True)
+                self._loop.call_later(READ_AGAIN_S, self._read_again, snapshot, drops, why, True)
             elif isinstance(found, TurnoutError):
                 self._give_up(found)
             else:
@@ -410,14 +420,16 @@ class Shell:
                 blob = self._blob[1] if self._blob is not None and happened else None
                 self.feed(CommitFailed(snapshot.commit, str(why), found, blob))
 
-        self.around.thread(self._load, read)
+        self.around.thread(partial(self._load, snapshot, drops), read)
 
-    def _load(self) -> Snapshot | OSError | TurnoutError | None:
+    def _load(self, failed: Snapshot, drops: Sequence[BlobRef]) -> Snapshot | OSError | TurnoutError | None:
         """In the thread."""
         try:
-            return self.around.journal.load()
+            found = self.around.journal.load()
         except (OSError, TurnoutError) as error:
             return error
+        self._remove(drops, failed, found)  # there may be no room because of these
+        return found
 
     # --- the end -----------------------------------------------------------------------------------------------
 

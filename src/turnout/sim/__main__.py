@@ -1,6 +1,7 @@
 """``python -m turnout.sim --seed 41``: run one world again, or many one after the other."""
 
 import argparse
+import logging
 import sys
 import time
 from collections import Counter
@@ -15,6 +16,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="the first seed")
     parser.add_argument("--count", type=int, default=1, help="how many seeds to run")
     arguments = parser.parse_args()
+    logging.getLogger("turnout").setLevel(logging.CRITICAL)  # what a job warns of happens all the time
     began = time.perf_counter()
     totals: Counter[str] = Counter()
     for seed in range(arguments.seed, arguments.seed + arguments.count):

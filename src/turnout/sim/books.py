@@ -1,49 +1,62 @@
 """Holds what is on the disk against the tasks that are counted: of what each version is made, and what is left.
 
-Device i adds exactly 1 at coordinate i with every task; all weigh 1, and the server's step is plain SGD at rate 1.
-Where versions are made of powers of two of results, all sums are exact in float32, so equality needs no tolerance.
+Device i adds exactly 1 at coordinate i with every task, so a result that is lost, or in the sum twice, shows as a
+number at the coordinate of its device. What the numbers should be says ``reference.py``.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.job.folder.spec import JobSpec, RoundsTraining
 from turnout.job.journal.journal import Snapshot
+from turnout.sim.reference import Server, Vector
 
-TOLERANCE = 0.001  #: After a version of another number of results; one result more or less makes an eighth.
+TOLERANCE = 1e-4  #: Of sums in float32; a result more or less makes a hundredth of the least step at the very least.
 
 
 class Violation(AssertionError):
     """The system broke a promise."""
 
 
-class Books:
-    """Which counted task is in which version, or in none; told of every commit."""
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one counted result brings to a version."""
 
-    def __init__(self, devices: int, least: int, goal: int, device_of: Callable[[int], int]) -> None:
-        """A version may be of ``least`` to ``goal`` results; ``device_of`` is by task number."""
-        self._devices = devices
-        self.least = least
-        self._goal = goal
-        self._device_of = device_of
-        self._models = {0: np.zeros(devices)}  # by version
+    device: int
+    weight: float
+    discount: float
+
+
+class Books:
+    """Which counted result is in which version, or in none; told of every commit."""
+
+    def __init__(self, size: int, spec: JobSpec) -> None:
+        training = spec.training
+        self.least = training.least
+        self._goal = training.cohort if isinstance(training, RoundsTraining) else training.buffer_goal
+        self._size = size
+        self._server = Server(spec)
+        self._models = {0: np.zeros(size)}  # by version
         self._version = 0
-        self._open: set[int] = set()  # tasks in the sum of the version to come
-        self._exact = True
+        self._sum, self._weight, self._count = np.zeros(size), 0.0, 0  # of the version to come
+        self.measured = 0  #: Results that measured the model only.
         self.in_versions = 0
         self.dropped = 0
 
-    def committed(self, durable: Snapshot, newly: Collection[int]) -> None:
-        """``newly`` counted tasks came with this commit."""
-        self._open |= set(newly)
+    def committed(self, durable: Snapshot, newly: Collection[Part]) -> None:
+        """``newly`` counted results came with this commit, beside those that only measured."""
+        for part in newly:
+            self._sum[part.device] += part.weight * part.discount
+            self._weight += part.weight
+        self._count += len(newly)
         if durable.version != self._version:
             self._closed(durable)
-        self._check_model(durable)
-        left = self._sum(self._open)
-        if not np.array_equal(durable.total, left):
-            device = int(np.flatnonzero(durable.total != left)[0])
-            raise Violation(f"device {device}: {durable.total[device]} are left over, and {left[device]:.0f} should be")
+        self._check(durable, "model", durable.model, self._models[durable.version])
+        self._check(durable, "running sum", durable.total, self._sum)
+        self._check_optimizer(durable)
         self._check_numbers(durable)
 
     def left(self, durable: Snapshot) -> int:
@@ -60,42 +73,49 @@ class Books:
             self.in_versions += results
         else:
             self._models[durable.version] = self._again(durable)
-            self.dropped += len(self._open)
+            self._server.forget()
+            self.dropped += self._count
         self._version = durable.version
-        self._open = set()
+        self._sum, self._weight, self._count = np.zeros(self._size), 0.0, 0
 
-    def _next(self, version: int, results: int) -> NDArray[np.float64]:
-        if results != len(self._open):
-            raise Violation(f"version {version} is made of {len(self._open)} results, and is said to be of {results}")
+    def _next(self, version: int, results: int) -> Vector:
+        if results != self._count:
+            raise Violation(f"version {version} is made of {self._count} results, and is said to be of {results}")
         if not self.least <= results <= self._goal:
             raise Violation(f"version {version} is of {results} results, and may be of {self.least} to {self._goal}")
-        self._exact &= results & (results - 1) == 0
-        return self._models[version - 1] + self._sum(self._open) / results
+        return self._server.step(self._models[version - 1], self._sum / self._weight)
 
-    def _again(self, durable: Snapshot) -> NDArray[np.float64]:
+    def _again(self, durable: Snapshot) -> Vector:
         """Training diverged: this is an earlier version again, which was the best when it was read."""
         for version, _ in durable.blobs:
-            if np.allclose(durable.model, self._models[version], atol=TOLERANCE):
+            if _equal(durable.model, self._models[version]):
                 return self._models[version]
         raise Violation(f"version {durable.version} is of no result, and no version that was kept")
 
-    def _check_model(self, durable: Snapshot) -> None:
-        expected = self._models[durable.version]
-        model = durable.model.astype(np.float64)
-        wrong = np.abs(model - expected) > (0 if self._exact else TOLERANCE)
-        if wrong.any():
+    def _check(self, durable: Snapshot, what: str, found: NDArray[np.floating], expected: Vector) -> None:
+        if not _equal(found, expected):
+            wrong = np.abs(found - expected) > TOLERANCE * np.maximum(1.0, np.abs(expected))
             device = int(np.flatnonzero(wrong)[0])
             raise Violation(
-                f"device {device}: {model[device]} in version {durable.version}, and its tasks make {expected[device]}"
+                f"device {device}: the {what} at version {durable.version}, commit {durable.commit}, is "
+                f"{found[device]} there, and its results make {expected[device]}"
             )
+
+    def _check_optimizer(self, durable: Snapshot) -> None:
+        state = self._server.state
+        if len(durable.optimizer) != len(state):
+            raise Violation(f"the optimizer remembers {len(durable.optimizer)} vectors, and should {len(state)}")
+        for number, (found, expected) in enumerate(zip(durable.optimizer, state, strict=True)):
+            self._check(durable, f"optimizer's vector {number}", found, expected)
 
     def _check_numbers(self, durable: Snapshot) -> None:
         said = durable.made[:3] if durable.made is not None else ()
-        if (*said, durable.buffered) != (self.in_versions, 0, self.dropped, len(self._open)):
+        if (*said, durable.buffered) != (self.in_versions, self.measured, self.dropped, self._count):
             raise Violation(
-                f"{self.in_versions} results are in versions, {self.dropped} were dropped and {len(self._open)} are "
-                f"left, and said are {said} and {durable.buffered}"
+                f"{self.in_versions} results are in versions, {self.measured} measured, {self.dropped} were dropped "
+                f"and {self._count} are left, and said are {said} and {durable.buffered}"
             )
 
-    def _sum(self, tasks: Collection[int]) -> NDArray[np.float64]:
-        return np.bincount([self._device_of(task) for task in tasks], minlength=self._devices).astype(np.float64)
+
+def _equal(found: NDArray[np.floating], expected: Vector) -> bool:
+    return bool((np.abs(found - expected) <= TOLERANCE * np.maximum(1.0, np.abs(expected))).all())

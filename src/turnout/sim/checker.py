@@ -2,18 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import numpy as np
 
 from turnout.blobs.base import BlobRef
 from turnout.job.core import answers
 from turnout.job.core.events import Finish
+from turnout.job.folder.spec import BufferedTraining, JobSpec
 from turnout.job.journal.journal import Snapshot
-from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import Lease
-from turnout.messages import ResultOffer, ResultReport, ResultResponse, Status, TaskResponse
-from turnout.sim.books import Books, Violation
+from turnout.messages import VALIDATED, ResultOffer, ResultReport, ResultResponse, Status, TaskResponse
+from turnout.sim.books import Books, Part, Violation
+from turnout.sim.hooks import Hooks
+from turnout.sim.reference import discount_of, weight_of
 
 ANSWER_TIMEOUT_S = 9.0  #: A gateway answers a result within 8 s, and a tick; existing devices hang up after 10.
 ROUNDING_S = 0.001  #: A device is told its lease in milliseconds.
@@ -26,69 +29,85 @@ SAME_AFTER_RESTART = (
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A task that was given out."""
+
+    device: int
+    version: int
+
+
 class Checker:
     """Sees every task given, every result sent, every commit and every answer."""
 
-    def __init__(
-        self,
-        devices: int,
-        least: int,
-        goal: int,
-        staleness_max: int,
-        lease_max_s: float,
-        resend_window_s: float,
-        clock: Callable[[], float],
-        versions_max: int | None,
-    ) -> None:
-        self.books = Books(devices, least, goal, lambda number: self._numbers[number][0])
+    def __init__(self, size: int, spec: JobSpec, hooks: Hooks, clock: Callable[[], float]) -> None:
+        """The model has ``size`` numbers, one for each device."""
+        self.size = size
+        self.books = Books(size, spec)
         self.strangers: set[int] = set()  #: Devices of which nothing may count.
-        self._versions_max = versions_max
-        self._staleness_max = staleness_max
-        self._lease_max_s = lease_max_s
-        self._resend_window_s = resend_window_s
+        self.blobs: dict[str, bytes] = {}  #: The models that are on the disk.
+        self._spec = spec
+        self._hooks = hooks
+        self._staleness_max = spec.training.staleness_max if isinstance(spec.training, BufferedTraining) else 0
         self._clock = clock
         self.durable: Snapshot | None = None
-        self._numbers: dict[int, tuple[int, int]] = {}  # task number -> (device, version)
+        self._given: dict[int, Given] = {}  # by task number
         self._number_of: dict[str, int] = {}  # task id -> task number
         self._known_until: dict[int, float] = {}  # task number -> job time until which a resend must be known again
-        self._sent: set[int] = set()  # task numbers with a result under way, at any time
+        #: By task number, of results under way at any time: the examples, by whether it measured only.
+        self._sent: dict[int, dict[bool, float]] = defaultdict(dict)
         self._told_counted: set[int] = set()
         self._told_refused: set[int] = set()  # not counted, and never will be
         self._in_bitmaps: set[int] = set()  # counted, says the disk
         self._ended_leases: set[Lease] = set()  # held a place in an earlier commit, and none in a later one
+        self._published: dict[int, BlobRef] = {}
         self.seen: dict[str, int] = defaultdict(int)
 
     # --- tasks and results -------------------------------------------------------------------------------------
 
-    def task_given(self, device: int, number: int, response: TaskResponse, now: float) -> None:
-        """The job gives ``device`` the task of this number. ``now`` is job time."""
+    def task_given(self, device_id: str, lease: Lease, response: TaskResponse, now: float) -> None:
+        """The job gives this device this task. ``now`` is job time."""
+        model = response.task_data
         assert response.task_id is not None
-        assert response.task_data is not None
         assert response.lease_s is not None
-        version = response.task_data.meta["model_version"]
-        if self.durable is None or version > self.durable.version:
-            raise Violation(f"device {device} was given version {version}, which is not durable")
-        holder = self._numbers.setdefault(number, (device, version))
-        if holder != (device, version):
-            raise Violation(f"task {number} was given to {holder} and to {(device, version)}")
-        if response.lease_s > self._lease_max_s + ROUNDING_S:
+        assert model is not None
+        number, given = lease.task, Given(index_of(device_id), lease.version)
+        if self.durable is None or model.meta["model_version"] != lease.version or lease.version > self.durable.version:
+            raise Violation(f"device {device_id} was given version {lease.version}, which is not durable")
+        holder = self._given.setdefault(number, given)
+        if holder != given:
+            raise Violation(f"task {number} was given to {holder} and to {given}")
+        if response.lease_s > self._spec.leases.max_s + ROUNDING_S:
             raise Violation(f"task {number} is leased for {response.lease_s} s")
         self._number_of[response.task_id] = number
-        until = now + response.lease_s + self._resend_window_s - ROUNDING_S
+        until = now + response.lease_s + self._spec.leases.resend_window_s - ROUNDING_S
         self._known_until[number] = min(until, self._known_until.get(number, until))
-        self.seen["tasks"] += 1
+        self.seen["tasks to measure" if lease.validate else "tasks"] += 1
+
+    def model_named(self, response: TaskResponse) -> None:
+        """A process that was not replaced names this model to a device."""
+        if response.task_data is not None and response.task_data.sha256 not in self.blobs:
+            raise Violation(f"a device was given the model {response.task_data.sha256}, which is not there")
 
     def result_sent(self, report: ResultReport) -> None:
-        self._sent.add(self._number_of[report.task_id])
+        self._sent[self._number_of[report.task_id]][report.status == VALIDATED] = report.num_examples
         self.seen["results sent"] += 1
+
+    def published(self, version: int, blob: BlobRef) -> None:
+        """Devices get this version from now on."""
+        if self._published.setdefault(version, blob) != blob:
+            raise Violation(f"version {version} was published as two models")
 
     # --- the disk ----------------------------------------------------------------------------------------------
 
     def committed(self, durable: Snapshot) -> None:
         """The journal holds this now, whoever knows of it: it is the exact sum of the tasks it says are counted."""
         before, self.durable = self.durable, durable
+        self._version_before = before.version if before is not None else 0
         newly = self._newly_counted(durable)
-        self.books.committed(durable, newly)
+        measured = self._measured(newly, durable)
+        self.books.measured += len(measured)
+        self.books.committed(durable, [self._part(number) for number in newly - measured])
         self._check_counts(durable)
         self._check_kept(durable)
         if before is not None:
@@ -96,37 +115,52 @@ class Checker:
             self._check_leases(durable, before)
             self._check_changes(durable, before)
 
+    def _measured(self, newly: set[int], durable: Snapshot) -> set[int]:
+        """Which of these measured only. A device that lost its task may get it again to measure, and report both."""
+        measured = {number for number in newly if False not in self._sent[number]}
+        either = sorted(number for number in newly if len(self._sent[number]) > 1)
+        said = durable.made[1] if durable.made is not None else 0
+        return measured.union(either[: max(said - self.books.measured - len(measured), 0)])
+
+    def _part(self, number: int) -> Part:
+        """What the result of this task should bring to the sum."""
+        given = self._given[number]
+        examples = self._sent[number][False]
+        weight = weight_of(self._spec, examples, self._hooks.factor(examples))
+        return Part(given.device, weight, discount_of(self._spec, self._version_before - given.version))
+
     def _newly_counted(self, durable: Snapshot) -> set[int]:
         """The task numbers that were not counted before this commit."""
         counted = CountedTasks(durable.counted)
         newly = set()
-        for number, (_, version) in self._numbers.items():
-            if counted.has(version, number):
+        for number, given in self._given.items():
+            if counted.has(given.version, number):
                 if number not in self._in_bitmaps:
                     newly.add(number)
-            elif counted.knows(version) and number in self._in_bitmaps:
+            elif counted.knows(given.version) and number in self._in_bitmaps:
                 raise Violation(f"task {number} was counted, and now it is not")
         self._in_bitmaps |= newly
-        strange = {number for number in newly if self._numbers[number][0] in self.strangers}
+        invented = newly - self._sent.keys()
+        if invented:
+            raise Violation(f"tasks {sorted(invented)} are counted, and nobody sent them")
+        strange = {number for number in newly if self._given[number].device in self.strangers}
         if strange:
             raise Violation(f"tasks {sorted(strange)} are counted, and their updates are far from all others")
         return newly
 
     def _check_counts(self, durable: Snapshot) -> None:
-        invented = self._in_bitmaps - self._sent
-        if invented:
-            raise Violation(f"tasks {sorted(invented)} are counted, and nobody sent them")
         if durable.tally["counted"] != len(self._in_bitmaps):
             raise Violation(f"{len(self._in_bitmaps)} tasks are counted, people see {durable.tally['counted']}")
-        least = len(self._in_bitmaps) - self.books.dropped  # where training diverged, the norm goes back
-        if durable.typical is not None and not least <= durable.typical.taken <= len(self._in_bitmaps):
-            raise Violation(f"{len(self._in_bitmaps)} tasks are counted, {durable.typical.taken} moved the median norm")
+        trained = len(self._in_bitmaps) - self.books.measured
+        least = trained - self.books.dropped  # where training diverged, the norm goes back
+        if durable.typical is not None and not least <= durable.typical.taken <= trained:
+            raise Violation(f"{trained} updates are counted, and {durable.typical.taken} moved the median norm")
         self._check_words()
 
     def _check_staleness(self, newly: set[int], before: Snapshot) -> None:
         """What a commit adds was taken at the version that was durable before it."""
         for number in newly:
-            staleness = before.version - self._numbers[number][1]
+            staleness = before.version - self._given[number].version
             if staleness > self._staleness_max:
                 raise Violation(f"task {number} was counted at a staleness of {staleness}")
 
@@ -140,8 +174,9 @@ class Checker:
 
     def dropped(self, blob: BlobRef) -> None:
         """The file of a model is removed."""
-        assert self.durable is not None
-        if any(blob == kept for _, kept in self.durable.blobs):
+        self.seen["models removed"] += 1
+        kept = self.durable.blobs if self.durable is not None else ()
+        if any(blob.sha256 == each.sha256 for _, each in kept):
             raise Violation(f"the model {blob.sha256} is removed, and a restart would need it")
 
     def _check_changes(self, durable: Snapshot, before: Snapshot) -> None:
@@ -234,11 +269,11 @@ class Checker:
         self._told_refused.add(number)
         self.seen["refused"] += 1
         assert self.durable is not None
-        staleness = self.durable.version - self._numbers[number][1]
+        staleness = self.durable.version - self._given[number].version
         if why.startswith("trained from"):
             if staleness <= self._staleness_max:
                 raise Violation(f"task {number} was refused as too stale at a staleness of {staleness}")
-        elif "L2 norm" in why and self._numbers[number][0] in self.strangers:
+        elif "L2 norm" in why and self._given[number].device in self.strangers:
             self.seen["poison refused"] += 1
         elif why == answers.VOID.message:
             if number >= self.durable.void_below:
@@ -253,7 +288,8 @@ class Checker:
         assert self.durable is not None
         made = self.durable.made
         repeated = made is not None and made[3].get(self.durable.version) == 0
-        return self._versions_max is not None and self.durable.version >= self._versions_max and not repeated
+        versions_max = self._spec.stop.versions
+        return versions_max is not None and self.durable.version >= versions_max and not repeated
 
     def told(self, report: ResultReport, response: ResultResponse, waited_s: float) -> None:
         """What a gateway tells a device about its result, by whatever way it came to know."""
@@ -271,6 +307,7 @@ class Checker:
         excused = "the disk failed" in end.reason or "not have been finite" in end.reason
         if self.durable.buffered >= self.books.least and not excused:
             raise Violation(f"the job ended, and its {self.durable.buffered} results make a version")
+        self.seen["ends: " + _kind(end.reason)] += 1
         self.seen["ends with results in no version"] += left > 0
         self.seen["ends on a disk that takes nothing"] += "the disk failed" in end.reason
 
@@ -279,24 +316,19 @@ class Checker:
         self._check_words()
 
 
+def _kind(reason: str) -> str:
+    """Which rule, of the words that name its numbers."""
+    kinds = {"is the last": "versions", "ran for": "time", "at least": "target", "was better": "patience"}
+    return next((kind for words, kind in kinds.items() if words in reason), "a person")
+
+
 def _vectors(snapshot: Snapshot) -> list[np.ndarray]:
     return [snapshot.model, snapshot.total, *snapshot.optimizer]
 
 
-class WatchedJournal:
-    """The disk of the simulated world, as one process holds it: what is written to it is checked at once."""
+def index_of(device_id: str) -> int:
+    return int(device_id.removeprefix("device-"))
 
-    def __init__(self, journal: MemoryJournal, checker: Checker) -> None:
-        self._journal = journal
-        self._checker = checker
-        self.key = journal.key
 
-    def take_over(self) -> "WatchedJournal":
-        return WatchedJournal(self._journal.take_over(), self._checker)
-
-    def load(self) -> Snapshot | None:
-        return self._journal.load()
-
-    def commit(self, snapshot: Snapshot) -> None:
-        self._journal.commit(snapshot)
-        self._checker.committed(snapshot)
+def device_id(index: int) -> str:
+    return f"device-{index}"

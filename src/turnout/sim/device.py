@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.device.session import Ended, Send, Session, Sleep, Train, TrainedUpdate
-from turnout.messages import EdgeRequest, EdgeResponse, ResultReport, ResultResponse
+from turnout.messages import VALIDATE, EdgeRequest, EdgeResponse, ResultReport, ResultResponse, TaskResponse
 from turnout.sim.checker import Checker
 from turnout.sim.gateway import SimGateway
 from turnout.sim.loop import VirtualLoop
@@ -32,6 +32,7 @@ class SimDevice:
     gateways: list[SimGateway]
     checker: Checker
     may_leave: Callable[[], bool]
+    examples: float = 1.0  #: That it has.
     ended: bool = False
     _step: int = field(default=0)  # what was begun before the present step comes to nothing
 
@@ -42,8 +43,8 @@ class SimDevice:
         match self.session.next(self.loop.now):
             case Send(request):
                 self._send(request, step)
-            case Train(_):
-                self._train(step)
+            case Train(task):
+                self._train(task, step)
             case Sleep(until):
                 self.loop.at(until, lambda: self.act() if step == self._step else None)
             case Ended():
@@ -81,7 +82,7 @@ class SimDevice:
             self.session.failed(reason, self.loop.now)
             self.act()
 
-    def _train(self, step: int) -> None:
+    def _train(self, task: TaskResponse, step: int) -> None:
         if self.rng.random() < self.weather.dropout:
             if self.may_leave() and self.rng.random() < self.weather.leaves:
                 self.ended = True
@@ -89,7 +90,10 @@ class SimDevice:
             self.session.abandon(self.loop.now + self.rng.expovariate(1 / self.weather.away_s))
             self.act()
             return
-        trained = TrainedUpdate(memoryview(self.update().tobytes()))
+        if task.task_name == VALIDATE:
+            trained = TrainedUpdate(memoryview(b""), self.examples, {"loss": 0.5}, measured=True)
+        else:
+            trained = TrainedUpdate(memoryview(self.update().tobytes()), self.examples)
         self.loop.after(self.rng.expovariate(1 / self.weather.training_s), lambda: self._trained(trained, step))
 
     def update(self) -> NDArray[np.float32]:

@@ -1,14 +1,21 @@
-"""The disk under the job's journal, in virtual time: it may be full, slow, or wrong about what it did."""
+"""The disk under the job's journal and models, in virtual time: it may be full, slow, or wrong about what it did."""
 
+import errno
+import hashlib
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
+from turnout.blobs.base import BlobRef
+from turnout.job.journal.journal import DiskError, Journal, Snapshot
+from turnout.sim.checker import Checker
 from turnout.sim.loop import VirtualLoop
-from turnout.sim.weather import Weather
+from turnout.sim.weather import Point, Weather
 
 SLOW_COMMIT_S = 3.0  #: Mean of what a commit takes longer while the disk is slow; a gateway waits 8 s for its answer.
 ERRORS_IN_A_ROW = (2, 5)
+UNREADABLE = 0.1  #: Share of reads of a model that fail.
 
 
 class Write(Enum):
@@ -63,3 +70,75 @@ class Disk:
 
     def readable(self) -> bool:
         return self.rng.random() >= self.weather.unreadable
+
+
+class FaultyJournal:
+    """The journal as one process holds it: calls fail, or say so; what reaches the disk is checked at once."""
+
+    def __init__(self, journal: Journal, disk: Disk, checker: Checker, survive: Callable[[Point], None]) -> None:
+        self.held = journal
+        self.durable, self.by_changes = journal.durable, journal.by_changes
+        self.key, self.incarnation = journal.key, journal.incarnation
+        self._disk, self._checker, self._survive = disk, checker, survive
+        self._found: Snapshot | None = None  # at the start
+        self._fresh = True  # it has committed nothing
+
+    def load(self) -> Snapshot | None:
+        self._survive(Point.READING)
+        if not self._disk.readable():
+            self._checker.seen["journals not readable"] += 1
+            raise DiskError(errno.EIO, "simulated")
+        found = self.held.load()
+        self._found = found if self._fresh else None
+        return found
+
+    def commit(self, snapshot: Snapshot) -> None:
+        self._fresh = False
+        if self._found is not None:
+            found, self._found = self._found, None
+            self._checker.recovered(found, snapshot)
+        self._survive(Point.WRITING)
+        outcome = self._disk.write()
+        self._checker.seen[f"commits: {outcome.name}"] += 1
+        if outcome is Write.FAILED:
+            raise DiskError(errno.ENOSPC, "simulated")
+        self.held.commit(snapshot)
+        self._checker.committed(snapshot)
+        self._survive(Point.WRITTEN)
+        if outcome is Write.DOUBTFUL:
+            raise DiskError(errno.EIO, "simulated")
+
+    def close(self) -> None:
+        self.held.close()
+
+
+class SimBlobs:
+    """The models on that disk."""
+
+    def __init__(self, disk: Disk, checker: Checker) -> None:
+        self._disk, self._checker = disk, checker
+        self._files = checker.blobs
+
+    def put(self, data: bytes, allow: Callable[[int], None]) -> BlobRef:
+        ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
+        if ref.sha256 not in self._files:
+            allow(len(data))
+            if self._disk.full:
+                self._checker.seen[f"commits: {Write.FAILED.name}"] += 1
+                raise DiskError(errno.ENOSPC, "simulated")
+            self._files[ref.sha256] = data
+        return ref
+
+    def read(self, ref: BlobRef) -> bytes:
+        if self._disk.rng.random() < UNREADABLE:
+            raise DiskError(errno.EIO, "simulated")
+        self._checker.seen["models read again"] += 1
+        return self._files[ref.sha256]
+
+    def drop(self, ref: BlobRef) -> None:
+        self._checker.dropped(ref)
+        self._files.pop(ref.sha256, None)
+
+    def keep_only(self, wanted: Collection[str]) -> None:
+        for sha256 in self._files.keys() - set(wanted):
+            self.drop(BlobRef(sha256, len(self._files[sha256])))

@@ -17,9 +17,9 @@ from turnout.messages import (
     TableSnapshot,
 )
 from turnout.sim.job import SimJob
-from turnout.sim.job_process import SimProcess
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.network import SimTransport
+from turnout.sim.process import SimProcess
 from turnout.sim.weather import Weather
 
 JOB = RunningJob("job-1", "sums", {"edge_method": "numpy"}, address="sim", blobs="sim")

@@ -4,15 +4,15 @@ from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
-from turnout.job.core.core import JobCore
-from turnout.job.core.events import Finish, Paused, Resumed, Stop
-from turnout.sim.checker import Checker, WatchedJournal
-from turnout.sim.disk import Disk
-from turnout.sim.job_process import SimProcess
+from turnout.job.core.events import Finish
+from turnout.job.journal.journal import Journal
+from turnout.job.journal.recorder import Published
+from turnout.messages import Topic
+from turnout.sim.checker import Checker
+from turnout.sim.disk import Disk, SimBlobs
+from turnout.sim.hooks import Hooks
 from turnout.sim.loop import VirtualLoop
+from turnout.sim.process import MakeCore, SimProcess
 from turnout.sim.weather import Weather
 
 DAY_S = 86_400.0
@@ -35,23 +35,30 @@ class SimJob:
         loop: VirtualLoop,
         rng: Random,
         weather: Weather,
-        journal: WatchedJournal,
+        take_over: Callable[[], Journal],
         checker: Checker,
-        make_core: Callable[[bytes], JobCore],
+        hooks: Hooks,
+        make_core: MakeCore,
     ) -> None:
+        """``take_over`` gives the handle of the journal for the next process."""
         self.loop, self.rng, self.weather = loop, rng, weather
         self.disk = Disk(loop, rng, weather)
+        self.blobs = SimBlobs(self.disk, checker)
         self.checker = checker
+        self.hooks = hooks
+        self.make_core = make_core
         self.process: SimProcess | None = None
         self.neighbours: list[Neighbour] = []
-        self.version = 0  #: The newest that was published.
+        self.newest: Published | None = None  #: The newest version that devices were given.
         self.end: Finish | None = None  #: What it said when it ended; nothing is started after that but by a person.
-        self.models: dict[int, NDArray[np.float32]] = {}  #: Those that were published.
         self.is_to_end = False  #: A person wants it: said again to every process that starts.
-        self._journal = journal
-        self._make_core = make_core
+        self._take_over = take_over
         self._generation = 0
         self._clock_offset = 0.0
+
+    @property
+    def version(self) -> int:
+        return self.newest.version if self.newest is not None else 0
 
     def start(self) -> None:
         """Start a process, unless one runs."""
@@ -61,8 +68,7 @@ class SimJob:
     def _replace(self) -> None:
         """A new process takes over, whether or not the old one is really dead."""
         self._generation += 1
-        self._journal = self._journal.take_over()
-        process = SimProcess(self, self._generation, self._journal, self._make_core, self._clock_offset)
+        process = SimProcess(self, self._generation, self._take_over(), self._clock_offset)
         self.process = process
         process.start()
         if self.is_to_end:
@@ -113,9 +119,9 @@ class SimJob:
             self._replace()
             self.loop.after(GONE_S, lambda: process.die() if process.alive else None)
 
-    def published(self, version: int, model: NDArray[np.float32]) -> None:
-        self.version = max(self.version, version)
-        self.models[version] = model
+    def published(self, newest: Published) -> None:
+        if newest.version >= self.version:
+            self.newest = newest
 
     def finished(self, process: SimProcess, end: Finish) -> None:
         if process is self.process:
@@ -134,13 +140,13 @@ class SimJob:
         """A person ends the job."""
         self.is_to_end = True
         if self.process is not None:
-            self.process.feed(Stop("a person says so"))
+            self.process.tell(Topic.CANCEL, "a person says so")
 
     def pause(self) -> None:
         if self.process is not None:
             self.checker.seen["pauses"] += 1
-            self.process.feed(Paused())
+            self.process.tell(Topic.PAUSE)
 
     def resume(self) -> None:
         if self.process is not None:
-            self.process.feed(Resumed())
+            self.process.tell(Topic.RESUME)

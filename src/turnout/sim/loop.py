@@ -9,15 +9,15 @@ class VirtualLoop:
 
     def __init__(self) -> None:
         self.now = 0.0
-        self._heap: list[tuple[float, int, Callable[[], None]]] = []
+        self._heap: list[tuple[float, int, Callable[[], object]]] = []
         self._sequence = 0
 
-    def at(self, when: float, act: Callable[[], None]) -> None:
+    def at(self, when: float, act: Callable[[], object]) -> None:
         """Run ``act`` at ``when`` seconds, or now if that has passed."""
         self._sequence += 1
         heappush(self._heap, (max(when, self.now), self._sequence, act))
 
-    def after(self, delay_s: float, act: Callable[[], None]) -> None:
+    def after(self, delay_s: float, act: Callable[[], object]) -> None:
         self.at(self.now + delay_s, act)
 
     def run_until(self, end: float, goes_on: Callable[[], bool] = lambda: True) -> None:

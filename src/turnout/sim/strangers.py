@@ -14,6 +14,7 @@ from turnout.job.places.leases import Lease, Seal, device_hash
 from turnout.messages import DeviceInfo, ResultReport, Topic
 from turnout.sim.device import SimDevice
 from turnout.sim.job import SimJob
+from turnout.sim.process import NOBODY
 
 AHEAD = 2**24  #: No task of any world has so high a number, however often the job is started again.
 FAR = 1e20  #: Beyond all that the running median of norms could ever allow.
@@ -36,13 +37,13 @@ class Forger:
     def act(self) -> None:
         """Send one result to the job's process, as if a gateway had taken it for good."""
         process = self._job.process
-        if process is None or not process.alive:
+        if process is None or process.shell is None or not process.alive:
             return
-        core = process.core
+        core = process.shell.core
         task_id = Seal(core.rules.job_id, process.journal.key).close(self._forged(core))
         update = memoryview(np.ones(core.model.size, "<f4").tobytes())
         report = ResultReport(self._device, core.rules.job_id, task_id, "train", update)
-        process.received(Topic.RESULT, memoryview(msgspec.msgpack.encode(report)), _Nobody())
+        process.received(Topic.RESULT, memoryview(msgspec.msgpack.encode(report)), NOBODY)
 
     def _forged(self, core: JobCore) -> Lease:
         """Right but for one of its numbers."""
@@ -58,13 +59,3 @@ class Forger:
             {"expires_at": granted_at + places.lease_time.max_s + 1.0},
         ]
         return msgspec.structs.replace(lease, **self._rng.choice(wrong))
-
-
-class _Nobody:
-    """Waits for no reply."""
-
-    def __call__(self, payload: bytes) -> None:
-        pass
-
-    def fail(self, reason: str) -> None:
-        pass

@@ -1,49 +1,43 @@
 """One simulated world from one seed: real cores, bad weather, and a checker outside."""
 
+import hashlib
+import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from random import Random
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from turnout.aggregator.mean import MeanAggregator
-from turnout.aggregator.optimizer import ServerSGD, Vector
-from turnout.aggregator.staleness import constant
-from turnout.device.session import Session, SessionPolicy
+from turnout.aggregator.optimizer import ServerOptimizer, Vector
+from turnout.device.session import ACCEPT, ACCEPT_ALL, Session, SessionPolicy
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
+from turnout.job.compose import core_of
 from turnout.job.core.core import JobCore
-from turnout.job.core.parts import Parts, Rules
+from turnout.job.core.parts import Parts
+from turnout.job.journal.journal import Journal
 from turnout.job.journal.memory import MemoryJournal
-from turnout.job.places.cohort import Cohort
-from turnout.job.places.fleets import Fleets
-from turnout.job.places.known import KnownDevices
-from turnout.job.places.leases import LeaseTime, Seal
-from turnout.job.places.pacing import AppointmentBook
+from turnout.job.places.leases import Seal
 from turnout.job.places.places import Places
-from turnout.job.places.selection import CheckIn, Selection
-from turnout.job.workflow.buffered import Buffered
-from turnout.job.workflow.evaluation import Evaluation
-from turnout.job.workflow.ranking import Ranking
-from turnout.job.workflow.rounds import Rounds
-from turnout.job.workflow.workflow import Workflow
 from turnout.messages import DeviceInfo
 from turnout.sim.books import Violation
-from turnout.sim.checker import Checker, WatchedJournal
+from turnout.sim.checker import Checker, device_id
 from turnout.sim.device import SimDevice
 from turnout.sim.gateway import JOB, SimGateway
+from turnout.sim.hooks import RARE_VERSION, Hooks
 from turnout.sim.job import SimJob
-from turnout.sim.job_process import device_id
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.network import Air, SimTransport
+from turnout.sim.plan import EXAMPLES, MODEL_SIZE, STORM_S, Plan
+from turnout.sim.process import interruptible
 from turnout.sim.strangers import Forger, Poisoner
-from turnout.sim.weather import Weather
 
-STORM_S = 90.0  #: How long faults happen, in virtual seconds.
 CALM_MAX_S = 1200.0  #: After that, this much is time enough to make progress and to settle every result.
 PROGRESS = 3  #: Versions that must be made once the faults have stopped.
 RESUME_EVERY_S = 20.0  #: A person looks after paused jobs this often.
@@ -51,65 +45,21 @@ REVIVE_EVERY_S = 60.0  #: Once a job was started again, apps that ended with it 
 FORGE_EVERY_S = 5.0  #: Mean; where tasks are made up, one is this often.
 PAUSE_EVERY_S = 50.0  #: Mean; a person pauses the job this often, in every other world.
 END_MAX_S = 300.0  #: Enough for a last commit and for evaluations, of which two may be to come and one be slow.
-MODEL_SIZE = 32
+RARE = 4  #: Every fourth device has an app that is seldom selected, where the job selects.
+
+T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a seed decides."""
+class Diverging:
+    """An optimizer that leaves the numbers at one mean in twenty, whichever process makes the step."""
 
-    devices: int
-    goal: int
-    concurrency: int
-    staleness_max: int
-    rounds: bool
-    versions_max: int | None
-    time_max_s: float | None  #: The job is over at this job time.
-    stopped_at: float | None  #: A person ends the job in the middle of the storm.
-    resend_window_s: float  #: Of the job; devices give up after half of it.
-    lease_max_s: float
-    weather: Weather
-    cohort: bool = False  #: Devices are drawn by lot, and do not get places as they come.
-    least: int = 0  #: Results that a last version may be made of; 0: no fewer than any other.
-    diverges: bool = False  #: Now and then a step leaves the numbers.
-    forges: bool = False  #: Somebody has the job's key, and makes up tasks.
-    poisons: bool = False  #: One device more sends updates from another order of size.
-
-    @classmethod
-    def drawn(cls, rng: Random, strangers: Random) -> "Plan":
-        goal = rng.choice([2, 4, 8])
-        return cls(
-            devices=rng.randint(goal + 4, MODEL_SIZE),
-            goal=goal,
-            concurrency=goal + rng.randint(0, 8),
-            staleness_max=rng.choice([0, 1, 3, 10]),
-            rounds=rng.random() < 0.35,
-            versions_max=rng.randint(2, 12) if rng.random() < 0.2 else None,
-            time_max_s=rng.uniform(20.0, STORM_S) if rng.random() < 0.1 else None,
-            stopped_at=rng.uniform(20.0, STORM_S) if rng.random() < 0.15 else None,
-            resend_window_s=rng.choice([2.0, 20.0, 120.0]),
-            lease_max_s=rng.choice([5.0, 60.0]),
-            weather=Weather.drawn(rng),
-            cohort=rng.random() < 0.35,
-            least=rng.choice([0, 2]),
-            diverges=rng.random() < 0.25,
-            forges=strangers.random() < 0.3,
-            poisons=strangers.random() < 0.3,
-        )
-
-    def workflow(self) -> Workflow:
-        if self.rounds:
-            return Rounds(self.goal, 1.5, deadline_s=30.0, quorum=1.0, extensions_max=3, least=self.least)
-        return Buffered(self.concurrency, self.goal, self.staleness_max, least=self.least)
-
-
-class Diverging(ServerSGD):
-    """Leaves the numbers at one mean in twenty, whichever process makes the step."""
+    def __init__(self, optimizer: ServerOptimizer) -> None:
+        self.snapshot, self.restore = optimizer.snapshot, optimizer.restore
+        self._step = optimizer.step
 
     def step(self, model: NDArray[np.float32], mean: Vector) -> NDArray[np.float32]:
-        if zlib.crc32(mean.tobytes()) % 20 == 0:
-            return np.full_like(model, np.inf)
-        return super().step(model, mean)
+        stepped = self._step(model, mean)
+        return np.full_like(model, np.inf) if zlib.crc32(mean.tobytes()) % 20 == 0 else stepped
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,23 +86,17 @@ class World:
         drawn = Plan.drawn(self.rng, strangers)
         self.plan = plan or drawn
         self.builders = builders
+        self._core = interruptible(builders.core)
         self._settling = False
         self.loop = VirtualLoop()
-        workflow = self.plan.workflow()
-        self.checker = Checker(
-            MODEL_SIZE,
-            workflow.least,
-            workflow.goal,
-            workflow.staleness_max,
-            self.plan.lease_max_s,
-            self.plan.resend_window_s,
-            lambda: self.loop.now,
-            self.plan.versions_max,
-        )
-        self.journal = WatchedJournal(builders.journal(), self.checker)
+        spec = self.plan.spec
+        self.hooks = Hooks(self.rng, self.plan.selects, self.plan.weighs, self.plan.diverges)
+        self.checker = Checker(MODEL_SIZE, spec, self.hooks, lambda: self.loop.now)
+        self._journal = builders.journal()
+        self._journal.key = hashlib.sha256(b"%d" % seed).digest()
         self.weather = self.plan.weather
         self.air = Air(self.loop, self.rng, self.weather)
-        self.job = SimJob(self.loop, self.rng, self.weather, self.journal, self.checker, self._make_core)
+        self.job = SimJob(self.loop, self.rng, self.weather, self._take_over, self.checker, self.hooks, self._make_core)
         self.gateways = [
             SimGateway(self.loop, self.rng, self.weather, self.job, self._make_dispatcher) for _ in range(2)
         ]
@@ -168,7 +112,8 @@ class World:
         try:
             self._run()
         except AssertionError as error:
-            raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {error}\n  {self.plan}") from error
+            what = str(error) or traceback.format_exc(limit=-1).strip()
+            raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {what}\n  {self.plan}") from error
         return Counter({**self.checker.seen, "versions": self.job.version})
 
     def _run(self) -> None:
@@ -207,7 +152,7 @@ class World:
             raise Violation(f"no progress: version {self.job.version}, {made} when the faults stopped")
 
     def _progressed(self, made: int) -> bool:
-        if self.job.is_to_end or self.plan.versions_max is not None or self.plan.time_max_s is not None:
+        if self.job.is_to_end or self.plan.ends:
             return self.job.end is not None
         return self.job.version >= made + PROGRESS
 
@@ -281,41 +226,32 @@ class World:
 
     # --- parts -------------------------------------------------------------------------------------------------
 
-    def _make_core(self, key: bytes) -> JobCore:
-        pacing = AppointmentBook(rate=10.0, wait_min_s=1.0, wait_max_s=10.0)
-        parts = Parts(
-            workflow=self.plan.workflow(),
-            seal=self.builders.seal(JOB.job_id, key),
-            aggregator=self.builders.aggregator(MODEL_SIZE, weight_max=1.0),
-            optimizer=(Diverging if self.plan.diverges else ServerSGD)(learning_rate=1.0),
-            discount=constant,
-            places=self.builders.places(
-                selection=self._make_selection(pacing),
-                lease_time=LeaseTime(first_s=min(20.0, self.plan.lease_max_s), min_s=1.0, max_s=self.plan.lease_max_s),
-                weight_max=1.0,
-                resend_window_s=self.plan.resend_window_s,
-                participation_interval_s=0.0,
-            ),
-            pacing=pacing,
-            evaluation=Evaluation(every=2),
-            rng=Random(self.seed),
-            ranking=Ranking("accuracy", keep=2),
-        )
-        rules = Rules(
-            JOB.job_id,
-            JOB.name,
-            by_examples=False,
-            versions_max=self.plan.versions_max,
-            time_max_s=self.plan.time_max_s,
-            device_settings={},
-        )
-        return self.builders.core(rules, parts, np.zeros(MODEL_SIZE, np.float32))
+    def _take_over(self) -> Journal:
+        self._journal = self._journal.take_over()
+        return self._journal
 
-    def _make_selection(self, pacing: AppointmentBook) -> Selection:
-        if not self.plan.cohort:
-            return CheckIn(0.2, pacing.waiting)
-        known, fleets = KnownDevices(known_s=30.0, secret=bytes(8)), Fleets(silence_s=30.0)
-        return Cohort(known, fleets, invite_s=5.0, allow_fleets=True, latest=lambda: pacing.latest)
+    def _make_core(self, journal: Journal) -> JobCore:
+        """Of the plan's settings, as a job's process makes it, but for what the builders break."""
+        return core_of(
+            self.plan.spec,
+            JOB.job_id,
+            np.zeros(MODEL_SIZE, np.float32),
+            journal,
+            evaluates=True,
+            rng=Random(self.seed),
+            kind=self._core,
+            change=self._change,
+        )
+
+    def _change(self, parts: Parts) -> Parts:
+        builders, training = self.builders, self.plan.spec.training
+        return replace(
+            parts,
+            seal=parts.seal if builders.seal is Seal else builders.seal(JOB.job_id, self._journal.key),
+            aggregator=builders.aggregator(MODEL_SIZE, training.weight_max, training.update_norm_max),
+            optimizer=Diverging(parts.optimizer) if self.plan.diverges else parts.optimizer,
+            places=_as(builders.places, parts.places),
+        )
 
     def _make_dispatcher(
         self, table: JobTable, transport: SimTransport, loop: VirtualLoop, rng: Random
@@ -323,10 +259,12 @@ class World:
         return self.builders.dispatcher(table, transport, lambda: loop.now, rng)
 
     def _make_device(self, index: int, kind: type[SimDevice] = SimDevice) -> SimDevice:
-        policy = SessionPolicy(0.5, backoff_max_s=5.0, resend_window_s=self.plan.resend_window_s / 2)
-        session = self.builders.session(
-            DeviceInfo(device_id(index)), JOB.name, Random(self.seed * 1000 + index), policy
-        )
+        spec = self.plan.spec
+        policy = SessionPolicy(0.5, backoff_max_s=5.0, resend_window_s=spec.leases.resend_window_s / 2)
+        device = DeviceInfo(device_id(index), app_version=RARE_VERSION if self._is_rare(index) else "1.0")
+        accept = ACCEPT_ALL if index % 3 and index < MODEL_SIZE else ACCEPT
+        rng = Random(self.seed * 1000 + index)
+        session = self.builders.session(device, JOB.name, rng, policy, accept=accept)
         return kind(
             index,
             MODEL_SIZE,
@@ -338,11 +276,23 @@ class World:
             self.gateways,
             self.checker,
             self._may_leave,
+            1.0 + index % EXAMPLES,
         )
+
+    def _is_rare(self, index: int) -> bool:
+        return self.plan.selects and index % RARE == RARE - 1
 
     def _may_leave(self) -> bool:
         """Enough honest devices must stay to make a version: each has one task of it."""
-        return sum(not device.ended for device in self.devices) > self.plan.goal + 2
+        stay = sum(not device.ended and not self._is_rare(device.index) for device in self.devices)
+        return stay > self.plan.goal + 2
+
+
+def _as(kind: type[T], part: Any) -> T:
+    """The same, of a class that a test has broken."""
+    if type(part) is kind:
+        return part
+    return kind(**{field.name: getattr(part, field.name) for field in fields(part) if field.init})
 
 
 def _moments(rng: Random, every_s: float, end: float) -> Iterator[float]:
