@@ -117,17 +117,15 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
         lifeline.watch(options.lifeline_fd, partial(loop.call_soon_threadsafe, stopping.set))
     pulse = Pulse(options.pulse_fd)
     pulse.beat_on(loop)
-    table = JobTable()
-    transport = UnixTransport()
+    table, transport = JobTable(), UnixTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random(), dispatcher_limits(options.limits))
-    origins, limits = Origins(options.cors_origin), gateway_limits(options.limits)
     server = GatewayServer(
         dispatcher,
         dispatcher.schema,
         transport.blob,
         job_count=table.__len__,
-        limits=limits,
-        origins=origins,
+        limits=gateway_limits(options.limits),
+        origins=Origins(options.cors_origin),
     )
     certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert is not None else None
     calls = _grpc_server(options, server, certificate)
