@@ -105,7 +105,7 @@ _WHO = (_HEADERS, "who asks: DeviceInfo")
 _USER = (_HEADERS, "who uses it: UserInfo")
 _JOB = (_BOTH, "the job, as the answer to the job request called it")
 _STATUS = (_BODY, "how the request ended")
-_RETRY = (_BODY, "ask again after so many seconds; milliseconds for `platform=android`")
+_RETRY = (_BODY, "seconds until it should ask again; milliseconds for `platform=android`")
 _MESSAGE = (_BODY, "why, for people")
 _INFO = "`X-Flare-Device-Info`"
 _WHOSE = "`X-Flare-User-Info`"
@@ -136,7 +136,7 @@ FIELDS = {
     "TaskResponse.task_name": (_BODY, "`train` or `validate`"),
     "TaskResponse.task_data": (_BODY, "the model, or where it is"),
     "TaskResponse.cookie": (_BODY, "for the next task request"),
-    "TaskResponse.lease_s": (_BODY, "for so many seconds the place is kept; a later result may still count"),
+    "TaskResponse.lease_s": (_BODY, "seconds for which the place is kept; a later result may still count"),
     "TaskResponse.retry_wait": _RETRY,
     "TaskResponse.message": _MESSAGE,
     "SelectionRequest.device": _WHO,
@@ -166,7 +166,7 @@ FIELDS = {
     "ResultResponse.task_id": (_BODY, "that of the result"),
     "ResultResponse.task_name": (_BODY, "that of the result"),
     "ResultResponse.message": _MESSAGE,
-    "ResultResponse.retry_wait": (_BODY, "send the same result again after so many seconds"),
+    "ResultResponse.retry_wait": (_BODY, "seconds until it should send the same result again"),
     "ResultResponse.duplicate": (_BODY, "it was counted already, and is counted once"),
     "DeviceInfo.device_id": ("`X-Flare-Device-ID`", "required; up to 128 characters"),
     "DeviceInfo.app_name": (_INFO, "the app that asks"),
@@ -193,7 +193,7 @@ JOB_STATES = {
 STATES_OF_CORE = {
     "RECOVER": "it starts: there is no model yet",
     "OPEN": "tasks are given out, results are counted",
-    "PAUSED": "no tasks are given out, results count; `turnout resume` lets it go on",
+    "PAUSED": "no tasks are given out, results count; `turnout resume` continues it",
     "FULL": "it cannot write: nothing is acknowledged, no tasks are given out; it tries again each second",
     "CLOSING": "the last version is being closed",
     "CLOSED": "it has ended",

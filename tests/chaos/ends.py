@@ -18,7 +18,7 @@ _TROUBLE = (
     "did not end within",
     "given up:",
     "failed:",
-    "before it was of use",
+    "before it was ready",
     "was cancelled",
     "completed",  # no job of ours reaches its last version
 )

@@ -231,7 +231,7 @@ class _Chaos:
             self._outcome.outages[role] = outage.lasted
 
     def _may_kill(self, role: Role) -> bool:
-        """A process that is not of use yet has nothing that a kill could interrupt."""
+        """A process that is not ready yet has nothing that a kill could interrupt."""
         if self._is_ahead():
             return False
         if role is Role.JOB:
@@ -299,7 +299,7 @@ class _Chaos:
 
     def _why_no_fleet(self) -> str:
         """It ends when its job is over, which none of our kills may bring about."""
-        ends = [line for line in self._server.lines if "cannot go on" in line or "given up" in line]
+        ends = [line for line in self._server.lines if ") failed: " in line or "given up" in line]
         return ends[-1] if ends else f"the fleet ended with exit code {self._fleet.returncode}; its log says why"
 
     def _progress(self, now: float) -> str:

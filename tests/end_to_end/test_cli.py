@@ -111,7 +111,7 @@ def test_a_job_is_paused_resumed_and_cancelled(tmp_path: Path, running: Server) 
     eventually("the job answers", lambda: running.client.job(job.job_id).fresh)
     assert "turnout resume lines-" in turnout("pause", "lines", url=url).stdout
     assert "state       paused" in turnout("show", "lines", url=url).stdout
-    assert "goes on" in turnout("resume", "lines", url=url).stdout
+    assert "is resumed" in turnout("resume", "lines", url=url).stdout
     watching = subprocess.Popen(
         [*TURNOUT, "watch", "lines", "--url", url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
@@ -120,7 +120,7 @@ def test_a_job_is_paused_resumed_and_cancelled(tmp_path: Path, running: Server) 
     watching.send_signal(signal.SIGINT)
     said, errors = watching.communicate(timeout=PATIENCE_S)
     assert (watching.returncode, errors) == (130, "")
-    assert said.splitlines()[-1].startswith("the job goes on; watch it again with: turnout watch lines-")
+    assert said.splitlines()[-1].startswith("the job continues; watch it again with: turnout watch lines-")
     assert turnout("cancel", "lines", url=url).returncode == 0
     eventually("cancelled", lambda: running.client.job(job.job_id).state is JobState.CANCELLED)
     watched = turnout("watch", "lines", url=url)

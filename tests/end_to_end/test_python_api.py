@@ -248,7 +248,7 @@ for wrong in (dict(devices=0), dict(devices=8, droput=0.1), dict(devices=8, drop
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [("http://127.0.0.1:9", "start a server with: turnout up"), ("ftp://x", "is not the address of a server")],
+    [("http://127.0.0.1:9", "start a server with: turnout up"), ("ftp://x", "is not a server URL")],
 )
 def test_a_server_that_is_not_there_is_said_at_once(url: str, words: str) -> None:
     import turnout

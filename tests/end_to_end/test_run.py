@@ -156,7 +156,7 @@ def test_a_run_whose_supervisor_is_killed_ends_with_the_reason_and_leaves_nothin
         assert running.wait() == 1
     assert running.lines[-1] == (
         f"turnout: supervisor (pid {pid}) was killed by SIGKILL; gateways, control and the job end with it, "
-        "so this run cannot go on"
+        "so this run ends"
     )
 
 

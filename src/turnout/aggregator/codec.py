@@ -15,12 +15,12 @@ from scipy.linalg import blas
 BLOCK = 64  #: Updates summed in float32 before they go to the float64 total: it rounds a sum by at most 4e-6 of itself.
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 REACH_MAX = FLOAT32_MAX / (2 * BLOCK)  #: Of weight times norm; halved, for the norm itself is only known to rounding.
-NORM_ROUNDING = 1e-4  #: By so much of itself a norm may exceed its bound: devices that clip to the bound round, too.
+NORM_ROUNDING = 1e-4  #: A norm may exceed its bound by this share of itself: devices that clip to the bound round, too.
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why an update is not added: ``reason`` is its metric label, ``message`` is for whoever sent it."""
+    """Why an update is not added: ``reason`` is its metric label, ``message`` is for its sender."""
 
     reason: str
     message: str
@@ -42,7 +42,7 @@ class UpdateCodec(Protocol):
     def total(self) -> NDArray[np.float64]:
         """The sum so far, as a copy that stays as it is: the same one until the sum changes.
 
-        Restoring it gives a sum that goes on exactly as this one does.
+        A sum restored from it continues exactly as this one does.
         """
         ...
 
@@ -94,7 +94,7 @@ class DenseFloat32:
             self._fold()
 
     def total(self) -> NDArray[np.float64]:
-        """Folds first, so that whoever goes on from the copy rounds as whoever goes on from here."""
+        """Folds first, so that a sum that continues from the copy rounds as this one does."""
         if self._copy is None:
             self._fold()
             self._copy = self._total.copy()
@@ -120,7 +120,7 @@ class DenseFloat32:
 
 
 def _norm(vector: NDArray[np.float32]) -> float:
-    """The L2 norm, which is no less than any coordinate; not finite if and only if a coordinate is not."""
+    """The L2 norm, which is not less than any coordinate; not finite if and only if a coordinate is not."""
     square = float(blas.sdot(vector, vector))
     if math.isfinite(square):
         return math.sqrt(square)

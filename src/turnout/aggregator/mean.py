@@ -51,7 +51,7 @@ class MeanAggregator:
         return self._sum.total(), self.total_weight, self.count
 
     def restore(self, total: NDArray[np.float64], total_weight: float, count: int) -> None:
-        """Go on from a snapshot; what was added since is forgotten."""
+        """Continue from a snapshot; what was added since is forgotten."""
         assert count >= 0
         assert math.isfinite(total_weight)
         self._sum.restore(total)

@@ -26,7 +26,7 @@ class ServerOptimizer(Protocol):
         ...
 
     def restore(self, state: tuple[Vector, ...]) -> None:
-        """Go on from a snapshot."""
+        """Continue from a snapshot."""
         ...
 
 

@@ -73,7 +73,7 @@ class Run:
         watch.start()
 
     def wait(self, timeout_s: float | None = None) -> JobView:
-        """How the job ended, once it has. Raises TurnoutError when the run broke off, TimeoutError when it is late."""
+        """How the job ended, once it has. Raises TurnoutError when the run failed, TimeoutError when it runs on."""
         return self._watch.wait(timeout_s).view
 
     def cancel(self) -> None:

@@ -145,7 +145,7 @@ class RemoteJob:
         self._client.pause(self.job_id)
 
     def resume(self) -> None:
-        """Let a paused job go on."""
+        """Resume a paused job."""
         self._client.resume(self.job_id)
 
     def __repr__(self) -> str:

@@ -81,7 +81,7 @@ class Watch(threading.Thread):
     # --- for other threads ---
 
     def event(self, number: int) -> JobEvent | None:
-        """The event of this number, once there is one; None when there will be none. Raises what broke the run off."""
+        """The event of this number, once there is one; None when there will be none. Raises what ended the run."""
         with self._news:
             self._news.wait_for(lambda: len(self.events) > number or self._ended)
         if len(self.events) > number:
@@ -91,7 +91,7 @@ class Watch(threading.Thread):
         return None
 
     def wait(self, timeout_s: float | None) -> Outcome:
-        """Until the end. Raises TimeoutError, and what broke the run off."""
+        """Until the end. Raises TimeoutError, and what ended the run."""
         self.join(timeout_s)
         if self.is_alive():
             raise TimeoutError(f"the job still runs after {timeout_s:g} s")

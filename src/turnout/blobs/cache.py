@@ -59,7 +59,7 @@ class Blobs:
             task.add_done_callback(self._tasks.discard)
 
     def forget_unless(self, runs: Callable[[str], bool]) -> None:
-        """Drop those of jobs that ended; whoever is reading one reads on."""
+        """Drop those of jobs that ended; a reader of one reads on."""
         for name in [name for name in self._kept if not runs(name.job_id)]:
             self._bytes -= len(self._kept.pop(name)) + ENTRY_BYTES
 
@@ -69,7 +69,7 @@ class Blobs:
             path = await self._find(name.job_id, name.sha256)
             blob = await asyncio.to_thread(_open, path, name.sha256 if self._named_by_content else None)
         except OSError:
-            pass  # the job is gone, or the file: whoever waits is told that there is none
+            pass  # the job is gone, or the file: those that wait are told that there is none
         finally:
             waiting = self._waiting.pop(name)
         if blob is not None:

@@ -25,7 +25,7 @@ class BlobStore:
     def put(self, data: bytes, allow: Callable[[int], None] = lambda num_bytes: None) -> BlobRef:
         """Store ``data``; durable when this returns. Blocks for the disk: not to be called on the event loop.
 
-        ``allow`` is asked before so many bytes are added, and raises OSError when they may not be.
+        ``allow`` is asked before that many bytes are added, and raises OSError when they may not be.
         """
         ref = BlobRef(hashlib.sha256(data).hexdigest(), len(data))
         target = self.path(ref.sha256)

@@ -8,7 +8,7 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 
 
 def blob_file(folder: str, sha256: str) -> Path:
-    """The file of a blob. Raises FileNotFoundError when the name is no sha256 in lower-case hex or has no file."""
+    """The file of a blob. Raises FileNotFoundError when the name is not a sha256 in lower-case hex or has no file."""
     if _SHA256.fullmatch(sha256) is None:
         raise FileNotFoundError("a model blob is named by 64 lower-case hex digits")
     path = Path(folder, f"{sha256}.safetensors")

@@ -117,7 +117,7 @@ def _end(spec: JobSpec) -> Iterator[str]:
         yield f"it ends only by time_s, after {ago(stop.time_s)}; set versions too"
     interval_s = spec.selection.participation_interval_s
     if stop.time_s is not None and interval_s >= stop.time_s:
-        yield f"participation_interval_s = {interval_s:g} is no shorter than time_s: each device trains only once"
+        yield f"participation_interval_s = {interval_s:g} is not shorter than time_s: each device trains only once"
 
 
 def _measured(spec: JobSpec, evaluates: bool) -> Iterator[str]:

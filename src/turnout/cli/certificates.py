@@ -34,7 +34,7 @@ def examine(cert: Path, key: Path, now: float) -> Finding:
 
 
 def judge(cert: Path, shown: Shown, now: float) -> Finding:
-    """Whether devices will go on to take it."""
+    """Whether devices will continue to accept it."""
     if shown.problem:
         return Finding(_NAME, False, f"{cert} is refused by devices: {shown.problem}", _RENEW)
     until = f"{datetime.fromtimestamp(shown.ends, UTC):%Y-%m-%d}"

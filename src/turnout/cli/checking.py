@@ -68,7 +68,7 @@ class Report(Message, frozen=True):
 def examine(folder: Path, *, trial: bool = True, devices: int = DEVICES, sizes: Sizes = SIZES) -> Report:
     """What the folder is, for a server with these bounds. Raises JobFolderError.
 
-    ``trial``: its server.py is tried, and some of so many devices.
+    ``trial``: its server.py is tried, and some of the devices.
     """
     with tempfile.TemporaryFile() as packed:
         left_out = package.pack(folder, packed)
@@ -225,6 +225,6 @@ def _too_large(job: JobFolder, sizes: Sizes) -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
+    with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is not the answer
         found = read(Path(sys.argv[1]), int(sys.argv[2]), Sizes(*map(int, sys.argv[3:])))
     print(msgspec.json.encode(found).decode())

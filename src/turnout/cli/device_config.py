@@ -217,7 +217,7 @@ def _trainer_arguments(where: str, args: dict[str, Any]) -> Iterator[Finding]:
             yield Finding(ANDROID, IGNORES, f"{key} in {where}", instead)
     lr = args.get("lr")
     if lr is not None and not _is_number(lr):
-        yield Finding(ANDROID, MISREADS, f"lr in {where}", "it is no number, and 0.0001 is used")
+        yield Finding(ANDROID, MISREADS, f"lr in {where}", "not a number, so 0.0001 is used")
     if why := _misread_rate(lr):
         yield Finding(IOS, MISREADS, f"lr in {where}", why)
     for key in ("epoch", "batch_size"):
@@ -233,14 +233,14 @@ def _executor_arguments(where: str, meta: Any) -> Iterator[Finding]:
         return
     for key, default in NUMBERS_ON_ANDROID.items():
         if key in meta and not _is_number(meta[key]):
-            yield Finding(ANDROID, MISREADS, f"{key} in {where}", f"it is no number, and {default} is used")
+            yield Finding(ANDROID, MISREADS, f"{key} in {where}", f"not a number, so {default} is used")
 
 
 def _misread_rate(value: Any) -> str:
     """Why iOS does not take this learning rate; empty if it does, or there is none."""
     if value is None or (_is_number(value) and not float(value).is_integer()):
         return ""
-    why = "a number without a fraction is an integer there" if _is_number(value) else "it is no number"
+    why = "a number without a fraction is an integer there" if _is_number(value) else "not a number"
     return f"{why}, and 0.01 is used"
 
 
@@ -248,7 +248,7 @@ def _misread_count(key: str, value: Any) -> str:
     """The same of a number of epochs or examples."""
     if value is None or (_is_number(value) and float(value).is_integer()):
         return ""
-    return f"it is no whole number, and {32 if key == 'batch_size' else 1} is used"
+    return f"not an integer, so {32 if key == 'batch_size' else 1} is used"
 
 
 def _is_number(value: Any) -> bool:
@@ -264,7 +264,7 @@ def _unresolvable(components: list[dict[str, Any]]) -> Iterator[Finding]:
     }
     for name, needed in waiting.items():
         for missing in sorted(needed - waiting.keys()):
-            yield Finding(PYTHON, REFUSES, "the job", f'args of "{name}" name @{missing}, which is no component')
+            yield Finding(PYTHON, REFUSES, "the job", f'args of "{name}" name @{missing}, which is not a component')
         needed &= waiting.keys()
     while ready := [name for name, needed in waiting.items() if not needed & waiting.keys()]:
         for name in ready:
@@ -322,8 +322,8 @@ def _named_executors(value: dict[str, Any], names: set[str]) -> Iterator[Finding
             for sdk in (PYTHON, ANDROID):
                 yield Finding(sdk, REFUSES, "the job", f'{EXECUTORS}: "{task}" must be of the form @name')
         elif item[1:] not in names:
-            yield Finding(ANDROID, REFUSES, "the job", f'{EXECUTORS}: "{task}" names {item}, which is no component')
-            yield Finding(PYTHON, IGNORES, f'"{task}" in {EXECUTORS}', f"{item} is no component")
+            yield Finding(ANDROID, REFUSES, "the job", f'{EXECUTORS}: "{task}" names {item}, which is not a component')
+            yield Finding(PYTHON, IGNORES, f'"{task}" in {EXECUTORS}', f"{item} is not a component")
     if TASK_NAME not in value and ANY_TASK not in value:
         for sdk in (PYTHON, ANDROID):
             yield Finding(sdk, REFUSES, "every task", f'{EXECUTORS} has neither "{TASK_NAME}" nor "{ANY_TASK}"')

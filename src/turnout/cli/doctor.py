@@ -47,7 +47,7 @@ def _findings(port: int, control_port: int, data: Path) -> Iterator[Finding]:
 
 
 def _port(port: int, option: str, data: Path) -> Finding:
-    """Whether we could listen there; a turnout that runs there already is no fault."""
+    """Whether we could listen there; a turnout that runs there already is fine."""
     name = f"port {port}" if port else "a free port"
     try:
         runtime.listen("127.0.0.1", port, option, patience_s=0.0).close()

@@ -6,7 +6,7 @@ NAME_WIDTH = 14
 
 
 class Finding(Message, frozen=True):
-    """``found`` in words; where it is not ``ok``, ``advice`` says how to mend it."""
+    """``found`` in words; where it is not ``ok``, ``advice`` says how to fix it."""
 
     name: str
     ok: bool

@@ -33,7 +33,8 @@ class Traits:
     ledger: Annotated[Path | None, Parameter(help="Append results and answers to this file, as JSON.")] = None
     each_once: Annotated[bool, Parameter(help="A device ends when one result of it was counted.")] = False
     at_once: Annotated[
-        int | None, Parameter(help="With --each-once: at most so many at a time; the next comes when one has ended.")
+        int | None,
+        Parameter(help="With --each-once: how many take part at a time; the next starts when one has ended."),
     ] = None
 
 
@@ -56,7 +57,7 @@ def fleet(
     ] = None,
     untrained: Annotated[bool, Parameter(negative="", help="They do not: they send zeros, to try a server.")] = False,
     traits: Traits = Traits(),
-    connections: Annotated[int, Parameter(help="At most so many; devices share them.")] = 512,
+    connections: Annotated[int, Parameter(help="Connections at most; devices share them.")] = 512,
     own_connections: Annotated[bool, Parameter(negative="", help="Instead each device has one of its own.")] = False,
     workers: Annotated[int | None, Parameter(help="Training processes; one per core unless given.")] = None,
     patience_s: Annotated[float, Parameter(help="How long to look for a server and a job.")] = 60.0,

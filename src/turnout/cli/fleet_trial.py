@@ -23,7 +23,7 @@ from turnout.messages import Message
 from turnout.wire.tensors import Vector, to_safetensors
 
 TRAINED_MAX = 5  #: Devices that train, evenly chosen,
-ASKED_MAX = 50  #: of at most so many that are asked until these have examples.
+ASKED_MAX = 50  #: of at most this many that are asked until these have examples.
 VERSIONS = 3
 TRIAL_S = 5.0  #: After this time no further device and no further version begins; one of each always does.
 
@@ -51,7 +51,7 @@ class _Lesson:
 
 
 def try_fleet(job: JobFolder, code: Path, devices: int) -> FleetTrial:
-    """Let some of so many devices train; each version is the step that the server would make. Raises JobFolderError."""
+    """Let some of the devices train; each version is the step that the server would make. Raises JobFolderError."""
     give_up_at = time.monotonic() + TRIAL_S
     lessons, sat_out = _first(job, code, devices, give_up_at)
     if not lessons:

@@ -40,7 +40,7 @@ LOG_LINES = 100
     ),
 )
 def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """Hand a job folder to a running server. Its code can do there all that the account of the server can."""
+    """Submit a job folder to a running server. Its code can do there all that the account of the server can."""
     from turnout.cli.progress import moving
 
     client = remote.client()
@@ -52,7 +52,7 @@ def submit(job_folder: Folder, *, remote: Remote = LOCAL, json: Json = False) ->
         say(f"left out: {line}")
     at = "" if remote.server == os.environ.get(URL_VARIABLE, "") else f" --url {client.url}"
     lines = [
-        f"job {job.job_id} runs; devices find it by its name, {job.name!r}",
+        f"job {job.job_id} started; devices ask for it as {job.name!r}",
         f"watch it:        turnout watch {job.job_id}{at}",
         f"in a browser:    {client.url}/#/jobs/{job.job_id}",
         f"get its model:   turnout model {job.job_id}{at}",
@@ -80,7 +80,7 @@ def jobs(*, remote: Remote = LOCAL, json: Json = False) -> int:
     help_epilogue=examples("turnout show digits-1f2e3d4c", "turnout show digits --json | jq .status.metrics"),
 )
 def show(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """Say all about one job: its state, what it waits for, its metrics, what was refused and why, its warnings."""
+    """Show one job in detail: its state, what it waits for, its metrics, what was refused and why, its warnings."""
     from turnout.cli.finding import find
     from turnout.cli.showing import described
 
@@ -110,7 +110,7 @@ def logs(
     job: Job,
     *,
     lines: Annotated[int, Parameter(help="How many of the last lines to print.")] = LOG_LINES,
-    follow: Annotated[bool, Parameter(negative="", help="Go on until the job ends.")] = False,
+    follow: Annotated[bool, Parameter(negative="", help="Continue until the job ends.")] = False,
     remote: Remote = LOCAL,
     json: Json = False,
 ) -> int:
@@ -129,12 +129,12 @@ def logs(
         else:
             tell(line)
     if not any_line:
-        say(f"job {view.job_id} has printed nothing")
+        say(f"job {view.job_id} has not printed anything")
     return EXIT_DONE
 
 
 def _have_it(job: str, remote: Remote, json: bool, ask: "Callable[[ControlClient, str], JobView]", told: str) -> int:
-    """Have the server do something with a job, and say what became of the job; ``told`` takes its view."""
+    """Have the server do something with a job, and print what became of it; ``told`` takes its view."""
     from turnout.cli.finding import find
 
     client = remote.client()
@@ -151,14 +151,14 @@ def pause(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
         remote,
         json,
         lambda client, job_id: client.pause(job_id),
-        "gives out no more tasks; let it go on with: turnout resume {0.job_id}",
+        "is paused; resume it with: turnout resume {0.job_id}",
     )
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout resume digits"))
 def resume(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
-    """Let a job go on that was paused, or that has paused itself for want of devices."""
-    return _have_it(job, remote, json, lambda client, job_id: client.resume(job_id), "goes on")
+    """Resume a job that was paused, or that paused because too few devices reported."""
+    return _have_it(job, remote, json, lambda client, job_id: client.resume(job_id), "is resumed")
 
 
 @app.command(group=JOBS, help_epilogue=examples("turnout cancel digits-1f2e3d4c"))
@@ -194,7 +194,7 @@ def start(job: Job, *, remote: Remote = LOCAL, json: Json = False) -> int:
 
 @app.command(group=JOBS, help_epilogue=examples("turnout delete digits-1f2e3d4c"))
 def delete(
-    job_id: Annotated[str, Parameter(help="Its whole id: there is no way back.")],
+    job_id: Annotated[str, Parameter(help="The full id; deletion cannot be undone.")],
     *,
     remote: Remote = LOCAL,
     json: Json = False,
@@ -206,7 +206,7 @@ def delete(
     client = remote.client()
     found = find(client, job_id).job_id
     if found != job_id:
-        raise UsageError(f'"{job_id}" is not the whole id of a job; to delete it for ever: turnout delete {found}')
+        raise UsageError(f'"{job_id}" is not the full id of a job; to delete it: turnout delete {found}')
     client.delete(job_id)
     answer(Deleted(job_id), [f"job {job_id} is deleted"], json)
     return EXIT_DONE

@@ -82,7 +82,7 @@ def restore(
     remote: Remote = LOCAL,
     json: Json = False,
 ) -> int:
-    """Let a job that has ended go on from a backup; results counted after the backup was made are lost."""
+    """Continue a job that has ended from a backup; results counted after the backup was made are lost."""
     from turnout.cli.finding import find
     from turnout.cli.progress import moving
 
@@ -92,6 +92,6 @@ def restore(
     view = find(client, job)
     with moving() as bar:
         view = client.restore(view.job_id, file, bar.step("sending the backup", then="the server checks it"))
-    said = f"job {view.job_id} goes on from {file}; tasks given out before are refused, devices ask for new ones"
+    said = f"job {view.job_id} continues from {file}; tasks given out before are refused, devices ask for new ones"
     answer(view, [said], json)
     return EXIT_DONE

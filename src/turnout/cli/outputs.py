@@ -99,7 +99,7 @@ def whole(value: object) -> Any:
             return {key: whole(inner) for key, inner in value.items()}
         case list() | tuple():
             return [whole(inner) for inner in value]
-        case str():  # a file name that is no text here has parts that JSON cannot hold
+        case str():  # a file name that cannot be decoded here has parts that JSON cannot hold
             return value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
         case _:
             return value

@@ -35,11 +35,11 @@ SETTINGS: dict[str, object] = {
 def write(folder: Path, name: str) -> tuple[str, ...]:
     """Write the folder; the names of its files. Raises UsageError when something is there, or the name is none."""
     try:
-        if not name.isprintable():  # as the name of a folder that is no text here
+        if not name.isprintable():  # as the name of a folder that cannot be decoded here
             raise msgspec.ValidationError
         msgspec.convert(name, Name)
     except msgspec.ValidationError:
-        raise UsageError(f"{name!r} is no name of a job; give --name, 1 to 128 printable characters") from None
+        raise UsageError(f"{name!r} is not a valid job name; give --name, 1 to 128 printable characters") from None
     template = resources.files("turnout.cli") / "template"
     texts = {JOB_TOML: job_toml({"name": name, **SETTINGS})}
     texts |= {file: (template / file).read_text(encoding="utf-8") for file in CODE}

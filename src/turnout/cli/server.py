@@ -165,7 +165,7 @@ def doctor(
     tls_key: TlsKey = None,
     json: Json = False,
 ) -> int:
-    """Look whether this machine can run a server: ports, limits, disk, clock, versions; and say how to mend it."""
+    """Check whether this machine can run a server (ports, limits, disk, clock, versions), and say how to fix it."""
     from turnout.cli import installed
     from turnout.cli.findings import line
 
@@ -213,7 +213,7 @@ def _tls(cert: Path | None, key: Path | None) -> "Tls | None":
     if cert is not None and key is not None:
         return Tls(cert, key)
     if cert is not None or key is not None:
-        raise UsageError("--tls-cert and --tls-key belong together; give both, or none")
+        raise UsageError("--tls-cert and --tls-key belong together; give both or neither")
     return None
 
 
@@ -222,6 +222,6 @@ def _check_ports(ports: dict[str, int | None]) -> None:
     taken: dict[int, str] = {}
     for option, value in ports.items():
         if value is not None and not 0 <= value <= PORT_MAX:
-            raise UsageError(f"{option} {value} is not a port; choose one from 1 to {PORT_MAX}, or 0 for a free one")
+            raise UsageError(f"{option} {value} is not valid: use 1 to {PORT_MAX}, or 0 for a free one")
         if value and taken.setdefault(value, option) != option:
             raise UsageError(f"{taken[value]} and {option} are both {value}; give each a port of its own, or 0")

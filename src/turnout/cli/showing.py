@@ -46,7 +46,7 @@ def _facts(view: JobView, now: float) -> Iterator[tuple[str, str]]:
         )
         yield "buffer", f"{status.buffered} of {status.goal} results for version {status.version + 1}"
     elif status.buffered:
-        again = "; turnout start goes on with them" if view.state is not JobState.COMPLETED else ""
+        again = "; turnout start continues with them" if view.state is not JobState.COMPLETED else ""
         yield "left", f"{status.buffered} counted results are in no version{again}"
     yield from _work(status)
     for warning in status.warnings:

@@ -37,7 +37,7 @@ class Trial(Message, frozen=True):
 
 
 def try_once(job: JobFolder, devices: int = DEVICES) -> Trial:
-    """Run server.py as the job would, and device.py as a fleet of so many would. Raises JobFolderError."""
+    """Run server.py as the job would, and device.py as a fleet would. Raises JobFolderError."""
     trial = Trial()
     if job.server is not None:
         metrics = _with_server(job, job.server)

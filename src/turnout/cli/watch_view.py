@@ -29,7 +29,7 @@ def panel(picture: Picture, height: int = ROOMY_HEIGHT) -> RenderableType:
         for at_s, what in events:
             happened.add_row(f"{at_s:.0f} s", text(what))
         parts += [text("what happened", style="bold cyan"), happened]
-    end = "over" if picture.over else "Ctrl-C stops watching; the job goes on"
+    end = "over" if picture.over else "Ctrl-C stops watching; the job continues"
     return Panel(
         Group(*parts), title=text(picture.title, style="bold"), subtitle=end, border_style="cyan", padding=(0, 2)
     )

@@ -90,7 +90,7 @@ def follow(client: ControlClient, view: JobView, as_json: bool) -> int:
 
 def _told(code: int, job_id: str) -> int:
     if code == EXIT_INTERRUPTED:
-        tell(f"the job goes on; watch it again with: turnout watch {job_id}")
+        tell(f"the job continues; watch it again with: turnout watch {job_id}")
     else:
         tell(f"get its model: turnout model {job_id}")
     return code

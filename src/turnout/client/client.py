@@ -39,7 +39,7 @@ T = TypeVar("T")
 
 
 class StreamedEvent(NamedTuple):
-    """One event of a stream: its ``kind``, its data as JSON, and the ``id`` to go on after."""
+    """One event of a stream: its ``kind``, its data as JSON, and the ``id`` to continue after."""
 
     kind: str
     data: bytes
@@ -71,18 +71,18 @@ class ControlClient:
         check_word("the token", token, secret=True)
         parts = urlsplit(url if "//" in url else f"//{url}", scheme="http")
         if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise UsageError(f'"{url}" is not the address of a server; give its API like {DEFAULT_URL}')
+            raise UsageError(f'"{url}" is not a server URL; expected is one like {DEFAULT_URL}')
         self.url = f"{parts.scheme}://{parts.netloc}{parts.path.rstrip('/')}"
         self._secure = parts.scheme == "https"
         self._host = parts.hostname
         self._path = parts.path.rstrip("/")
         if not token.isascii() or not token.isprintable():
-            raise UsageError("the token is not valid: it has characters that no token has")
+            raise UsageError("invalid token: it may hold printable ASCII only")
         self._token = token
         try:
             self._port = parts.port or (443 if self._secure else 80)
         except ValueError:
-            raise UsageError(f'"{url}" has no port from 1 to 65535') from None
+            raise UsageError(f'invalid port in "{url}"') from None
 
     def healthy(self) -> bool:
         """Whether the API answers and a gateway has reported to it. Raises NotAllowedError without a good token."""
@@ -147,7 +147,7 @@ class ControlClient:
         return self._post(job_id, "pause")
 
     def resume(self, job_id: str) -> JobView:
-        """Let a paused job go on."""
+        """Resume a paused job."""
         return self._post(job_id, "resume")
 
     def start(self, job_id: str) -> JobView:
@@ -189,7 +189,7 @@ class ControlClient:
         return self._download(f"{_job(job_id)}/backup", target, BACKUP_TIMEOUT_S, progress)
 
     def restore(self, job_id: str, backup: Path, progress: Progress = no_progress) -> JobView:
-        """Let a job that has ended go on from a backup."""
+        """Continue a job that has ended from a backup."""
         try:
             with backup.open("rb") as file:
                 num_bytes = backup.stat().st_size
@@ -202,7 +202,7 @@ class ControlClient:
             raise UsageError(f"{backup} cannot be read: {error.strerror}") from None
 
     def history(self, job_id: str) -> History:
-        """What happened to a job so far, and where its events go on."""
+        """What happened to a job so far, and where its events continue."""
         return self._json("GET", f"{_job(job_id)}/history", History)
 
     def tokens(self) -> list[TokenView]:
@@ -226,7 +226,7 @@ class ControlClient:
             try:
                 yield from streamed(response)
             except (OSError, http.client.HTTPException) as error:
-                raise UnreachableError(f"the events of {self.url} broke off: {error}") from error
+                raise UnreachableError(f"the event stream from {self.url} was interrupted: {error}") from error
 
     def _download(self, path: str, target: Path, timeout_s: float, progress: Progress) -> int:
         with self._call("GET", path, timeout_s=timeout_s) as response:
@@ -246,9 +246,11 @@ class ControlClient:
             while chunk := response.read(CHUNK_BYTES):
                 yield chunk
             if response.length:
-                raise ServerError(f"the download from {self.url} broke off {response.length} bytes before its end")
+                raise ServerError(
+                    f"the download from {self.url} was interrupted {response.length} bytes before its end"
+                )
         except (OSError, http.client.HTTPException) as error:
-            raise ServerError(f"the download from {self.url} broke off: {error}") from error
+            raise ServerError(f"the download from {self.url} was interrupted: {error}") from error
 
     def _post(self, job_id: str, what: str) -> JobView:
         headers = {"Content-Type": JSON}

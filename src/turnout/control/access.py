@@ -112,7 +112,7 @@ class Access:
         return None if claim is None else self._tokens.of_id(claim.token_id)
 
     def _session(self, request: Request) -> Claim | None:
-        """The session that a request comes with instead of a token, if it is one and goes on."""
+        """The session that a request comes with instead of a token, if it is one and still valid."""
         session = self._halves(request)
         if session is None or "authorization" in request.headers:
             return None

@@ -14,7 +14,7 @@ from turnout.control.known import KnownJobs
 from turnout.errors import ServerError
 from turnout.messages import JobStatus, Topic
 
-#: From a process's first answer to force. A slow disk is no reason to drop results, a full one is.
+#: From a process's first answer to force. A slow disk must not cost results; a full one may.
 CANCEL_GRACE_S = 60.0
 AGAIN_S = 0.5
 

@@ -152,6 +152,6 @@ def _end(mark: str) -> None:
 
 if __name__ == "__main__":
     lifeline.watch(int(sys.argv[3]), partial(_end, os.environ[MARK]))
-    with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is no answer
+    with contextlib.redirect_stdout(sys.stderr):  # what the job's own code prints is not the answer
         answer = read(Path(sys.argv[1]), int(sys.argv[2]))
     print(msgspec.json.encode(answer).decode())

@@ -1,6 +1,6 @@
 """Which connections to the API may stay, when more come than there is room for: pure.
 
-Whoever reaches the port can connect, and only a token, which comes with the head of a request, tells friend from
+Anybody who reaches the port can connect, and only a token, which comes with the head of a request, tells friend from
 stranger. Strangers on this machine have the same address as its owner, so a bound that refuses would let them shut the
 owner out. Here the new connection is taken, and a stranger gives way: the one that has been there longest. No more than
 ``ACCEPTED_PER_TURN`` may arrive in one turn of the loop, so each stays for at least ``TURNS_MIN`` turns, however many

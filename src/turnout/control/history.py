@@ -37,7 +37,7 @@ def parse_place(text: str) -> Place | None:
 
 
 def read_after(directory: Path, after: Place | None) -> list[tuple[Place, JobEvent]]:
-    """The next events after a place, oldest first; from the beginning when that place is no more."""
+    """The next events after a place, oldest first; from the beginning when that place does not exist any more."""
     path = directory / EVENTS
     with ExitStack() as files:
         now = _open(path, files)  # first: should it become the older part meanwhile, it is found twice, not missed
@@ -55,7 +55,7 @@ def read_after(directory: Path, after: Place | None) -> list[tuple[Place, JobEve
 
 
 def read_all(directory: Path, since: float) -> tuple[list[JobEvent], str]:
-    """The newest events later than ``since``, and the place to go on from.
+    """The newest events later than ``since``, and the place to continue from.
 
     Of a version that was published again after a restart, the first time is kept.
     """

@@ -47,7 +47,7 @@ class Incoming:
     async def receive(self, request: Request, target: BinaryIO, bytes_max: int, what: str, copies: int = 1) -> int:
         """Write the body of a request to a file; its size. Raises Problem beyond the bound, or when there is no room.
 
-        The bound is judged by what really comes. There must be room for so many ``copies``; when there is none, what
+        The bound is judged by what really comes. There must be room for that many ``copies``; when there is none, what
         comes is read all the same: who is still sending does not read a refusal.
         """
         said = request.headers.get("content-length", "")
@@ -68,7 +68,7 @@ class Incoming:
 
     @asynccontextmanager
     async def backup(self, num_bytes: int) -> AsyncIterator[Path]:
-        """A folder for one copy of so many bytes, removed afterwards. Raises Problem when there is no room for it."""
+        """A folder for one copy of that many bytes, removed afterwards. Raises Problem when there is no room for it."""
         if self._backups.locked():
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, f"{BACKUPS_MAX} backups are being made; try again soon")
         async with self._backups:
@@ -82,18 +82,18 @@ class Incoming:
                 await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
     def check_room(self, num_bytes: int, what: str = "the unpacked job folder") -> None:
-        """Raises Problem when so many bytes more do not fit on the disk."""
+        """Raises Problem when that many more bytes do not fit on the disk."""
         refusal = self._no_room(num_bytes, what)
         if refusal is not None:
             raise refusal
 
     def _no_room(self, num_bytes: int, what: str) -> Problem | None:
-        """What to answer when so many bytes do not fit on the disk."""
+        """What to answer when that many bytes do not fit on the disk."""
         free = self._free(self.folder) - self._copying
         if free >= num_bytes + SPARE_BYTES:
             return None
         return Problem(
             HTTPStatus.SERVICE_UNAVAILABLE,
-            f"there is no room for {what}: it may need {num_bytes:,} bytes and {SPARE_BYTES:,} must stay free, but the "
-            f"server's disk has {free:,}; make room, and try again",
+            f"not enough disk space for {what}: it may need {num_bytes:,} bytes and {SPARE_BYTES:,} must stay free, "
+            f"but the server's disk has {free:,}; make room, and try again",
         )

@@ -127,7 +127,7 @@ class KnownJobs:
         return self._questions.generation(job_id)
 
     def forget(self, job_id: str) -> None:
-        """What a job said last is no longer so: it was deleted, or goes on from a backup."""
+        """What a job said last is void: it was deleted, or continues from a backup."""
         self._lost.discard(job_id)
         for known in (self._last_known, self._answers, self._finals):
             known.pop(job_id, None)

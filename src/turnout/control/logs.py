@@ -10,7 +10,7 @@ LINES_SHOWN = 200  #: Unless asked for more or fewer.
 
 
 def tail(directory: Path, lines: int) -> str:
-    """At most so many lines, each with its end; nothing when nothing was printed yet."""
+    """At most this many lines, each with its end; nothing when nothing was printed yet."""
     path = directory / LOG
     found: list[bytes] = []
     for part in (path, older(path)):

@@ -14,7 +14,7 @@ import math
 import secrets
 from dataclasses import dataclass
 
-LINK_S = 600.0  #: A link to the dashboard that nobody has opened for so long does not work any more.
+LINK_S = 600.0  #: A link to the dashboard expires this long after it was made.
 SESSION_S = 12 * 3600.0  #: Then the dashboard asks for a new link.
 PAGE_HEADER = "x-turnout-session"  #: The header with the page's half of a session.
 TEXT_CHARS_MAX = 200

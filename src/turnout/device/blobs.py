@@ -1,4 +1,4 @@
-"""Models by their sha256: fetched once, checked, resumed where a download broke off, and kept for a while."""
+"""Models by their sha256: fetched once, checked, resumed where a download was interrupted, and kept for a while."""
 
 import asyncio
 import hashlib

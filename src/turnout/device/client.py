@@ -56,7 +56,7 @@ class DeviceClient:
         self._stopped = asyncio.Event()
 
     async def run(self) -> str:
-        """Go on until the session ends; returns why."""
+        """Continue until the session ends; returns why."""
         now = asyncio.get_running_loop().time
         await self._restore(now())
         while True:
@@ -169,8 +169,8 @@ async def run_device(
     """Take part in the job of this name as one device, until the job is done.
 
     ``device_id`` should stay the same over the device's life. ``keep`` is a file of this device alone, in which a
-    result without an answer survives the process: the next one sends it again, and then goes on. ``ca``: a PEM file of
-    the authorities that an https server must have its certificate from, instead of those that the system trusts.
+    result without an answer survives the process: the next one sends it again first. ``ca``: a PEM file of the
+    authorities that an https server must have its certificate from, instead of those that the system trusts.
     Raises TurnoutError for a URL, a name or an id that is none, and for a file that is another device's.
     """
     if DeviceReader().device(device_id.encode(), None).device_id != device_id:

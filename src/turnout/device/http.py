@@ -55,7 +55,7 @@ class Server:
             host = port = None
             parts = urlsplit("")
         if parts.scheme not in ("http", "https") or not host or parts.query or not url.isascii():
-            raise UsageError(f'"{url}" is not the address of a server; give one like http://127.0.0.1:8710')
+            raise UsageError(f'"{url}" is not a server URL; expected is one like http://127.0.0.1:8710')
         tls = parts.scheme == "https"
         authority = parts.netloc.rpartition("@")[2]
         return cls(host, port or (443 if tls else 80), tls, parts.path.rstrip("/"), authority)

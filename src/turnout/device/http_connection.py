@@ -15,7 +15,7 @@ KEPT_HEADERS = frozenset((b"content-length", b"content-range", b"etag", b"retry-
 
 
 class HttpFailure(TurnoutError):
-    """There is no (whole) reply. ``reason`` is one word; ``partial`` what had come of one before it broke off."""
+    """There is no (whole) reply. ``reason`` is one word; ``partial`` what had come of one before it was interrupted."""
 
     def __init__(self, reason: str, text: str, partial: HttpReply | None = None) -> None:
         super().__init__(text)

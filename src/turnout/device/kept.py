@@ -65,7 +65,7 @@ class KeptFile:
         return kept
 
     def write(self, saved: Saved, schema: ModelSchema) -> None:
-        """Keep this one, durable when it returns. A disk that does not take it is no reason not to go on."""
+        """Keep this one, durable when it returns. If the disk refuses, it is logged and the device continues."""
         kept = KeptResult(saved, schema, zlib.crc32(saved.report.update))
         try:
             durable.write(self._path, _encoder.encode(kept))

@@ -188,7 +188,7 @@ class Session:
 
     Waits without an answer are full jitter: uniform between nothing and a bound that doubles with each attempt
     (Brooker, "Exponential Backoff And Jitter", AWS 2015). The wait that an answer names is kept to, and prolonged a
-    little; that of a refusal to answer (Retry-After) is prolonged by full jitter: whoever says it says the same to all.
+    little; that of a refusal to answer (Retry-After) is prolonged by full jitter: a server says the same to all.
     """
 
     __slots__ = (
@@ -324,7 +324,7 @@ class Session:
         self._stopped = True
 
     def resume(self, now: float) -> None:
-        """Go on after ``stop``, or begin again after any other end."""
+        """Continue after ``stop``, or begin again after any other end."""
         self._stopped = self._sits_out = False
         if isinstance(self._state, _Over):
             self._counted = 0
@@ -403,7 +403,7 @@ class Session:
             _count(self.counters.refused, refusal(response))
 
     def _settle(self, then: Then, job_id: str, now: float, retry_wait: float | None = None) -> None:
-        """The task is over, well or not: go on. A task that came to nothing is followed by a pause."""
+        """The task is over, well or not: continue. A task that came to nothing is followed by a pause."""
         self._unanswered = 0
         if self.policy.counted_max is not None and self._counted >= self.policy.counted_max:
             self._state = _Over("enough results counted")

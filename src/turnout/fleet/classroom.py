@@ -106,7 +106,7 @@ class Classroom:
             task.result()  # a mistake of ours is one of the loop's
 
     async def _fetch(self, job_id: str, ref: ModelRef) -> None:
-        """Have a model in a file, for the workers; then those that wait for it go on."""
+        """Have a model in a file, for the workers; then those that wait for it continue."""
         try:
             data = await self._blobs.get(job_id, ref)
             model = _Model(self._folder / f"{ref.sha256}.safetensors", schema_of_file(data))

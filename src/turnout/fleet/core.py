@@ -214,7 +214,7 @@ class Fleet:
         heapq.heappush(self._heap, (due, self._sequence, device, what))
 
     def _wake(self, device: SimDevice, now: float) -> None:
-        """A device that slept goes on, if it has network."""
+        """A device that slept continues, if it has network."""
         until = device.offline_until(self.spec, now)
         if until is None:
             self._step(device, now)

@@ -48,7 +48,7 @@ class Delivery:
         ledger: Ledger | None = None,
     ) -> None:
         self.latencies = Latencies(Random(spec.seed))
-        self.replies = 0  #: Since whoever reads it last set it to 0.
+        self.replies = 0  #: Since the reader last set it to 0.
         self.mischief = {"duplicates": 0, "drops_before_answer": 0, "drops_after_answer": 0}
         self._lines = lines
         self._spec = spec

@@ -49,8 +49,8 @@ class FleetOptions:
     connections_max: int = 512  #: Devices share them when they are more.
     own_connections: bool = False  #: Instead each device has one of its own, from its arrival until it ends.
     workers: int | None = None  #: Training processes; by default one per core.
-    patience_s: float = 60.0  #: How long to go on where nobody answers, or no job has the name.
-    job_over_s: float = 3.0  #: When devices had a job and hear for so long only that it is gone, the fleet ends.
+    patience_s: float = 60.0  #: How long to continue where nobody answers, or no job has the name.
+    job_over_s: float = 3.0  #: When devices had a job and hear for this long only that it is gone, the fleet ends.
     json_lines: bool = False  #: Counters as JSON, one line a second; else a line for people.
     ca: Path | None = None  #: Authorities that an https server must have its certificate from; else the system's.
     lifeline_fd: int | None = None  #: End when this pipe closes.
@@ -231,7 +231,7 @@ class FleetProcess:
     # --- how it ends ---
 
     def _finished(self, now: float) -> str:
-        """Why the fleet ends now; empty when it goes on."""
+        """Why the fleet ends now; empty when it continues."""
         fleet, patience_s = self._fleet, self._options.patience_s
         if self._stopped:
             return self._stopped

@@ -48,7 +48,7 @@ class FleetSpec:
     dropout: float = 0.0  #: Probability that a device vanishes from a task without a word, from 0 to below 1.
     recovery_s: float = 10.0  #: Mean time until it is back.
     start_s: float | None = None  #: Devices arrive spread over this time; by default 5,000 a second.
-    at_once: int | None = None  #: At most so many take part at a time: the next arrives when one has ended.
+    at_once: int | None = None  #: How many take part at a time: the next arrives when one has ended.
     duplicates: float = 0.0  #: Share of results that are sent twice at once, over two connections.
     drops_before_answer: float = 0.0  #: Share of requests whose connection breaks before the answer is read.
     drops_after_answer: float = 0.0  #: Share of requests whose connection breaks once the answer was read.

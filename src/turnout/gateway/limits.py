@@ -77,8 +77,8 @@ class GatewayLimits:
     #: What a device is told to wait by 503 and Retry-After.
     retry_after_s: int = 5
 
-    #: After a refusal, what is still coming is thrown away until nothing has come for this long, and up to so many
-    #: bytes, so that the sender sees the reply and not a reset connection. A body that is refused may come to its
+    #: After a refusal, what is still coming is thrown away until nothing has come for this long, and at most this
+    #: many bytes, so that the sender sees the reply and not a reset connection. A body that is refused may come to its
     #: announced end, whatever the reason: OkHttp and Python's http.client read no reply before.
     linger_s: float = 2.0
     linger_bytes_max: int = 512 * 1024
@@ -118,7 +118,7 @@ class GrpcLimits:
     #: Clients as they come, FLARE's among them, take 4 MiB; a larger model needs another setting there too.
     message_bytes_max: int = GRPC_MESSAGE_BYTES_MAX
     #: Requests that are read or answered at once; one more is told RESOURCE_EXHAUSTED before its message is read. A
-    #: result is held until its commit, so a gateway counts at most so many results a commit.
+    #: result is held until its commit, so a gateway counts at most this many results a commit.
     calls_max: int = 256
     #: Of these, by one connection; a client's next waits on its own side. Far below ``calls_max``, so that none keeps
     #: the others out.

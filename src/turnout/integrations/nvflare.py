@@ -50,7 +50,7 @@ except ImportError as error:
 _NO_DEVICE = DeviceInfo("")  # a FLARE job declares no eligibility, so it matters to no match which device asks
 
 MAX_WORKERS = 100  #: The threads of FLARE's ``ApiService`` unless it is told another number.
-RETRY_WAIT_S = (5, 10)  #: Devices that are told to ask again come back after so long, drawn between these.
+RETRY_WAIT_S = (5, 10)  #: Devices that are told to ask again come back after a wait drawn between these.
 COMPLAINTS_S = 60.0  #: What any device can make the log say is said once in this time.
 ENDS_KEPT_MAX = 1024  #: Unknown jobs whose end was logged, which is then said no more.
 _UNKNOWN_META = {JobMetaKey.EDGE_METHOD.value: "unknown"}  # of a job that a subclass has put in by its id alone

@@ -11,7 +11,7 @@ least one of each kind, and the others are refused at once. A few, because a job
 from collections import Counter
 from dataclasses import dataclass, field
 
-SILENCE_S = 0.5  #: A job that was asked and said nothing for so long has fallen silent.
+SILENCE_S = 0.5  #: A job that was asked and said nothing for this long has fallen silent.
 #: Of the threads that other jobs leave, what one job may have in flight: however many hang, the next one finds some
 #: (the "dynamic threshold" of Choudhury and Hahne 1998, as in ``dispatcher/room.py``).
 SHARE_MAX = 0.5

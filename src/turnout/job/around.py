@@ -41,7 +41,7 @@ class Blobs(Protocol):
     """Models as immutable files. Called in the thread."""
 
     def put(self, data: bytes, allow: Callable[[int], None]) -> BlobRef:
-        """Store a model durably. ``allow`` is asked before so many bytes are added, and raises OSError if not."""
+        """Store a model durably. ``allow`` is asked before that many bytes are added, and raises OSError if not."""
         ...
 
     def read(self, ref: BlobRef) -> bytes: ...
@@ -92,7 +92,7 @@ class Around:
     thread: Thread
     journal: Journal
     blobs: Blobs
-    allow: Callable[[int], None]  #: Raises OSError when the job may not take so many bytes more of the disk.
+    allow: Callable[[int], None]  #: Raises OSError when the job may not take that many bytes more of the disk.
     notes: Notes
     recorder: Recorder
     wall_clock: Callable[[], float]  #: Seconds since 1970, to show people.

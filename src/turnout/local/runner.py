@@ -92,7 +92,7 @@ def plan_run(folder: Path, fleet: Mapping[str, float], out: Path | None, data: P
 
 
 def stuck(view: JobView, fleet: FleetCounters | None) -> str:
-    """Why a job does not go on unless a person resumes it, whom a run does not wait for; else empty."""
+    """Why a job waits for a person, which a run does not; else empty."""
     status = view.status
     if status is None or status.paused_by in (None, PausedBy.PERSON):
         return ""
@@ -127,7 +127,7 @@ async def run(plan: Plan, screen: Screen) -> Outcome:
 
 
 async def follow(plan: Plan, screen: Screen) -> Outcome:
-    """Run until the job ends, on any thread. Raises TurnoutError when it cannot go on.
+    """Run until the job ends, on any thread. Raises TurnoutError when it cannot continue.
 
     Whatever happens, all processes have ended when this returns.
     """
@@ -237,9 +237,7 @@ class _Run:
     async def _keep_server(self, server: Child) -> None:
         """Raises ServerError when the server ends before it is told to."""
         code = await server.wait()
-        raise ServerError(
-            f"{server.ended_as(code)}; gateways, control and the job end with it, so this run cannot go on"
-        )
+        raise ServerError(f"{server.ended_as(code)}; gateways, control and the job end with it, so this run ends")
 
     async def _keep_fleet(self, command: list[str]) -> None:
         """Start the fleet, and again when it dies, until cancelled. Raises TurnoutError when it dies too often."""

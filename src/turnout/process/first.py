@@ -29,7 +29,7 @@ def go_on_in_child() -> None:
 
 
 def look_after(child: int, passed_on: set[signal.Signals]) -> int:
-    """Reap whoever ends and pass on the signals given, which must be blocked, until ``child`` ends; its exit code."""
+    """Reap what ends and pass on the signals given, which must be blocked, until ``child`` ends; its exit code."""
     while True:
         number = signal.sigwait(passed_on)
         if number != signal.SIGCHLD:

@@ -1,4 +1,4 @@
-"""How a child process shows its supervisor that it lives, and that its life is of use.
+"""How a child process shows its supervisor that it lives, and that it makes progress.
 
 The supervisor keeps the read end of a pipe, each child has the write end of its own. A process that hangs, or was
 stopped, or waits for ever within its loop, stays silent, though the operating system says that it runs.
@@ -13,7 +13,7 @@ PROGRESS = b"+"
 
 
 class Pulse:
-    """The child's end. Nothing here waits or raises: a supervisor that does not listen is no reason to stop working.
+    """The child's end. Nothing here waits or raises: if the supervisor does not listen, the child works on.
 
     ``fd`` is the inherited pipe; None where nobody listens, as in tests.
     """

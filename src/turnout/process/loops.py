@@ -15,7 +15,7 @@ def run(main: Coroutine[Any, Any, T]) -> T:
         return runner.run(main)
 
 
-def tell_failure(task: asyncio.Task[None], message: str = "the job cannot go on") -> None:
+def tell_failure(task: asyncio.Task[None], message: str = "the job failed") -> None:
     """When ``task`` is done, of which nobody waits for the result: hand what it failed with to its loop's handler."""
     if not task.cancelled() and (error := task.exception()) is not None:
         task.get_loop().call_exception_handler({"message": message, "exception": error})

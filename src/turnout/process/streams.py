@@ -37,7 +37,7 @@ def escaped(error: UnicodeError) -> tuple[str, int]:
 
 
 def say(line: str) -> None:
-    """One line for people on stderr. Nobody may be listening any more, which is no reason to end."""
+    """One line for people on stderr. If nobody listens any more, it is lost."""
     try:
         print(printable(line), file=sys.stderr, flush=True)
     except (OSError, ValueError):
@@ -72,7 +72,7 @@ def _to_nothing(stream: "TextIO") -> None:
 
 def _opened(fd: int) -> bool:
     """Open ``fd`` on nothing if it is closed; whether it was. Otherwise the next file or socket would get its number,
-    and whoever reads or prints would do so there.
+    and a read or a print would find it so there.
     """
     try:
         os.fstat(fd)

@@ -1,6 +1,6 @@
 """The token of a server's owner: in its data folder, where only the owner may read, and made at the first start.
 
-Without it, a new server could only be open to whoever reaches its address, and so to every account of the machine.
+Without it, a new server could only be open to all who reach its address, and so to every account of the machine.
 """
 
 import re

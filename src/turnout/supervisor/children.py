@@ -5,7 +5,7 @@ reset by progress or a healthy life. One that gives no sign of life hangs: it is
 A job that says that it cannot run for now has not failed, nor has one that somebody else has killed: it is never given
 up for that.
 Shutting down goes kind by kind: gateways finish what they hold while the jobs still answer, jobs store what they have,
-control records how they ended. Replacing goes one by one: a child ends once its successor is of use.
+control records how they ended. Replacing goes one by one: a child ends once its successor is ready.
 """
 
 import signal
@@ -168,7 +168,10 @@ class Children:
         if child.kind is Kind.JOB and code in NOT_ITS_FAULT:
             return self._not_now(name, last_line or f"its process {how}", now)
         if self._replacing is not None and self._replacing.new == name and not self._is_useful(child):
-            return [Say(f"{who} {how} before it was of use; the others stay as they are"), *self._give_way(name, now)]
+            return [
+                Say(f"{who} {how} before it was ready; the old ones stay"),
+                *self._give_way(name, now),
+            ]
         if child.kind is Kind.JOB and code in FROM_OUTSIDE and not hung:
             return self._killed(name, how, now)
         return [*self._no_longer_delayed(name), *self._failed(name, code, last_line, how, now)]
@@ -195,7 +198,7 @@ class Children:
         if times < KILLS_TOLD:
             return [said]
         child.delayed = True
-        reason = f"its process {how} {times} times without progress: by somebody, or for want of memory (dmesg tells)"
+        reason = f"its process {how} {times} times without progress: by somebody, or because memory ran out (see dmesg)"
         return [said, Delayed(name, reason)]
 
     def _failed(self, name: str, code: int, last_line: str, how: str, now: float) -> list[Effect]:
@@ -236,7 +239,7 @@ class Children:
     # --- replacing ---
 
     def replace(self, kind: Kind) -> list[Effect]:
-        """Put a new process in the place of each of a kind. One waits for the next until its successor is of use."""
+        """Put a new process in the place of each of a kind. One waits for the next until its successor is ready."""
         if self._ending is not None:
             return []
         if self._replacing is not None or any(child.retiring for child in self._children.values()):
@@ -259,7 +262,7 @@ class Children:
         return self.add(name, replacing.kind)
 
     def _succeed(self, now: float) -> list[Effect]:
-        """The successor is of use: let the one before it end, and go on with the next."""
+        """The successor is ready: end the one before it, and continue with the next."""
         assert self._replacing is not None, "only while replacing"
         old, new = self._replacing.old, self._replacing.new
         effects: list[Effect] = []
@@ -272,7 +275,7 @@ class Children:
     def _give_way(self, name: str, now: float) -> list[Effect]:
         """A successor that fails at once would fail in every place: keep what works."""
         self._replacing = None
-        return self._remove(name, 0, "it was not of use", now)
+        return self._remove(name, 0, "it was never ready", now)
 
     # --- time ---
 
@@ -304,7 +307,7 @@ class Children:
             return []
         state.hangs = True
         what = "hangs" if state.beating else "did not start in time"
-        line = f"{_who(name, child, now)[0]} {what}: no sign of life for {allowed_s:g} s; killing it"
+        line = f"{_who(name, child, now)[0]} {what}: no heartbeat for {allowed_s:g} s; killing it"
         return [Say(line), Signal(name, signal.SIGKILL)]
 
     # --- within ---

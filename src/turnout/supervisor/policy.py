@@ -12,8 +12,8 @@ FROM_OUTSIDE = frozenset(
     {EXIT_STOPPED, *(-number for number in signal.Signals if number.name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"))}
 )
 RETIRE_MARGIN_S = 20.0  #: From the end of a gateway's last request until it is killed.
-KILLS_TOLD = 3  #: A job that was killed so often in a row is shown as one that cannot run for now.
-HANG_S = 20.0  #: A process silent this long hangs. Its loop beats each second; nothing it does there takes so long.
+KILLS_TOLD = 3  #: A job that was killed this often in a row is shown as one that cannot run for now.
+HANG_S = 20.0  #: A process silent this long hangs. Its loop beats each second; nothing it does there takes as long.
 
 
 class Kind(StrEnum):

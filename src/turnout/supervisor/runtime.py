@@ -102,7 +102,7 @@ def reserve(host: str, port: int, option: str) -> socket.socket:
 def resolve(host: str, port: int, look_up: LookUp = socket.getaddrinfo) -> tuple[socket.AddressFamily, Any]:
     """The address to listen on, as the system resolves the name. Raises OSError.
 
-    A name that has addresses of both families is its IPv4 address: whoever connects by the name tries both.
+    A name that has addresses of both families is its IPv4 address: clients that connect by the name try both.
     """
     found = look_up(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, _, _, _, where = min(found, key=lambda each: each[0] != socket.AF_INET)
@@ -128,7 +128,7 @@ def take(port: int, within: Path) -> Runtime:
             ) from None
         if _is_file(folder / "lock", fd):
             break
-        os.close(fd)  # whoever had it removed the folder meanwhile
+        os.close(fd)  # the process that had it removed the folder meanwhile
     for left in folder.iterdir():
         if left.name != "lock":
             left.unlink()

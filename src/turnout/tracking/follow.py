@@ -13,7 +13,7 @@ from turnout.messages import JobEvent
 from turnout.tracking.course import Course, Tracker
 
 RETRY_S = 2.0
-TOLD_EVERY_S = 30.0  #: So often a person is told that it goes on.
+TOLD_EVERY_S = 30.0  #: How often a person is told that it continues.
 PATIENCE_S = 600.0  #: A server that is away for longer is given up; started again, everything is passed on.
 
 

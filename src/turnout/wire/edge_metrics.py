@@ -1,6 +1,6 @@
 """The metrics beside a result: what can be read of them, and what is left out and why.
 
-They are a side value: one that is no number costs itself, and never the update that it came with.
+They are a side value: one that is not a number is left out, and never costs the update that it came with.
 """
 
 import math

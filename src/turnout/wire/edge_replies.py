@@ -35,7 +35,7 @@ LISTED_KEPT_MAX = 256  #: Listed jobs whose JSON is remembered, with the device 
 MODEL_VERSION, LEARNING_RATE = "model_version", "learning_rate"
 
 #: Android ends its session on anything but OK for a result, and RETRY does not make it send the result again.
-#: iOS ends its session on ERROR and INVALID_REQUEST, and goes on to the next task on NO_TASK.
+#: iOS ends its session on ERROR and INVALID_REQUEST, and takes the next task on NO_TASK.
 RESULT_STATUS: Mapping[str, Mapping[Status, Status]] = {
     ANDROID: {Status.NO_TASK: Status.OK, Status.ERROR: Status.OK, Status.RETRY: Status.OK},
     IOS: {Status.ERROR: Status.NO_TASK, Status.RETRY: Status.NO_TASK},
@@ -243,7 +243,7 @@ _RESULT = msgspec.json.Decoder(_Result)
 
 
 def decode_response(request: EdgeRequest, body: bytes, platform: str = "") -> EdgeResponse:
-    """What the body of an HTTP 200 answers to ``request``. Raises ServerError when it is no answer to it."""
+    """What the body of an HTTP 200 answers to ``request``. Raises ServerError when it does not answer it."""
     try:
         if isinstance(request, JobRequest):
             return _decode_job(_JOB.decode(body), platform)

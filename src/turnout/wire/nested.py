@@ -43,7 +43,7 @@ MARKS_SPARE = 64 * 1024
 #: Of a tensor that is an object: of its fields, and of the list of its shape.
 FIELD_MARKS = 128
 
-#: As devices write it: what is no length of any tensor is refused before anything is made of it.
+#: As devices write it: what cannot be the length of a tensor is refused before anything is made of it.
 Length = Annotated[int, msgspec.Meta(ge=-1, le=ELEMENTS_MAX)]
 
 _BY_NAME = msgspec.json.Decoder(dict[str, msgspec.Raw])

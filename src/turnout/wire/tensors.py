@@ -4,7 +4,7 @@ Every way in distrusts its input: names, shapes, dtype and finiteness are checke
 a ``DeviceError`` that names the tensor, what was found and what is expected; nothing else is ever raised for input.
 
 A safetensors file is an eight-byte length, a JSON header and the numbers. Ours has the tensors in the order of the
-schema, so that the numbers *are* the vector: whoever sends exactly this header is read without a parse or a copy. Files
+schema, so that the numbers *are* the vector: a sender of exactly this header is read without a parse or a copy. Files
 of other writers go through the safetensors library.
 """
 

@@ -113,7 +113,7 @@ def test_names_in_arguments_are_resolved_by_python_alone() -> None:
 
 @covers("config/references")
 def test_python_refuses_a_name_that_is_not_there_and_components_that_wait_for_each_other() -> None:
-    assert "@loss, which is no component" in said(config(component("trainer", loss="@loss")), "Python")
+    assert "@loss, which is not a component" in said(config(component("trainer", loss="@loss")), "Python")
     ring = config(component("trainer", other="@b"), component("b", other="@trainer"), component("c"))
     assert "components wait for each other: b, trainer" in said(ring, "Python")
 
@@ -149,7 +149,7 @@ def test_a_learning_rate_in_text_is_read_by_neither_mobile_sdk() -> None:
 @pytest.mark.parametrize(("key", "default"), [("epoch", 1), ("batch_size", 32)])
 @pytest.mark.parametrize("value", [1.5, "2", True])
 def test_ios_wants_whole_numbers(key: str, default: int, value: Any) -> None:
-    assert f"it is no whole number, and {default} is used" in said(trainer(**{key: value}), "iOS")
+    assert f"not an integer, so {default} is used" in said(trainer(**{key: value}), "iOS")
 
 
 @covers("config/executors")
@@ -180,7 +180,7 @@ def test_an_executor_in_a_list_serves_any_task_unless_it_names_one() -> None:
 
 def test_executors_that_name_no_component_are_refused_by_android_and_passed_over_by_python() -> None:
     given = config(executors={"train": "@gone"})
-    assert '"train" names @gone, which is no component' in said(given, "Android")
+    assert '"train" names @gone, which is not a component' in said(given, "Android")
     assert "ignores" in said(given, "Python")
     assert "must be of the form @name" in said(config(executors={"train": "trainer"}), "Python")
 
@@ -292,7 +292,7 @@ def test_a_platforms_own_file_is_judged_by_that_sdk_and_named(tmp_path: Path) ->
 def test_settings_that_ios_misreads_are_named(tmp_path: Path) -> None:
     settings = "[device]\nlearning_rate = 1.0\nepochs = 1.5\n"
     assert [
-        line.partition(": it")[0].partition(": a number")[0] for line in warned(tmp_path / "job", MOBILE + settings)
+        line.partition(": not")[0].partition(": a number")[0] for line in warned(tmp_path / "job", MOBILE + settings)
     ] == [
         "job.toml: iOS misreads learning_rate under [device]",
         "job.toml: iOS misreads epochs under [device]",

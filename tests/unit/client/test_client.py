@@ -133,7 +133,7 @@ def test_the_token_goes_with_every_request_and_the_path_of_a_proxy_before_it(ser
 
 @pytest.mark.parametrize("token", ["é", "\x00"])
 def test_what_cannot_be_a_token_is_never_sent(token: str) -> None:
-    with pytest.raises(TurnoutError, match="the token is not valid"):
+    with pytest.raises(TurnoutError, match="invalid token"):
         ControlClient("http://127.0.0.1:9", token)
 
 
@@ -152,7 +152,7 @@ def test_an_address_with_spaces_or_line_ends_is_refused_by_name(url: str) -> Non
 
 @pytest.mark.parametrize("url", ["ftp://x", "http://", "http://x:70000"])
 def test_what_cannot_be_a_server_is_said(url: str) -> None:
-    with pytest.raises(TurnoutError, match=r"is not the address of a server|has no port"):
+    with pytest.raises(TurnoutError, match=r"is not a server URL|invalid port"):
         ControlClient(url)
 
 
@@ -187,7 +187,7 @@ def test_a_download_is_on_the_disk_before_it_is_said_to_be_saved(
 
 def test_a_download_that_breaks_off_leaves_nothing(servers: list[Played], tmp_path: Path) -> None:
     _, client = played(servers, answered("200 OK", b"half", length=8))
-    with pytest.raises(ServerError, match="broke off"):
+    with pytest.raises(ServerError, match="was interrupted"):
         client.backup("a-1", tmp_path / "copy")
     assert list(tmp_path.iterdir()) == []
 

@@ -58,7 +58,7 @@ async def test_a_backup_that_does_not_fit_on_the_disk_is_not_begun(world: World,
     refused = await world.call("GET", f"/api/jobs/{job_id}/backup")
     assert refused.status == 503
     assert refused.detail == (
-        f"there is no room for a backup: it may need {needed:,} bytes and {SPARE_BYTES:,} must stay free, but the "
+        f"not enough disk space for a backup: it may need {needed:,} bytes and {SPARE_BYTES:,} must stay free, but the "
         f"server's disk has {world.free_bytes:,}; make room, and try again"
     )
     world.free_bytes += 1
@@ -76,7 +76,7 @@ async def test_what_is_sent_needs_room_for_itself_and_for_the_journal_made_of_it
     for length in ({"content_length": said}, {}):  # a sender may also not say how much will come
         refused = await world.call("POST", path, copy, content_type=SQLITE, **length)
         assert refused.status == 503
-        assert refused.detail.startswith(f"there is no room for a backup: it may need {2 * len(copy):,} bytes")
+        assert refused.detail.startswith(f"not enough disk space for a backup: it may need {2 * len(copy):,} bytes")
     assert world.jobs.final(job_id) is not None, "nothing has changed"
     world.free_bytes += 1
     assert (await world.call("POST", path, copy, content_type=SQLITE, content_length=said)).status == 202
@@ -86,7 +86,7 @@ async def test_a_job_folder_needs_room_too(world: World) -> None:
     world.free_bytes = SPARE_BYTES
     refused = await world.submit(job__toml=JOB_TOML, model__safetensors=MODEL)
     assert (refused.status, world.orders) == (503, [])
-    assert refused.detail.startswith("there is no room for a zipped job folder")
+    assert refused.detail.startswith("not enough disk space for a zipped job folder")
 
 
 async def test_a_job_that_goes_on_from_a_backup_is_not_shown_as_it_was_before(world: World) -> None:

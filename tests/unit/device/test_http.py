@@ -231,7 +231,7 @@ def test_urls_are_taken_apart() -> None:
 
 @pytest.mark.parametrize("url", ["", "example.org", "ftp://x", "http://", "http://x:99999", "http://x?y"])
 def test_what_is_not_a_server_s_url_is_named(url: str) -> None:
-    with pytest.raises(TurnoutError, match="is not the address of a server"):
+    with pytest.raises(TurnoutError, match="is not a server URL"):
         Server.of(url)
 
 

@@ -163,7 +163,7 @@ def test_each_kill_from_outside_lengthens_the_wait_and_the_third_is_told_as_the_
     assert waits == [1, 2, 4, 8, 16, 32, 60, 60]
     assert told[:2] == [[], []]
     reason = "its process was killed by SIGKILL 3 times without progress: "
-    assert told[2] == [Delayed("job a", reason + "by somebody, or for want of memory (dmesg tells)")]
+    assert told[2] == [Delayed("job a", reason + "by somebody, or because memory ran out (see dmesg)")]
     assert children.beat("job a", now + 1) == [Delayed("job a", "")]
 
 
@@ -450,7 +450,7 @@ def test_a_child_that_falls_silent_is_killed_and_started_again(children: Childre
     children.beat("job a", 0)
     assert look(children, 7) == []
     assert children.tick(8) == [
-        Say("job a (pid 7) hangs: no sign of life for 8 s; killing it"),
+        Say("job a (pid 7) hangs: no heartbeat for 8 s; killing it"),
         Signal("job a", KILL),
     ]
     assert look(children, 12, since=8) == []  # once is enough
@@ -470,7 +470,7 @@ def test_a_child_that_starts_may_take_longer_before_its_first_beat(children: Chi
     run(children, "gateway 0", Kind.GATEWAY)
     assert look(children, 29) == []
     assert children.tick(30) == [
-        Say("gateway 0 (pid 7) did not start in time: no sign of life for 30 s; killing it"),
+        Say("gateway 0 (pid 7) did not start in time: no heartbeat for 30 s; killing it"),
         Signal("gateway 0", KILL),
     ]
 
@@ -481,14 +481,14 @@ def test_a_supervisor_that_was_stopped_itself_kills_nobody_when_it_wakes(childre
     children.tick(0)
     assert children.tick(3600) == []  # a laptop was closed for an hour
     assert look(children, 3606, since=3600) == []
-    assert lines(look(children, 3607, since=3606)) == ["job a (pid 7) hangs: no sign of life for 8 s; killing it"]
+    assert lines(look(children, 3607, since=3606)) == ["job a (pid 7) hangs: no heartbeat for 8 s; killing it"]
 
 
 def test_a_supervisor_that_is_always_late_is_more_patient(children: Children) -> None:
     run(children, "job a", Kind.JOB)
     children.beat("job a", 0)
     assert [children.tick(5.0 * look) for look in range(8)] == [[]] * 8
-    assert lines(children.tick(40)) == ["job a (pid 7) hangs: no sign of life for 8 s; killing it"]
+    assert lines(children.tick(40)) == ["job a (pid 7) hangs: no heartbeat for 8 s; killing it"]
 
 
 def test_a_job_that_hangs_each_time_is_given_up(children: Children) -> None:
@@ -563,7 +563,7 @@ def test_a_successor_that_fails_before_it_is_of_use_takes_nobody_s_place(childre
     children.started("gateway 2", 12, now=1)
     children.beat("gateway 2", 1)
     assert lines(children.exited("gateway 2", 1, "", now=2)) == [
-        "gateway 2 (pid 12) ended with exit code 1 before it was of use; the others stay as they are"
+        "gateway 2 (pid 12) ended with exit code 1 before it was ready; the old ones stay"
     ]
     assert "gateway 2" not in children
     assert lines(children.replace(Kind.GATEWAY)) == ["replacing one after the other: gateway 0, gateway 1"]

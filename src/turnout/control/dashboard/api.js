@@ -1,7 +1,7 @@
 // Talks to the control API: requests, the stream of a job, files. Errors say whose they are.
 
-const ANSWER_MS_MAX = 10_000; // A request without an answer for so long: control is away.
-const SILENCE_MS_MAX = 20_000; // A stream that says nothing for so long is opened anew; samples come every second.
+const ANSWER_MS_MAX = 10_000; // A request without an answer for this long: control is away.
+const SILENCE_MS_MAX = 20_000; // A stream that says nothing for this long is opened anew; samples come every second.
 const SESSION = "turnout-session"; // Where the page keeps its half of the session; the other half is a cookie.
 
 /** The server answered, and refused. */
@@ -112,7 +112,7 @@ export async function* listen(path, lastId, signal) {
       }
     }
   } catch (error) {
-    throw signal.aborted || error instanceof Problem ? error : new Away("the stream broke off");
+    throw signal.aborted || error instanceof Problem ? error : new Away("the stream was interrupted");
   } finally {
     clearTimeout(timer);
     silence.abort();

@@ -45,7 +45,7 @@ class Link {
       this.heard();
       return result;
     } catch (error) {
-      if (error instanceof Away) this.lost("Control does not answer; devices and jobs go on without it.");
+      if (error instanceof Away) this.lost("Control does not answer; devices and jobs work without it.");
       else if (error.status === TOO_MANY || error.status >= SERVER_ERRORS) this.lost(`Control says: ${error.message}.`);
       else {
         this.heard();
@@ -154,7 +154,7 @@ function signIn(why) {
 /** The code of a link of `turnout open`, when the address has one. */
 const linkCode = () => /^#\/login\/([^/?]+)$/.exec(location.hash)?.[1];
 
-/** Open such a link. Then its code goes out of the address: it is no page to come back to. */
+/** Open such a link. Then its code goes out of the address: it is not a page to come back to. */
 async function enter() {
   try {
     await begin({ code: linkCode() });

@@ -88,7 +88,7 @@ function table(jobs) {
       h("tbody", {}, jobs.map(row))));
 }
 
-/** What fails while the job goes on, as the job says it. */
+/** What fails while the job runs, as the job says it. */
 function trouble(status) {
   const words = status.evaluation_fails ? (status.warnings ?? []).at(-1) : "";
   return words ? [h("p", { class: "trouble" }, words)] : [];

@@ -7,7 +7,7 @@ const WIDTHS_S = [1, 2, 5, 10, 15, 30]; // Of the stretches that a line's points
 const COURSE_POINTS_MAX = 600; // Of a line over all versions.
 const GAP_S = 5; // Without samples for longer, a line is interrupted.
 const UNITS = [["seconds", 1], ["minutes", 60], ["hours", 3600], ["days", 86_400]];
-const RATE_VERSIONS = 10; // Versions per hour are measured over so many.
+const RATE_VERSIONS = 10; // Versions per hour are measured over this many.
 
 /** All that is known of one job's course. What comes twice is kept once. */
 export class Course {
@@ -70,10 +70,10 @@ export class Course {
       .sort((a, b) => a.version - b.version);
     const [version, event] = [...this.published.entries()].at(-1) ?? [];
     const fails = points.at(-1)?.value === null && version > points.at(-1).version;
-    return fails ? [...points, { version, seconds: event.at - this.startedAt, value: null }] : points; // the axis goes on
+    return fails ? [...points, { version, seconds: event.at - this.startedAt, value: null }] : points; // the axis continues
   }
 
-  /** When the job was paused: {begin, end} of each time; the last may go on. */
+  /** When the job was paused: {begin, end} of each time; the last may not have ended. */
   pauses() {
     const states = this.events.filter((event) => event.kind === "state"); // a new start ends no pause
     return states.map((event, i) => ({ paused: event.text === "PAUSED", begin: event.at, end: states[i + 1]?.at ?? Infinity }))
@@ -82,7 +82,7 @@ export class Course {
 
   /**
    * Versions per hour after each version, measured over the last ten; and now, when the next one is overdue. Null at a
-   * pause, where the line is interrupted, and while one goes on: nothing is overdue then.
+   * pause, where the line is interrupted, and during one: nothing is overdue then.
    */
   pace(now) {
     const times = [...this.published.values()].map((event) => event.at).sort((a, b) => a - b);
@@ -124,12 +124,12 @@ function keep(entries) {
   if (entries.size > EVENTS_MAX) entries.delete(entries.keys().next().value);
 }
 
-/** The unit in which so many seconds are best told, and how many seconds it has. */
+/** The unit in which a number of seconds is best told, and how many seconds it has. */
 export function unitOf(seconds) {
   return UNITS.find(([, size]) => seconds < 180 * size) ?? UNITS.at(-1);
 }
 
-/** Points enough to draw a long course: every so many, and the last. */
+/** Points enough to draw a long course: every nth, and the last. */
 export function sparse(points) {
   const step = Math.ceil(points.length / COURSE_POINTS_MAX);
   return step <= 1 ? points : points.filter((point, i) => i % step === 0 || point.value === null || i === points.length - 1);
@@ -141,7 +141,7 @@ const pacePoint = (at, startedAt, versions, seconds) => ({
   value: seconds > 0 ? (versions * 3600) / seconds : null,
 });
 
-/** Of each stretch of time its last sample; where samples are missing, null. Stretches stand still as time goes on. */
+/** Of each stretch of time its last sample; where samples are missing, null. Stretches stand still as time passes. */
 export function thin(samples) {
   const seconds = (samples.at(-1)?.at ?? 0) - (samples[0]?.at ?? 0);
   const width = WIDTHS_S.find((width) => width * POINTS_MAX >= seconds) ?? WIDTHS_S.at(-1);

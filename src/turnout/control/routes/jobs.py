@@ -76,7 +76,7 @@ class JobRoutes:
                 accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
             Operation(
-                "POST", "/api/jobs/{job_id}/resume", self._resume, "Let a paused job go on",
+                "POST", "/api/jobs/{job_id}/resume", self._resume, "Resume a paused job",
                 accepted, Scope.OPERATE, parameters=job, problems=frozenset({_CONFLICT, _AWAY}),
             ),
             Operation(

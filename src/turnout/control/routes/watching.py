@@ -31,9 +31,7 @@ A comment comes when nothing else did for a while."""
 
 
 class WatchingRoutes:
-    """``closing`` tells whether control ends, ``may`` whether who asked may still look, and ``pause`` waits so many
-    seconds.
-    """
+    """``closing`` tells whether control ends, ``may`` whether a sender may still look, and ``pause`` waits."""
 
     def __init__(
         self,
@@ -68,7 +66,7 @@ class WatchingRoutes:
             Operation(
                 "GET", "/api/jobs/{job_id}/logs", self._logs, "The last lines that the job's process printed",
                 Given("Lines of text, each with its time.", media_types=("text/plain",)),
-                parameters=(JOB_ID, Parameter("lines", "At most so many.", lines)),
+                parameters=(JOB_ID, Parameter("lines", "At most this many.", lines)),
             ),
             Operation(
                 "GET", "/api/jobs/{job_id}/fleet", self._fleet, "The devices of a job, counted by platform and version",

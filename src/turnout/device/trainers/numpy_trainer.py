@@ -31,7 +31,7 @@ class TrainingConfig(msgspec.Struct, frozen=True):
     batch_size: Annotated[int, Meta(ge=1)] = 16
     #: The step size of local SGD, above 0.
     learning_rate: Annotated[float, Meta(gt=0)] = 0.1
-    #: After so many model versions the step size is half its first, after twice as many a third. 0: it stays.
+    #: After this many model versions the step size is half its first, after twice as many a third. 0: it stays.
     #: Where devices hold different data it must fall for the model to settle (Li et al. 2020, arXiv:1907.02189).
     decay_versions: Annotated[float, Meta(ge=0)] = 0.0
     #: How much of the last step is kept, 0 to below 1.

@@ -1,4 +1,4 @@
-"""What happened to a job, for people: lines of JSON in ``events.jsonl``, which control passes on to whoever watches.
+"""What happened to a job, for people: lines of JSON in ``events.jsonl``, which control passes on to those who watch.
 
 Written without waiting for the disk: nothing is decided by it, and the last lines may be lost with the machine.
 """

@@ -3,7 +3,7 @@
 from collections import deque
 from math import ceil
 
-WINDOW = 1000  #: The last so many are looked at.
+WINDOW = 1000  #: The number of newest ones that are looked at.
 
 
 class Latency:

@@ -28,7 +28,7 @@ class Warnings:
         self.undated.add(kind)
         while len(self._by_kind) > WARNINGS_MAX:
             del self._by_kind[next(iter(self._by_kind))]
-        if _is_power_of_two(self._by_kind[kind].times):  # what goes on is told again, and less and less often
+        if _is_power_of_two(self._by_kind[kind].times):  # what continues is told again, less and less often
             self._untold = [*self._untold, sentence(self._by_kind[kind])][-WARNINGS_MAX:]
 
     def told(self, at: float) -> list[str]:

@@ -25,7 +25,7 @@ class DiskBudget:
         return sum(_size(file) for file in (self._journal, *self._blobs.iterdir()))
 
     def check(self, adding: int) -> None:
-        """Raise BudgetUsedUp (EDQUOT) when so many bytes more would exceed the budget."""
+        """Raise BudgetUsedUp (EDQUOT) when this many more bytes would exceed the budget."""
         used = self.used()
         if used + adding > self.bytes_max:
             directory = self._journal.parent

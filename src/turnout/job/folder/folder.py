@@ -175,7 +175,7 @@ def _too_deep(name: str) -> JobFolderError:
 
 
 def _nests_deeper(value: Any, depth_max: int) -> bool:
-    """Whether objects and lists are in one another more than so many times. Goes level by level: nothing recurses."""
+    """Whether objects and lists are nested deeper than this. Goes level by level: nothing recurses."""
     level = [value]
     for _ in range(depth_max + 1):
         containers = [each for each in level if isinstance(each, dict | list)]

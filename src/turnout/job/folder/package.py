@@ -98,7 +98,7 @@ def _opened(source: BinaryIO) -> zipfile.ZipFile:
 
 
 class _InPieces:
-    """A file of which nobody reads more than so much at once: whatever a zip says of itself, memory is bounded."""
+    """A file that is read in bounded pieces: whatever a zip says of itself, memory is bounded."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file

@@ -91,7 +91,7 @@ class Training(Section, frozen=True):
     """What both workflows have: how results are weighed and bounded."""
 
     #: "examples": a result weighs its ``num_examples``, up to ``weight_max``. "uniform": all weigh the same, which
-    #: no device can talk up; choose it where devices are not trusted or have about as much data each.
+    #: no device can inflate; choose it where devices are not trusted or have about as much data each.
     weighting: Literal["examples", "uniform"] = "examples"
     #: The cap put into each lease: a device that claims more examples weighs this much. Set it to what a large honest
     #: device has, so that nobody dominates a version.
@@ -133,7 +133,7 @@ class RoundsTraining(Training, frozen=True, tag_field="workflow", tag="rounds"):
 
 
 class BufferedTraining(Training, frozen=True, tag_field="workflow", tag="buffered"):
-    """Buffered asynchronous training (FedBuff): a version closes after a number of results, of any versions."""
+    """Buffered asynchronous training (FedBuff): a version closes after a number of results, from any versions."""
 
     #: Most devices training at once, at least 1. More make versions come faster, and updates staler.
     concurrency: Count = 100
@@ -215,7 +215,7 @@ Optimizer = SgdOptimizer | AdamOptimizer | YogiOptimizer | AdagradOptimizer
 
 class CheckInSelection(Section, frozen=True, tag_field="kind", tag="checkin"):
     """A free place goes to a device that asks; where more ask than there are places, chance decides among them, and a
-    device that has just reported is no likelier to get one than those that wait.
+    device that has just reported is not likelier to get one than those that wait.
     """
 
     #: The least time between two tasks of one device. 0: none. Raise it to spread the work over the fleet.
@@ -226,7 +226,7 @@ class CheckInSelection(Section, frozen=True, tag_field="kind", tag="checkin"):
 
 
 class CohortSelection(Section, frozen=True, tag_field="kind", tag="cohort"):
-    """Free places are drawn among all devices that asked lately: one that asks often is no likelier than any other."""
+    """Free places are drawn among all devices that asked lately: one that asks often is not likelier than any other."""
 
     #: The least time between two tasks of one device. 0: none. Raise it to spread the work over the fleet.
     participation_interval_s: SecondsOrNone = 0.0
@@ -287,7 +287,7 @@ class Leases(Section, frozen=True):
 class Evaluation(Section, frozen=True):
     """When ``evaluate`` of ``server.py`` looks at the model, and what is kept for what it says.
 
-    The last version is always evaluated, unless a person ends the job or every is 0.
+    The last version is always evaluated, unless a person cancels the job or every is 0.
     """
 
     #: Versions from one evaluation to the next; 0: never. Raise it where an evaluation takes longer than a version.
@@ -296,7 +296,7 @@ class Evaluation(Section, frozen=True):
     metric: Name | None = None
     #: "max": more of it is better, as of an accuracy; "min": less, as of a loss.
     goal: Literal["max", "min"] = "max"
-    #: So many newest versions are kept beside the best, 1 to 20. Each takes the size of a model.
+    #: Number of newest versions kept in addition to the best, 1 to 20. Each takes the size of a model.
     keep: Annotated[int, Meta(ge=1, le=20)] = 1
     #: The share of tasks, 0 to 0.9, in which a device only measures the model on its own data. Shown as federated/NAME,
     #: weighed by examples. Each such task takes a place for a while, and its device may train the same version too.
@@ -318,7 +318,7 @@ class WireRule(Section, frozen=True):
 class Disk(Section, frozen=True):
     """What the job may take of the disk."""
 
-    #: Most bytes of its journal and its models. At the bound the job is FULL: it acknowledges nothing, and goes on when
+    #: Most bytes of its journal and its models. At the bound the job is FULL: it acknowledges nothing until
     #: old models are gone or this is raised. About twenty times the model, and the rest is bitmaps and leases.
     bytes_max: Annotated[int, Meta(ge=1_000_000, le=10**15)] = 16 * 2**30
 
@@ -333,21 +333,21 @@ class StopRule(Section, frozen=True):
     versions: Count | None = None
     #: After this much time of running, pauses left out.
     time_s: Seconds | None = None
-    #: When this metric of an evaluation is good enough. Unset: that of [evaluation].
+    #: The metric that ``at_least`` or ``at_most`` is about. Unset: that of [evaluation].
     metric: Name | None = None
-    #: The job ends when the metric is this or more,
+    #: Stop when the metric is at least this.
     at_least: float | None = None
-    #: or this or less.
+    #: Stop when the metric is at most this.
     at_most: float | None = None
-    #: After this many versions without a better one, by the metric of [evaluation]. Enough to see through the noise of
-    #: single versions.
+    #: Stop after this many versions without a better one, by the metric of [evaluation]. Choose more than the
+    #: noise between versions.
     patience: Count | None = None
 
     def __post_init__(self) -> None:
         if self.at_least is not None and self.at_most is not None:
             raise ValueError("set at_least or at_most, not both")
         if self.metric is not None and self.at_least is None and self.at_most is None:
-            raise ValueError(f'at_least or at_most is missing: how much of "{self.metric}" is enough?')
+            raise ValueError(f'at_least or at_most is missing: at which value of "{self.metric}" does the job end?')
         if self.versions is None and self.time_s is None:
             raise ValueError("set versions, time_s or both: without either the job would never end")
 

@@ -22,7 +22,7 @@ from turnout.messages import DeviceInfo, ResultReport
 from turnout.process.loops import tell_failure
 
 BATCH_MAX = 256  #: Facts in one call,
-BATCH_S = 0.25  #: which shall take about so long.
+BATCH_S = 0.25  #: which should take about this long.
 CALL_TIMEOUT_S = 60.0  #: A call that takes longer hangs: its process is replaced.
 WAITING_MAX = 10_000  #: Who waits for a number at once; any more do without,
 WAITING_BYTES_MAX = 64 * 2**20  #: as do results whose updates would be more than this together.
@@ -30,7 +30,7 @@ WEIGH_PATIENCE_S = 2.0  #: A device waits for its answer meanwhile, 8 s at most.
 SELECT_PATIENCE_S = 30.0
 DROPPED_S = 5.0  #: After a question that could not be asked, it is asked again.
 CHANCES_MAX = 1024  #: Descriptions of devices whose chance is remembered.
-CHANCE_S = 60.0  #: For so long; then it is asked for again, for the fleet and the job have moved on.
+CHANCE_S = 60.0  #: For this long; then it is asked for again, for the fleet and the job have moved on.
 
 logger = logging.getLogger("turnout.job")
 
@@ -72,7 +72,7 @@ class _Question:
 
 
 class Judge:
-    """Asks one function, batch after batch; whoever asks is called back once, with a number or with None.
+    """Asks one function, batch after batch; each question is answered once, with a number or with None.
 
     With None at the latest after ``patience_s``, however slow the function is. What waits is bounded in number and in
     ``num_bytes``, the bytes of whatever waits for the answer.

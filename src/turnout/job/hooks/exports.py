@@ -27,7 +27,7 @@ logger = logging.getLogger("turnout.job")
 class Exports:
     """Owns the exported files beside the models of ``blobs``. Belongs to one event loop.
 
-    ``allow`` is asked before so many bytes are added to the disk; ``warn`` tells people, once for each version.
+    ``allow`` is asked before that many bytes are added to the disk; ``warn`` tells people, once for each version.
     """
 
     def __init__(

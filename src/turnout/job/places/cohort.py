@@ -1,4 +1,4 @@
-"""Selection by lot: free places are drawn among all devices known, and whoever is drawn is *invited* for a while.
+"""Selection by lot: free places are drawn among all devices known, and a device that is drawn is *invited* for a while.
 
 FedAvg and FedBuff assume a uniform sample. Giving places to who asks prefers devices that ask often; drawing among
 those that asked lately does not. Drawing takes the same time however many devices are known.
@@ -16,7 +16,7 @@ from turnout.job.places.selection import Enlist, Ranges
 from turnout.messages import FleetRange, SelectionRequest
 
 DRAWS_MAX = 64  #: Tries to fill free places, each time a device asks.
-BARREN_S = 0.05  #: After tries for nothing, none is made for so long.
+BARREN_S = 0.05  #: After fruitless draws, none is made for this long.
 MISSES_MAX = 16  #: Of these: few of those known may take part.
 INVITED_PER_PLACE = 4  #: Most invitations for one free place, of which all but one do not keep it.
 TRAINING_SLACK = 64  #: Entries of devices that train no more, beside as many as train.

@@ -8,7 +8,7 @@ from random import Random
 
 from turnout.job.places.leases import DEVICE_HASH_BYTES
 
-KNOWN_MAX = 10_000_000  #: Devices; whoever comes beyond is drawn only once others were silent.
+KNOWN_MAX = 10_000_000  #: Devices; one beyond is drawn only once others were silent.
 SLOTS_MIN = 8  #: A power of two, as all sizes are.
 FULL = 0.75  #: The share of slots in use at which the table doubles,
 SPARSE = 0.125  #: and that at which it is halved.
@@ -56,7 +56,7 @@ class KnownDevices:
 
     def see(self, device: bytes, now: float) -> None:
         """``device`` asks. Times are in seconds, and never go back."""
-        if now - self._last > (STEPS + 1) * self._step_s:  # all were silent, and ages are told for so long only
+        if now - self._last > (STEPS + 1) * self._step_s:  # all were silent, and ages are known for that long only
             self._start_anew(now)
         self._last = now
         age = self._age(now)
@@ -101,7 +101,7 @@ class KnownDevices:
         return int(now / self._step_s) % AGES + 1
 
     def _look(self, age: int) -> None:
-        """At the next slot: whoever is there is forgotten, or moves, or stays."""
+        """At the next slot: each device there is forgotten, moves or stays."""
         of = self._table if self._leaving is None else self._leaving
         slot = self._hand % len(of.ages)
         found = of.ages[slot]

@@ -21,7 +21,7 @@ HEAP_SLACK = 64  #: The heap of expiries is made anew when more than half of it,
 
 _LAYOUT = struct.Struct(">B8sIQ16sddd")
 _SEALED_BYTES = _LAYOUT.size + SEAL_BYTES
-TASK_ID_CHARS = _SEALED_BYTES * 4 // 3 + 1  #: No text of another length can hold so many bytes, and no more.
+TASK_ID_CHARS = _SEALED_BYTES * 4 // 3 + 1  #: No text of another length holds exactly this many bytes.
 _PADDING = "=" * (-TASK_ID_CHARS % 4)
 _URL_SAFE = bytes.maketrans(b"+/", b"-_")
 
@@ -105,7 +105,7 @@ def _spelled(sealed: bytes) -> str:
 class LiveLeases:
     """The places in use: at most one live lease a device, found by device, ended by result or by expiry.
 
-    ``come`` and ``gone`` are by task, since whoever writes them down took them last.
+    ``come`` and ``gone`` are by task, since they were last taken to be written.
     """
 
     def __init__(self, leases: Iterable[Lease] = ()) -> None:
@@ -187,9 +187,9 @@ class LiveLeases:
 class LeaseTime:
     """How long a new lease lasts: four times the running p90 of observed durations, so nobody tunes timeouts.
 
-    Durations of late results count too, else a lease that is too short would never be seen to be. Devices that answer
-    late on purpose must not set it for all: it is at most eight times the median, a duration counts as at most twice
-    the lease, and it changes by at most a factor of two at once, up or down.
+    Durations of late results count too, otherwise a lease time that is too short would never be noticed. Devices that
+    answer late on purpose must not set it for all: it is at most eight times the median, a duration counts as at most
+    twice the lease, and it changes by at most a factor of two at once, up or down.
     """
 
     MULTIPLE = 4.0
@@ -197,7 +197,7 @@ class LeaseTime:
     LATE_MAX = 2.0  #: A duration counts as at most this many leases.
     STEP_MAX = 2.0  #: A refresh multiplies or divides it by at most this.
     WINDOW = 256  #: Durations remembered; enough for a p90 within a few percent.
-    REFRESH = 32  #: Sort again after so many new ones.
+    REFRESH = 32  #: Sort again after this many new ones.
     ENOUGH = 20  #: Fewer observations than this say too little: the first lease time holds.
 
     def __init__(self, first_s: float, min_s: float, max_s: float) -> None:

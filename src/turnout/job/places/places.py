@@ -16,7 +16,7 @@ RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; 
 REPORTED_MAX = 65_536  #: Devices remembered until they ask again; the oldest beyond it is taken for one that waited.
 TAKEN_MAX = 1_000_000  #: Devices that may have a task of one version; beyond it nobody new gets one until the next.
 SPENT = -1  #: Instead of a task number: this device's task of the version was refused, it gets no other.
-LOST_TIME_MAX_S = 3600.0  #: A restart sets job time back to the last commit: a lease may seem to be of so much later.
+LOST_TIME_MAX_S = 3600.0  #: A restart sets job time back to the last commit: a lease may seem to be this much later.
 MEASURED = -2  #: This device has measured the version; it may train it too, and measures it no more.
 
 
@@ -172,7 +172,7 @@ class Places:
             self._take(lease.device, SPENT)
 
     def void(self, version: int, counted: CountedTasks) -> None:
-        """No task that is out will be reported: whoever has one of this version may have another."""
+        """No task that is out will be reported: a device that has one of this version may get another."""
         self.live.end_older(version + 1)
         self._taken = {device: task for device, task in self._taken.items() if task < 0 or counted.has(version, task)}
         self._newly_taken, self._all_new = self._taken.copy(), True

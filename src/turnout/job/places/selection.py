@@ -11,7 +11,7 @@ from turnout.messages import FleetRange, SelectionRequest
 
 RATE_HALF_LIFE_S = 1.0  #: How fast the measured rate of asks for nothing forgets.
 
-ANYBODY = "*"  #: Instead of a device's id: whoever asks.
+ANYBODY = "*"  #: Instead of a device's id: any device that asks.
 
 Enlist = Callable[[bytes], int | None]  #: The id of a selection of this device; None if it may not take part now.
 Ranges = tuple[tuple[str, int], ...]  #: Of fleets: prefix, devices.
@@ -47,7 +47,7 @@ class Selection(Protocol):
         """Know a fleet, if ``allow_fleets``; what is news is durable with the commit ``saved_by``."""
 
     def is_durable(self, fleet: FleetRange, commits: int) -> bool:
-        """Whether the fleet is known for good, after so many commits."""
+        """Whether the fleet is known for good, after this many commits."""
         ...
 
     def fill(self, free: int, now: float, rng: Random, enlist: Enlist) -> None:

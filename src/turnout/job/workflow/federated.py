@@ -100,7 +100,7 @@ class Federated:
     def mean(self, version: int) -> dict[str, float]:
         """By name, with the prefix; empty when nobody has measured this version.
 
-        What most devices said comes first: whoever shows only some shows those.
+        What most devices said comes first: a view that shows only some shows those.
         """
         return {PREFIX + name: each.total / each.examples for name, each in self._most_said(version)}
 

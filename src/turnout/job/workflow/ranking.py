@@ -86,6 +86,6 @@ class Ranking:
     def restore(
         self, best: tuple[int, float] | None, measured: Mapping[int, dict[str, float]], present: Collection[int]
     ) -> None:
-        """Go on from a snapshot. Of versions whose models are not ``present`` nothing is known any more."""
+        """Continue from a snapshot. Of versions whose models are not ``present`` nothing is known any more."""
         self.best = best if best is not None and best[0] in present else None
         self.measured = {version: metrics for version, metrics in measured.items() if version in present}

@@ -316,7 +316,7 @@ def test_the_name_of_the_optimizer_chooses_its_settings(table: str, expected: Op
         ("[stop]\nversions = 3\nat_least = 1\nat_most = 2", "[stop]: set at_least or at_most, not both"),
         (
             '[stop]\nversions = 3\nmetric = "loss"',
-            '[stop]: at_least or at_most is missing: how much of "loss" is enough?',
+            '[stop]: at_least or at_most is missing: at which value of "loss" does the job end?',
         ),
         (
             "[stop]\nversions = 3\nat_least = 1",
