@@ -9,6 +9,7 @@ from copy import copy
 from dataclasses import replace
 from typing import Any, Self
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -21,8 +22,10 @@ from turnout.job.core import answers
 from turnout.job.core.answers import Refused
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
+from turnout.job.core.judging import Sound
 from turnout.job.core.published import Models
 from turnout.job.core.standing import TASK_BLOCK
+from turnout.job.core.states import Draining, End, Failed, Happened, Settling
 from turnout.job.journal.journal import Snapshot
 from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.counted import CountedTasks
@@ -73,7 +76,7 @@ class AnswersBeforeCommit(JobCore):
 class DropsBitmapsTooEarly(JobCore):
     """Forgets what was counted of a version as soon as the next one is there."""
 
-    def _publish(self, blob: BlobRef, now: float) -> list[Effect]:
+    def _publish(self, blob: BlobRef, now: float) -> tuple[list[Effect], End | None]:
         kept = self.counted.snapshot()
         self.counted = CountedTasks((v, first, keep, b"") for v, first, keep, _ in kept)
         return super()._publish(blob, now)
@@ -82,8 +85,8 @@ class DropsBitmapsTooEarly(JobCore):
 class ReissuesNumbers(JobCore):
     """A restarted job goes on with the number after the last one that the journal saw in use."""
 
-    def _recover(self, durable: Snapshot) -> None:
-        super()._recover(durable)
+    def _recover(self, durable: Snapshot, now: float) -> None:
+        super()._recover(durable, now)
         self.parts.places.next_task = durable.reserved_until - TASK_BLOCK
 
 
@@ -121,8 +124,10 @@ class SavesBitmapsWithoutSum(JobCore):
 class AnswersDuplicatesAtOnce(JobCore):
     """A duplicate does not wait for the commit of its first copy."""
 
-    def _answer_duplicate(self, lease: Lease, answer: Answer) -> list[Effect]:
-        return [answer]
+    def _answer_duplicate(
+        self, ticket: int, request: ResultReport | ResultOffer, lease: Lease, now: float
+    ) -> list[Effect]:
+        return [Answer(ticket, answers.counted(request, duplicate=True))]
 
 
 class TakesFailureForSuccess(JobCore):
@@ -135,9 +140,9 @@ class TakesFailureForSuccess(JobCore):
 class KeepsSumsAfterFailure(JobCore):
     """After a failed commit the sums in memory are kept, though nobody was acknowledged."""
 
-    def _recover(self, durable: Snapshot) -> None:
+    def _recover(self, durable: Snapshot, now: float) -> None:
         self.__dict__["recovering"] = True
-        super()._recover(durable)
+        super()._recover(durable, now)
         self.__dict__["recovering"] = False
 
     def _restore_sums(self, durable: Snapshot) -> None:
@@ -148,7 +153,7 @@ class KeepsSumsAfterFailure(JobCore):
 class AddsBeyondTheGoal(JobCore):
     """While a commit is under way, a full buffer goes on filling."""
 
-    def _holding(self) -> bool:
+    def holding(self) -> bool:
         return not self.models.has(self.version)
 
 
@@ -179,13 +184,11 @@ class CountsWhatWasNeverGiven(JobCore):
 class BoundsNoNorm(JobCore):
     """Adds what is far beyond all other updates."""
 
-    def _stage(self, event: Result, lease: Lease, now: float) -> Refused | None:
+    def _judge(self, event: Result, lease: Lease, had_place: bool) -> Sound | Refused:
         kept, self.typical = self.typical, TypicalNorm(math.inf, math.inf)
-        refused = super()._stage(event, lease, now)
+        sound = super()._judge(event, lease, had_place)
         self.typical = kept
-        if refused is None:
-            kept.take(1.0)
-        return refused
+        return sound if isinstance(sound, Refused) else msgspec.structs.replace(sound, norm=1.0)
 
 
 class KeepsTheMedianAfterFailure(JobCore):
@@ -206,8 +209,8 @@ class KeepsTheMedianAfterFailure(JobCore):
 class ForgetsTheMedian(JobCore):
     """A restarted job begins to learn how large updates are."""
 
-    def _recover(self, durable: Snapshot) -> None:
-        super()._recover(durable)
+    def _recover(self, durable: Snapshot, now: float) -> None:
+        super()._recover(durable, now)
         self.typical.restore(None)
 
 
@@ -274,9 +277,9 @@ class NeverGivesUp(EdgeTaskDispatcher):
 class ForgetsToEnd(JobCore):
     """Announces no end while an evaluation is running, nor after it."""
 
-    def _evaluated(self, event: Evaluated) -> list[Effect]:
-        effects = super()._evaluated(event)
-        self.parts.evaluation.running = self._ending is not None or self.parts.evaluation.running
+    def _evaluated(self, event: Evaluated, now: float) -> list[Effect]:
+        effects = super()._evaluated(event, now)
+        self.parts.evaluation.running = self.state.end is not None or self.parts.evaluation.running
         return effects
 
 
@@ -336,8 +339,8 @@ class TakesTheFutureForThePast(JobCore):
 class ForgetsLeases(JobCore):
     """A restarted job gives the places of devices that are still training to others."""
 
-    def _recover(self, durable: Snapshot) -> None:
-        super()._recover(replace(durable, leases=()))
+    def _recover(self, durable: Snapshot, now: float) -> None:
+        super()._recover(replace(durable, leases=()), now)
 
 
 class BeginsTimeAnew(JobCore):
@@ -372,8 +375,8 @@ class NeverTriesAgain(JobCore):
 
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
         effects = super()._commit_failed(event, now)
-        if self.commits.under_way is None:
-            self.commits._retry_at = math.inf
+        if isinstance(self.commits.state, Failed):
+            self.commits.state = Failed("once", math.inf)
         return effects
 
 
@@ -402,25 +405,25 @@ class ForgetsTheResendWindow(Places):
 class ResetsItsTally(JobCore):
     """A restart begins to count results for people from 0."""
 
-    def _recover(self, durable: Snapshot) -> None:
-        super()._recover(durable)
+    def _recover(self, durable: Snapshot, now: float) -> None:
+        super()._recover(durable, now)
         self.tally = Tally()
 
 
 class PublishesWhatIsLeft(JobCore):
     """A job that ends makes a last version of whatever is in the buffer, be it of one device."""
 
-    def _drained(self) -> None:
-        super()._drained()
+    def _drained(self, draining: Draining, now: float) -> Settling:
         self.parts.workflow.least = 1
+        return super()._drained(draining, now)
 
 
 class ForgetsWhatIsLeft(JobCore):
     """A job that is started again begins with an empty buffer."""
 
-    def _recover(self, durable: Snapshot) -> None:
-        super()._recover(durable)
-        if self.void_below and not self._live:
+    def _recover(self, durable: Snapshot, now: float) -> None:
+        super()._recover(durable, now)
+        if self.void_below and not self.parts.places.live:
             self.made.in_versions += self.parts.aggregator.count
             self.parts.aggregator.clear()
 
@@ -428,34 +431,37 @@ class ForgetsWhatIsLeft(JobCore):
 class SaysNothingOfWhatIsLeft(JobCore):
     """A job ends as if all that was counted were in its versions."""
 
-    def _finish(self, why: str = "") -> Finish:
-        end = super()._finish(why)
-        return replace(end, reason=end.reason.partition("; ")[0])
+    def _finish(self, end: End, how: Happened, now: float, why: str = "") -> Finish:
+        finish = super()._finish(end, how, now, why)
+        return replace(finish, reason=finish.reason.partition("; ")[0])
 
 
 class CountsTasksOfBeforeItsEnd(JobCore):
     """A job that is started again counts the results that it refused because it had ended."""
 
-    def _drained(self) -> None:
-        super()._drained()
+    def _drained(self, draining: Draining, now: float) -> Settling:
+        settling = super()._drained(draining, now)
         self.void_below = 0
+        return settling
 
 
 class RefusesBeforeItsEndIsDurable(JobCore):
     """Says that the job has ended while a crash could still undo that."""
 
-    def _drained(self) -> None:
-        super()._drained()
-        assert self._ending is not None
-        self._ending.sure = True
+    def _too_late(self, lease: Lease) -> Refused | None:
+        late = super()._too_late(lease)
+        return answers.FINISHED if late is answers.UNSAVED_END else late
+
+    def holding(self) -> bool:
+        return super().holding() and not isinstance(self.state, Settling)
 
 
 class KeepsWhatDiverged(JobCore):
     """Results of a step that left the numbers are said to be dropped, and go into the next version."""
 
-    def _return_to(self, version: int, model: NDArray[np.float32], now: float) -> list[Effect]:
+    def _return_to(self, version: int, model: NDArray[np.float32], *how: Any) -> list[Effect]:
         total, weight, count = self.parts.aggregator.snapshot()
-        effects = super()._return_to(version, model, now)
+        effects = super()._return_to(version, model, *how)
         self.parts.aggregator.restore(total, weight, count)
         self.made.dropped -= count
         return effects
@@ -464,15 +470,15 @@ class KeepsWhatDiverged(JobCore):
 class ReturnsToNoVersion(JobCore):
     """A job that diverges goes on from half of its best model."""
 
-    def _return_to(self, version: int, model: NDArray[np.float32], now: float) -> list[Effect]:
-        return super()._return_to(version, model / 2, now)
+    def _return_to(self, version: int, model: NDArray[np.float32], *how: Any) -> list[Effect]:
+        return super()._return_to(version, model / 2, *how)
 
 
 class ForgetsItsPause(JobCore):
     """A job that paused itself trains again after a restart."""
 
-    def _recover(self, durable: Snapshot) -> None:
-        super()._recover(durable)
+    def _recover(self, durable: Snapshot, now: float) -> None:
+        super()._recover(durable, now)
         if self.pause.reason:
             self.pause.end(durable.job_time)
 

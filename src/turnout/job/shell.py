@@ -39,6 +39,7 @@ from turnout.job.core.events import (
     TaskAsked,
     Tick,
 )
+from turnout.job.core.states import Kind
 from turnout.job.core.status import status_of
 from turnout.job.hooks.choices import Weights
 from turnout.job.journal.journal import Fenced, Snapshot
@@ -61,7 +62,6 @@ from turnout.wire.tensors import from_safetensors, to_safetensors
 SAVE_WARNINGS_S = 1.0  #: A warning is in a commit, with its date, after at most this.
 READ_AGAIN_S = 1.0  #: After a failed commit, while the journal cannot be read either.
 TASK, RESULT = Topic.TASK, Topic.RESULT  #: To look up a member of an enum takes 0.2 µs.
-COMPLETED, CANCELLED = "completed", "cancelled"  #: The ``state`` in a job's last account of itself.
 
 logger = logging.getLogger("turnout.job")
 
@@ -93,8 +93,7 @@ class Shell:
         self._tick: Timer | None = None
         self._tick_at = 0.0  # by the loop's clock; uvloop's timers do not tell
         self._settling = False
-        self._look = True  # the job's state may have changed since people were told
-        self._state_told = core.lasting_state
+        self._word_told = core.word
         self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
         self._drops: list[BlobRef] = []  # models that nobody needs, to be removed with the next commit
         self._tidied = False  # what an earlier process left behind is removed
@@ -201,7 +200,6 @@ class Shell:
     def feed(self, event: Event) -> None:
         """An event that is no request for a task, nor a result."""
         if not self.deaf:
-            self._look = True
             self._carry_out(self.core.handle(event, self.now()))
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
@@ -280,11 +278,9 @@ class Shell:
             self._note()
         if core.warnings.undated:
             self._warned()
-        if self._look:
-            self._look = False
-            if core.lasting_state != self._state_told:
-                self._state_told = core.lasting_state
-                self.around.notes.event("state", text=self._state_told)
+        if core.word is not self._word_told:
+            self._word_told = core.word
+            self.around.notes.event("state", text=core.word)
         due = core.next_tick(self.now())
         if due is None:
             return
@@ -300,7 +296,6 @@ class Shell:
         """Timers may fire a little early; the core would have nothing to do yet."""
         self._tick = None
         if not self.deaf:
-            self._look = True
             self._carry_out(self.core.handle(Tick(), max(self.now(), due)))
 
     def warn(self, text: str) -> None:
@@ -329,7 +324,6 @@ class Shell:
         self._phase = Phase.RECOVERY if self._phase is Phase.RECOVERY else Phase.COMMITTING
         self._writing = snapshot.commit
         self._closing = not self.core.models.has(snapshot.version)
-        self._look = True
         drops = self._take_drops()
         self.around.thread(partial(self._write, snapshot, drops), partial(self._written, snapshot, drops))
 
@@ -392,7 +386,6 @@ class Shell:
                 self._progress = done
                 self.around.progressed()
             self._commits.add(took_s)
-            self._look = True
             self._carry_out(self.core.handle(Committed(snapshot.commit, took_s, outcome), self.now()))
 
     def _answered(self) -> None:
@@ -443,16 +436,16 @@ class Shell:
         self._phase = Phase.ENDED
         counts = {"counted": self.core.tally.counted, "left": effect.left}
         self.around.notes.event("finished", version=self.core.version, text=effect.reason, **counts)
-        status = msgspec.structs.replace(self.status(), state=CANCELLED if effect.aborted else COMPLETED)
+        status = msgspec.structs.replace(self.status(), state=effect.kind.value)
         self.around.notes.final(status, partial(self._finished, effect))
 
     def _finished(self, effect: Finish, error: OSError | None) -> None:
         """The model and the journal are safe, also where the last account cannot be written."""
-        exit_code = exits.EXIT_CANCELLED if effect.aborted else exits.EXIT_COMPLETED
+        exit_code = exits.EXIT_COMPLETED if effect.kind is Kind.COMPLETED else exits.EXIT_CANCELLED
         missing = None
         if error is not None:
             logger.warning("cannot write the last account of the job: %s", error)
-            if not effect.aborted:  # the next process finds that out again, and may have room for it
+            if effect.kind is Kind.COMPLETED:  # the next process finds that out again, and may have room for it
                 exit_code = exits.EXIT_NOT_NOW
                 missing = TurnoutError(f"it has completed, and cannot say so: {error}")
         self.around.ended(Ended(exit_code, missing))

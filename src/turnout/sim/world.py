@@ -21,6 +21,7 @@ from turnout.dispatcher.table import JobTable
 from turnout.job.compose import core_of
 from turnout.job.core.core import JobCore
 from turnout.job.core.parts import Parts
+from turnout.job.core.states import Kind
 from turnout.job.journal.journal import Journal
 from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.leases import Seal
@@ -138,7 +139,7 @@ class World:
         self.loop.run_until(STORM_S)
         self._calm()
         self._make_progress()
-        if self.plan.stopped_at is not None and self.job.end is not None and self.job.end.aborted:
+        if self.plan.stopped_at is not None and self.job.end is not None and self.job.end.kind is Kind.CANCELLED:
             self._start_again()
         self._settle()
         self.checker.settled()

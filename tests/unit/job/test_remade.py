@@ -10,12 +10,14 @@ import pytest
 from tests.unit.job.test_process import make_version, write_folder
 from tests.unit.job.test_process_recovery import started
 from turnout.errors import TurnoutError
+from turnout.job.core.states import Kind
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, PUBLISHED
 from turnout.job.journal.journal import JournalDamaged
 from turnout.job.journal.sqlite import SqliteJournal
 from turnout.job.remade import read_final, remake_final, write_final
-from turnout.job.shell import COMPLETED
 from turnout.messages import JobStatus
+
+COMPLETED = Kind.COMPLETED.value
 
 pytestmark = pytest.mark.anyio
 #: What is lost with the process: how long its last answers and commits took, and the moment at which it was asked.

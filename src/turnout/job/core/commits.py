@@ -1,126 +1,125 @@
 """When a job commits: which commit is under way, and when the next may be and must be."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from turnout.blobs.base import BlobRef
-from turnout.job.core.ending import Ending
-from turnout.job.journal.journal import Snapshot
-
-PAUSE_MULTIPLE = 3.0  #: Pause after a commit, in durations of its write, so that the next one gathers more results.
-PAUSE_MIN_S = 0.005
-PAUSE_MAX_S = 1.0
-QUIET_S = (
-    0.001  #: When no result has come for so long, all who would send one may be waiting: the pause gathers nothing.
+from turnout.job.core.states import (
+    CommitHappened,
+    CommitState,
+    Doubtful,
+    Failed,
+    Idle,
+    Writing,
+    commit_moved,
 )
+
+INTERVAL_MULTIPLE = 3.0  #: Of the interval after a commit, in durations of its write: the next one gathers more.
+INTERVAL_MIN_S = 0.005
+INTERVAL_MAX_S = 1.0
+#: When no result has come for this long, all devices that would send one may be waiting: the interval gathers nothing.
+QUIET_S = 0.001
 QUIET_MULTIPLE = 0.5  #: It is not cut shorter than this many durations.
 QUIET_WRITE_MAX_S = 0.02  #: Nor after a write that took longer: what it writes is large, or the disk has much to do.
 RETRY_COMMIT_S = 1.0  #: After a failed commit.
 
 
-@dataclass(slots=True)
-class InFlight:
-    """The commit under way."""
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What people are told of commits that fail, until one of the same kind succeeds.
 
-    snapshot: Snapshot
-    closes: bool  #: A version.
-    retired: list[BlobRef]  #: What no device needs once it is durable.
-    ending: Ending | None
-    since: float  #: Job time.
-    doubtful: bool = False  #: It failed, and whether it happened all the same is being found out.
+    On a full disk small commits succeed at times, and those that make a version do not.
+    """
+
+    reason: str
+    of_version: bool
 
 
 @dataclass(slots=True)
 class Commits:
-    """One at a time, with a pause between them. Times are job time, in seconds."""
+    """One at a time, with an interval between them. Times are job time, in seconds."""
 
     last: int = 0  #: The number of the last durable one; they count from 1.
-    under_way: InFlight | None = None
-    error: str = ""  #: Why the last one failed; empty when it did not.
-    #: For people: as ``error``, but until one of the same kind succeeds. On a full disk small ones do at times, and
-    #: those that make a version do not.
-    trouble: str = ""
-    _version_failed: bool = False
-    _next_at: float = 0.0  # the end of the pause
-    _early_at: float = 0.0  # its end if it is quiet
-    _staged_at: float = 0.0  # when a result came last
-    _retry_at: float = 0.0  # none before this: the last one failed
-    _save_at: float | None = None  # what changed since the last one, beside results, is to be durable by then
+    state: CommitState = field(default_factory=Idle)
+    trouble: Trouble | None = None
+    staged_at: float = 0.0  #: When a result came last that the next commit will hold.
+    save_at: float | None = None  #: What changed since the last one, beside results, is to be durable by then.
+
+    @property
+    def error(self) -> str:
+        """Why the last one failed; empty when it did not."""
+        return "" if isinstance(self.state, Idle) else self.state.error
 
     @property
     def doubtful(self) -> bool:
-        return self.under_way is not None and self.under_way.doubtful
+        return isinstance(self.state, Doubtful)
+
+    @property
+    def writing(self) -> Writing | None:
+        """The one under way."""
+        match self.state:
+            case Writing():
+                return self.state
+            case Doubtful(writing):
+                return writing
+        return None
 
     @property
     def next(self) -> int:
         """The number of the first that holds what changes now."""
-        return self.last + (1 if self.under_way is None else 2)
+        return self.last + (1 if self.writing is None else 2)
 
     def save_by(self, at: float) -> None:
         """Something is to be durable by ``at``, though no result may come."""
-        if self._save_at is None or at < self._save_at:
-            self._save_at = at
-
-    @property
-    def save_wanted(self) -> bool:
-        """Whether something beside results is to be made durable."""
-        return self._save_at is not None
-
-    def staged(self, now: float) -> None:
-        """A result came that the next commit will hold."""
-        self._staged_at = now
+        if self.save_at is None or at < self.save_at:
+            self.save_at = at
 
     def possible(self, now: float) -> bool:
-        """Whether one may begin at all; the pause is for those that can wait."""
-        return self.under_way is None and now >= self._retry_at
+        """Whether one may begin at all; the interval is for those that can wait."""
+        state = self.state
+        return type(state) is Idle or (type(state) is Failed and now >= state.retry_at)
 
     def due(self, now: float, wanted: bool) -> bool:
         """Whether the next shall begin, if it is possible. ``wanted``: there is something to write at once."""
-        return now >= self._pause_ends() and (self._wanted(wanted) or self._save_due(now))
+        at = self.when(wanted)
+        return at is not None and now >= at
 
-    def when(self, now: float, wanted: bool) -> float | None:
-        """When ``due`` will say so; None while nothing is to be written."""
-        if self._wanted(wanted):
-            return self._pause_ends()
-        return None if self._save_at is None else max(self._save_at, self._pause_ends())
+    def when(self, wanted: bool) -> float | None:
+        """When it is due, unless another result comes; None while nothing is to be written."""
+        state = self.state
+        if type(state) is not Idle:
+            return 0.0  # what failed is tried again as soon as that is possible
+        if not wanted and self.save_at is None:
+            return None
+        interval_ends = min(state.next_at, max(state.early_at, self.staged_at + QUIET_S))
+        return interval_ends if wanted or self.save_at is None else max(self.save_at, interval_ends)
 
-    def retry_at(self, now: float) -> float | None:
-        """When the next is possible, after one that failed; None if that is not what it waits for."""
-        return self._retry_at if self.under_way is None and now < self._retry_at else None
+    def begin(self, writing: Writing) -> None:
+        self.save_at = None
+        self._to(CommitHappened.BEGUN, writing)
 
-    def _pause_ends(self) -> float:
-        """Unless another result comes."""
-        return min(self._next_at, max(self._early_at, self._staged_at + QUIET_S))
-
-    def _wanted(self, wanted: bool) -> bool:
-        return wanted or bool(self.error)
-
-    def _save_due(self, now: float) -> bool:
-        return self._save_at is not None and now >= self._save_at
-
-    def begin(self, inflight: InFlight) -> None:
-        assert self.under_way is None, "one commit at a time"
-        self._save_at = None
-        self.under_way = inflight
-
-    def done(self, took_s: float, now: float) -> InFlight:
+    def done(self, took_s: float, now: float) -> Writing:
         """It is durable."""
-        inflight = self._end()
-        self.error = ""
-        if inflight.closes or not self._version_failed:
-            self.trouble, self._version_failed = "", False
-        self.last = inflight.snapshot.commit
-        self._next_at = now + min(max(PAUSE_MULTIPLE * took_s, PAUSE_MIN_S), PAUSE_MAX_S)
-        self._early_at = now + QUIET_MULTIPLE * took_s if took_s <= QUIET_WRITE_MAX_S else self._next_at
-        return inflight
+        writing = self.writing
+        interval_ends = now + min(max(INTERVAL_MULTIPLE * took_s, INTERVAL_MIN_S), INTERVAL_MAX_S)
+        early_at = now + QUIET_MULTIPLE * took_s if took_s <= QUIET_WRITE_MAX_S else interval_ends
+        self._to(CommitHappened.DURABLE, Idle(early_at, interval_ends))
+        assert writing is not None, "that state was left"
+        self.last = writing.snapshot.commit
+        if self.trouble is not None and (writing.closes or not self.trouble.of_version):
+            self.trouble = None
+        return writing
 
-    def failed(self, now: float) -> InFlight:
+    def doubt(self, reason: str) -> None:
+        """It failed, and nothing tells yet whether it happened."""
+        writing = self.writing
+        assert writing is not None, "one is under way"
+        self._to(CommitHappened.DOUBTED, Doubtful(writing, reason))
+
+    def failed(self, reason: str, now: float) -> Writing:
         """It did not happen."""
-        self._retry_at = now + RETRY_COMMIT_S
-        inflight = self._end()
-        self._version_failed |= inflight.closes
-        return inflight
+        writing = self.writing
+        self._to(CommitHappened.FAILED, Failed(reason, now + RETRY_COMMIT_S))
+        assert writing is not None, "that state was left"
+        return writing
 
-    def _end(self) -> InFlight:
-        assert self.under_way is not None
-        inflight, self.under_way = self.under_way, None
-        return inflight
+    def _to(self, happened: CommitHappened, after: CommitState) -> None:
+        self.state = commit_moved(self.state, happened, after)

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.blobs.base import BlobRef
+from turnout.job.core.states import Kind
 from turnout.job.journal.journal import Snapshot
 from turnout.job.workflow.evaluation import Evaluate
 from turnout.messages import (
@@ -169,7 +170,7 @@ class Publish:
 
 @dataclass(frozen=True, slots=True)
 class Retract:
-    """No device may still need this blob."""
+    """No device can need this blob any more."""
 
     blob: BlobRef
 
@@ -184,12 +185,12 @@ class Recall:
 
 @dataclass(frozen=True, slots=True)
 class Finish:
-    """The job is over, completed or (``aborted``) for a reason; everybody who waited has been answered.
+    """The job has ended; every device that waited has been answered.
 
     ``left``: how many counted results are in no version, which ``reason`` says too.
     """
 
-    aborted: bool
+    kind: Kind
     reason: str
     left: int = 0
 

@@ -19,7 +19,7 @@ def status_of(core: Standing, now: float) -> JobStatus:
     return JobStatus(
         job_id=core.rules.job_id,
         name=core.rules.name,
-        state=core.lasting_state,
+        state=core.word,
         workflow=parts.workflow.name,
         version=newest[0] if newest else 0,
         buffered=buffered,
@@ -87,7 +87,7 @@ def _waiting_for(core: Standing, now: float) -> str:
     if core.commits.error:
         return f"the disk, so that no result is acknowledged: {core.commits.error}"
     if core.commits.trouble:
-        return f"the disk, which does not take the next version: {core.commits.trouble}"
+        return f"the disk, which does not take the next version: {core.commits.trouble.reason}"
     if core.ending:
         return _ends(core, now)
     workflow, live = core.parts.workflow, len(core.parts.places.live)

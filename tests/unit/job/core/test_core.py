@@ -6,10 +6,19 @@ import pytest
 from tests.contract.flare.quirks import covers
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
 from turnout.aggregator.mean import MeanAggregator
-from turnout.job.core.commits import PAUSE_MIN_S, PAUSE_MULTIPLE, QUIET_MULTIPLE, QUIET_S, QUIET_WRITE_MAX_S
-from turnout.job.core.core import SAVE_GRANTS_S
-from turnout.job.core.events import Answer, Commit, Evaluated, Publish, Result, Retract, TaskAsked, Tick
+from turnout.job.core.commits import INTERVAL_MIN_S, INTERVAL_MULTIPLE, QUIET_MULTIPLE, QUIET_S, QUIET_WRITE_MAX_S
+from turnout.job.core.events import (
+    Answer,
+    Commit,
+    Evaluated,
+    Publish,
+    Result,
+    Retract,
+    TaskAsked,
+    Tick,
+)
 from turnout.job.core.standing import TASK_BLOCK
+from turnout.job.core.tasks import SAVE_GRANTS_S
 from turnout.job.workflow.bases import Bases
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.evaluation import Evaluate
@@ -408,7 +417,7 @@ def test_the_pause_after_a_commit_gathers_results_while_they_come_and_is_over_wh
     while busy.committing is None:
         busy.now += QUIET_S / 2
         busy.report(f"{busy.now}", busy.ask(f"{busy.now}"))
-    assert busy.now - began == pytest.approx(PAUSE_MIN_S)
+    assert busy.now - began == pytest.approx(INTERVAL_MIN_S)
     busy.commit(took_s=0.01)
     busy.report("a", busy.ask("a"))
     assert tick(busy) == pytest.approx(QUIET_MULTIPLE * 0.01), "half of what it took, though it is quiet before"
@@ -424,7 +433,7 @@ def test_after_a_long_commit_the_pause_is_never_cut_short(busy: Job) -> None:
     took_s = 2 * QUIET_WRITE_MAX_S
     busy.commit(took_s)
     busy.report("b", busy.ask("b"))
-    assert tick(busy) == pytest.approx(PAUSE_MULTIPLE * took_s)
+    assert tick(busy) == pytest.approx(INTERVAL_MULTIPLE * took_s)
 
 
 def tick(job: Job) -> float:

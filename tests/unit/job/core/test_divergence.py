@@ -17,6 +17,7 @@ from turnout.job.core.events import (
     TaskAsked,
     Tick,
 )
+from turnout.job.core.states import Kind, Recalling
 from turnout.job.core.status import status_of
 from turnout.job.workflow.evaluation import Evaluate, Evaluation
 from turnout.job.workflow.ranking import Ranking
@@ -29,7 +30,7 @@ def diverge(job: Job) -> None:
     """Report huge updates until the next version would not be finite."""
     for index in range(300):
         job.report(f"device-{index}", job.ask(f"device-{index}"), (HUGE, 0.0))
-        if job.core.pause.on or job.core.returning_to is not None:
+        if job.core.pause.on or isinstance(job.core.state, Recalling):
             return
         job.settle()
     raise AssertionError("300 steps of a two-hundredth of the largest float must leave its range")
@@ -40,7 +41,7 @@ def test_a_job_that_diverges_goes_on_from_its_newest_version_once_a_person_resum
     diverge(job)
     job.settle()
     good = job.core.version - 1
-    assert job.core.state == "PAUSED"
+    assert job.core.word == "PAUSED"
     assert np.isfinite(job.core.model).all()
     assert f"version {good + 1} is version {good} again, the newest that was made" in job.core.pause.reason
     assert job.core.made.dropped == 1
@@ -97,7 +98,7 @@ def test_that_a_job_has_diverged_is_known_after_a_restart() -> None:
     diverge(job)
     job.settle()
     again = job.restart()
-    assert again.core.state == "PAUSED"
+    assert again.core.word == "PAUSED"
     assert again.core.pause.reason == job.core.pause.reason
     assert status_of(again.core, again.now).paused_by is PausedBy.DIVERGENCE
     assert again.core.made.dropped == 1
@@ -152,7 +153,7 @@ def test_what_was_out_when_training_diverged_is_refused_and_closes_no_version() 
         assert told is not None
         assert (told.counted, told.status) == (False, Status.NO_TASK)
         assert told.message == "since this task was given out the job has ended, or gone back to an earlier model"
-    assert (job.core.version, job.core.state) == (1, "PAUSED")
+    assert (job.core.version, job.core.word) == (1, "PAUSED")
     assert job.core.typical.snapshot() == before, "what diverged is not taken for usual"
     again = job.restart()
     told = again.report("c", out["c"])()
@@ -166,13 +167,15 @@ def test_where_the_last_version_diverges_the_job_pauses_and_does_not_complete() 
     job.settle()
     again = job.restart()
     for each in (job, again):
-        assert (each.core.version, each.core.state) == (1, "PAUSED")
+        assert (each.core.version, each.core.word) == (1, "PAUSED")
         assert "version 1 would not have been finite; 1 result was dropped" in each.core.pause.reason
     again.core.model = np.zeros(2, np.float32)
     again.happens(Resumed())
     again.report("b", again.ask("b"))
     assert the_end(again) == Finish(
-        False, "version 2 is the last; 1 counted result is in no version, and was dropped where training diverged", 1
+        Kind.COMPLETED,
+        "version 2 is the last; 1 counted result is in no version, and was dropped where training diverged",
+        1,
     )
 
 
@@ -221,7 +224,7 @@ def test_a_ranked_metric_that_is_not_finite_takes_the_job_back_to_its_best_versi
     assert job.effects[-1] == Recall(1, blob_of(1)), "the return is not durable yet"
     job.happens(Recalled(1, np.array([1.0, 0.0], np.float32)))
     job.settle()
-    assert (job.core.version, job.core.state, job.core.made.dropped) == (3, "PAUSED", 1)
+    assert (job.core.version, job.core.word, job.core.made.dropped) == (3, "PAUSED", 1)
     assert job.core.model.tolist() == [1.0, 0.0]
     assert job.core.pause.reason.startswith(
         "training diverged: loss of version 2 is not finite; 1 result was dropped; version 3 is version 1 again"
@@ -233,13 +236,13 @@ def test_an_evaluation_that_fails_otherwise_takes_a_job_nowhere(bad: list[str]) 
     job = with_a_best(newest=2)
     job.happens(Evaluated(2, None, "no such file", bad))
     job.settle()
-    assert (job.core.version, job.core.state) == (2, "OPEN")
+    assert (job.core.version, job.core.word) == (2, "OPEN")
 
 
 def test_without_a_best_version_a_metric_that_is_not_finite_is_a_failed_evaluation() -> None:
     job = with_a_best(newest=0)
     job.happens(Evaluated(0, None, "evaluate returned loss = nan", ["loss"]))
-    assert job.core.state == "OPEN"
+    assert job.core.word == "OPEN"
 
 
 def test_a_best_model_that_is_not_finite_is_not_returned_to() -> None:

@@ -6,9 +6,15 @@ import pytest
 
 from tests.unit.job.a_job import Job, buffered, new_job, stop, the_end
 from turnout.job.core.commits import RETRY_COMMIT_S
-from turnout.job.core.ending import DRAIN_S, LAST_COMMITS_MAX
-from turnout.job.core.events import Evaluated, Finish, Paused, Tick
+from turnout.job.core.events import (
+    Evaluated,
+    Finish,
+    Paused,
+    Tick,
+)
+from turnout.job.core.states import LAST_COMMITS_MAX, Kind
 from turnout.job.core.status import status_of
+from turnout.job.core.versions import DRAIN_S
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.evaluation import Evaluate, Evaluation
 from turnout.job.workflow.made import Made
@@ -34,7 +40,7 @@ def test_a_job_ends_at_its_last_version_after_everybody_was_answered() -> None:
     job.report("b", tasks["b"])
     third = job.report("c", tasks["c"])
     effects = job.commit()
-    assert effects[-1] == Finish(aborted=False, reason="version 1 is the last")
+    assert effects[-1] == Finish(Kind.COMPLETED, "version 1 is the last")
     told = third()
     assert told is not None
     assert (told.status, told.counted) == (Status.NO_TASK, False)
@@ -45,7 +51,7 @@ def test_a_job_ends_when_its_time_is_over() -> None:
     job = new_job(buffered, time_max_s=100.0)
     assert job.core.next_tick(job.now) == 100.0
     job.now = 100.0
-    assert job.happens(Tick())[-1] == Finish(aborted=False, reason="the job ran for 100 s")
+    assert job.happens(Tick())[-1] == Finish(Kind.COMPLETED, "the job ran for 100 s")
 
 
 def test_the_last_version_is_evaluated_before_the_end_is_announced() -> None:
@@ -67,7 +73,7 @@ def test_an_ending_job_does_not_ask_for_ticks_that_do_nothing() -> None:
     job.commit()
     job.now = 100.0
     job.happens(Tick())
-    assert job.core.state == "CLOSING"
+    assert job.core.word == "CLOSING"
     assert job.core.next_tick(job.now) is None
 
 
@@ -87,7 +93,7 @@ def test_the_update_of_one_device_is_never_published(workflow: object) -> None:
     assert told.counted
     tick(job, 100.0)
     tick(job, DRAIN_S)
-    assert the_end(job) == Finish(False, "the job ran for 100 s; 1 counted result is in no version", left=1)
+    assert the_end(job) == Finish(Kind.COMPLETED, "the job ran for 100 s; 1 counted result is in no version", left=1)
     assert job.core.version == 0
     assert job.core.model.tolist() == [0.0, 0.0]
 
@@ -98,7 +104,7 @@ def test_a_job_that_a_person_stops_makes_a_last_version_of_no_fewer_results_than
         job.report(device, job.ask(device), (4.0, 0.0))
         job.settle()
     stop(job)
-    assert the_end(job) == Finish(aborted=True, reason="enough")
+    assert the_end(job) == Finish(Kind.CANCELLED, "enough")
     assert job.core.model.tolist() == [4.0, 0.0]
     assert job.core.made.of_version == {1: 2}
 
@@ -153,7 +159,7 @@ def test_an_ending_job_gives_out_no_task_and_takes_the_results_of_those_that_are
     assert job.ask("c").status is Status.DONE
     assert job.ask("b").task_id == second.task_id, "it may have lost the first answer"
     answer = job.report("b", second, (2.0, 0.0))
-    assert the_end(job) == Finish(aborted=True, reason="enough")
+    assert the_end(job) == Finish(Kind.CANCELLED, "enough")
     told = answer()
     assert told is not None
     assert told.counted
@@ -239,7 +245,7 @@ def test_a_restart_in_the_middle_of_draining_takes_the_results_that_are_still_ou
     job.report("a", first, (4.0, 0.0))
     job.settle()
     tick(job, 50.0)
-    assert job.core.state == "CLOSING"
+    assert job.core.word == "CLOSING"
     again = job.restart()
     answer = again.report("b", second, (2.0, 0.0))
     assert the_end(again).left == 0
@@ -316,7 +322,7 @@ def test_a_stopped_job_whose_disk_fails_ends_all_the_same_and_says_what_is_missi
         job.now = due
         job.happens(Tick())
     last = job.effects[-1]
-    assert last == Finish(True, "enough; the disk failed; 1 counted result is in no version", left=1)
+    assert last == Finish(Kind.CANCELLED, "enough; the disk failed; 1 counted result is in no version", left=1)
 
 
 def test_a_result_that_comes_after_an_end_that_is_not_durable_is_to_be_sent_again() -> None:
@@ -382,7 +388,9 @@ def test_a_result_that_comes_between_the_last_failure_and_the_end_is_to_be_sent_
     assert (told.counted, told.status) == (False, Status.RETRY)
     job.now += RETRY_COMMIT_S
     job.happens(Tick())
-    assert job.effects[-1] == Finish(True, "enough; the disk failed; 1 counted result is in no version", left=1)
+    assert job.effects[-1] == Finish(
+        Kind.CANCELLED, "enough; the disk failed; 1 counted result is in no version", left=1
+    )
     assert job.core.tally.counted == 1
 
 
@@ -403,7 +411,7 @@ def test_a_draining_job_counts_what_it_told_to_send_again_once_its_disk_works() 
     job.commit()
     job.report("c", tasks["c"])
     job.report("d", tasks["d"])
-    assert the_end(job) == Finish(aborted=True, reason="enough")
+    assert the_end(job) == Finish(Kind.CANCELLED, "enough")
     assert job.core.made.of_version == {1: 3}
 
 
@@ -423,7 +431,9 @@ def test_a_person_stops_a_job_that_a_rule_ends_and_whose_disk_fails() -> None:
     assert not job.core.ended, "the disk has all its chances once a person has stopped the job"
     job.now += RETRY_COMMIT_S
     job.happens(Tick())
-    assert job.effects[-1] == Finish(True, "enough; the disk failed; 1 counted result is in no version", left=1)
+    assert job.effects[-1] == Finish(
+        Kind.CANCELLED, "enough; the disk failed; 1 counted result is in no version", left=1
+    )
 
 
 def test_a_person_who_stops_a_job_that_a_rule_ends_does_not_wait_for_an_evaluation() -> None:
@@ -433,7 +443,7 @@ def test_a_person_who_stops_a_job_that_a_rule_ends_does_not_wait_for_an_evaluati
     job.settle()
     assert not job.core.ended
     stop(job)
-    assert the_end(job) == Finish(aborted=True, reason="enough")
+    assert the_end(job) == Finish(Kind.CANCELLED, "enough")
     job.happens(Evaluated(1, {"accuracy": 0.9}))
     stop(job)
     assert isinstance(job.effects[-1], Finish), "nothing follows the end"

@@ -1,10 +1,10 @@
 """A person pauses a job: nobody begins, whoever trains is counted, and no deadline runs out meanwhile."""
 
 from tests.unit.job.a_job import Job, new_job
-from turnout.job.core.core import PAUSED_WAIT_S
 from turnout.job.core.events import Finish, Paused, Resumed, Stop, Tick
 from turnout.job.core.pause import Pause
 from turnout.job.core.status import status_of
+from turnout.job.core.tasks import PAUSED_WAIT_S
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.rounds import Rounds
 from turnout.messages import PausedBy, Status
@@ -42,14 +42,14 @@ def test_a_full_buffer_makes_its_version_while_the_job_is_paused(job: Job) -> No
         job.report(device, task)
     job.settle()
     assert job.core.version == 1
-    assert job.core.state == "PAUSED"
+    assert job.core.word == "PAUSED"
 
 
 def test_a_pause_is_durable(job: Job) -> None:
     job.now = 3.0
     job.happens(Paused())
     again = job.restart()
-    assert again.core.state == "PAUSED"
+    assert again.core.word == "PAUSED"
     assert again.ask("a").status is Status.RETRY
     again.now = 5.0
     again.happens(Resumed())
@@ -121,10 +121,10 @@ def test_a_round_that_waits_for_a_person_is_paused_too() -> None:
     job = new_job(rounds)
     job.now = 30.0
     job.happens(Tick())
-    assert job.core.state == "PAUSED"
+    assert job.core.word == "PAUSED"
     assert status_of(job.core, job.now).paused_by is PausedBy.ROUNDS
     job.happens(Resumed())
-    assert job.core.state == "OPEN"
+    assert job.core.word == "OPEN"
     assert status_of(job.core, job.now).paused_by is None
 
 

@@ -25,7 +25,7 @@ def test_nobody_is_told_counted_when_the_commit_failed(job: Job) -> None:
 
 def test_a_commit_under_way_is_no_state_for_people(job: Job) -> None:
     job.report("a", job.ask("a"))
-    assert (job.core.state, status_of(job.core, job.now).state) == ("COMMITTING", "OPEN")
+    assert (job.core.word, status_of(job.core, job.now).state) == ("OPEN", "OPEN")
 
 
 def test_where_changes_are_enough_a_snapshot_is_whole_only_after_a_commit_that_failed() -> None:
@@ -116,7 +116,7 @@ def test_while_nothing_can_be_saved_the_job_is_full_and_gives_no_work(job: Job) 
     tasks = {device: job.ask(device) for device in "ab"}
     job.report("a", tasks["a"])
     job.fail_commit()
-    assert job.core.state == "FULL"
+    assert job.core.word == "FULL"
     refused = job.ask("c")
     assert refused.status is Status.RETRY
     assert refused.message == "the job cannot save results now"
@@ -132,7 +132,7 @@ def test_a_full_job_tries_again_by_itself_and_goes_on_when_there_is_space(job: J
         job.now = due
         job.happens(Tick())
     job.commit()
-    assert job.core.state == "OPEN"
+    assert job.core.word == "OPEN"
     assert job.ask("c").status is Status.OK
     assert len(job.core.warnings.newest) == 1, "said once, not once a try"
 
@@ -152,10 +152,10 @@ def test_a_disk_that_takes_small_commits_but_no_version_is_shown_as_full_all_the
             job.now += 2.0
             job.happens(Tick())
         job.settle()
-        shown.add(job.core.state)
+        shown.add(job.core.word)
         assert answer() is not None
     assert shown == {"OPEN", "FULL"}
-    assert job.core.state == "FULL"
+    assert job.core.word == "FULL"
     assert len(job.core.warnings.newest) == 1
 
 
@@ -170,7 +170,7 @@ def test_while_nobody_knows_whether_a_commit_happened_devices_are_told_to_send_a
     assert told.status is Status.RETRY
     assert job.offer("b", tasks["b"].task_id or "") is not None
     assert job.ask("c").message == "the job cannot save results now"
-    assert job.core.state == "FULL"
+    assert job.core.word == "FULL"
     assert job.core.next_tick(job.now) is None or job.committing is not None, "no other commit till it is known"
 
 
@@ -213,7 +213,7 @@ def test_when_it_is_known_what_became_of_a_doubtful_commit_a_result_sent_again_c
     assert (told := again()) is not None
     assert (told.counted, told.duplicate) == (True, happened)
     assert job.core.parts.aggregator.count == 1
-    assert job.core.state == "OPEN"
+    assert job.core.word == "OPEN"
 
 
 def test_a_restarted_job_goes_on_where_its_last_commit_was(job: Job) -> None:
@@ -262,7 +262,7 @@ def test_requests_before_the_first_commit_of_a_process_are_held(job: Job) -> Non
 
     fresh = Job(JobCore(job.core.rules, job.remake(), job.core.model), job.journal)
     fresh.take(fresh.core.start(0.0, job.journal.load()))
-    assert fresh.core.state == "RECOVER"
+    assert fresh.core.word == "RECOVER"
     ticket = fresh.ticket()
     assert fresh.happens(TaskAsked(ticket, TaskRequest(DeviceInfo("a"), "job-1"))) == []
     fresh.commit()
@@ -307,7 +307,7 @@ def test_a_failed_commit_does_not_undo_that_a_person_resumed_the_job() -> None:
     job.settle()
     job.now = 31.0
     job.happens(Tick())
-    assert job.core.state == "PAUSED"
+    assert job.core.word == "PAUSED"
     job.report("b", tasks["b"])
     job.settle()  # now the journal knows it as paused
     job.keeps_grants = False
@@ -317,7 +317,7 @@ def test_a_failed_commit_does_not_undo_that_a_person_resumed_the_job() -> None:
     job.now += RETRY_COMMIT_S
     job.happens(Tick())
     job.settle()
-    assert job.core.state == "OPEN"
+    assert job.core.word == "OPEN"
     assert job.ask("c").status is Status.OK
 
 
@@ -332,12 +332,12 @@ def test_a_round_that_paused_itself_below_quorum_waits_for_a_person_after_a_rest
     job.settle()  # now the journal knows it as paused
     again = job.restart()
     waits_for = "a person to resume or cancel it: 2 of 3 updates for version 1 came in 1 deadlines"
-    assert (again.core.state, status_of(again.core, again.now).waiting_for) == ("PAUSED", waits_for)
+    assert (again.core.word, status_of(again.core, again.now).waiting_for) == ("PAUSED", waits_for)
     assert again.ask("d").status is Status.RETRY
     assert again.core.parts.workflow.deadline() is None
     again.now = 100.0
     again.happens(Resumed())
-    assert again.core.state == "OPEN"
+    assert again.core.word == "OPEN"
     assert again.core.parts.workflow.deadline() == 130.0
     answer = again.report("d", again.ask("d"))
     again.settle()
@@ -353,4 +353,4 @@ def test_a_round_is_paused_after_a_restart_though_no_result_came_after_its_last_
     job.now = 31.0
     job.happens(Tick())
     job.settle()
-    assert job.restart().core.state == "PAUSED"
+    assert job.restart().core.word == "PAUSED"

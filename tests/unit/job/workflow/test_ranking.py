@@ -2,6 +2,7 @@
 
 from tests.unit.job.a_job import Job, blob_of, new_job
 from turnout.job.core.events import Evaluated, Finish, Retract
+from turnout.job.core.states import Kind
 from turnout.job.core.status import status_of
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.evaluation import Evaluate, Evaluation
@@ -166,7 +167,7 @@ def test_a_job_ends_when_its_target_is_reached() -> None:
     make_version(job, 0.8)
     make_version(job, 0.93)
     reason = "accuracy of version 2 is 0.93, at least 0.9"
-    assert job.effects[-1] == Finish(aborted=False, reason=reason)
+    assert job.effects[-1] == Finish(Kind.COMPLETED, reason)
     assert job.core.ending == reason
 
 
@@ -176,7 +177,7 @@ def test_a_job_ends_when_no_version_was_better_for_so_long() -> None:
         make_version(job, accuracy)
     assert not job.core.ended
     make_version(job, 0.85)
-    assert job.effects[-1] == Finish(False, "no version since 2, with accuracy 0.9, was better: 2 versions")
+    assert job.effects[-1] == Finish(Kind.COMPLETED, "no version since 2, with accuracy 0.9, was better: 2 versions")
 
 
 def test_a_job_that_reached_its_target_has_reached_it_after_a_crash_too() -> None:
@@ -191,7 +192,7 @@ def test_a_job_that_reached_its_target_has_reached_it_after_a_crash_too() -> Non
     job.journal.commit(job.committing.snapshot)
     again = restarted(job)
     again.happens(Evaluated(1, {"accuracy": 0.1}))
-    assert again.effects[-1] == Finish(False, "accuracy of version 1 is 0.95, at least 0.9")
+    assert again.effects[-1] == Finish(Kind.COMPLETED, "accuracy of version 1 is 0.95, at least 0.9")
 
 
 def test_a_result_of_a_task_that_is_out_when_the_target_is_reached_counts() -> None:
