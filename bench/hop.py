@@ -38,7 +38,7 @@ from turnout.messages import (
     Topic,
 )
 from turnout.transport.base import Reply
-from turnout.transport.unix import UnixJobServer, UnixTransport
+from turnout.transport.sockets import SocketJobServer, SocketTransport
 
 SCHEMA = ModelSchema((TensorSpec("w", (10,)),))
 PAYLOAD = bytes(200)
@@ -63,7 +63,7 @@ class Worker:
 
 
 async def serve(path: str) -> None:
-    server = UnixJobServer(path, "bench", 1, SCHEMA, Worker())
+    server = SocketJobServer(path, "bench", 1, SCHEMA, Worker())
     await server.start()
     sys.stdin.readline()  # nothing else runs in this process until the loop does
     await asyncio.Event().wait()
@@ -122,7 +122,7 @@ class Load:
 class Tickets:
     """An inbox that calls back by ticket."""
 
-    def __init__(self, transport: UnixTransport) -> None:
+    def __init__(self, transport: SocketTransport) -> None:
         self.up = asyncio.Event()
         self._transport = transport
         self._ends: dict[int, Callable[[], None]] = {}
@@ -155,7 +155,7 @@ class Tickets:
 class Dispatcher(EdgeTaskDispatcher):
     """Says when its job answers."""
 
-    def __init__(self, transport: UnixTransport) -> None:
+    def __init__(self, transport: SocketTransport) -> None:
         super().__init__(JobTable(), transport, time.monotonic, Random(1))
         self.up = asyncio.Event()
 
@@ -165,7 +165,7 @@ class Dispatcher(EdgeTaskDispatcher):
 
 
 async def measure(row: str, path: str, outstanding: int, seconds: float) -> list[float]:
-    transport = UnixTransport(Random(1))
+    transport = SocketTransport(Random(1))
     job = RunningJob("bench", "bench", {"edge_method": "bench"}, address=path)
     load = Load(outstanding, seconds)
     if row == "dispatcher":

@@ -40,7 +40,7 @@ from turnout.job.folder.folder import load_job_folder
 from turnout.job.journal.sqlite import SqliteJournal
 from turnout.job.process import JobProcess
 from turnout.messages import JobLaunched
-from turnout.transport.unix import UnixJobServer, UnixTransport
+from turnout.transport.sockets import SocketJobServer, SocketTransport
 from turnout.wire.tensors import to_safetensors
 
 ROOT = Path(__file__).parents[1]
@@ -172,8 +172,8 @@ async def _run(directory: Path, recording: _Recording, devices: int) -> dict[str
     journal = SqliteJournal(directory / "job", JOB_ID)
     job = JobProcess(job_folder, JOB_ID, blobs, journal)
     address = str(directory / "job.sock")
-    jobs = UnixJobServer(address, JOB_ID, journal.incarnation, job_folder.schema, job.shell)
-    transport = UnixTransport()
+    jobs = SocketJobServer(address, JOB_ID, journal.incarnation, job_folder.schema, job.shell)
+    transport = SocketTransport()
     dispatcher = EdgeTaskDispatcher(JobTable(), transport, asyncio.get_running_loop().time, Random(1))
     gateway = GatewayServer(dispatcher, dispatcher.schema, transport.blob)
     job.shell.start()

@@ -23,7 +23,7 @@ from turnout.process.streams import say
 from turnout.storage import owner
 from turnout.transport.feed import FeedServer
 from turnout.transport.socket_folder import feed_path, supervisor_path
-from turnout.transport.unix import UnixTransport
+from turnout.transport.sockets import SocketTransport
 
 
 async def run(
@@ -32,7 +32,7 @@ async def run(
     """Serve until SIGTERM or the end of the lifeline."""
     store = Store(data / "control.sqlite")
     link = SupervisorLink()
-    questions = Questions(UnixTransport())
+    questions = Questions(SocketTransport())
 
     def publish(event: LifeCycleEvent) -> None:
         match event:

@@ -33,7 +33,7 @@ from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.process import TICK_INTERVAL_S
 from turnout.messages import FeedEvent, GatewayCounters
 from turnout.transport import feed, socket_folder
-from turnout.transport.unix import UnixTransport
+from turnout.transport.sockets import SocketTransport
 
 PORT_VARIABLE = "TURNOUT_PORT"
 ORIGINS_VARIABLE = "TURNOUT_CORS_ORIGINS"
@@ -97,7 +97,7 @@ def _size(variables: Mapping[str, str], name: str, default: int, most: int) -> i
 async def _gateway(limits: GatewayLimits, origins: Origins, feed_at: Path) -> AsyncIterator[AsgiGateway]:
     """A gateway that knows the jobs of a server by its feed, for as long as the block."""
     loop = asyncio.get_running_loop()
-    table, transport = JobTable(), UnixTransport()
+    table, transport = JobTable(), SocketTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
     server = GatewayServer(
         dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, limits=limits, origins=origins

@@ -29,7 +29,7 @@ from turnout.process import lifeline, loops
 from turnout.process.heartbeat import Pulse
 from turnout.transport import feed
 from turnout.transport.certificate import LOOK_S, Certificate
-from turnout.transport.unix import UnixTransport
+from turnout.transport.sockets import SocketTransport
 
 if TYPE_CHECKING:
     from turnout.gateway.grpc import GrpcServer
@@ -117,7 +117,7 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
         lifeline.watch(options.lifeline_fd, partial(loop.call_soon_threadsafe, stopping.set))
     pulse = Pulse(options.pulse_fd)
     pulse.beat_on(loop)
-    table, transport = JobTable(), UnixTransport()
+    table, transport = JobTable(), SocketTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random(), dispatcher_limits(options.limits))
     server = GatewayServer(
         dispatcher,

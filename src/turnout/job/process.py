@@ -45,8 +45,8 @@ from turnout.process import loops
 from turnout.process.heartbeat import Pulse
 from turnout.process.lifeline import watch
 from turnout.storage.lock import JobLocked
-from turnout.transport.sockets import CannotListen
-from turnout.transport.unix import UnixJobServer
+from turnout.transport.listening import CannotListen
+from turnout.transport.sockets import SocketJobServer
 from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import num_parameters
 
@@ -192,7 +192,7 @@ async def run(folder: JobFolder, given: argparse.Namespace) -> int:
     process = JobProcess(folder, given.job_id, BlobStore(given.blobs), journal, pulse)
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(_crash)
-    server = UnixJobServer(given.address, given.job_id, journal.incarnation, folder.schema, process.shell)
+    server = SocketJobServer(given.address, given.job_id, journal.incarnation, folder.schema, process.shell)
     process.shell.start()
     await server.start()
     loop.add_signal_handler(signal.SIGTERM, process.ended.set)

@@ -29,7 +29,7 @@ from turnout.supervisor.entrance import Entrance, EntranceSettings, Tls, address
 from turnout.supervisor.joblog import JobLogs
 from turnout.supervisor.policy import GRACE_S, Kind, policies
 from turnout.transport import socket_folder
-from turnout.transport.sockets import LOOK_S
+from turnout.transport.listening import LOOK_S
 
 EXIT_CANNOT_START = 127
 LOGS_PATIENCE_S = 2.0  #: How long the end waits for a disk to take the last lines of jobs.

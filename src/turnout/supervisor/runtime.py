@@ -15,7 +15,7 @@ from typing import Any
 
 from turnout.errors import TurnoutError
 from turnout.transport import socket_folder
-from turnout.transport.sockets import WAY_OUT, private_folder
+from turnout.transport.listening import WAY_OUT, private_folder
 
 LookUp = Callable[..., list[Any]]  #: As socket.getaddrinfo.
 BACKLOG = 4096  #: Connections that wait to be accepted; the system lowers it to its own bound.

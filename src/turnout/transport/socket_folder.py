@@ -9,7 +9,7 @@ from pathlib import Path
 
 from turnout.errors import ServerError, TurnoutError
 from turnout.transport.address import UNIX_PATH_BYTES_MAX
-from turnout.transport.sockets import WAY_OUT, bind, private_folder
+from turnout.transport.listening import WAY_OUT, bind, private_folder
 
 SOCKET_NAME_MAX = 38  #: Longest name of a socket in the folder, with its slash: "/job-" and an id.
 WITHIN_BYTES_MAX = UNIX_PATH_BYTES_MAX - len("/65535") - SOCKET_NAME_MAX  #: Of the path that a server's folder lies in.

@@ -1,140 +1,306 @@
-"""Unix sockets that stay: each lies in a folder of its owner's alone, and is bound again when something removes it.
+"""Between processes of one machine: frames over Unix sockets, or over loopback TCP where there are none.
 
-Sockets often lie where others clean: in ``/tmp``, or in a folder that the system removes when its user logs out. Who
-listens looks after its own socket, and makes the folder anew if that is gone too. Nobody else could: the next process
-that wants to connect finds only the path.
+``SocketTransport`` is the gateway's end, ``SocketJobServer`` the job's.
 """
 
 import asyncio
-import errno
 import logging
-import os
 import socket
-import stat
-from collections.abc import Awaitable, Callable
 from pathlib import Path
+from random import Random
+from typing import Final
 
+from turnout.blobs.place import blob_file
 from turnout.errors import ServerError
-
-LOOK_S = 1.0  #: How often a socket's owner looks whether it is still there.
-WAY_OUT = "set XDG_RUNTIME_DIR to a folder that stays and that you can write to, and start the server again"
+from turnout.messages import ModelSchema, RunningJob, Topic
+from turnout.transport.address import TcpAddress, UnixAddress, parse_address
+from turnout.transport.base import Inbox, JobHandler
+from turnout.transport.connection import Connection, ConnectionLimits, hand_over
+from turnout.transport.listening import Listening
+from turnout.wire import frames
+from turnout.wire.frames import Hello, Item, Payload, Received
 
 logger = logging.getLogger(__name__)
-Serve = Callable[[socket.socket], Awaitable[asyncio.Server]]
+
+CONNECT_TIMEOUT_S: Final = 5.0
+#: The wait before a lost connection is tried again doubles from MIN to MAX, each time a random half to all of it. A
+#: try on a machine's own sockets costs microseconds, and a restarted job should be found at once.
+RECONNECT_MIN_S: Final = 0.02
+RECONNECT_MAX_S: Final = 0.1
+#: How long a job that ends waits for its gateways to read their last replies.
+CLOSE_TIMEOUT_S: Final = 2.0
 
 
-class CannotListen(ServerError):
-    """Nothing can listen at this path now; says which, and what to do."""
+class _Link:
+    """A gateway's connection to one job, made again and again until it is closed."""
 
+    def __init__(self, job: RunningJob, inbox: Inbox, limits: ConnectionLimits, rng: Random) -> None:
+        self.job = job
+        self.hello = Hello(frames.PROTOCOL_VERSION, job.job_id)
+        self.peer = f'job "{job.job_id}"'
+        self._address = parse_address(job.address)
+        self._inbox = inbox
+        self._limits = limits
+        self._rng = rng
+        self._loop = asyncio.get_running_loop()
+        self._connection: Connection | None = None
+        self._over: asyncio.Future[None] = self._loop.create_future()
+        self._began = False  # in the present attempt
+        self._logged = ""
+        self._task = self._loop.create_task(self._keep_connected(), name=f"link to {self.peer}")
 
-class Listening:
-    """A Unix socket at ``path`` for as long as we listen; ``serve`` makes a server of a bound socket."""
-
-    def __init__(self, path: str, serve: Serve) -> None:
-        self._path = path
-        self._serve = serve
-        self._server: asyncio.Server | None = None
-        self._bound: os.stat_result | None = None
-        self._complained = ""
-
-    async def start(self, take_over: bool = False) -> None:
-        """Listen. Raises CannotListen, and ServerError when another process already does, unless we ``take_over``."""
-        sock = bind(self._path, take_over)
-        try:
-            bound, server = os.stat(self._path), await self._serve(sock)
-        except BaseException:
-            sock.close()
-            raise
-        before, self._server, self._bound = self._server, server, bound
-        if before is not None:
-            before.close()  # its connections go on
-
-    async def keep(self, look_s: float = LOOK_S) -> None:
-        """Look after the socket until cancelled."""
-        while True:
-            await asyncio.sleep(look_s)
-            await self.look()
-
-    async def look(self) -> None:
-        """Listen anew if the socket is not there any more. What stands in the way is told once."""
-        if self.is_there():
-            return
-        try:
-            await self.start()
-        except (ServerError, OSError) as error:
-            if str(error) != self._complained:
-                self._complained = str(error)
-                logger.warning("%s", error)
-        else:
-            self._complained = ""
-            logger.warning("%s was removed, and is there again", self._path)
-
-    def is_there(self) -> bool:
-        """Whether the path leads to our socket."""
-        assert self._bound is not None, "start comes first"
-        try:
-            return os.path.samestat(os.stat(self._path), self._bound)
-        except OSError:
-            return False
+    def send(self, ticket: int, topic: Topic, payload: bytes) -> bool:
+        return self._connection is not None and self._connection.send(ticket, frames.TOPIC_CODES[topic], payload)
 
     def close(self) -> None:
-        """Listen no more; what is connected goes on."""
+        """Forget the job; what was unanswered is reported as lost before this returns."""
+        self._task.cancel()
+        self._logged = "closed"  # by us: nothing to tell
+        if self._connection is not None:
+            self._connection.end("closed")
+
+    async def _keep_connected(self) -> None:
+        wait_s = RECONNECT_MIN_S
+        while True:
+            self._began = False
+            await self._connect_once()
+            if self._began:
+                wait_s = RECONNECT_MIN_S
+            await asyncio.sleep(wait_s * self._rng.uniform(0.5, 1.0))
+            wait_s = min(2 * wait_s, RECONNECT_MAX_S)
+
+    async def _connect_once(self) -> None:
+        """Connect, and return when that connection is over."""
+        self._over = self._loop.create_future()
+        self._connection = connection = Connection(self, self._limits)
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                match self._address:
+                    case UnixAddress(path):
+                        await self._loop.create_unix_connection(lambda: connection, path)
+                    case TcpAddress(host, port):
+                        await self._loop.create_connection(lambda: connection, host, port)
+        except (OSError, TimeoutError) as error:  # not listening yet, or no more
+            logger.debug("%s at %s: %s", self.peer, self._address, error)
+            return
+        await self._over
+
+    # --- Side ---------------------------------------------------------------------------------------------------
+
+    def encode(self, items: list[Item]) -> list[Payload]:
+        return frames.encode_requests(items)
+
+    def decode(self, body: memoryview) -> list[Received]:
+        return frames.decode_replies(body)
+
+    def check(self, hello: Hello) -> None:
+        if hello.job_id != self.job.job_id:
+            raise ServerError(f'{self.peer} was expected at {self._address}, but job "{hello.job_id}" answers there')
+        if hello.schema is None:
+            raise ServerError(f"{self.peer} said hello without the schema of its model")
+
+    def began(self, hello: Hello) -> None:
+        assert hello.schema is not None
+        self._began = True
+        self._logged = ""
+        self._inbox.connected(self.job.job_id, hello.generation, hello.schema)
+
+    def received(self, items: list[Received]) -> None:
+        for ticket, outcome, payload in items:
+            if outcome == frames.ANSWERED:
+                self._inbox.replied(ticket, payload)
+            else:
+                self._inbox.failed(ticket, str(payload, "utf-8", "replace"))
+
+    def ended(self, reason: str, began: bool) -> None:
+        if reason != self._logged:
+            self._logged = reason
+            logger.log(logging.INFO if began else logging.WARNING, "%s: %s", self.peer, reason)
+        if not self._over.done():
+            self._over.set_result(None)
+        if began:
+            self._inbox.lost(self.job.job_id, reason)
+
+
+class SocketTransport:
+    """The gateway's end: one connection to each job's process."""
+
+    def __init__(self, rng: Random | None = None, limits: ConnectionLimits | None = None) -> None:
+        self._rng = rng or Random()
+        self._limits = limits or ConnectionLimits()
+        self._inbox: Inbox | None = None
+        self._links: dict[str, _Link] = {}
+
+    def attach(self, inbox: Inbox) -> None:
+        """Deliver to ``inbox``."""
+        self._inbox = inbox
+
+    def open(self, job: RunningJob) -> None:
+        """Keep a connection to the job's process. Raises ServerError when its address is none."""
+        assert self._inbox is not None, "attach before open"
+        link = self._links.get(job.job_id)
+        if link is not None and link.job.address == job.address:
+            link.job = job
+            return
+        self.close(job.job_id)
+        self._links[job.job_id] = _Link(job, self._inbox, self._limits, self._rng)
+
+    def close(self, job_id: str) -> None:
+        """Forget a job."""
+        link = self._links.pop(job_id, None)
+        if link is not None:
+            link.close()
+
+    def close_all(self) -> None:
+        """Forget every job; for the end of the process."""
+        for job_id in list(self._links):
+            self.close(job_id)
+
+    def send(self, job_id: str, ticket: int, topic: Topic, payload: bytes) -> bool:
+        """Put one request into this tick's frame. False when the job is not connected or its queue is full."""
+        link = self._links.get(job_id)
+        return link is not None and link.send(ticket, topic, payload)
+
+    async def blob(self, job_id: str, sha256: str) -> Path:
+        """The file of a model blob. Raises FileNotFoundError when the job has no such blob."""
+        link = self._links.get(job_id)
+        return blob_file("" if link is None else link.job.blobs, sha256)
+
+
+class _Reply:
+    """Answers one request of one gateway; does nothing once that gateway is gone."""
+
+    __slots__ = ("_ticket", "_visit")
+
+    def __init__(self, visit: "_Visit", ticket: int) -> None:
+        self._visit = visit
+        self._ticket = ticket
+
+    def __call__(self, payload: bytes) -> None:
+        if len(payload) > frames.PAYLOAD_BYTES_MAX:
+            self.fail(f"the reply has {len(payload)} bytes, a frame carries {frames.PAYLOAD_BYTES_MAX}")
+            return
+        self._visit.answer(self._ticket, frames.ANSWERED, payload)
+
+    def fail(self, reason: str) -> None:
+        self._visit.answer(self._ticket, frames.FAILED, reason.encode())
+
+
+class _Visit:
+    """A job's connection with one gateway."""
+
+    def __init__(self, server: "SocketJobServer", limits: ConnectionLimits) -> None:
+        self.hello = server.hello
+        self.peer = "a gateway"
+        self.connection = Connection(self, limits)
+        self._server = server
+
+    def answer(self, ticket: int, outcome: int, payload: bytes) -> None:
+        if not self.connection.send(ticket, outcome, payload):
+            self.connection.end("a gateway does not read its replies")
+
+    # --- Side ---------------------------------------------------------------------------------------------------
+
+    def encode(self, items: list[Item]) -> list[Payload]:
+        return frames.encode_replies(items)
+
+    def decode(self, body: memoryview) -> list[Received]:
+        return frames.decode_requests(body)
+
+    def check(self, hello: Hello) -> None:
+        if hello.job_id != self.hello.job_id:
+            raise ServerError(f'a gateway asked for job "{hello.job_id}" at the socket of job "{self.hello.job_id}"')
+
+    def began(self, hello: Hello) -> None:
+        pass
+
+    def received(self, items: list[Received]) -> None:
+        for ticket, code, payload in items:
+            hand_over(self._server.handler, frames.TOPICS[code], payload, _Reply(self, ticket))
+
+    def ended(self, reason: str, began: bool) -> None:
+        self._server.visit_ended(self, reason, began)
+
+
+class SocketJobServer:
+    """The job's end: listens at ``address`` and hands every gateway's requests to ``handler``."""
+
+    def __init__(
+        self,
+        address: str,
+        job_id: str,
+        generation: int,
+        schema: ModelSchema,
+        handler: JobHandler,
+        *,
+        limits: ConnectionLimits | None = None,
+    ) -> None:
+        self.hello = Hello(frames.PROTOCOL_VERSION, job_id, generation, schema)
+        self.handler = handler
+        self._address = parse_address(address)
+        self._limits = limits or ConnectionLimits()
+        self._server: asyncio.Server | None = None
+        self._listening: Listening | None = None
+        self._keeping: asyncio.Task[None] | None = None
+        self._visits: set[_Visit] = set()
+        self._empty: asyncio.Event | None = None
+        self._logged = ""
+
+    @property
+    def address(self) -> str:
+        """Where gateways reach this job; with TCP port 0, known after ``start``."""
+        return str(self._address)
+
+    async def start(self) -> None:
+        """Listen. Raises ServerError when another process already does."""
+        loop = asyncio.get_running_loop()
+        match self._address:
+            case UnixAddress(path):
+                self._listening = Listening(path, lambda sock: loop.create_unix_server(self._visit, sock=sock))
+                await self._listening.start()
+                self._keeping = loop.create_task(self._listening.keep(), name=f"keeps {path}")
+            case TcpAddress(host, port):
+                sock = socket.create_server((host, port))
+                self._address = TcpAddress(host, sock.getsockname()[1])
+                self._server = await loop.create_server(self._visit, sock=sock)
+
+    async def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
+        """Listen no more, send what was answered, end. A gateway that does not read is left after ``timeout_s``."""
+        self._stop_listening()
+        self._empty = asyncio.Event()
+        for visit in list(self._visits):
+            visit.connection.close()
+        if self._visits:
+            try:
+                async with asyncio.timeout(timeout_s):
+                    await self._empty.wait()
+            except TimeoutError:
+                self.abort()
+
+    def abort(self) -> None:
+        """End every connection at once, as a crash would."""
+        self._stop_listening()
+        for visit in list(self._visits):
+            visit.connection.end("aborted")
+
+    def _stop_listening(self) -> None:
+        if self._keeping is not None and self._listening is not None:
+            self._keeping.cancel()
+            self._listening.close()
         if self._server is not None:
             self._server.close()
             self._server = None
-            if self.is_there():
-                Path(self._path).unlink(missing_ok=True)
 
+    def visit_ended(self, visit: _Visit, reason: str, began: bool) -> None:
+        """One gateway's connection is over."""
+        self._visits.discard(visit)
+        if not began and reason != self._logged:
+            self._logged = reason
+            logger.warning("refused: %s", reason)
+        if self._empty is not None and not self._visits:
+            self._empty.set()
 
-def private_folder(folder: Path) -> None:
-    """Make the folder, or check that it is ours alone: who can write there could pose as control or as a job.
-
-    Raises CannotListen.
-    """
-    try:
-        folder.mkdir(mode=0o700, exist_ok=True)
-        found = folder.lstat()
-    except OSError as error:
-        raise CannotListen(f"cannot make the folder {folder} for sockets: {error.strerror}; {WAY_OUT}") from error
-    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or found.st_mode & 0o077:
-        raise CannotListen(f"{folder} must be a folder that only you can open (mode 0700); remove it and try again")
-
-
-def bind(path: str, take_over: bool = False) -> socket.socket:
-    """A socket bound to ``path``, for our user only; the file that a killed process left behind is removed.
-
-    A folder that is missing is made, and so is the one that it lies in. Raises CannotListen, and ServerError when
-    another process listens there and we do not ``take_over``.
-    """
-    folder = Path(path).parent
-    if not os.path.exists(folder):  # it is for us where we may not look, too: no error
-        private_folder(folder.parent)
-        private_folder(folder)
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        if os.path.lexists(path):
-            _check_left(sock, path, take_over)
-            os.unlink(path)
-            sock.close()
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        mask = os.umask(0o177)
-        try:
-            sock.bind(path)
-        finally:
-            os.umask(mask)
-    except OSError as error:
-        sock.close()
-        raise CannotListen(f"cannot listen at {path}: {error.strerror or error}; {WAY_OUT}") from error
-    except BaseException:
-        sock.close()
-        raise
-    return sock
-
-
-def _check_left(sock: socket.socket, path: str, take_over: bool) -> None:
-    """Raise ServerError unless what is there is a socket, and one that nobody listens at or that we take over."""
-    if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise ServerError(f'"{path}" exists and is no socket: it is left alone, choose another path')
-    sock.setblocking(False)
-    if not take_over and sock.connect_ex(path) in (0, errno.EAGAIN):  # EAGAIN: it hangs, with a full backlog
-        raise ServerError(f'"{path}": another process listens there')
+    def _visit(self) -> Connection:
+        visit = _Visit(self, self._limits)
+        self._visits.add(visit)
+        return visit.connection

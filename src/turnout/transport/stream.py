@@ -13,7 +13,7 @@ from typing import Generic, TypeVar
 import msgspec
 
 from turnout.errors import ServerError
-from turnout.transport.sockets import Listening
+from turnout.transport.listening import Listening
 
 STREAM_VERSION = 2
 MESSAGE_BYTES_MAX = 64 << 20

@@ -15,7 +15,7 @@ from turnout.messages import ModelSchema, RunningJob, TensorSpec, Topic
 from turnout.transport.base import JobHandler, Reply, Transport
 from turnout.transport.connection import ConnectionLimits
 from turnout.transport.inprocess import InProcessJobs, InProcessTransport
-from turnout.transport.unix import UnixJobServer, UnixTransport
+from turnout.transport.sockets import SocketJobServer, SocketTransport
 
 WAIT_S = 10.0  #: A test that waits longer has failed.
 QUEUE_BYTES_MAX = 100_000
@@ -123,13 +123,13 @@ class InProcessWorld:
 
 class SocketWorld:
     def __init__(self, folder: Path, tcp: bool) -> None:
-        self.transport = UnixTransport(Random(1), ConnectionLimits(queue_bytes_max=QUEUE_BYTES_MAX))
+        self.transport = SocketTransport(Random(1), ConnectionLimits(queue_bytes_max=QUEUE_BYTES_MAX))
         self.events = Events()
         self.transport.attach(self.events)
         self._folder = folder
         self._tcp = tcp
         self._count = 0
-        self._servers: dict[str, UnixJobServer] = {}
+        self._servers: dict[str, SocketJobServer] = {}
 
     def job(self, job_id: str, blobs: str = "") -> RunningJob:
         self._count += 1
@@ -137,7 +137,7 @@ class SocketWorld:
         return RunningJob(job_id, job_id, address=address, blobs=blobs)
 
     async def start(self, job: RunningJob, handler: JobHandler, generation: int = 1) -> RunningJob:
-        server = UnixJobServer(job.address, job.job_id, generation, SCHEMA, handler)
+        server = SocketJobServer(job.address, job.job_id, generation, SCHEMA, handler)
         await server.start()
         self._servers[job.address] = server
         return job

@@ -34,7 +34,7 @@ from turnout.messages import (
     TaskResponse,
 )
 from turnout.transport.base import Reply
-from turnout.transport.unix import UnixJobServer, UnixTransport
+from turnout.transport.sockets import SocketJobServer, SocketTransport
 
 from .conftest import SCHEMA, WAIT_S, Job
 
@@ -49,7 +49,7 @@ JOB_PROGRAM = """
 import asyncio, sys
 import msgspec
 from turnout.messages import ModelSchema, Status, TaskResponse, TensorSpec
-from turnout.transport.unix import UnixJobServer
+from turnout.transport.sockets import SocketJobServer
 
 DONE = msgspec.msgpack.encode(TaskResponse(Status.DONE))
 
@@ -59,7 +59,7 @@ class Job:
 
 async def main():
     schema = ModelSchema((TensorSpec("w", (2,)),))
-    await UnixJobServer(sys.argv[1], sys.argv[2], int(sys.argv[3]), schema, Job()).start()
+    await SocketJobServer(sys.argv[1], sys.argv[2], int(sys.argv[3]), schema, Job()).start()
     print("up", flush=True)
     await asyncio.Event().wait()
 
@@ -80,7 +80,7 @@ class Gateway:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self.transport = UnixTransport(Random(1))
+        self.transport = SocketTransport(Random(1))
         self.changed = asyncio.Event()
         self.dispatcher = Dispatcher(self)
         self._ticking = asyncio.get_running_loop().call_later(TICK_S, self._tick)
@@ -153,7 +153,7 @@ async def gateway(short_folder: Path) -> AsyncIterator[Gateway]:
 @pytest.fixture
 async def lively(gateway: Gateway) -> AsyncIterator[str]:
     """A job beside the one in trouble."""
-    server = UnixJobServer(gateway.launch("lively"), "lively", 1, SCHEMA, Job(done))
+    server = SocketJobServer(gateway.launch("lively"), "lively", 1, SCHEMA, Job(done))
     await server.start()
     await gateway.up("lively")
     yield "lively"
@@ -257,7 +257,7 @@ async def test_results_for_a_job_that_hangs_leave_room_for_those_of_another(
     gateway: Gateway, processes: Processes
 ) -> None:
     process = await processes.start(gateway.launch("hung"), "hung")
-    counting = UnixJobServer(gateway.launch("counting"), "counting", 1, SCHEMA, Job(counted))
+    counting = SocketJobServer(gateway.launch("counting"), "counting", 1, SCHEMA, Job(counted))
     await counting.start()
     await gateway.up("hung")
     await gateway.up("counting")
@@ -283,7 +283,7 @@ async def test_results_for_a_job_that_hangs_leave_room_for_those_of_another(
 
 async def test_an_answer_that_comes_too_late_is_dropped_and_the_next_is_not(gateway: Gateway, lively: str) -> None:
     handler = Job()
-    server = UnixJobServer(gateway.launch("slow"), "slow", 1, SCHEMA, handler)
+    server = SocketJobServer(gateway.launch("slow"), "slow", 1, SCHEMA, handler)
     await server.start()
     await gateway.up("slow")
 
@@ -300,7 +300,7 @@ async def test_an_answer_that_comes_too_late_is_dropped_and_the_next_is_not(gate
 
 
 async def test_a_job_that_hangs_and_ends_is_let_go(gateway: Gateway, lively: str) -> None:
-    server = UnixJobServer(gateway.launch("hung"), "hung", 1, SCHEMA, Job())
+    server = SocketJobServer(gateway.launch("hung"), "hung", 1, SCHEMA, Job())
     await server.start()
     await gateway.up("hung")
     waiting = asyncio.ensure_future(gateway.task("hung"))

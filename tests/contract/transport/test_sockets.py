@@ -17,7 +17,7 @@ from turnout.errors import ServerError
 from turnout.messages import RunningJob, Topic
 from turnout.transport.address import TcpAddress, UnixAddress, parse_address
 from turnout.transport.connection import ConnectionLimits
-from turnout.transport.unix import UnixJobServer, UnixTransport
+from turnout.transport.sockets import SocketJobServer, SocketTransport
 from turnout.wire import frames
 from turnout.wire.frames import Hello
 
@@ -34,7 +34,7 @@ class Gateway:
 
     def __init__(self) -> None:
         self.events = Events()
-        self.transport = UnixTransport(Random(1))
+        self.transport = SocketTransport(Random(1))
         self.transport.attach(self.events)
 
 
@@ -78,8 +78,8 @@ async def raw_job(short_folder: Path) -> AsyncIterator[RawJob]:
 
 
 @pytest.fixture
-async def server(short_folder: Path) -> AsyncIterator[UnixJobServer]:
-    server = UnixJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(echo))
+async def server(short_folder: Path) -> AsyncIterator[SocketJobServer]:
+    server = SocketJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(echo))
     await server.start()
     yield server
     await server.close(timeout_s=0.05)
@@ -118,7 +118,7 @@ async def hang_up(writer: asyncio.StreamWriter) -> None:
         pass
 
 
-async def call(server: UnixJobServer, *sent: bytes | bytearray) -> bytes:
+async def call(server: SocketJobServer, *sent: bytes | bytearray) -> bytes:
     """What a gateway that sends this hears until the job hangs up."""
     reader, writer = await asyncio.open_unix_connection(server.address)
     for piece in sent:
@@ -193,7 +193,7 @@ async def test_a_job_that_is_not_the_one_we_mean_is_refused(
     ],
 )
 async def test_a_job_refuses_strangers_and_says_why_and_serves_on(
-    server: UnixJobServer, gateway: Gateway, caplog: pytest.LogCaptureFixture, first: bytes, reason: str
+    server: SocketJobServer, gateway: Gateway, caplog: pytest.LogCaptureFixture, first: bytes, reason: str
 ) -> None:
     heard = await call(server, first)
 
@@ -233,7 +233,7 @@ async def test_a_job_that_sends_garbage_is_lost_and_tried_again(
 
 
 async def test_a_gateway_that_sends_garbage_is_cut_off_and_others_are_not(
-    server: UnixJobServer, gateway: Gateway
+    server: SocketJobServer, gateway: Gateway
 ) -> None:
     gateway.transport.open(running(server.address))
     await gateway.events.wait("connected")
@@ -248,7 +248,7 @@ async def test_a_gateway_that_sends_garbage_is_cut_off_and_others_are_not(
 # --- several gateways, batches, back-pressure ------------------------------------------------------------------------
 
 
-async def test_a_job_serves_several_gateways_and_each_gets_its_own_replies(server: UnixJobServer) -> None:
+async def test_a_job_serves_several_gateways_and_each_gets_its_own_replies(server: SocketJobServer) -> None:
     gateways = [Gateway() for _ in range(3)]
     for gateway in gateways:
         gateway.transport.open(running(server.address))
@@ -275,7 +275,7 @@ async def test_what_a_tick_sends_is_one_frame(gateway: Gateway, raw_job: RawJob)
     assert len(frames.decode_requests(await read_frame(reader))) == 100
 
 
-async def test_what_a_job_answers_in_a_tick_is_one_frame(server: UnixJobServer) -> None:
+async def test_what_a_job_answers_in_a_tick_is_one_frame(server: SocketJobServer) -> None:
     reader, writer = await asyncio.open_unix_connection(server.address)
     writer.write(frames.encode_hello(HELLO_GATEWAY))
     writer.write(requests(*((ticket, 0, b"x") for ticket in range(100))))
@@ -287,9 +287,9 @@ async def test_what_a_job_answers_in_a_tick_is_one_frame(server: UnixJobServer) 
 
 async def test_a_job_that_does_not_read_fills_its_own_queue_only(short_folder: Path, raw_job: RawJob) -> None:
     gateway = Gateway()
-    gateway.transport = UnixTransport(Random(1), ConnectionLimits(queue_bytes_max=10_000_000))
+    gateway.transport = SocketTransport(Random(1), ConnectionLimits(queue_bytes_max=10_000_000))
     gateway.transport.attach(gateway.events)
-    lively = UnixJobServer(str(short_folder / "lively"), "lively", 1, SCHEMA, Job(echo))
+    lively = SocketJobServer(str(short_folder / "lively"), "lively", 1, SCHEMA, Job(echo))
     await lively.start()
     gateway.transport.open(running(lively.address, "lively"))
     gateway.transport.open(running(raw_job.path))
@@ -311,7 +311,7 @@ async def test_a_job_that_does_not_read_fills_its_own_queue_only(short_folder: P
 
 async def test_a_job_that_does_not_read_for_long_is_lost_and_what_waits_for_it_is_freed(raw_job: RawJob) -> None:
     events = Events()
-    transport = UnixTransport(Random(1), ConnectionLimits(stall_timeout_s=0.05))
+    transport = SocketTransport(Random(1), ConnectionLimits(stall_timeout_s=0.05))
     transport.attach(events)
     transport.open(running(raw_job.path))
     _, writer = await raw_job.visit()
@@ -328,7 +328,7 @@ async def test_a_job_that_does_not_read_for_long_is_lost_and_what_waits_for_it_i
 
 async def test_a_job_that_says_no_hello_is_tried_again(raw_job: RawJob, caplog: pytest.LogCaptureFixture) -> None:
     events = Events()
-    transport = UnixTransport(Random(1), ConnectionLimits(hello_timeout_s=0.05))
+    transport = SocketTransport(Random(1), ConnectionLimits(hello_timeout_s=0.05))
     transport.attach(events)
     transport.open(running(raw_job.path))
 
@@ -343,7 +343,7 @@ async def test_a_job_that_says_no_hello_is_tried_again(raw_job: RawJob, caplog: 
 
 async def test_a_gateway_that_says_no_hello_is_left(short_folder: Path) -> None:
     limits = ConnectionLimits(hello_timeout_s=0.05)
-    server = UnixJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(echo), limits=limits)
+    server = SocketJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(echo), limits=limits)
     await server.start()
 
     await call(server)
@@ -374,7 +374,7 @@ async def test_a_gateway_that_does_not_read_its_replies_is_left(
     short_folder: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     handler = Job(lambda payload, reply: reply(bytes(100_000)))
-    server = UnixJobServer(
+    server = SocketJobServer(
         str(short_folder / "job"), "a", 1, SCHEMA, handler, limits=ConnectionLimits(queue_bytes_max=1_000_000)
     )
     await server.start()
@@ -395,7 +395,7 @@ async def test_a_gateway_that_does_not_read_its_replies_is_left(
 
 async def test_a_job_that_closes_sends_its_last_replies_first(short_folder: Path, gateway: Gateway) -> None:
     handler = Job()
-    server = UnixJobServer(str(short_folder / "job"), "a", 1, SCHEMA, handler)
+    server = SocketJobServer(str(short_folder / "job"), "a", 1, SCHEMA, handler)
     await server.start()
     gateway.transport.open(running(server.address))
     await gateway.events.wait("connected")
@@ -413,7 +413,7 @@ async def test_a_job_that_closes_sends_its_last_replies_first(short_folder: Path
 
 
 async def test_closing_a_job_does_not_wait_long_for_a_gateway_that_hangs(short_folder: Path) -> None:
-    server = UnixJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(lambda payload, reply: reply(bytes(10**7))))
+    server = SocketJobServer(str(short_folder / "job"), "a", 1, SCHEMA, Job(lambda payload, reply: reply(bytes(10**7))))
     await server.start()
     reader, writer = await asyncio.open_unix_connection(server.address, limit=1000)
     writer.write(frames.encode_hello(HELLO_GATEWAY) + requests((1, 0, b"")))
@@ -428,7 +428,7 @@ async def test_closing_a_job_does_not_wait_long_for_a_gateway_that_hangs(short_f
 # --- socket files ---------------------------------------------------------------------------------------------------
 
 
-async def test_a_socket_is_for_its_owner_only(server: UnixJobServer, short_folder: Path) -> None:
+async def test_a_socket_is_for_its_owner_only(server: SocketJobServer, short_folder: Path) -> None:
     (short_folder / "other").touch()
 
     assert stat.S_IMODE(os.stat(server.address).st_mode) == 0o600
@@ -441,14 +441,14 @@ async def test_the_socket_that_a_killed_process_left_is_replaced(short_folder: P
     left.bind(path)
     left.close()
 
-    server = UnixJobServer(path, "a", 1, SCHEMA, Job())
+    server = SocketJobServer(path, "a", 1, SCHEMA, Job())
     await server.start()
 
     await server.close()
 
 
-async def test_the_socket_of_a_living_process_is_not_replaced(server: UnixJobServer) -> None:
-    second = UnixJobServer(server.address, "a", 2, SCHEMA, Job())
+async def test_the_socket_of_a_living_process_is_not_replaced(server: SocketJobServer) -> None:
+    second = SocketJobServer(server.address, "a", 2, SCHEMA, Job())
 
     with pytest.raises(ServerError, match="another process listens there"):
         await second.start()
@@ -459,7 +459,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(short_folder: Path) -> Non
     path.write_text("data")
 
     with pytest.raises(ServerError, match="is no socket"):
-        await UnixJobServer(str(path), "a", 1, SCHEMA, Job()).start()
+        await SocketJobServer(str(path), "a", 1, SCHEMA, Job()).start()
 
     assert path.read_text() == "data"
 
@@ -471,7 +471,7 @@ async def test_a_path_too_long_for_a_socket_is_refused_with_what_is_allowed(gate
     path = "/tmp/" + "x" * 99
 
     with pytest.raises(ServerError, match="has 104 bytes: 1 to 103 are allowed, use a shorter folder"):
-        UnixJobServer(path, "a", 1, SCHEMA, Job())
+        SocketJobServer(path, "a", 1, SCHEMA, Job())
     with pytest.raises(ServerError, match="has 104 bytes"):
         gateway.transport.open(running(path))
 
@@ -492,7 +492,7 @@ def test_an_address_is_written_as_it_is_read() -> None:
 
 
 async def test_a_port_chosen_by_the_system_is_known_after_the_start(gateway: Gateway) -> None:
-    server = UnixJobServer("tcp://127.0.0.1:0", "a", 1, SCHEMA, Job(echo))
+    server = SocketJobServer("tcp://127.0.0.1:0", "a", 1, SCHEMA, Job(echo))
     await server.start()
 
     gateway.transport.open(running(server.address))

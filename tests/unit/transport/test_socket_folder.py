@@ -12,7 +12,7 @@ from turnout.control.jobs import new_job_id
 from turnout.errors import TurnoutError
 from turnout.transport import socket_folder
 from turnout.transport.address import UNIX_PATH_BYTES_MAX
-from turnout.transport.sockets import CannotListen, bind
+from turnout.transport.listening import CannotListen, bind
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from turnout.errors import ServerError
-from turnout.transport.sockets import CannotListen, Listening, bind
+from turnout.transport.listening import CannotListen, Listening, bind
 
 pytestmark = pytest.mark.anyio
 
