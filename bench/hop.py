@@ -139,7 +139,7 @@ class Tickets:
         self.send(lambda: future.set_result(None))
         await future
 
-    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
+    def connected(self, job_id: str, incarnation: int, schema: ModelSchema) -> None:
         self.up.set()
 
     def replied(self, ticket: int, payload: bytes | memoryview) -> None:
@@ -159,8 +159,8 @@ class Dispatcher(EdgeTaskDispatcher):
         super().__init__(JobTable(), transport, time.monotonic, Random(1))
         self.up = asyncio.Event()
 
-    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
-        super().connected(job_id, generation, schema)
+    def connected(self, job_id: str, incarnation: int, schema: ModelSchema) -> None:
+        super().connected(job_id, incarnation, schema)
         self.up.set()
 
 

@@ -124,7 +124,7 @@ class KnownJobs:
 
     def process(self, job_id: str) -> int:
         """Which of a job's processes, counted from 1, is the one that answers."""
-        return self._questions.generation(job_id)
+        return self._questions.incarnation(job_id)
 
     def forget(self, job_id: str) -> None:
         """What a job said last is void: it was deleted, or continues from a backup."""

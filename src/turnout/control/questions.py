@@ -15,7 +15,7 @@ class Questions:
         self._transport = transport
         self._tickets = count(1)
         self._waiting: dict[int, tuple[str, asyncio.Future[bytes]]] = {}
-        self._generations: dict[str, int] = {}
+        self._incarnations: dict[str, int] = {}
         transport.attach(self)
 
     def watch(self, job: RunningJob) -> None:
@@ -37,18 +37,18 @@ class Questions:
         finally:
             del self._waiting[ticket]
 
-    def generation(self, job_id: str) -> int:
+    def incarnation(self, job_id: str) -> int:
         """Of the process that we were connected to last; 0 before the first."""
-        return self._generations.get(job_id, 0)
+        return self._incarnations.get(job_id, 0)
 
     def forget(self, job_id: str) -> None:
         """The job has ended."""
         self._transport.close(job_id)
-        self._generations.pop(job_id, None)
+        self._incarnations.pop(job_id, None)
 
-    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
+    def connected(self, job_id: str, incarnation: int, schema: ModelSchema) -> None:
         """Nothing is sent again: who asked a job that died has been told."""
-        self._generations[job_id] = generation
+        self._incarnations[job_id] = incarnation
 
     def replied(self, ticket: int, payload: bytes | memoryview) -> None:
         _, answer = self._waiting.get(ticket, (None, None))

@@ -198,9 +198,9 @@ class EdgeTaskDispatcher:
 
     # --- Inbox: what jobs answer --------------------------------------------------------------------------------
 
-    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
+    def connected(self, job_id: str, incarnation: int, schema: ModelSchema) -> None:
         """The job's process answers."""
-        logger.info('job "%s" answers, generation %d', job_id, generation)
+        logger.info('job "%s" answers, incarnation %d', job_id, incarnation)
         self._connected.add(job_id)
         self._schemas[job_id] = schema
 

@@ -53,7 +53,7 @@ class SimJob:
         self.end: Finish | None = None  #: What it said when it ended; nothing is started after that but by a person.
         self.is_to_end = False  #: A person wants it: said again to every process that starts.
         self._take_over = take_over
-        self._generation = 0
+        self._incarnation = 0
         self._clock_offset = 0.0
 
     @property
@@ -67,8 +67,8 @@ class SimJob:
 
     def _replace(self) -> None:
         """A new process takes over, whether or not the old one is really dead."""
-        self._generation += 1
-        process = SimProcess(self, self._generation, self._take_over(), self._clock_offset)
+        self._incarnation += 1
+        process = SimProcess(self, self._incarnation, self._take_over(), self._clock_offset)
         self.process = process
         process.start()
         if self.is_to_end:

@@ -33,7 +33,7 @@ class Air:
 class Host(Protocol):
     """One process of a job, as a transport reaches it."""
 
-    generation: int
+    incarnation: int
     schema: ModelSchema
 
     def received(self, topic: Topic, payload: memoryview, reply: Reply) -> None: ...
@@ -108,7 +108,7 @@ class SimTransport:
         host, inbox = self.machine.process, self._inbox
         if host is not None and self._job_id and inbox is not None:
             link = self._link = _Link(host)
-            self._on(link, lambda: inbox.connected(self._job_id, host.generation, host.schema))
+            self._on(link, lambda: inbox.connected(self._job_id, host.incarnation, host.schema))
 
     def gateway_died(self) -> None:
         if self._link is not None:

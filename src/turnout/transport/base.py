@@ -13,8 +13,8 @@ from turnout.messages import ModelSchema, RunningJob, Topic
 class Inbox(Protocol):
     """Where a transport delivers. Called on the event loop, never from inside ``Transport.send``."""
 
-    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
-        """The job's process answers; ``generation`` grows with each of its starts."""
+    def connected(self, job_id: str, incarnation: int, schema: ModelSchema) -> None:
+        """The job's process answers; ``incarnation`` grows with each of its starts."""
 
     def replied(self, ticket: int, payload: bytes | memoryview) -> None:
         """The job answered. May name a ticket that is long forgotten."""

@@ -16,7 +16,7 @@ class _Serving:
     """A job as one of its starts."""
 
     job_id: str
-    generation: int
+    incarnation: int
     schema: ModelSchema
     handler: JobHandler
 
@@ -28,10 +28,10 @@ class InProcessJobs:
         self._serving: dict[str, _Serving] = {}
         self._transports: list[InProcessTransport] = []
 
-    def serve(self, address: str, job_id: str, generation: int, schema: ModelSchema, handler: JobHandler) -> None:
+    def serve(self, address: str, job_id: str, incarnation: int, schema: ModelSchema, handler: JobHandler) -> None:
         """A job begins to answer at ``address``, in place of whatever did before."""
         self.stop(address)
-        self._serving[address] = _Serving(job_id, generation, schema, handler)
+        self._serving[address] = _Serving(job_id, incarnation, schema, handler)
         for transport in self._transports:
             transport.look(address)
 
@@ -82,7 +82,7 @@ class _Link:
     def _begin(self) -> None:
         if not self._ended:
             self._began = True
-            self._inbox.connected(self.serving.job_id, self.serving.generation, self.serving.schema)
+            self._inbox.connected(self.serving.job_id, self.serving.incarnation, self.serving.schema)
 
     def _deliver(self) -> None:
         while self._requests:

@@ -103,7 +103,7 @@ class _Link:
         assert hello.schema is not None
         self._began = True
         self._logged = ""
-        self._inbox.connected(self.job.job_id, hello.generation, hello.schema)
+        self._inbox.connected(self.job.job_id, hello.incarnation, hello.schema)
 
     def received(self, items: list[Received]) -> None:
         for ticket, outcome, payload in items:
@@ -229,13 +229,13 @@ class SocketJobServer:
         self,
         address: str,
         job_id: str,
-        generation: int,
+        incarnation: int,
         schema: ModelSchema,
         handler: JobHandler,
         *,
         limits: ConnectionLimits | None = None,
     ) -> None:
-        self.hello = Hello(frames.PROTOCOL_VERSION, job_id, generation, schema)
+        self.hello = Hello(frames.PROTOCOL_VERSION, job_id, incarnation, schema)
         self.handler = handler
         self._address = parse_address(address)
         self._limits = limits or ConnectionLimits()

@@ -3,7 +3,7 @@
 A stream between a gateway and a job is a row of frames, each a big-endian u32 length and a msgpack body. The first
 frame in each direction is a hello; after it a gateway sends requests and a job sends replies::
 
-    hello     [0, protocol, job_id, generation, schema]
+    hello     [0, protocol, job_id, incarnation, schema]
     requests  [1, [[ticket, topic code, payload], ...]]
     replies   [2, [[ticket, outcome code, payload], ...]]
 
@@ -65,7 +65,7 @@ class Hello(msgspec.Struct, frozen=True, array_like=True, tag=0):
 
     protocol: int
     job_id: str
-    generation: int = 0
+    incarnation: int = 0
     schema: ModelSchema | None = None
 
 

@@ -310,7 +310,7 @@ def test_the_dispatcher_sends_nothing_twice(world: World) -> None:
     world.submit(task_request())
     world.tick(100.0)
     world.wires.lose("job-1")
-    world.wires.connect("job-1", generation=2)
+    world.wires.connect("job-1", incarnation=2)
 
     assert len(world.wires.sent) == 1
 

@@ -29,9 +29,9 @@ class Events:
         self.seen: list[tuple[object, ...]] = []
         self._changed = asyncio.Event()
 
-    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
+    def connected(self, job_id: str, incarnation: int, schema: ModelSchema) -> None:
         assert schema == SCHEMA
-        self._add("connected", job_id, generation)
+        self._add("connected", job_id, incarnation)
 
     def replied(self, ticket: int, payload: bytes | memoryview) -> None:
         self._add("replied", ticket, bytes(payload))
@@ -93,7 +93,7 @@ class World(Protocol):
     events: Events
 
     def job(self, job_id: str, blobs: str = "") -> RunningJob: ...
-    async def start(self, job: RunningJob, handler: JobHandler, generation: int = 1) -> RunningJob: ...
+    async def start(self, job: RunningJob, handler: JobHandler, incarnation: int = 1) -> RunningJob: ...
     async def crash(self, job: RunningJob) -> None: ...
     async def close(self) -> None: ...
 
@@ -110,8 +110,8 @@ class InProcessWorld:
         self._count += 1
         return RunningJob(job_id, job_id, address=f"place {self._count}", blobs=blobs)
 
-    async def start(self, job: RunningJob, handler: JobHandler, generation: int = 1) -> RunningJob:
-        self.jobs.serve(job.address, job.job_id, generation, SCHEMA, handler)
+    async def start(self, job: RunningJob, handler: JobHandler, incarnation: int = 1) -> RunningJob:
+        self.jobs.serve(job.address, job.job_id, incarnation, SCHEMA, handler)
         return job
 
     async def crash(self, job: RunningJob) -> None:
@@ -136,8 +136,8 @@ class SocketWorld:
         address = f"tcp://127.0.0.1:{_free_port()}" if self._tcp else str(self._folder / f"{self._count}.sock")
         return RunningJob(job_id, job_id, address=address, blobs=blobs)
 
-    async def start(self, job: RunningJob, handler: JobHandler, generation: int = 1) -> RunningJob:
-        server = SocketJobServer(job.address, job.job_id, generation, SCHEMA, handler)
+    async def start(self, job: RunningJob, handler: JobHandler, incarnation: int = 1) -> RunningJob:
+        server = SocketJobServer(job.address, job.job_id, incarnation, SCHEMA, handler)
         await server.start()
         self._servers[job.address] = server
         return job

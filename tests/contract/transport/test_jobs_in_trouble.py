@@ -134,8 +134,8 @@ class Dispatcher(EdgeTaskDispatcher):
         super().__init__(JobTable(), gateway.transport, time.monotonic, Random(1), LIMITS)
         self._gateway = gateway
 
-    def connected(self, job_id: str, generation: int, schema: ModelSchema) -> None:
-        super().connected(job_id, generation, schema)
+    def connected(self, job_id: str, incarnation: int, schema: ModelSchema) -> None:
+        super().connected(job_id, incarnation, schema)
         self._gateway.changed.set()
 
     def lost(self, job_id: str, reason: str) -> None:
@@ -167,9 +167,9 @@ class Processes:
     def __init__(self) -> None:
         self.running: list[asyncio.subprocess.Process] = []
 
-    async def start(self, address: str, job_id: str, generation: int = 1) -> asyncio.subprocess.Process:
+    async def start(self, address: str, job_id: str, incarnation: int = 1) -> asyncio.subprocess.Process:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", JOB_PROGRAM, address, job_id, str(generation), stdout=asyncio.subprocess.PIPE
+            sys.executable, "-c", JOB_PROGRAM, address, job_id, str(incarnation), stdout=asyncio.subprocess.PIPE
         )
         self.running.append(process)
         assert process.stdout is not None
@@ -201,7 +201,7 @@ async def test_a_killed_job_is_noticed_and_found_again_when_restarted(
     await gateway.down("mortal")
     assert await gateway.task("mortal") == Status.RETRY
     assert await gateway.task(lively) == Status.DONE
-    await processes.start(address, "mortal", generation=2)
+    await processes.start(address, "mortal", incarnation=2)
     await gateway.up("mortal")
 
     assert await gateway.task("mortal") == Status.DONE

@@ -29,7 +29,7 @@ async def test_a_request_is_answered_under_its_ticket(world: World) -> None:
 
 
 async def test_a_connection_knows_the_jobs_generation(world: World) -> None:
-    job = await world.start(world.job("a"), Job(echo), generation=3)
+    job = await world.start(world.job("a"), Job(echo), incarnation=3)
 
     await open_and_wait(world, job)
 
@@ -147,7 +147,7 @@ async def test_a_job_that_starts_late_is_found(world: World) -> None:
     job = world.job("a")
     world.transport.open(job)
 
-    await world.start(job, Job(echo), generation=5)
+    await world.start(job, Job(echo), incarnation=5)
 
     assert await world.events.wait("connected") == [("a", 5)]
 
@@ -167,11 +167,11 @@ async def test_a_job_that_dies_is_lost_and_cannot_be_sent_to(world: World) -> No
 
 
 async def test_a_restarted_job_is_lost_and_then_connected_with_its_new_generation(world: World) -> None:
-    job = await world.start(world.job("a"), Job(echo), generation=1)
+    job = await world.start(world.job("a"), Job(echo), incarnation=1)
     await open_and_wait(world, job)
 
     await world.crash(job)
-    await world.start(job, Job(echo), generation=2)
+    await world.start(job, Job(echo), incarnation=2)
     await world.events.wait("connected", 2)
 
     assert world.events.seen == [("connected", "a", 1), ("lost", "a"), ("connected", "a", 2)]
@@ -181,12 +181,12 @@ async def test_a_restarted_job_is_lost_and_then_connected_with_its_new_generatio
 
 async def test_a_reply_of_a_former_start_is_never_delivered(world: World) -> None:
     old = Job()
-    job = await world.start(world.job("a"), old, generation=1)
+    job = await world.start(world.job("a"), old, incarnation=1)
     await open_and_wait(world, job)
     world.transport.send("a", 1, Topic.TASK, b"")
     ((_, _, reply),) = await old.wait()
     await world.crash(job)
-    await world.start(job, Job(echo), generation=2)
+    await world.start(job, Job(echo), incarnation=2)
     await world.events.wait("connected", 2)
 
     reply(b"late")
@@ -247,7 +247,7 @@ async def test_opening_a_job_again_at_its_address_changes_nothing(world: World) 
 
 async def test_opening_a_job_at_another_address_moves_the_connection_there(world: World) -> None:
     await open_and_wait(world, await world.start(world.job("a"), Job(lambda payload, reply: reply(b"old"))))
-    moved = await world.start(world.job("a"), Job(lambda payload, reply: reply(b"new")), generation=2)
+    moved = await world.start(world.job("a"), Job(lambda payload, reply: reply(b"new")), incarnation=2)
 
     await open_and_wait(world, moved)
     world.transport.send("a", 1, Topic.TASK, b"")

@@ -57,10 +57,10 @@ class Wires:
     async def blob(self, job_id: str, sha256: str) -> Path:
         raise FileNotFoundError(sha256)
 
-    def connect(self, job_id: str, generation: int = 1) -> None:
+    def connect(self, job_id: str, incarnation: int = 1) -> None:
         """The job's process answers."""
         self.up.add(job_id)
-        self.inbox.connected(job_id, generation, SCHEMA)
+        self.inbox.connected(job_id, incarnation, SCHEMA)
 
     def lose(self, job_id: str) -> None:
         """The job's process is gone."""
