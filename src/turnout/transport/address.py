@@ -34,7 +34,10 @@ class TcpAddress:
         return f"{_TCP}{self.host}:{self.port}"
 
 
-def parse_address(text: str) -> UnixAddress | TcpAddress:
+Address = UnixAddress | TcpAddress
+
+
+def parse_address(text: str) -> Address:
     """Raises ServerError, saying what is allowed, for anything that cannot be connected to or listened on."""
     if text.startswith(_TCP):
         host, _, port = text.removeprefix(_TCP).rpartition(":")

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
@@ -9,7 +10,7 @@ from turnout.errors import ServerError
 from turnout.messages import Topic
 from turnout.transport.base import JobHandler, Reply
 from turnout.wire import frames
-from turnout.wire.frames import Hello, Item, Payload, Received
+from turnout.wire.frames import Hello, Payload, Received
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +32,14 @@ class ConnectionLimits:
     #: A peer that has not read for so long hangs, and what waits for it is freed. Above the time that a result may
     #: take: everything that waits has timed out by then.
     stall_timeout_s: float = 10.0
+    #: How often the ends of a link between machines show that they live, if nothing else is to be sent. Where one of
+    #: them loses its power, nothing else tells the other.
+    heartbeat_s: float = 5.0
+    #: A peer on another machine that was silent for so long is gone. Set it to several heartbeats.
+    silence_s: float = 20.0
+
+
+Decode = Callable[[memoryview], list[Received]]
 
 
 class Side(Protocol):
@@ -38,14 +47,9 @@ class Side(Protocol):
 
     hello: Hello  #: what this end says first
     peer: str  #: how messages name the other end, as in 'job "mnist"'
-
-    def encode(self, items: list[Item]) -> list[Payload]:
-        """One frame of what this end sends, in pieces."""
-        ...
-
-    def decode(self, body: memoryview) -> list[Received]:
-        """What the other end sent in one frame. Raises ServerError when it is malformed."""
-        ...
+    sends: int  #: frames.REQUESTS or frames.REPLIES
+    decode: Decode  #: what the other end sent in one frame; raises ServerError
+    remote: bool  #: whether the other end may be on another machine
 
     def check(self, hello: Hello) -> None:
         """Raise ServerError unless the peer is the one we mean."""
@@ -57,7 +61,7 @@ class Side(Protocol):
         """One frame's messages."""
 
     def ended(self, reason: str, began: bool) -> None:
-        """The connection is of no use any more. Called exactly once, and nothing else after it."""
+        """The connection is over. Called exactly once, and nothing else after it."""
 
 
 class Connection(asyncio.BufferedProtocol):
@@ -71,6 +75,8 @@ class Connection(asyncio.BufferedProtocol):
         self._outbox = frames.Outbox(limits.queue_bytes_max)
         self._transport: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None  # until the peer's hello, and while it does not read
+        self._heartbeat: asyncio.TimerHandle | None = None
+        self._silent_s = 0.0
         self._began = False
         self._closing = False
         self._ended = False
@@ -100,6 +106,8 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._ended = True
         self._stop_timer()
+        if self._heartbeat is not None:
+            self._heartbeat.cancel()
         self._outbox.clear()
         if self._transport is not None:
             self._transport.abort()
@@ -110,10 +118,10 @@ class Connection(asyncio.BufferedProtocol):
         self._flush_due = False
         if self._ended or self._transport is None:
             return
-        while self._outbox and not self._paused:
-            for piece in self._side.encode(self._outbox.take()):
+        while self._outbox.bytes and not self._paused:
+            for piece in frames.encode(self._side.sends, self._outbox.take()):
                 self._transport.write(piece)
-        if self._closing and not self._outbox:
+        if self._closing and not self._outbox.bytes:
             self._transport.close()
 
     def pause_writing(self) -> None:
@@ -142,24 +150,24 @@ class Connection(asyncio.BufferedProtocol):
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where the next bytes belong."""
-        return self._reader.buffer()
+        return self._reader.space
 
     def buffer_updated(self, nbytes: int) -> None:
         """Cut into frames and hand them on; a peer that breaks the protocol is cut off, with the reason."""
-        bodies = self._reader.received(nbytes)
-        while not self._ended:
-            try:
-                body = next(bodies, None)
-                if body is None:
+        self._silent_s = 0.0
+        try:
+            for body in self._reader.received(nbytes):
+                if self._ended:
                     return
-                if not self._began:
+                if self._began:
+                    self._side.received(self._side.decode(body))
+                else:
                     self._greet(body)
-                    continue
-                items = self._side.decode(body)
-            except ServerError as error:
-                self.end(str(error))
-                return
-            self._side.received(items)
+        except ServerError as error:
+            self.end(str(error))
+            return
+        if self._reader.error:
+            self.end(self._reader.error)
 
     def connection_lost(self, error: Exception | None) -> None:
         """The peer is gone, or we ended."""
@@ -171,7 +179,18 @@ class Connection(asyncio.BufferedProtocol):
         self._side.check(hello)
         self._stop_timer()
         self._began = True
+        if self._side.remote:
+            self._heartbeat = self._loop.call_later(self._limits.heartbeat_s, self._beat)
         self._side.began(hello)
+
+    def _beat(self) -> None:
+        self._silent_s += self._limits.heartbeat_s
+        if self._silent_s > self._limits.silence_s:
+            self.end(f"{self._side.peer} was silent for {self._limits.silence_s:g} s")
+            return
+        if self._transport is not None and not self._paused:
+            self._transport.write(frames.encode(self._side.sends, ())[0])
+        self._heartbeat = self._loop.call_later(self._limits.heartbeat_s, self._beat)
 
     def _end_after(self, timeout_s: float, what: str) -> None:
         self._stop_timer()

@@ -63,7 +63,7 @@ class _Link:
         self._loop.call_soon(self._begin)
 
     def send(self, ticket: int, topic: Topic, payload: bytes) -> bool:
-        idle = not self._requests
+        idle = not self._requests.bytes
         if not self._began or self._ended or not self._requests.add(ticket, frames.TOPIC_CODES[topic], payload):
             return False
         if idle:
@@ -85,7 +85,7 @@ class _Link:
             self._inbox.connected(self.serving.job_id, self.serving.incarnation, self.serving.schema)
 
     def _deliver(self) -> None:
-        while self._requests:
+        while self._requests.bytes:
             for ticket, code, payload in self._requests.take():
                 hand_over(self.serving.handler, frames.TOPICS[code], memoryview(payload), _Reply(self, ticket))
 

@@ -1,4 +1,4 @@
-"""Between processes of one machine: frames over Unix sockets, or over loopback TCP where there are none.
+"""Between processes: frames over Unix sockets or TCP, whichever the address of a job says.
 
 ``SocketTransport`` is the gateway's end, ``SocketJobServer`` the job's.
 """
@@ -6,6 +6,8 @@
 import asyncio
 import logging
 import socket
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 from typing import Final
@@ -13,12 +15,12 @@ from typing import Final
 from turnout.blobs.place import blob_file
 from turnout.errors import ServerError
 from turnout.messages import ModelSchema, RunningJob, Topic
-from turnout.transport.address import TcpAddress, UnixAddress, parse_address
+from turnout.transport.address import Address, TcpAddress, UnixAddress, parse_address
 from turnout.transport.base import Inbox, JobHandler
-from turnout.transport.connection import Connection, ConnectionLimits, hand_over
+from turnout.transport.connection import Connection, ConnectionLimits, Decode, hand_over
 from turnout.transport.listening import Listening
 from turnout.wire import frames
-from turnout.wire.frames import Hello, Item, Payload, Received
+from turnout.wire.frames import Hello, Received
 
 logger = logging.getLogger(__name__)
 
@@ -31,6 +33,36 @@ RECONNECT_MAX_S: Final = 0.1
 CLOSE_TIMEOUT_S: Final = 2.0
 
 
+async def _connect(address: Address, protocol: Connection) -> None:
+    """Raises OSError."""
+    loop = asyncio.get_running_loop()
+    match address:
+        case UnixAddress(path):
+            await loop.create_unix_connection(lambda: protocol, path)
+        case TcpAddress(host, port):
+            await loop.create_connection(lambda: protocol, host, port)
+
+
+async def _listen(address: Address, protocol: Callable[[], Connection]) -> tuple[Address, Callable[[], None]]:
+    """Where we listen now, and what ends that. Raises ServerError when another process listens there."""
+    loop = asyncio.get_running_loop()
+    match address:
+        case UnixAddress(path):
+            listening = Listening(path, lambda sock: loop.create_unix_server(protocol, sock=sock))
+            await listening.start()
+            keeping = loop.create_task(listening.keep(), name=f"keeps {path}")
+
+            def close() -> None:
+                keeping.cancel()
+                listening.close()
+
+            return address, close
+        case TcpAddress(host, port):
+            sock = socket.create_server((host, port))
+            server = await loop.create_server(protocol, sock=sock)
+            return TcpAddress(host, sock.getsockname()[1]), server.close
+
+
 class _Link:
     """A gateway's connection to one job, made again and again until it is closed."""
 
@@ -38,26 +70,26 @@ class _Link:
         self.job = job
         self.hello = Hello(frames.PROTOCOL_VERSION, job.job_id)
         self.peer = f'job "{job.job_id}"'
+        self.sends = frames.REQUESTS
+        self.decode: Decode = frames.decode_replies
+        self.connection: Connection | None = None
         self._address = parse_address(job.address)
+        self.remote = isinstance(self._address, TcpAddress)
         self._inbox = inbox
         self._limits = limits
         self._rng = rng
         self._loop = asyncio.get_running_loop()
-        self._connection: Connection | None = None
         self._over: asyncio.Future[None] = self._loop.create_future()
         self._began = False  # in the present attempt
         self._logged = ""
         self._task = self._loop.create_task(self._keep_connected(), name=f"link to {self.peer}")
 
-    def send(self, ticket: int, topic: Topic, payload: bytes) -> bool:
-        return self._connection is not None and self._connection.send(ticket, frames.TOPIC_CODES[topic], payload)
-
     def close(self) -> None:
         """Forget the job; what was unanswered is reported as lost before this returns."""
         self._task.cancel()
         self._logged = "closed"  # by us: nothing to tell
-        if self._connection is not None:
-            self._connection.end("closed")
+        if self.connection is not None:
+            self.connection.end("closed")
 
     async def _keep_connected(self) -> None:
         wait_s = RECONNECT_MIN_S
@@ -72,26 +104,16 @@ class _Link:
     async def _connect_once(self) -> None:
         """Connect, and return when that connection is over."""
         self._over = self._loop.create_future()
-        self._connection = connection = Connection(self, self._limits)
+        self.connection = Connection(self, self._limits)
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
-                match self._address:
-                    case UnixAddress(path):
-                        await self._loop.create_unix_connection(lambda: connection, path)
-                    case TcpAddress(host, port):
-                        await self._loop.create_connection(lambda: connection, host, port)
+                await _connect(self._address, self.connection)
         except (OSError, TimeoutError) as error:  # not listening yet, or no more
             logger.debug("%s at %s: %s", self.peer, self._address, error)
             return
         await self._over
 
     # --- Side ---------------------------------------------------------------------------------------------------
-
-    def encode(self, items: list[Item]) -> list[Payload]:
-        return frames.encode_requests(items)
-
-    def decode(self, body: memoryview) -> list[Received]:
-        return frames.decode_replies(body)
 
     def check(self, hello: Hello) -> None:
         if hello.job_id != self.job.job_id:
@@ -159,7 +181,9 @@ class SocketTransport:
     def send(self, job_id: str, ticket: int, topic: Topic, payload: bytes) -> bool:
         """Put one request into this tick's frame. False when the job is not connected or its queue is full."""
         link = self._links.get(job_id)
-        return link is not None and link.send(ticket, topic, payload)
+        if link is None or link.connection is None:
+            return False
+        return link.connection.send(ticket, frames.TOPIC_CODES[topic], payload)
 
     async def blob(self, job_id: str, sha256: str) -> Path:
         """The file of a model blob. Raises FileNotFoundError when the job has no such blob."""
@@ -167,23 +191,21 @@ class SocketTransport:
         return blob_file("" if link is None else link.job.blobs, sha256)
 
 
+@dataclass(slots=True, eq=False)
 class _Reply:
     """Answers one request of one gateway; does nothing once that gateway is gone."""
 
-    __slots__ = ("_ticket", "_visit")
+    connection: Connection
+    ticket: int
 
-    def __init__(self, visit: "_Visit", ticket: int) -> None:
-        self._visit = visit
-        self._ticket = ticket
-
-    def __call__(self, payload: bytes) -> None:
+    def __call__(self, payload: bytes, outcome: int = frames.ANSWERED) -> None:
         if len(payload) > frames.PAYLOAD_BYTES_MAX:
             self.fail(f"the reply has {len(payload)} bytes, a frame carries {frames.PAYLOAD_BYTES_MAX}")
-            return
-        self._visit.answer(self._ticket, frames.ANSWERED, payload)
+        elif not self.connection.send(self.ticket, outcome, payload):
+            self.connection.end("a gateway does not read its replies")
 
     def fail(self, reason: str) -> None:
-        self._visit.answer(self._ticket, frames.FAILED, reason.encode())
+        self(reason.encode(), frames.FAILED)
 
 
 class _Visit:
@@ -192,20 +214,13 @@ class _Visit:
     def __init__(self, server: "SocketJobServer", limits: ConnectionLimits) -> None:
         self.hello = server.hello
         self.peer = "a gateway"
+        self.sends = frames.REPLIES
+        self.decode: Decode = frames.decode_requests
+        self.remote = server.remote
         self.connection = Connection(self, limits)
         self._server = server
 
-    def answer(self, ticket: int, outcome: int, payload: bytes) -> None:
-        if not self.connection.send(ticket, outcome, payload):
-            self.connection.end("a gateway does not read its replies")
-
     # --- Side ---------------------------------------------------------------------------------------------------
-
-    def encode(self, items: list[Item]) -> list[Payload]:
-        return frames.encode_replies(items)
-
-    def decode(self, body: memoryview) -> list[Received]:
-        return frames.decode_requests(body)
 
     def check(self, hello: Hello) -> None:
         if hello.job_id != self.hello.job_id:
@@ -216,7 +231,7 @@ class _Visit:
 
     def received(self, items: list[Received]) -> None:
         for ticket, code, payload in items:
-            hand_over(self._server.handler, frames.TOPICS[code], payload, _Reply(self, ticket))
+            hand_over(self._server.handler, frames.TOPICS[code], payload, _Reply(self.connection, ticket))
 
     def ended(self, reason: str, began: bool) -> None:
         self._server.visit_ended(self, reason, began)
@@ -239,9 +254,8 @@ class SocketJobServer:
         self.handler = handler
         self._address = parse_address(address)
         self._limits = limits or ConnectionLimits()
-        self._server: asyncio.Server | None = None
-        self._listening: Listening | None = None
-        self._keeping: asyncio.Task[None] | None = None
+        self.remote = isinstance(self._address, TcpAddress)
+        self._stop_listening: Callable[[], None] = lambda: None
         self._visits: set[_Visit] = set()
         self._empty: asyncio.Event | None = None
         self._logged = ""
@@ -253,16 +267,7 @@ class SocketJobServer:
 
     async def start(self) -> None:
         """Listen. Raises ServerError when another process already does."""
-        loop = asyncio.get_running_loop()
-        match self._address:
-            case UnixAddress(path):
-                self._listening = Listening(path, lambda sock: loop.create_unix_server(self._visit, sock=sock))
-                await self._listening.start()
-                self._keeping = loop.create_task(self._listening.keep(), name=f"keeps {path}")
-            case TcpAddress(host, port):
-                sock = socket.create_server((host, port))
-                self._address = TcpAddress(host, sock.getsockname()[1])
-                self._server = await loop.create_server(self._visit, sock=sock)
+        self._address, self._stop_listening = await _listen(self._address, self._visit)
 
     async def close(self, timeout_s: float = CLOSE_TIMEOUT_S) -> None:
         """Listen no more, send what was answered, end. A gateway that does not read is left after ``timeout_s``."""
@@ -282,14 +287,6 @@ class SocketJobServer:
         self._stop_listening()
         for visit in list(self._visits):
             visit.connection.end("aborted")
-
-    def _stop_listening(self) -> None:
-        if self._keeping is not None and self._listening is not None:
-            self._keeping.cancel()
-            self._listening.close()
-        if self._server is not None:
-            self._server.close()
-            self._server = None
 
     def visit_ended(self, visit: _Visit, reason: str, began: bool) -> None:
         """One gateway's connection is over."""

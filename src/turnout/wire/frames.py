@@ -7,12 +7,14 @@ frame in each direction is a hello; after it a gateway sends requests and a job 
     requests  [1, [[ticket, topic code, payload], ...]]
     replies   [2, [[ticket, outcome code, payload], ...]]
 
+An empty row of either says that its end lives: links that leave the machine are never silent for long.
+
 The hello keeps its tag and the place of ``protocol`` in all versions to come, so that versions can name each other.
 """
 
 import struct
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Final, TypeAlias
 
 import msgspec
@@ -75,15 +77,15 @@ class _Greeting(msgspec.Struct, frozen=True, array_like=True, tag=0):
     protocol: int
 
 
-_REQUESTS: Final = 1
-_REPLIES: Final = 2
+REQUESTS: Final = 1
+REPLIES: Final = 2
 
 
-class _ReceivedRequests(msgspec.Struct, frozen=True, array_like=True, tag=_REQUESTS):
+class _ReceivedRequests(msgspec.Struct, frozen=True, array_like=True, tag=REQUESTS):
     items: list[Received]
 
 
-class _ReceivedReplies(msgspec.Struct, frozen=True, array_like=True, tag=_REPLIES):
+class _ReceivedReplies(msgspec.Struct, frozen=True, array_like=True, tag=REPLIES):
     items: list[Received]
 
 
@@ -96,17 +98,26 @@ _replies = msgspec.msgpack.Decoder(_ReceivedReplies)
 
 def encode_hello(hello: Hello) -> bytearray:
     """The first frame of a stream."""
-    return _frame(hello)
+    frame = bytearray(_LENGTH.size)
+    _encoder.encode_into(hello, frame, _LENGTH.size)
+    _LENGTH.pack_into(frame, 0, len(frame) - _LENGTH.size)
+    return frame
 
 
-def encode_requests(items: Sequence[Item]) -> list[Payload]:
-    """One frame of requests, for a job, as the pieces to write."""
-    return _pieces(_REQUESTS, items)
-
-
-def encode_replies(items: Sequence[Item]) -> list[Payload]:
-    """One frame of replies, for a gateway, as the pieces to write."""
-    return _pieces(_REPLIES, items)
+def encode(kind: int, items: Sequence[Item]) -> list[Payload]:
+    """One frame of REQUESTS or REPLIES, as the pieces to write. Without items it is a sign of life."""
+    large = len(items) == 1 and len(items[0][2]) > FRAME_SPLIT_BYTES
+    frame = bytearray(_LENGTH.size)
+    if not large:
+        _encoder.encode_into((kind, items), frame, _LENGTH.size)
+        _LENGTH.pack_into(frame, 0, len(frame) - _LENGTH.size)
+        return [frame]
+    ticket, code, payload = items[0]
+    _encoder.encode_into((kind, ((ticket, code, b""),)), frame, _LENGTH.size)
+    del frame[-2:]  # the empty payload: its type and its length, a byte each
+    frame += _BIN32.pack(0xC6, len(payload))
+    _LENGTH.pack_into(frame, 0, len(frame) - _LENGTH.size + len(payload))
+    return [frame, payload]
 
 
 def decode_hello(body: memoryview, peer: str) -> Hello:
@@ -150,8 +161,8 @@ def decode_replies(body: memoryview) -> list[Received]:
 class FrameReader:
     """Cuts a stream of bytes into the bodies of its frames.
 
-    Put what arrives into ``buffer()`` and say how much it was. What comes whole is copied out of that buffer; a body
-    that comes in pieces gets a buffer of its own, where the pieces land without a copy. No body's buffer is used again:
+    Put what arrives into ``space`` and say how much it was. What comes whole is copied out of that buffer; a body that
+    comes in pieces gets a buffer of its own, where the pieces land without a copy. No body's buffer is used again:
     views into it stay valid for as long as somebody holds them.
     """
 
@@ -160,46 +171,43 @@ class FrameReader:
         self._bytes_max = bytes_max
         self._arriving = memoryview(bytearray(READ_BYTES))
         self._head = b""  # fewer bytes than a length has
-        self._body: memoryview | None = None
-        self._filled = 0  # bytes of the body that are there
+        self._body: memoryview | None = None  # that is coming in pieces
+        self.space = self._arriving  #: Where the next bytes belong; never empty.
+        self.error = ""  #: Why the stream is over: a length out of bounds came after the bodies that were given.
 
-    def buffer(self) -> memoryview:
-        """Where the next bytes belong; never empty."""
-        return self._arriving if self._body is None else self._body[self._filled :]
-
-    def received(self, size: int) -> Iterator[memoryview]:
-        """The bodies that the first ``size`` bytes of the buffer complete; use them up before the next.
-
-        Raises ServerError at a length out of bounds, after the bodies before it; the stream is over then.
-        """
-        if self._body is None:
-            yield from self._cut(self._head + self._arriving[:size])
-            return
-        self._filled += size
-        if self._filled == len(self._body):
-            body, self._body = self._body, None
-            yield body
-
-    def _cut(self, data: bytes) -> Iterator[memoryview]:
-        view = memoryview(data)
-        end = len(data)
-        position = 0
+    def received(self, size: int) -> list[memoryview]:
+        """The bodies that the first ``size`` bytes of the space complete."""
+        if self._body is not None:
+            self.space = self.space[size:]
+            if self.space:
+                return []
+            body, self._body, self.space = self._body, None, self._arriving
+            return [body]
+        data = self._head + self._arriving[:size]
+        view, end, position = memoryview(data), len(data), 0
+        bodies: list[memoryview] = []
         while end - position >= _LENGTH.size:
             start = position + _LENGTH.size
             (length,) = _LENGTH.unpack_from(data, position)
             if not 0 < length <= self._allowed:
-                raise ServerError(f"a frame of {length} bytes: allowed are 1 to {self._allowed}")
+                self.error = f"a frame of {length} bytes: allowed are 1 to {self._allowed}"
+                return bodies
             self._allowed = self._bytes_max
             position = start + length
             if position > end:
-                self._head = b""
-                self._filled = end - start
-                # not a bytearray: that would be filled with zeros first, whatever a wrong length promises
-                self._body = np.empty(length, np.uint8).data
-                self._body[: self._filled] = view[start:]
-                return
-            yield view[start:position]
+                self._begin(length, view[start:])
+                return bodies
+            bodies.append(view[start:position])
         self._head = data[position:]
+        return bodies
+
+    def _begin(self, length: int, first: memoryview) -> None:
+        """A body of which only this has come so far."""
+        self._head = b""
+        # not a bytearray: that would be filled with zeros first, whatever a wrong length promises
+        self._body = np.empty(length, np.uint8).data
+        self._body[: len(first)] = first
+        self.space = self._body[len(first) :]
 
 
 class Outbox:
@@ -207,25 +215,22 @@ class Outbox:
 
     def __init__(self, bytes_max: int) -> None:
         self._bytes_max = bytes_max
-        self._bytes = 0
+        self.bytes = 0  #: Of all that waits, and a little for each message.
         self._full: deque[tuple[list[Item], int]] = deque()  # batches that are cut off, with their bytes
         self._batch: list[Item] = []
         self._batch_bytes = 0
 
-    def __bool__(self) -> bool:
-        return self._bytes > 0
-
     def add(self, ticket: int, code: int, payload: Payload) -> bool:
         """Add a message. False, and nothing added, when the bound is reached; one larger than it goes alone."""
         size = len(payload) + ITEM_OVERHEAD_BYTES
-        if self._bytes and self._bytes + size > self._bytes_max:
+        if self.bytes and self.bytes + size > self._bytes_max:
             return False
         if self._batch_bytes + size > FRAME_SPLIT_BYTES and self._batch:
             self._full.append((self._batch, self._batch_bytes))
             self._batch, self._batch_bytes = [], 0
         self._batch.append((ticket, code, payload))
         self._batch_bytes += size
-        self._bytes += size
+        self.bytes += size
         return True
 
     def take(self) -> list[Item]:
@@ -235,28 +240,10 @@ class Outbox:
         else:
             batch, size = self._batch, self._batch_bytes
             self._batch, self._batch_bytes = [], 0
-        self._bytes -= size
+        self.bytes -= size
         return batch
 
     def clear(self) -> None:
         """Forget everything."""
         self._full.clear()
-        self._batch, self._batch_bytes, self._bytes = [], 0, 0
-
-
-def _pieces(tag: int, items: Sequence[Item]) -> list[Payload]:
-    ticket, code, payload = items[0]
-    if len(items) > 1 or len(payload) <= FRAME_SPLIT_BYTES:
-        return [_frame((tag, items))]
-    head = _frame((tag, ((ticket, code, b""),)))
-    del head[-2:]  # the empty payload: its type and its length, a byte each
-    head += _BIN32.pack(0xC6, len(payload))
-    _LENGTH.pack_into(head, 0, len(head) - _LENGTH.size + len(payload))
-    return [head, payload]
-
-
-def _frame(message: object) -> bytearray:
-    frame = bytearray(_LENGTH.size)
-    _encoder.encode_into(message, frame, _LENGTH.size)
-    _LENGTH.pack_into(frame, 0, len(frame) - _LENGTH.size)
-    return frame
+        self._batch, self._batch_bytes, self.bytes = [], 0, 0

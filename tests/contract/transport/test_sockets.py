@@ -41,18 +41,16 @@ class Gateway:
 class RawJob:
     """A job's end of the socket, byte by byte. Gateways wait in the backlog until ``visit`` takes them."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, listening: socket.socket) -> None:
         self.path = path
-        self._listening = socket.socket(socket.AF_UNIX)
+        self._listening = listening
         self._listening.setblocking(False)
-        self._listening.bind(path)
-        self._listening.listen()
         self._writers: list[asyncio.StreamWriter] = []
 
     async def visit(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         async with asyncio.timeout(WAIT_S):
             sock, _ = await asyncio.get_running_loop().sock_accept(self._listening)
-        reader, writer = await asyncio.open_unix_connection(sock=sock)
+        reader, writer = await asyncio.open_connection(sock=sock)
         self._writers.append(writer)
         return reader, writer
 
@@ -72,7 +70,10 @@ async def gateway() -> AsyncIterator[Gateway]:
 
 @pytest.fixture
 async def raw_job(short_folder: Path) -> AsyncIterator[RawJob]:
-    job = RawJob(str(short_folder / "raw"))
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(str(short_folder / "raw"))
+    listening.listen()
+    job = RawJob(str(short_folder / "raw"), listening)
     yield job
     await job.close()
 
@@ -90,11 +91,11 @@ def running(path: str, job_id: str = "a") -> RunningJob:
 
 
 def requests(*items: frames.Item) -> bytes:
-    return b"".join(frames.encode_requests(items))
+    return b"".join(frames.encode(frames.REQUESTS, items))
 
 
 def replies(*items: frames.Item) -> bytes:
-    return b"".join(frames.encode_replies(items))
+    return b"".join(frames.encode(frames.REPLIES, items))
 
 
 async def read_frame(reader: asyncio.StreamReader) -> memoryview:
@@ -386,6 +387,65 @@ async def test_a_gateway_that_does_not_read_its_replies_is_left(
     heard = await read_to_end(reader)
 
     assert len(heard) < 200 * 100_000
+    await hang_up(writer)
+    await server.close()
+
+
+# --- links that leave the machine -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def far_job() -> AsyncIterator[RawJob]:
+    listening = socket.create_server(("127.0.0.1", 0))
+    job = RawJob(f"tcp://127.0.0.1:{listening.getsockname()[1]}", listening)
+    yield job
+    await job.close()
+
+
+async def test_a_job_elsewhere_that_falls_silent_is_lost(far_job: RawJob, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    events = Events()
+    transport = SocketTransport(Random(1), ConnectionLimits(heartbeat_s=0.01, silence_s=0.02))
+    transport.attach(events)
+    transport.open(running(far_job.path))
+    _, writer = await far_job.visit()
+    writer.write(frames.encode_hello(HELLO_JOB))
+
+    assert await events.wait("lost") == [("a",)]
+    assert 'job "a" was silent for 0.02 s' in caplog.text
+    transport.close_all()
+
+
+async def test_a_gateway_shows_that_it_lives_and_a_job_that_does_so_too_is_kept(far_job: RawJob) -> None:
+    events = Events()
+    transport = SocketTransport(Random(1), ConnectionLimits(heartbeat_s=0.01, silence_s=5))
+    transport.attach(events)
+    transport.open(running(far_job.path))
+    reader, writer = await far_job.visit()
+    writer.write(frames.encode_hello(HELLO_JOB))
+    await read_frame(reader)
+
+    for _ in range(5):
+        assert frames.decode_requests(await read_frame(reader)) == []
+        writer.write(replies())
+    writer.write(replies((1, frames.ANSWERED, b"late")))
+
+    assert await events.wait("replied") == [(1, b"late")]
+    assert events.of("lost") == []
+    transport.close_all()
+
+
+async def test_a_job_shows_a_gateway_elsewhere_that_it_lives() -> None:
+    limits = ConnectionLimits(heartbeat_s=0.01)
+    server = SocketJobServer("tcp://127.0.0.1:0", "a", 1, SCHEMA, Job(echo), limits=limits)
+    await server.start()
+    host, _, port = server.address.removeprefix("tcp://").partition(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(frames.encode_hello(HELLO_GATEWAY))
+    await read_frame(reader)
+
+    assert frames.decode_replies(await read_frame(reader)) == []
+
     await hang_up(writer)
     await server.close()
 
