@@ -17,7 +17,7 @@ from turnout.control.supervised import SupervisorLink
 from turnout.errors import TurnoutError
 from turnout.gateway.bounds import RESULT_BYTES_MAX
 from turnout.messages import JobLaunched, LifeCycleEvent
-from turnout.process import lifeline
+from turnout.process import role
 from turnout.process.heartbeat import Pulse
 from turnout.process.streams import say
 from turnout.storage import owner
@@ -27,7 +27,7 @@ from turnout.transport.sockets import SocketTransport
 
 
 async def run(
-    listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int, pulse: Pulse, result_bytes_max: int
+    listen: socket.socket, runtime: Path, data: Path, lifeline_fd: int | None, pulse: Pulse, result_bytes_max: int
 ) -> None:
     """Serve until SIGTERM or the end of the lifeline."""
     store = Store(data / "control.sqlite")
@@ -59,9 +59,7 @@ async def run(
         result_bytes_max=result_bytes_max,
     )
     server, crowd = make_server(api.app())
-    loop = asyncio.get_running_loop()
-    lifeline.watch(lifeline_fd, partial(loop.call_soon_threadsafe, setattr, server, "should_exit", True))
-    pulse.beat_on(loop)
+    role.heed(lifeline_fd, pulse, partial(setattr, server, "should_exit", True))  # signals are uvicorn's
     api.cancelling.resume()
     async with asyncio.TaskGroup() as tasks:
         others = [
@@ -82,8 +80,7 @@ def main() -> int:
     parser.add_argument("--listen-fd", type=int, required=True)
     parser.add_argument("--runtime", type=Path, required=True)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--lifeline-fd", type=int, required=True)
-    parser.add_argument("--pulse-fd", type=int, required=True)
+    role.add_options(parser)
     parser.add_argument("--result-bytes-max", type=int, default=RESULT_BYTES_MAX)
     given = parser.parse_args()
     listen, pulse = socket.socket(fileno=given.listen_fd), Pulse(given.pulse_fd)

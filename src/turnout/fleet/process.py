@@ -28,6 +28,7 @@ from turnout.fleet.spec import BadFleet, FleetSpec
 from turnout.fleet.untrained import Untrained
 from turnout.messages import EdgeResponse
 from turnout.process import lifeline, loops, machine
+from turnout.process.role import GC_THRESHOLDS
 from turnout.process.streams import tell
 from turnout.text.given import check_job_name
 from turnout.text.printable import printable_json
@@ -38,8 +39,6 @@ OTHER_FILES = 100  #: Open files beside connections: workers' pipes, models, lib
 REASON_SHOWN_CHARS = 60
 BACKOFF_BASE_S = 0.5
 BACKOFF_MAX_S = 30.0
-#: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
-GC_THRESHOLDS = (50_000, 50, 50)
 
 
 @dataclass(frozen=True, slots=True)

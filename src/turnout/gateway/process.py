@@ -2,14 +2,12 @@
 
 import argparse
 import asyncio
-import gc
 import logging
 import resource
 import signal
 import socket
 import sys
 from collections.abc import Callable, Coroutine, Sequence
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
@@ -25,7 +23,7 @@ from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits, GrpcLimits
 from turnout.gateway.settings import Limits
 from turnout.messages import FeedEvent, GatewayCounters
-from turnout.process import lifeline, loops
+from turnout.process import loops, role
 from turnout.process.heartbeat import Pulse
 from turnout.transport import feed
 from turnout.transport.certificate import LOOK_S, Certificate
@@ -41,8 +39,6 @@ Ticking = Callable[[EdgeTaskDispatcher], Coroutine[Any, Any, None]]
 TICK_INTERVAL_S = 0.05
 CONNECT_LOOK_S = 0.01
 CONNECT_LOOKS = 100  #: A gateway that starts looks so often whether the jobs answer: for a second, that is.
-#: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
-GC_THRESHOLDS = (50_000, 50, 50)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -56,13 +52,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--cors-origin", action="append", default=[], help="of web pages that may use this gateway")
     parser.add_argument("--limits", type=_limits, default=Limits(), help="[limits] of the server's settings, as JSON")
     parser.add_argument("--grpc-address", help="host:port of FLARE's gRPC service, shared with the other gateways")
-    parser.add_argument("--lifeline-fd", type=int, help="the inherited pipe that closes when the supervisor ends")
-    parser.add_argument("--pulse-fd", type=int, help="the inherited pipe that shows the supervisor that we live")
+    role.add_options(parser)
     options = parser.parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)  # the supervisor says whose
     _raise_file_limit()
-    gc.freeze()
-    gc.set_threshold(*GC_THRESHOLDS)
+    role.spare_collector()
     try:
         loops.run(serve(options))
     except TurnoutError as error:
@@ -110,13 +104,9 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
     """
     loop = asyncio.get_running_loop()
     stopping, retiring, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopping.set)
     loop.add_signal_handler(signal.SIGQUIT, retiring.set)
-    if options.lifeline_fd is not None:
-        lifeline.watch(options.lifeline_fd, partial(loop.call_soon_threadsafe, stopping.set))
     pulse = Pulse(options.pulse_fd)
-    pulse.beat_on(loop)
+    role.heed(options.lifeline_fd, pulse, stopping.set, (signal.SIGTERM, signal.SIGINT))
     table, transport = JobTable(), SocketTransport()
     dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random(), dispatcher_limits(options.limits))
     server = GatewayServer(

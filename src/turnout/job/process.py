@@ -7,14 +7,12 @@ Any other end is a crash.
 
 import argparse
 import asyncio
-import gc
 import logging
 import os
 import signal
 import sys
 import time
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
@@ -41,17 +39,14 @@ from turnout.job.journal.sqlite import SqliteJournal
 from turnout.job.notes import Notes
 from turnout.job.shell import Shell
 from turnout.job.workflow.evaluation import Evaluate
-from turnout.process import loops
+from turnout.process import loops, role
 from turnout.process.heartbeat import Pulse
-from turnout.process.lifeline import watch
 from turnout.storage.lock import JobLocked
 from turnout.transport.listening import CannotListen
 from turnout.transport.sockets import SocketJobServer
 from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import num_parameters
 
-#: Objects made before the collector looks at the youngest: requests make no cycles, so it seldom finds any.
-GC_THRESHOLDS = (50_000, 50, 50)
 #: "memory" measures what durability costs; a job that runs so loses everything with its process, and says so.
 JOURNAL_VARIABLE = "TURNOUT_JOURNAL"
 EXITS: dict[type[TurnoutError], int] = {
@@ -190,15 +185,11 @@ async def run(folder: JobFolder, given: argparse.Namespace) -> int:
     pulse = Pulse(given.pulse_fd)
     keep_carried(given.blobs.parent, folder.carried)
     process = JobProcess(folder, given.job_id, BlobStore(given.blobs), journal, pulse)
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(_crash)
+    asyncio.get_running_loop().set_exception_handler(_crash)
     server = SocketJobServer(given.address, given.job_id, journal.incarnation, folder.schema, process.shell)
     process.shell.start()
     await server.start()
-    loop.add_signal_handler(signal.SIGTERM, process.ended.set)
-    if given.lifeline_fd is not None:
-        watch(given.lifeline_fd, partial(loop.call_soon_threadsafe, process.ended.set))
-    pulse.beat_on(loop)
+    role.heed(given.lifeline_fd, pulse, process.ended.set, (signal.SIGTERM,))
     await process.ended.wait()
     await server.close()
     await process.close()
@@ -234,14 +225,12 @@ def main() -> int:
     parser.add_argument("--address", required=True)
     parser.add_argument("--blobs", type=Path, required=True)
     parser.add_argument("--seed", type=int)
-    parser.add_argument("--lifeline-fd", type=int)
-    parser.add_argument("--pulse-fd", type=int)
+    role.add_options(parser)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
     try:
         folder = load_job_folder(given.folder, given.seed, accepted=True)
-        gc.freeze()
-        gc.set_threshold(*GC_THRESHOLDS)
+        role.spare_collector()
         return loops.run(run(folder, given))
     except TurnoutError as error:
         print(damage.explained(error, given.blobs.parent), file=sys.stderr)

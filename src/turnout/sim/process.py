@@ -76,8 +76,8 @@ class Machine(Protocol):
 class SimProcess:
     """The event loop, the thread, the recorder and the notes of one shell."""
 
-    def __init__(self, machine: Machine, generation: int, journal: Journal, clock_offset: float) -> None:
-        self.machine, self.generation = machine, generation
+    def __init__(self, machine: Machine, incarnation: int, journal: Journal, clock_offset: float) -> None:
+        self.machine, self.incarnation = machine, incarnation
         self.journal = FaultyJournal(journal, machine.disk, machine.checker, self.survive)
         self.schema = ModelSchema((TensorSpec("x", (machine.checker.size,)),))
         self.alive = True

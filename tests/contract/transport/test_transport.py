@@ -28,7 +28,7 @@ async def test_a_request_is_answered_under_its_ticket(world: World) -> None:
     assert await world.events.wait("replied") == [(7, b"echo hello")]
 
 
-async def test_a_connection_knows_the_jobs_generation(world: World) -> None:
+async def test_a_connection_knows_the_jobs_incarnation(world: World) -> None:
     job = await world.start(world.job("a"), Job(echo), incarnation=3)
 
     await open_and_wait(world, job)
@@ -166,7 +166,7 @@ async def test_a_job_that_dies_is_lost_and_cannot_be_sent_to(world: World) -> No
     assert world.events.of("replied") == []
 
 
-async def test_a_restarted_job_is_lost_and_then_connected_with_its_new_generation(world: World) -> None:
+async def test_a_restarted_job_is_lost_and_then_connected_with_its_new_incarnation(world: World) -> None:
     job = await world.start(world.job("a"), Job(echo), incarnation=1)
     await open_and_wait(world, job)
 
