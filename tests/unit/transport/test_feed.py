@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from turnout.messages import FeedEvent, GatewayCounters, JobCompleted, JobLaunched, RunningJob, TableSnapshot
+from turnout.transport import stream
 from turnout.transport.feed import FeedServer, follow
 
 DIGITS = RunningJob(job_id="digits-1", name="digits", meta={"edge_method": "train"})
@@ -103,7 +104,8 @@ async def test_a_gateway_says_when_control_speaks_another_version(path: Path) ->
     server = await asyncio.start_unix_server(stranger, str(path))
     gateway = Gateway(path)
     await eventually(lambda: bool(gateway.complaints))
-    assert gateway.complaints[0] == "control's feed: stream version 99 offered, 1 spoken: update the older side"
+    spoken = stream.STREAM_VERSION
+    assert gateway.complaints[0] == f"control's feed: stream version 99 offered, {spoken} spoken: update the older side"
     await ended(gateway.task)
     server.close()
     await server.wait_closed()

@@ -9,7 +9,7 @@ import pytest
 
 from turnout.errors import ServerError
 from turnout.messages import JobCompleted
-from turnout.transport.stream import MESSAGE_BYTES_MAX, MessageStream
+from turnout.transport.stream import MESSAGE_BYTES_MAX, STREAM_VERSION, MessageStream
 
 pytestmark = pytest.mark.anyio
 
@@ -78,15 +78,16 @@ async def test_what_is_sent_is_received(stream: Ends) -> None:
 
 
 async def test_each_side_says_its_version_first(stream: Ends) -> None:
-    ours, wire = stream(b"turnout\n\x00\x00\x00\x01")
+    hello = b"turnout\n" + STREAM_VERSION.to_bytes(4, "big")
+    ours, wire = stream(hello)
     await ours.greet()
-    assert wire.written == b"turnout\n\x00\x00\x00\x01"
+    assert wire.written == hello
 
 
 @pytest.mark.parametrize(
     ("hello", "complaint"),
     [
-        (b"turnout\n\x00\x00\x00\x02", "stream version 2 offered, 1 spoken"),
+        (b"turnout\n\x00\x00\x00\x63", "stream version 99 offered"),
         (b"GET / HTTP/1.1\r\n", "not a process of turnout"),
         (b"turn", "did not say which version"),
     ],
