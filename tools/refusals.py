@@ -5,6 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from turnout.gateway.calls import Kind
+from turnout.gateway.http1.replies import STATUS
+
 FOLDERS = ("gateway", "wire", "job", "aggregator")
 
 
@@ -58,12 +61,14 @@ def _is_text(node: ast.expr) -> bool:
 def _in(tree: ast.AST) -> Iterator[Refusal]:
     for node in ast.walk(tree):
         match node:
-            case ast.Call(
-                func=ast.Name("refusal"), args=[ast.Constant(int(http)), ast.Constant(str(reason)), says, *_]
-            ):
+            case ast.Call(func=ast.Name("misuse"), args=[ast.Constant(int(http)), ast.Constant(str(reason)), says, *_]):
                 yield Refusal(http, reason, _text(says))
-            case ast.Call(func=ast.Name("unavailable"), args=[ast.Constant(str(reason)), says, *_]):
-                yield Refusal(503, reason, _text(says))
+            case ast.Call(
+                func=ast.Name("Refusal"), args=[ast.Attribute(attr=kind), ast.Constant(str(reason)), says, *_]
+            ):
+                yield Refusal(STATUS[Kind[kind]], reason, _text(says))
+            case ast.Call(func=ast.Name("busy"), args=[ast.Constant(str(reason)), says, *_]):
+                yield Refusal(STATUS[Kind.BUSY], reason, _text(says))
             case ast.Call(func=ast.Name("Refused" | "Refusal"), args=[ast.Constant(str(reason)), says, *_]):
                 yield Refusal(0, reason, _text(says))
             case ast.ClassDef():
@@ -71,7 +76,7 @@ def _in(tree: ast.AST) -> Iterator[Refusal]:
 
 
 def _kind_of_error(node: ast.ClassDef) -> Iterator[Refusal]:
-    """A subclass of DeviceError: ``reason``, perhaps ``status``, and what it says of itself."""
+    """A subclass of DeviceError: ``reason``, and what it says of itself."""
     assigned = {
         line.targets[0].id: line.value.value
         for line in node.body
@@ -81,7 +86,8 @@ def _kind_of_error(node: ast.ClassDef) -> Iterator[Refusal]:
     }
     if isinstance(assigned.get("reason"), str):
         says = (ast.get_docstring(node) or "").partition("\n\n")[0]
-        yield Refusal(int(assigned.get("status", 400)), assigned["reason"], " ".join(says.split()).replace("``", "`"))
+        text = " ".join(says.split()).replace("``", "`")
+        yield Refusal(STATUS[Kind.INVALID], assigned["reason"], text)
 
 
 def _text(node: ast.expr) -> str:

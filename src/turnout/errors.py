@@ -9,9 +9,8 @@ class TurnoutError(Exception):
 
 
 class DeviceError(TurnoutError):
-    """A device sent something we cannot take; becomes a 4xx with a JSON body. ``reason`` is its metric label."""
+    """A device sent something we cannot take; becomes a refusal. ``reason`` is its metric label."""
 
-    status = 400
     reason = "bad_request"
 
 

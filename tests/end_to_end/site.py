@@ -14,9 +14,9 @@ from turnout.control.check import running_job
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
-from turnout.gateway.exchange import Dispatcher
 from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits
+from turnout.gateway.site import Dispatcher
 from turnout.job.folder.folder import load_job_folder
 from turnout.job.journal.journal import Journal
 from turnout.job.journal.memory import MemoryJournal

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 SRC = ROOT / "src" / "turnout"
 #: What waits, acts, or asks the system.
 IMPURE = {
-    *("asyncio", "fcntl", "grpc", "httptools", "mmap", "os", "resource", "secrets", "select", "selectors", "socket"),
+    *("asyncio", "fcntl", "grpc", "mmap", "os", "resource", "secrets", "select", "selectors", "socket"),
     *("sqlite3", "ssl", "starlette", "subprocess", "tempfile", "threading", "time", "uvicorn", "uvloop"),
 }
 #: Folders that decide, and do nothing else but in these files.
@@ -22,8 +22,8 @@ PURE: dict[str, set[str]] = {
     "device": {"blobs", "client", "http", "http_connection", "kept", "training"},
     "dispatcher": {"service"},
     "fleet": {"classroom", "delivery", "greeting", "ledger", "lines", "process", "training", "untrained"},
-    "gateway": {"asgi", "asgi_app", "counters", "exchange", "grpc", "process", "weights"},
-    "gateway/http1": {"connection", "receiver", "sender", "server"},
+    "gateway": {"asgi", "asgi_app", "grpc", "process", "weights"},
+    "gateway/http1": {"connection", "server"},
     "job/account": {"eventlog"},
     "job/core": set(),
     "job/places": set(),

@@ -17,3 +17,10 @@ class BlobName:
 
     job_id: str
     sha256: str
+
+
+class Busy:
+    """Too many blobs are being opened; ask again."""
+
+
+BUSY = Busy()

@@ -10,17 +10,12 @@ import mmap
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from turnout.blobs.base import BlobName
+from turnout.blobs.base import BUSY, BlobName, Busy
 
 MAPPED_BYTES_MIN = 1024 * 1024  #: Smaller files are read: a mapping costs a descriptor.
 ENTRY_BYTES = 4096  #: What an open blob costs beside its size.
 
 
-class Busy:
-    """Too many blobs are being opened; ask again."""
-
-
-BUSY = Busy()
 FindFile = Callable[[str, str], Awaitable[Path]]
 Done = Callable[[memoryview | Busy | None], None]
 

@@ -24,9 +24,18 @@ class Room:
         self._waiting: dict[str, deque[tuple[int, Resume]]] = {}
         self._resuming = False
 
-    def fits(self, job_id: str, num_bytes: int) -> bool:
-        """Whether ``reserve`` would reserve this at once: there is room for it, and it passes nobody who waits."""
-        return job_id not in self._waiting and self._has(job_id, num_bytes)
+    def fits(self, job_id: str, num_bytes: int, first: bool = False) -> bool:
+        """Whether ``reserve`` would reserve this at once: there is room for it, and it passes nobody who waits.
+
+        ``first``: it is the first of those who wait.
+        """
+        if job_id in self._waiting and not first:
+            return False
+        of_job = self._used_by.get(job_id, 0)
+        others = self.used - of_job
+        if of_job:
+            return of_job + num_bytes <= self._job_share_max * (self._bytes_max - others)
+        return not others or others + num_bytes <= self._bytes_max
 
     def reserve(self, job_id: str, num_bytes: int, resume: Resume) -> bool:
         """Use so much more, or else wait: ``resume`` is then called once, when it *has been reserved*.
@@ -56,14 +65,6 @@ class Room:
         if self._waiting and not self._resuming:  # else called from within a resume below
             self._resume()
 
-    def _has(self, job_id: str, num_bytes: int) -> bool:
-        """Whether this job may use so much more."""
-        of_job = self._used_by.get(job_id, 0)
-        others = self.used - of_job
-        if of_job:
-            return of_job + num_bytes <= self._job_share_max * (self._bytes_max - others)
-        return not others or others + num_bytes <= self._bytes_max
-
     def _resume(self) -> None:
         """Let those go on for whom there is room now, one of each job in turn."""
         self._resuming = True
@@ -75,7 +76,7 @@ class Room:
 
     def _resume_first(self, job_id: str) -> bool:
         num_bytes, resume = self._waiting[job_id][0]
-        if not self._has(job_id, num_bytes):
+        if not self.fits(job_id, num_bytes, first=True):
             return False
         waiting = self._waiting.pop(job_id)
         waiting.popleft()

@@ -9,12 +9,16 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any, TypeAlias
 from urllib.parse import quote
 
-from turnout.gateway.core import BlobReply, BlobWanted, Expect, too_large
+from turnout.blobs.base import BlobName
+from turnout.gateway.calls import Call, Refusal, no_room
+from turnout.gateway.core import too_large
 from turnout.gateway.counters import OTHER
-from turnout.gateway.exchange import OCTETS, WRITE_BYTES, Buffers, Exchange, Site
+from turnout.gateway.exchange import Exchange
 from turnout.gateway.http1.framing import HOST, repeated, wrong_host
-from turnout.gateway.http1.replies import JSON_TYPE, Header, Reply, refusal, unavailable
-from turnout.messages import EdgeResponse, Status
+from turnout.gateway.http1.reading import Decision
+from turnout.gateway.http1.replies import Header, Manner, Misuse, Reply, misuse, render
+from turnout.gateway.http1.sender import WRITE_BYTES
+from turnout.gateway.http1.shared import Shared
 
 Scope: TypeAlias = MutableMapping[str, Any]
 Receive: TypeAlias = Callable[[], Awaitable[MutableMapping[str, Any]]]
@@ -25,104 +29,75 @@ class Disconnected(Exception):
     """The device is gone before its request was whole."""
 
 
-class AsgiExchange(Exchange):
-    """An exchange whose reply goes to an ASGI server: its status and headers apart from its body, ``out``."""
-
-    status = 200
-    headers: tuple[Header, ...] = ()
-
-    def set_reply(self, reply: Reply) -> None:
-        self._note(reply)
-        self._set(reply.status, reply.headers, JSON_TYPE, (reply.body,))
-
-    def _put(self, response: EdgeResponse) -> None:
-        self._put_large(response.status, (self._site.writer.encode(response, self._platform),))
-
-    def _put_large(self, status: Status, body: Buffers) -> None:
-        self._count(status)
-        self._set(200, (), JSON_TYPE, body)
-
-    def _put_blob(self, selected: BlobReply, blob: memoryview) -> None:
-        self._set(selected.status, selected.headers, OCTETS, (blob[selected.start : selected.stop],))
-
-    def _set(self, status: int, headers: tuple[Header, ...], media: bytes, body: Buffers) -> None:
-        self.status = status
-        fixed = [*headers, *self.cors]
-        if status not in (204, 304):
-            fixed += [(b"Content-Type", media), (b"Content-Length", b"%d" % sum(map(len, body)))]
-        if self.close:
-            fixed.append((b"Connection", b"close"))
-        self.headers = tuple(fixed)
-        self.out = () if self.head_only else body
-
-
-class Call:
+class AsgiRequest:
     """One request, as its exchange sees it, and as its server does."""
 
-    def __init__(self, site: Site, receive: Receive, send: Send) -> None:
+    def __init__(self, shared: Shared, receive: Receive, send: Send) -> None:
         self.lost = False
-        self._site = site
+        self._shared = shared
+        self._site = shared.site
         self._receive = receive
         self._send = send
         self._moved = asyncio.Event()  # it was answered, or its body may be read
         self._whole = False  # its body has been read
+        self._close = False  # nothing more is read of its connection
 
     async def run(self, scope: Scope) -> None:
         """Answer the request."""
-        site = self._site
+        site, reader = self._site, self._shared.reader
         headers, wrong = _headers(scope)
         length = _length(scope, headers)
-        route, decision = site.core.head(scope["method"].encode("ascii"), _target(scope), headers, length)
+        method = scope["method"].encode("ascii")
+        route, decision = reader.head(method, _target(scope), headers, length)
         kind = OTHER if route is None else route
         site.counters.requests[kind] += 1
-        exchange = AsgiExchange(self, site, kind)
-        exchange.head_only = scope["method"] == "HEAD"
-        exchange.cors = site.core.cors(headers)
-        if wrong is not None:
-            decision = wrong
+        exchange = Exchange(self, site, kind)
+        manner = Manner(head_only=method == b"HEAD", cors=reader.cors(headers), asked=headers)
         try:
-            await self._answer(exchange, decision, length, b"content-length" in headers)
+            await self._decide(exchange, wrong or decision, length)
+            while exchange.outcome is None:
+                await self._wait_moved()
+            reply = render(exchange.outcome, exchange.platform, site.writer, manner)
+            if reply.refused:
+                site.counters.refuse(reply.refused)
+            site.counters.answer(kind, reply.label, exchange.asked_at)
+            await self._reply(reply, manner)
         except Disconnected:
             pass
         finally:
             self.lost = True
             exchange.abandon()
 
-    async def _answer(
-        self, exchange: AsgiExchange, decision: Reply | Expect | BlobWanted, length: int | None, sized: bool
-    ) -> None:
-        if isinstance(decision, Expect) and (length != 0 or sized):
+    async def _decide(self, exchange: Exchange, decision: Decision, length: int | None) -> None:
+        if isinstance(decision, Call):
             await self._with_body(exchange, decision, length)
-        elif isinstance(decision, Expect):
-            exchange.reply(refusal(411, "length_required", "send the body with Content-Length, or in chunks"))
-        elif isinstance(decision, Reply):
-            exchange.reply(decision)
+        elif isinstance(decision, BlobName):
+            exchange.find_model(decision)
+        elif isinstance(decision, Refusal):
+            exchange.refuse(decision)
         else:
-            exchange.find_blob(decision)
-        while exchange.out is None:
-            await self._wait_moved()
-        await self._reply(exchange)
+            exchange.settle(decision)
 
-    async def _with_body(self, exchange: AsgiExchange, expect: Expect, length: int | None) -> None:
+    async def _with_body(self, exchange: Exchange, call: Call, length: int | None) -> None:
         limits = self._site.limits
-        exchange.begin(expect, expect.limit_bytes if length is None else length)
+        exchange.begin(call, call.limit_bytes if length is None else length)
         try:
             async with asyncio.timeout(limits.admission_timeout_s):
-                while exchange.held and exchange.out is None:
+                while exchange.waiting and exchange.outcome is None:
                     await self._wait_moved()
         except TimeoutError:
-            exchange.reply(unavailable("no_room", "the server holds too many results; send it again later", 5))
-        if exchange.out is not None:
+            exchange.refuse(no_room(limits.retry_after_s))
+        if exchange.outcome is not None:
             return
         try:
             async with asyncio.timeout(limits.body_time_max_s):
-                body = await self._body(expect.limit_bytes)
+                body = await self._body(call.limit_bytes)
         except TimeoutError:
-            exchange.reply(refusal(408, "long_body", f"the body took longer than {limits.body_time_max_s:g} s"))
+            exchange.refuse(misuse(408, "long_body", f"the body took longer than {limits.body_time_max_s:g} s"))
             return
         if body is None:
-            exchange.reply(self._site.core.told(expect, too_large(expect.limit_bytes)))
-        elif exchange.out is None:
+            exchange.refuse(self._site.core.refuse(call, too_large(call.limit_bytes)))
+        elif exchange.outcome is None:
             exchange.run(body)
 
     async def _body(self, bytes_max: int) -> bytes | None:
@@ -146,10 +121,15 @@ class Call:
         await self._moved.wait()
         self._moved.clear()
 
-    async def _reply(self, exchange: AsgiExchange) -> None:
-        assert isinstance(exchange.out, tuple), "an ASGI reply is in parts"
-        await self._send({"type": "http.response.start", "status": exchange.status, "headers": exchange.headers})
-        for part in exchange.out:
+    async def _reply(self, reply: Reply, manner: Manner) -> None:
+        headers: list[Header] = [*reply.headers, *manner.cors]
+        if reply.status not in (204, 304):
+            length = sum(map(len, reply.body))
+            headers += [(b"Content-Type", reply.media), (b"Content-Length", b"%d" % length)]
+        if self._close:
+            headers.append((b"Connection", b"close"))
+        await self._send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        for part in () if manner.head_only else reply.body:
             view = memoryview(part)
             self._site.counters.bytes_out += len(view)
             for start in range(0, len(view), WRITE_BYTES):
@@ -165,8 +145,8 @@ class Call:
     def admitted(self, exchange: Exchange) -> None:
         self._moved.set()
 
-    def turned_away(self, exchange: Exchange) -> bool:
-        return not self._whole
+    def skips_body(self, exchange: Exchange) -> None:
+        self._close = not self._whole
 
     def gives_way(self, exchange: Exchange) -> bool:
         return False
@@ -175,21 +155,21 @@ class Call:
 class AsgiGateway:
     """The application. ``connections`` in its counters are requests under way: the server keeps its own to itself."""
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request."""
         assert scope["type"] == "http", "devices speak HTTP alone"
-        counters = self._site.counters
+        counters = self._shared.site.counters
         counters.connections += 1
         try:
-            await Call(self._site, receive, send).run(scope)
+            await AsgiRequest(self._shared, receive, send).run(scope)
         finally:
             counters.connections -= 1
 
 
-def _headers(scope: Scope) -> tuple[dict[bytes, bytes], Reply | None]:
+def _headers(scope: Scope) -> tuple[dict[bytes, bytes], Misuse | None]:
     """The headers by name; and what is wrong with them, if anything."""
     headers: dict[bytes, bytes] = {}
     wrong = None

@@ -120,7 +120,7 @@ async def _gateway(limits: GatewayLimits, origins: Origins, feed_at: Path) -> As
     try:
         await server.start([])
         await told.wait()
-        yield AsgiGateway(server.site)
+        yield AsgiGateway(server.shared)
     finally:
         await server.close()
         for task in tasks:

@@ -7,7 +7,7 @@ the page to read only if the reply says so.
 from collections.abc import Collection, Mapping
 
 from turnout.errors import UsageError
-from turnout.gateway.http1.replies import Header, Reply
+from turnout.gateway.http1.replies import Header, Permission
 from turnout.text.given import check_word
 from turnout.wire.edge_headers import DEVICE_ID, DEVICE_INFO, USER_INFO
 
@@ -43,7 +43,7 @@ class Origins:
             return (b"Access-Control-Allow-Origin", b"*"), expose
         return (b"Access-Control-Allow-Origin", origin), (b"Vary", b"Origin"), expose
 
-    def preflight(self, headers: Mapping[bytes, bytes], methods: tuple[bytes, ...]) -> Reply | None:
+    def preflight(self, headers: Mapping[bytes, bytes], methods: tuple[bytes, ...]) -> Permission | None:
         """The answer to a browser that asks whether it may ask; None when that is not what it does, or it may not."""
         if b"access-control-request-method" not in headers or not self.allow(headers):
             return None
@@ -52,4 +52,7 @@ class Origins:
             (b"Access-Control-Allow-Headers", _SENT),
             (b"Access-Control-Max-Age", b"%d" % ASK_AGAIN_S),
         )
-        return Reply(204, b"", permitted)
+        return Permission(b"", permitted)
+
+
+NO_ORIGINS = Origins()

@@ -3,7 +3,6 @@
 from bisect import bisect_left
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import perf_counter
 
 from turnout.gateway.routes import Route
 from turnout.messages import LATENCY_BOUNDS_S, GatewayCounters
@@ -27,6 +26,7 @@ class Counters:
     """Counts of one gateway process."""
 
     started: float
+    clock: Callable[[], float]  #: Of the times that requests take.
     requests: dict[str, int] = field(default_factory=lambda: dict.fromkeys(KINDS, 0))
     refused: dict[str, int] = field(default_factory=dict)
     refused_of: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -48,11 +48,11 @@ class Counters:
             del self.refused_of[job_id]
 
     def answer(self, kind: str, status: str, asked_at: float) -> None:
-        """Count how a request ended, and how long it took since ``asked_at``, by ``perf_counter``."""
+        """Count how a request ended, and how long it took since ``asked_at``, by ``clock``."""
         answers = self.answers[kind]
         by_status = answers.by_status
         by_status[status] = by_status.get(status, 0) + 1
-        took_s = perf_counter() - asked_at
+        took_s = self.clock() - asked_at
         answers.by_duration[bisect_left(LATENCY_BOUNDS_S, took_s)] += 1
         answers.spent_s += took_s
 

@@ -13,66 +13,21 @@ import grpc
 from grpc import aio
 
 from turnout.errors import DeviceError, TurnoutError
-from turnout.gateway.core import Expect, refused
+from turnout.gateway.calls import Call, Refusal, no_room, refused
 from turnout.gateway.counters import OTHER
-from turnout.gateway.exchange import Buffers, Exchange, Site
-from turnout.gateway.http1.replies import Reply, unavailable
+from turnout.gateway.exchange import Exchange
 from turnout.gateway.limits import GatewayLimits, GrpcLimits
-from turnout.gateway.queries import OUTER_REASONS, Queries, answer_of
+from turnout.gateway.queries import Queries, render
 from turnout.gateway.routes import Route
-from turnout.messages import EdgeRequest, EdgeResponse, Status, TaskRequest, TaskResponse
+from turnout.gateway.site import Site
 from turnout.transport.certificate import BadCertificate, Certificate
-from turnout.wire.edge_grpc import METHOD, SERVICE, decode_query, encode_reply
-from turnout.wire.edge_replies import SAFETENSORS_FORMAT
+from turnout.wire.edge_grpc import METHOD, SERVICE, decode_query
 
 ANY_PORT = "127.0.0.1:0"
 Context: TypeAlias = Any  #: grpc's; it has no types.
 
 
-class GrpcExchange(Exchange):
-    """An exchange whose reply is a message of gRPC."""
-
-    def __init__(self, call: "Call", site: Site, route: Route | None, message_bytes_max: int) -> None:
-        super().__init__(call, site, OTHER if route is None else route)
-        self._route = route
-        self._message_bytes_max = message_bytes_max
-
-    def set_reply(self, reply: Reply) -> None:
-        self._note(reply)
-        self._body = None
-        site = self._site
-        body = reply.body
-        if self._route is not None:
-            answer = answer_of(self._route, reply, site.limits.retry_after_s)
-            body = site.writer.encode(answer, self._platform)
-        outer = Status.INVALID_REQUEST if reply.reason in OUTER_REASONS else Status.OK
-        self.out = encode_reply(outer, (body,))
-
-    def _submit(self, request: EdgeRequest) -> None:
-        """A model goes into the message: whoever asks by gRPC may reach nothing else of ours."""
-        if type(request) is TaskRequest and request.accept:
-            accept = tuple(word for word in request.accept if word != SAFETENSORS_FORMAT)
-            request = TaskRequest(request.device, request.job_id, request.cookie, accept, request.user)
-        super()._submit(request)
-
-    def _put(self, response: EdgeResponse) -> None:
-        self._count(response.status)
-        self.out = encode_reply(Status.OK, (self._site.writer.encode(response, self._platform),))
-
-    def _put_large(self, status: Status, body: Buffers) -> None:
-        size = sum(map(len, body))
-        if size > self._message_bytes_max:
-            message = (
-                f"the task with its model has {size} bytes as JSON, and a message may have {self._message_bytes_max}: "
-                "raise --grpc-message-bytes-max, or ask by HTTP"
-            )
-            self._put(TaskResponse(Status.ERROR, message=message))
-        else:
-            self._count(status)
-            self.out = encode_reply(Status.OK, body)
-
-
-class Call:
+class GrpcRequest:
     """One request, as its exchange sees it. Its body is here before it begins, and nobody else can send the rest."""
 
     def __init__(self, site: Site, queries: Queries, limits: GrpcLimits) -> None:
@@ -82,15 +37,18 @@ class Call:
         self._limits = limits
         self._loop = asyncio.get_running_loop()
         self._answered: asyncio.Future[None] = self._loop.create_future()
-        self._exchange: GrpcExchange | None = None
+        self._exchange: Exchange | None = None
         self._patience: asyncio.TimerHandle | None = None
 
     async def answer(self, message: bytes) -> bytes:
         """The reply to a request's message."""
-        exchange = self._begin(message)
+        exchange, route = self._begin(message)
         await self._answered
-        assert isinstance(exchange.out, bytes), "a call's reply is one message"
-        return exchange.out
+        assert exchange.outcome is not None, "an answered call has an outcome"
+        site = self._site
+        status, reply = render(exchange.outcome, route, exchange.platform, site.writer, self._limits.message_bytes_max)
+        site.counters.answer(exchange.kind, status, exchange.asked_at)
+        return reply
 
     def end(self) -> None:
         """The reply has been sent, or nobody waits for it any more."""
@@ -98,12 +56,12 @@ class Call:
         if self._patience is not None:
             self._patience.cancel()
         exchange, self._exchange = self._exchange, None  # which holds us: without this only the collector frees both
-        if exchange is not None and exchange.out is None:
+        if exchange is not None and exchange.outcome is None:
             exchange.abandon()
 
-    def _begin(self, message: bytes) -> GrpcExchange:
+    def _begin(self, message: bytes) -> tuple[Exchange, Route | None]:
         route: Route | None = None
-        decision: Reply | Expect
+        decision: Refusal | Call
         payload = b""
         try:
             query = decode_query(message)
@@ -111,22 +69,22 @@ class Call:
             payload = query.payload
         except DeviceError as error:
             decision = refused(error)
-        self._site.counters.requests[OTHER if route is None else route] += 1
-        self._exchange = exchange = GrpcExchange(self, self._site, route, self._limits.message_bytes_max)
-        if isinstance(decision, Reply):
-            exchange.reply(decision)
-            return exchange
+        kind = OTHER if route is None else route
+        self._site.counters.requests[kind] += 1
+        self._exchange = exchange = Exchange(self, self._site, kind)
+        if isinstance(decision, Refusal):
+            exchange.refuse(decision)
+            return exchange, route
         exchange.begin(decision, len(payload))
-        if exchange.held:
+        if exchange.waiting:
             self._patience = self._loop.call_later(self._site.limits.admission_timeout_s, self._give_up, exchange)
-        if exchange.out is None:
+        if exchange.outcome is None:
             exchange.run(payload)
-        return exchange
+        return exchange, route
 
-    def _give_up(self, exchange: GrpcExchange) -> None:
-        if exchange.held and exchange.out is None:
-            wait_s = self._site.limits.retry_after_s
-            exchange.reply(unavailable("no_room", "the server holds too many results; send it again later", wait_s))
+    def _give_up(self, exchange: Exchange) -> None:
+        if exchange.waiting and exchange.outcome is None:
+            exchange.refuse(no_room(self._site.limits.retry_after_s))
 
     # --- what an exchange says ---
 
@@ -137,8 +95,8 @@ class Call:
     def admitted(self, exchange: Exchange) -> None:
         """Its body has been read already."""
 
-    def turned_away(self, exchange: Exchange) -> bool:
-        return False
+    def skips_body(self, exchange: Exchange) -> None:
+        """As well."""
 
     def gives_way(self, exchange: Exchange) -> bool:
         return False
@@ -180,7 +138,7 @@ class GrpcServer:
         self._limits = limits
         self._certificate = certificate
         self._queries = Queries(site.core)
-        self._calls: set[Call] = set()
+        self._calls: set[GrpcRequest] = set()
         self._turns = asyncio.Semaphore(limits.reads_max)
         self._servers: list[Any] = []
         self._leaving: set[asyncio.Task[None]] = set()
@@ -237,27 +195,27 @@ class GrpcServer:
             self._leaving.add(task)
             task.add_done_callback(self._leaving.discard)
 
-    async def retire(self) -> None:
-        """Accept no more, and answer what has been asked within ``retire_timeout_s``."""
-        await self._stop(self._site.limits.retire_timeout_s)
+    async def drain(self) -> None:
+        """Accept no more, and answer what has been asked within ``drain_timeout_s``."""
+        await self._stop(self._site.limits.drain_timeout_s)
 
     async def close(self) -> None:
-        """Accept no more, answer what has been asked within ``drain_timeout_s``, and close."""
-        await self._stop(self._site.limits.drain_timeout_s)
+        """Accept no more, answer what has been asked within ``close_timeout_s``, and close."""
+        await self._stop(self._site.limits.close_timeout_s)
         await asyncio.gather(*self._leaving)
 
     async def _stop(self, grace_s: float) -> None:
         await asyncio.gather(*(server.stop(grace_s) for server in self._servers))
 
     async def _leave(self, server: Any) -> None:
-        await server.stop(self._site.limits.retire_timeout_s)
+        await server.stop(self._site.limits.drain_timeout_s)
         self._servers.remove(server)
 
     async def _query(self, _: AsyncIterator[bytes], context: Context) -> None:
         if len(self._calls) >= self._limits.calls_max:
             self._site.counters.refuse("calls")
             await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many requests at once; try again later")
-        call = Call(self._site, self._queries, self._limits)
+        call = GrpcRequest(self._site, self._queries, self._limits)
         self._calls.add(call)
         try:
             message = await self._read(context)

@@ -88,10 +88,10 @@ class GatewayLimits:
     #: The unread body of a refused request that is read and thrown away to keep the connection.
     discard_bytes_max: int = 64 * 1024
     #: How long requests in flight may take when the gateway ends.
-    drain_timeout_s: float = 10.0
+    close_timeout_s: float = 10.0
     #: How long they may take when it has a successor. Above ``body_time_max_s`` and the result's time-out, and below
     #: the supervisor's patience with it.
-    retire_timeout_s: float = 140.0
+    drain_timeout_s: float = 140.0
     #: How long an idle connection may then stay: its next request may be under way.
     drain_idle_s: float = 2.0
 

@@ -80,7 +80,7 @@ def gateway_limits(set_: Limits) -> GatewayLimits:
         blobs_bytes_max=set_.blobs_bytes_max,
         weights_model_bytes_max=set_.weights_model_bytes_max,
         weights_bytes_max=set_.weights_bytes_max,
-        retire_timeout_s=set_.retire_s,
+        drain_timeout_s=set_.retire_s,
     )
 
 
@@ -103,8 +103,8 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
     ``follow`` hears from control which jobs run, and ``tick`` lets requests time out: without either this process ends.
     """
     loop = asyncio.get_running_loop()
-    stopping, retiring, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGQUIT, retiring.set)
+    stopping, draining, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
+    loop.add_signal_handler(signal.SIGQUIT, draining.set)
     pulse = Pulse(options.pulse_fd)
     role.heed(options.lifeline_fd, pulse, stopping.set, (signal.SIGTERM, signal.SIGINT))
     table, transport = JobTable(), SocketTransport()
@@ -135,8 +135,8 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
         tls = certificate.context if certificate is not None else None
         await server.start([socket.socket(fileno=fd) for fd in options.listen_fd], tls)
         pulse.progress()
-        await retiring.wait()
-        await asyncio.gather(server.retire(), *(() if calls is None else (calls.retire(),)))
+        await draining.wait()
+        await asyncio.gather(server.drain(), *(() if calls is None else (calls.drain(),)))
 
     following = asyncio.create_task(follow(options.feed, apply, counters, logger.warning))
     ticking = asyncio.create_task(tick(dispatcher))

@@ -1,17 +1,16 @@
-"""What a request that came by gRPC means to the core: the fields of its payload as HTTP would have them. Pure.
+"""What a request that came by gRPC means to the core, and outcomes as its messages. Pure.
 
 The payload is one JSON object: what a body holds, and beside it who asks. There is no header that names the device, so
 ``device_info.device_id`` does, by the same rules. The body's own readers get the payload as it is: they skip the rest.
 """
 
 from collections.abc import Mapping
-from http import HTTPStatus
 
 import msgspec
 
 from turnout.errors import DeviceError
-from turnout.gateway.core import Expect, GatewayCore, refused, too_large
-from turnout.gateway.http1.replies import OURS_FROM, Reply
+from turnout.gateway.calls import Answer, Call, Kind, Outcome, Refusal, refused
+from turnout.gateway.core import GatewayCore, too_large
 from turnout.gateway.routes import Route
 from turnout.messages import (
     EdgeResponse,
@@ -21,9 +20,11 @@ from turnout.messages import (
     Status,
     TaskResponse,
 )
-from turnout.wire.edge_grpc import BadEnvelope, Query
+from turnout.wire.edge_grpc import BadEnvelope, Query, encode_reply
 from turnout.wire.edge_headers import BadHeader, DeviceReader
+from turnout.wire.edge_replies import ReplyWriter
 from turnout.wire.edge_requests import MALFORMED, MissingField
+from turnout.wire.forms import Form
 
 ROUTES: Mapping[str, Route] = {
     "JobRequest": Route.JOB,
@@ -63,8 +64,8 @@ class Queries:
         self._core = core
         self._devices = DeviceReader()
 
-    def head(self, query: Query) -> tuple[Route | None, Reply | Expect]:
-        """What ``GatewayCore.head`` says of the same request by HTTP."""
+    def head(self, query: Query) -> tuple[Route | None, Refusal | Call]:
+        """What ``HttpReader.head`` says of the same request by HTTP."""
         route = ROUTES.get(query.type)
         try:
             if route is None:
@@ -73,7 +74,7 @@ class Queries:
         except DeviceError as error:
             return route, refused(error)
 
-    def _expect(self, route: Route, payload: bytes) -> Reply | Expect:
+    def _expect(self, route: Route, payload: bytes) -> Refusal | Call:
         limit = self._core.longest(route)
         if len(payload) > limit:
             return too_large(limit)
@@ -88,26 +89,54 @@ class Queries:
         fields = {}
         if route is Route.RESULT:
             fields = {"job_id": _present(merged.job_id, "job_id"), "task_id": _present(merged.task_id, "task_id")}
-        return self._core.expect(route, device, user, fields, len(payload))
+        return self._core.expect(route, device, user, fields, len(payload), inline=True)
 
 
-def answer_of(route: Route, reply: Reply, retry_after_s: float) -> EdgeResponse:
+def render(
+    outcome: Outcome, route: Route | None, platform: str, writer: ReplyWriter, message_bytes_max: int
+) -> tuple[Status, bytes]:
+    """The message that answers a request, and what the device is told in it."""
+    outer = Status.OK
+    match outcome:
+        case Answer(TaskResponse() as response, bytes() as model, Form() as form):
+            body = writer.encode_with_weights(response, platform, model, form)
+            size = sum(map(len, body))
+            if size <= message_bytes_max:
+                return response.status, encode_reply(outer, body)
+            told: EdgeResponse = TaskResponse(Status.ERROR, message=_too_large(size, message_bytes_max))
+        case Answer(response):
+            told = response
+        case Refusal(reason=reason):
+            told = answer_of(route, outcome)
+            outer = Status.INVALID_REQUEST if reason in OUTER_REASONS else Status.OK
+        case _:
+            raise AssertionError(f"nobody can ask for a {type(outcome).__name__} by gRPC")
+    return told.status, encode_reply(outer, (writer.encode(told, platform),))
+
+
+def answer_of(route: Route | None, refusal: Refusal) -> EdgeResponse:
     """A refusal, as the answer of its kind, for a protocol that has no status beside it."""
-    status, wait_s = Status.INVALID_REQUEST, None
-    if reply.status >= OURS_FROM:
-        status, wait_s = Status.RETRY, retry_after_s
-    elif reply.status == HTTPStatus.OK:  # a phone's result, refused as its job would
-        status = Status.ERROR
-    message = reply.message
+    if refusal.instead is not None:
+        return refusal.instead
+    status = Status.RETRY if refusal.kind is Kind.BUSY else Status.INVALID_REQUEST
+    wait_s = None if refusal.wait_s is None else float(refusal.wait_s)
+    message = refusal.text
     match route:
-        case Route.JOB:
-            return JobResponse(status, retry_wait=wait_s, message=message)
         case Route.TASK:
             return TaskResponse(status, retry_wait=wait_s, message=message)
         case Route.SELECTION:
             return SelectionResponse(status, retry_wait=wait_s, message=message)
-        case _:
+        case Route.RESULT:
             return ResultResponse(status, counted=False, retry_wait=wait_s, message=message)
+        case _:
+            return JobResponse(status, retry_wait=wait_s, message=message)
+
+
+def _too_large(size: int, message_bytes_max: int) -> str:
+    return (
+        f"the task with its model has {size} bytes as JSON, and a message may have {message_bytes_max}: "
+        "raise --grpc-message-bytes-max, or ask by HTTP"
+    )
 
 
 def _info(raw: msgspec.Raw, name: str) -> bytes:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from turnout.blobs.base import BlobName
-from turnout.blobs.cache import BUSY, Blobs, Busy, FindFile
+from turnout.blobs.base import BUSY, BlobName, Busy
+from turnout.blobs.cache import Blobs, FindFile
 from turnout.errors import TurnoutError
 from turnout.gateway import decode
 from turnout.gateway.limits import GatewayLimits

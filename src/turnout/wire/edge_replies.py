@@ -119,6 +119,8 @@ class ReplyWriter:
         if type(response) is JobResponse:
             return self._job(response, platform)
         if type(response) is ResultResponse:
+            if response.retry_wait is None and (response.status is OK or not platform):
+                return self._encode(response)  # its words are what a device is told
             return self._result(response, platform)
         assert type(response) is SelectionResponse
         return self._encode(
@@ -158,8 +160,6 @@ class ReplyWriter:
 
     def _result(self, response: ResultResponse, platform: str) -> bytes:
         status = response.status
-        if response.retry_wait is None and (status is OK or not platform):
-            return self._encode(response)  # its words are what a device is told
         if status is not OK:
             status = RESULT_STATUS.get(platform.lower(), {}).get(status, status)
         return self._encode(
@@ -197,7 +197,7 @@ def _task(response: TaskResponse, platform: str) -> _Task:
     return _Task(
         response.status,
         response.job_id,
-        _wait(response.retry_wait, platform),
+        None if response.retry_wait is None else _wait(response.retry_wait, platform),
         response.task_id,
         response.task_name,
         response.cookie,

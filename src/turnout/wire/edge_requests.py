@@ -62,9 +62,12 @@ class _JobBody(msgspec.Struct):
     capabilities: dict[str, Any]
 
 
+_NO_COOKIE = msgspec.Raw(b"null")
+
+
 class _TaskBody(msgspec.Struct):
     job_id: str | msgspec.UnsetType | None = msgspec.UNSET
-    cookie: msgspec.Raw = msgspec.Raw(b"null")
+    cookie: msgspec.Raw = _NO_COOKIE
     accept: tuple[str, ...] | None = None
 
 
@@ -110,8 +113,11 @@ def decode_task(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], bo
         found = _TASK_BODY.decode(body)
     except MALFORMED as error:
         raise bad_body("/task", error, _TASK_EXAMPLE) from None
-    job_id = _job_id(found.job_id, query, "/task")
-    return TaskRequest(device, job_id, read_cookie(found.cookie), found.accept or (), user)
+    job_id = query.get("job_id") if found.job_id is msgspec.UNSET else None  # where most have it
+    if job_id is None:
+        job_id = _job_id(found.job_id, query, "/task")
+    cookie = None if found.cookie is _NO_COOKIE else read_cookie(found.cookie)
+    return TaskRequest(device, job_id, cookie, found.accept or (), user)
 
 
 def decode_selection(device: DeviceInfo, user: UserInfo, query: Mapping[str, str], body: bytes) -> SelectionRequest:

@@ -6,13 +6,13 @@
 import functools
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from turnout.messages import VALIDATED, DeviceInfo, ModelSchema, ResultReport, UserInfo
+from turnout.messages import VALIDATED, ModelSchema, ResultReport
 from turnout.wire import tensors
 from turnout.wire.edge_headers import TEXTS_KEPT_MAX, device_headers
 from turnout.wire.edge_metrics import NONE as NO_METRICS
@@ -106,7 +106,7 @@ _RESULT_BODY = msgspec.json.Decoder(_ResultBody)
 _IDS = msgspec.json.Decoder(_Ids)
 
 
-def decode_result_query(query: dict[str, str]) -> ResultQuery:
+def decode_result_query(query: Mapping[str, str]) -> ResultQuery:
     """Raises BadField or BadBody for a field that cannot be read; none is required here."""
     num_examples, metrics = None, NO_METRICS
     if (text := query.get("num_examples")) is not None:
@@ -149,7 +149,8 @@ def result_from_safetensors(query: ResultQuery, body: bytes, schema_of: SchemaOf
         OK if query.status is None else query.status,
         metrics_left_out=query.metrics.left_out,
     )
-    _check_examples(fields)
+    if not math.isfinite(fields.num_examples):
+        raise _not_finite()
     if fields.status != OK:
         return DecodedResult(fields, memoryview(b""))
     schema = schema_of(fields.job_id)
@@ -177,7 +178,8 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
         read_cookie(found.cookie),
         metrics.left_out,
     )
-    _check_examples(fields)
+    if not math.isfinite(fields.num_examples):
+        raise _not_finite()
     _check_lengths(fields)
     if status != OK:
         return DecodedResult(fields, memoryview(b""))
@@ -190,28 +192,9 @@ def result_from_json(query: ResultQuery, body: bytes | memoryview, schema_of: Sc
     learned = form.decode(found.result.kind, found.result.data, schema)
     if found.num_examples is None and learned.count is not None:
         fields = msgspec.structs.replace(fields, num_examples=learned.count)
-        _check_examples(fields)
+        if not math.isfinite(fields.num_examples):
+            raise _not_finite()
     return DecodedResult(fields, _bytes_of(learned.vector), form.absolute)
-
-
-def report(
-    device: DeviceInfo, user: UserInfo, fields: ResultFields, update: memoryview, absolute: bool = False
-) -> ResultReport:
-    """The message for a job."""
-    return ResultReport(
-        device,
-        fields.job_id,
-        fields.task_id,
-        fields.task_name,
-        update,
-        fields.num_examples,
-        fields.metrics,
-        fields.status,
-        fields.cookie,
-        user,
-        absolute,
-        fields.metrics_left_out,
-    )
 
 
 def encode_result(result: ResultReport, schema: ModelSchema) -> HttpRequest:
@@ -267,10 +250,9 @@ def _missing(name: str) -> MissingField:
     return MissingField(f"missing {name}: send it in the query of /result, as in /result?{name}=...")
 
 
-def _check_examples(fields: ResultFields) -> None:
-    """How many may be is the job's to judge, which knows the task and frees its place."""
-    if not math.isfinite(fields.num_examples):
-        raise BadField("num_examples must be a finite number")
+def _not_finite() -> BadField:
+    """How many examples may be is the job's to judge, which knows the task and frees its place."""
+    return BadField("num_examples must be a finite number")
 
 
 def _check_lengths(fields: ResultFields) -> None:

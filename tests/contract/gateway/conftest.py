@@ -73,7 +73,7 @@ class _Asgi:
 async def _start_uvicorn(parts: Parts) -> Shell:
     gateway = parts.server()
     await gateway.start([])
-    app: Any = AsgiGateway(gateway.site)
+    app: Any = AsgiGateway(gateway.shared)
     server = uvicorn.Server(uvicorn.Config(app, log_level="warning", lifespan="off", ws="none"))
     return _Asgi(gateway, server.serve([parts.listening]), lambda: setattr(server, "should_exit", True))
 
@@ -84,7 +84,7 @@ async def _start_granian(parts: Parts) -> Shell:
     port = parts.listening.getsockname()[1]
     parts.listening.close()  # it takes no socket that is open already
     server = granian.Server(
-        AsgiGateway(gateway.site),
+        AsgiGateway(gateway.shared),
         port=port,
         interface=Interfaces.ASGINL,
         log_enabled=False,

@@ -63,7 +63,7 @@ async def test_who_has_it_is_told_304_and_the_connection_goes_on(world: World) -
 async def test_a_model_that_is_not_there_is_404(world: World, path: str) -> None:
     reply = await world.ask(get(path))
     assert reply.status == 404
-    assert "no such model" in reply.json["message"]
+    assert "unknown or expired model" in reply.json["message"]
 
 
 async def test_many_slow_readers_of_a_large_model_cost_no_memory(world: World) -> None:

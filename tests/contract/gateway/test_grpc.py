@@ -21,7 +21,8 @@ from grpc import aio
 from tests.contract.flare.quirks import covers
 from tests.unit.gateway.fakes import BIG_SCHEMA, FakeDispatcher, schema_of
 from tests.unit.wire.edge_messages import Reply, Request
-from turnout.gateway.grpc import GrpcExchange, GrpcServer
+from turnout.gateway.exchange import Exchange
+from turnout.gateway.grpc import GrpcServer
 from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits, GrpcLimits
 from turnout.messages import (
@@ -185,7 +186,10 @@ async def test_requests_are_counted_beside_those_by_http(world: World) -> None:
     await world.ask("Hello", {})
     counters = world.gateway.counters
     assert (counters.requests["result"], counters.requests["other"]) == (1, 1)
-    assert (counters.answers["result"].by_status, counters.answers["other"].by_status) == ({"OK": 1}, {"400": 1})
+    assert (counters.answers["result"].by_status, counters.answers["other"].by_status) == (
+        {"OK": 1},
+        {"INVALID_REQUEST": 1},
+    )
     assert counters.bytes_in > 200
     assert counters.bytes_out > 50
 
@@ -365,7 +369,7 @@ async def test_answered_requests_are_freed_without_the_collector(world: World) -
     try:
         for kind, payload in (("ResultReport", RESULT), ("ResultReport", BIG_RESULT), ("TaskRequest", b"0")):
             await world.ask(kind, payload)
-        await until(lambda: not any(type(found) is GrpcExchange for found in gc.get_objects()))
+        await until(lambda: not any(type(found) is Exchange for found in gc.get_objects()))
     finally:
         gc.enable()
 
@@ -380,16 +384,16 @@ async def test_who_goes_away_while_a_result_waits_leaves_nothing_behind(world: W
     assert world.dispatcher.room.reserved == 0
 
 
-async def test_a_server_that_retires_answers_what_it_was_asked(tmp_path: Path) -> None:
+async def test_a_server_that_drains_answers_what_it_was_asked(tmp_path: Path) -> None:
     dispatcher = FakeDispatcher(hold=True)
     async with serving(tmp_path, dispatcher=dispatcher) as world:
         asking = asyncio.create_task(world.ask("SelectionRequest", TASK))
         await until(lambda: dispatcher.waiting)
-        retiring = asyncio.create_task(world.server.retire())
+        draining = asyncio.create_task(world.server.drain())
         await asyncio.sleep(0)
         dispatcher.answer_next()
         assert (await asking)[1]["status"] == "OK"
-        await retiring
+        await draining
 
 
 async def test_two_servers_share_a_port_and_one_may_leave(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from tests.contract.gateway.conftest import World
 from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, TASK, get, http, result, update_of
-from tests.unit.gateway.http1.test_connection import MALFORMED
+from tests.unit.gateway.http1.test_protocol import MALFORMED
 from turnout.gateway.limits import GatewayLimits
 
 pytestmark = pytest.mark.anyio

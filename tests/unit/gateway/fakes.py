@@ -1,23 +1,25 @@
-"""A dispatcher that answers as told, a transport that remembers, and a gateway between them."""
+"""A dispatcher that answers as told, a device's end of a connection, and a gateway between them."""
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 import msgspec
 import numpy as np
 
-from turnout.blobs.base import BlobName
-from turnout.blobs.cache import Busy
+from turnout.blobs.base import BlobName, Busy
 from turnout.errors import DeviceError
 from turnout.gateway import decode
+from turnout.gateway.calls import Refusal, refused
 from turnout.gateway.core import GatewayCore
+from turnout.gateway.cors import NO_ORIGINS
 from turnout.gateway.counters import Counters
-from turnout.gateway.exchange import Site
-from turnout.gateway.http1.connection import Connection
-from turnout.gateway.http1.replies import Reply, refusal
+from turnout.gateway.http1.protocol import End, Http1
+from turnout.gateway.http1.reading import HttpReader
+from turnout.gateway.http1.shared import Shared
 from turnout.gateway.limits import GatewayLimits
+from turnout.gateway.site import Site
 from turnout.messages import (
     EdgeRequest,
     EdgeResponse,
@@ -139,53 +141,6 @@ class FakeDispatcher:
         self.refusals.append(result)
 
 
-class FakeTransport(asyncio.Transport):
-    """Remembers what a connection writes, and whether it reads."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.reading = True
-        self.eof = False
-        self.closed = False
-        self.aborted = False
-        self.buffered = 0
-        self.writes: list[int] = []
-        self.pause_after_each_write: asyncio.BaseProtocol | None = None
-
-    def write(self, data: Any) -> None:
-        assert not self.eof, "nothing is written after the end"
-        if not self.closed:
-            self.written += data
-            self.writes.append(len(data))
-        if self.pause_after_each_write is not None:
-            self.pause_after_each_write.pause_writing()
-
-    def write_eof(self) -> None:
-        self.eof = True
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def pause_reading(self) -> None:
-        self.reading = False
-
-    def resume_reading(self) -> None:
-        self.reading = True
-
-    def close(self) -> None:
-        self.closed = True
-
-    def abort(self) -> None:
-        self.closed = self.aborted = True
-
-    def is_closing(self) -> bool:
-        return self.closed
-
-    def get_write_buffer_size(self) -> int:
-        return self.buffered
-
-
 class NoBlobs:
     """There is no model."""
 
@@ -204,7 +159,7 @@ class FakeWeights:
 
 
 class Gateway:
-    """The connections of one site, without sockets and with a clock that is set by hand."""
+    """The connections of one gateway, without sockets and with a clock that is set by hand."""
 
     def __init__(
         self,
@@ -214,35 +169,38 @@ class Gateway:
     ) -> None:
         self.dispatcher = dispatcher or FakeDispatcher()
         self.limits = limits or GatewayLimits()
-        self.counters = Counters(0.0)
+        self.counters = Counters(0.0, perf_counter)
+        core = GatewayCore(schema_of, self.limits)
         self.site = Site(
-            GatewayCore(schema_of, self.limits, lambda: b'{"status":"ok"}'),
-            self.dispatcher,
+            core,
+            self.dispatcher,  # type: ignore[arg-type]
             NoBlobs(),
             weights or FakeWeights(None),
             self._decode,
             self.counters,
             self.limits,
         )
-        self.site.set_time(1000.0, b"Sun, 06 Nov 1994 08:49:37 GMT")
-        self.connections: set[Connection] = set()
+        self.shared = Shared(self.site, HttpReader(core, lambda: b'{"status":"ok"}', NO_ORIGINS))
+        self.shared.set_time(1000.0, b"Sun, 06 Nov 1994 08:49:37 GMT")
+        self.wires: list[Wire] = []
 
-    def _decode(self, payload: bytes, done: Callable[[bytes | Reply], None]) -> None:
+    def _decode(self, payload: bytes, done: Callable[[bytes | Refusal], None]) -> None:
         try:
             done(decode.decode(memoryview(payload)))
         except DeviceError as error:
-            done(refusal(400, error.reason, str(error)))
+            done(refused(error))
 
     def connect(self) -> "Wire":
-        return Wire(self)
+        self.wires.append(Wire(self))
+        return self.wires[-1]
 
     def pass_time(self, seconds: float) -> None:
         """Sweep every second, as the server does."""
         end = self.site.now + seconds
         while self.site.now < end:
-            self.site.set_time(min(self.site.now + 1.0, end), self.site.date)
-            for connection in list(self.connections):
-                connection.sweep(self.site.now)
+            self.shared.set_time(min(self.site.now + 1.0, end), self.shared.date)
+            for wire in self.wires:
+                wire.sweep(self.site.now)
 
 
 class Answered(msgspec.Struct):
@@ -259,28 +217,74 @@ class Answered(msgspec.Struct):
 
 
 class Wire:
-    """A device's end of one connection."""
+    """A device's end of one connection, and all that a socket would do for ``Http1``."""
 
     def __init__(self, gateway: Gateway) -> None:
-        self.transport = FakeTransport()
-        self.connection = Connection(gateway.site, gateway.connections)
-        self.connection.connection_made(self.transport)
+        self.http = Http1(gateway.shared, self.flush)
+        self.written = bytearray()
+        self.writes: list[int] = []
+        self.takes_nothing = False  #: The device takes no more after each write, until ``take``.
+        self.unsent = 0
+        self.eof = self.closed = self.aborted = False
+
+    @property
+    def reading(self) -> bool:
+        return not self.http.paused
+
+    def flush(self) -> None:
+        self.http.moved = False
+        while not self.closed and (piece := self.http.data_to_send()) is not None:
+            assert not self.eof, "nothing is written after the end"
+            self.written += piece
+            self.writes.append(len(piece))
+            if self.takes_nothing:
+                self.http.pause_writing(self.unsent)
+        self.eof = self.eof or self.http.end is End.LINGER
+        self.closed = self.http.end in (End.CLOSE, End.ABORT)
+        self.aborted = self.http.end is End.ABORT
 
     def send(self, *pieces: bytes) -> "Wire":
         for piece in pieces:
-            self.connection.data_received(piece)
+            self.http.receive_data(piece)
+            self._follow()
         return self
+
+    def send_eof(self) -> bool:
+        stays = self.http.receive_eof()
+        self.flush()
+        return stays
+
+    def stop_taking(self, unsent: int = 0) -> None:
+        self.unsent = unsent
+        self.http.pause_writing(unsent)
+
+    def take(self) -> None:
+        self.http.resume_writing()
+        self.flush()
+
+    def sweep(self, now: float) -> None:
+        if not self.http.lost:
+            self.http.sweep(now, self.unsent)
+            self._follow()
+
+    def drain(self) -> None:
+        self.http.drain()
+        self.flush()
+
+    def lose(self) -> None:
+        self.http.lose()
 
     def replies(self) -> list[Answered]:
         """All complete replies so far."""
-        return split_replies(bytes(self.transport.written))
+        return split_replies(bytes(self.written))
 
     def only_reply(self) -> Answered:
         (reply,) = self.replies()
         return reply
 
-    def lose(self) -> None:
-        self.connection.connection_lost(None)
+    def _follow(self) -> None:
+        if self.http.moved:
+            self.flush()
 
 
 def split_replies(data: bytes) -> list[Answered]:

@@ -14,7 +14,7 @@ async def no_model(job_id: str, name: str) -> Path:
 
 
 def test_refusals_are_told_apart_for_the_jobs_that_run_however_many_there_have_been() -> None:
-    counters = Counters(0.0)
+    counters = Counters(0.0, float)
     for number in range(JOBS_MAX + 1):
         job_id = f"job-{number}"
         counters.refuse("shape", job_id)
@@ -25,7 +25,7 @@ def test_refusals_are_told_apart_for_the_jobs_that_run_however_many_there_have_b
 
 
 def test_of_more_jobs_at_once_than_are_told_apart_the_refusals_are_counted_without_a_job() -> None:
-    counters = Counters(0.0)
+    counters = Counters(0.0, float)
     for number in range(JOBS_MAX + 1):
         counters.refuse("shape", f"job-{number}")
     assert len(counters.refused_of) == JOBS_MAX

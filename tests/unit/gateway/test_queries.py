@@ -7,8 +7,8 @@ import msgspec
 import pytest
 
 from tests.unit.gateway.fakes import BIG_SCHEMA, schema_of
-from turnout.gateway.core import Expect, GatewayCore
-from turnout.gateway.http1.replies import Reply, refusal, unavailable
+from turnout.gateway.calls import Call, Kind, Refusal, busy
+from turnout.gateway.core import GatewayCore
 from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.queries import INFO_BYTES_MAX, OUTER_REASONS, Queries, answer_of
 from turnout.gateway.routes import Route
@@ -29,7 +29,7 @@ from turnout.messages import (
 from turnout.wire.edge_grpc import Query
 
 LIMITS = GatewayLimits()
-CORE = GatewayCore(schema_of, LIMITS, lambda: b"{}")
+CORE = GatewayCore(schema_of, LIMITS)
 #: Everything, as FLARE's proxy writes it: what a device did not say is null.
 ABOUT = {"device_id": "d1", "app_name": None, "app_version": "1.0", "platform": "android", "platform_version": None}
 
@@ -38,7 +38,7 @@ def merged(**fields: Any) -> dict[str, Any]:
     return {"device_info": ABOUT, "user_info": None, **fields}
 
 
-def head(kind: str, payload: object) -> Reply | Expect:
+def head(kind: str, payload: object) -> Refusal | Call:
     text = payload if isinstance(payload, bytes) else json.dumps(payload).encode()
     return Queries(CORE).head(Query(kind, text))[1]
 
@@ -46,14 +46,14 @@ def head(kind: str, payload: object) -> Reply | Expect:
 def read(kind: str, payload: dict[str, Any]) -> object:
     """The message that the job is sent."""
     expect = head(kind, payload)
-    assert isinstance(expect, Expect), expect
+    assert isinstance(expect, Call), expect
     return CORE.body(expect, json.dumps(payload).encode())
 
 
 def refused(kind: str, payload: object) -> tuple[str, str]:
-    reply = head(kind, payload)
-    assert isinstance(reply, Reply)
-    return reply.reason, json.loads(reply.body)["message"]
+    refusal = head(kind, payload)
+    assert isinstance(refusal, Refusal)
+    return refusal.reason, refusal.text
 
 
 DEVICE = DeviceInfo("d1", app_version="1.0", platform="android")
@@ -81,7 +81,7 @@ def test_a_selection_request_may_speak_for_a_fleet() -> None:
     request = read("SelectionRequest", payload)
     assert isinstance(request, SelectionRequest)
     assert request.device.device_id == "sim?10"
-    assert head("TaskRequest", payload).__class__ is Reply
+    assert head("TaskRequest", payload).__class__ is Refusal
 
 
 def test_a_result_is_read() -> None:
@@ -94,7 +94,7 @@ def test_a_result_is_read() -> None:
 def test_a_large_result_is_offered_to_its_job_first() -> None:
     update = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1.0] * 20_000}}, "meta": {}}
     expect = head("ResultReport", {**RESULT, "job_id": "big", "result": update})
-    assert isinstance(expect, Expect)
+    assert isinstance(expect, Call)
     assert expect.offer == ResultOffer(DEVICE, "big", "t1")
     assert expect.room_of == "big"
     assert len(BIG_SCHEMA.tensors) == 1
@@ -177,8 +177,8 @@ def test_a_result_must_say_of_which_task_it_is(field: str) -> None:
     ],
 )
 def test_a_refusal_becomes_an_answer_of_its_kind(route: Route, kind: type[msgspec.Struct]) -> None:
-    mistake = answer_of(route, refusal(400, "bad_field", "no"), 5)
+    mistake = answer_of(route, Refusal(Kind.INVALID, "bad_field", "no"))
     assert type(mistake) is kind
     assert (mistake.status, mistake.message, mistake.retry_wait) == (Status.INVALID_REQUEST, "no", None)
-    later = answer_of(route, unavailable("no_room", "full", 5), 5)
+    later = answer_of(route, busy("no_room", "full", 5))
     assert (later.status, later.message, later.retry_wait) == (Status.RETRY, "full", 5)

@@ -19,7 +19,7 @@ def test_unless_something_is_set_the_limits_are_the_defaults() -> None:
 
 def test_a_gateway_that_is_replaced_has_time_for_the_longest_upload_and_is_killed_only_later() -> None:
     limits = Limits(body_time_max_s=600.0)
-    assert gateway_limits(limits).retire_timeout_s == 620.0
+    assert gateway_limits(limits).drain_timeout_s == 620.0
     assert policies(retire_s=limits.retire_s)[Kind.GATEWAY].retire_s == 640.0
 
 

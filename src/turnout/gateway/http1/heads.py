@@ -7,9 +7,9 @@ query too. A head is kept without these; one that is the same but for them is no
 from typing import NamedTuple
 
 from turnout.errors import DeviceError
-from turnout.gateway.core import Expect, GatewayCore
+from turnout.gateway.calls import Call
+from turnout.gateway.core import GatewayCore
 from turnout.gateway.routes import parse_query
-from turnout.messages import DeviceInfo
 from turnout.wire.edge_headers import DEVICE_ID, DeviceReader
 
 HEADS_KEPT_MAX = 1024  #: One for each app version, job and kind of request that is about.
@@ -25,7 +25,7 @@ _QUERY_BYTES = bytes(range(ord("!"), ord("~") + 1))  #: What stands in other que
 class _Known(NamedTuple):
     """What a head means but for who sends it."""
 
-    expect: Expect
+    call: Call
     body_bytes: int
     info: bytes | None
 
@@ -38,7 +38,7 @@ class KnownHeads:
         self._devices = DeviceReader()
         self._heads: dict[bytes, _Known] = {}
 
-    def find(self, data: bytes) -> tuple[Expect, bytes] | None:
+    def find(self, data: bytes) -> tuple[Call, bytes] | None:
         """What ``data`` asks, and its body, if it is one whole request with a head that is known."""
         at = data.find(_ID_LINE)
         if at < 0:
@@ -46,7 +46,7 @@ class KnownHeads:
         start = at + len(_ID_LINE)
         end = data.find(b"\r", start)
         head_bytes = data.find(HEAD_END, end) + len(HEAD_END)
-        query_end = _query_end(data)
+        query_end = max(data.find(b" ", len(_RESULT)), 0) if data.startswith(_RESULT) else 0
         known = self._heads.get(data[query_end:start] + data[end:head_bytes])
         if known is None or len(data) != head_bytes + known.body_bytes:
             return None
@@ -56,25 +56,21 @@ class KnownHeads:
             return None  # to be parsed, and refused
         if len(device.device_id) != end - start:
             return None  # what stands around the id is the parser's to judge
-        like = known.expect
-        if like.result is not None:
-            expect = self._result(like, device, data[len(_RESULT) : query_end], known.body_bytes)
-            return None if expect is None else (expect, data[head_bytes:])
-        return Expect(like.route, device, like.user, like.query, like.limit_bytes), data[head_bytes:]
-
-    def _result(self, like: Expect, device: DeviceInfo, query: bytes, body_bytes: int) -> Expect | None:
-        """What is to become of a result, if that is nothing unusual."""
+        like = known.call
+        if like.result is None:
+            return Call(like.route, device, like.user, like.query, like.limit_bytes), data[head_bytes:]
+        query = data[len(_RESULT) : query_end]
         if query.translate(None, _QUERY_BYTES):  # some are left; a regular expression takes four times as long
             return None
         try:
             fields = parse_query(query)
-            expect = self._core.expect(like.route, device, like.user, fields, body_bytes, like.binary)
         except DeviceError:
             return None
-        return expect if isinstance(expect, Expect) and expect.offer is None else None
+        call = self._core.expect_result(device, like.user, fields, known.body_bytes, like.binary)
+        return (call, data[head_bytes:]) if type(call) is Call and call.offer is None else None
 
-    def remember(self, data: bytes, expect: Expect, body_bytes: int, info: bytes | None) -> None:
-        """Keep the head of ``data``, if that is one whole request, which was parsed and means ``expect``."""
+    def remember(self, data: bytes, call: Call, body_bytes: int, info: bytes | None) -> None:
+        """Keep the head of ``data``, if that is one whole request, which was parsed and means ``call``."""
         head_bytes = len(data) - body_bytes
         if head_bytes > HEAD_KEPT_BYTES_MAX:
             return
@@ -84,9 +80,5 @@ class KnownHeads:
             return
         if len(self._heads) >= HEADS_KEPT_MAX:
             self._heads.clear()
-        self._heads[head[_query_end(head) : start] + head[head.find(b"\r", start) :]] = _Known(expect, body_bytes, info)
-
-
-def _query_end(data: bytes) -> int:
-    """Where the query of a result ends; 0 for any other request."""
-    return max(data.find(b" ", len(_RESULT)), 0) if data.startswith(_RESULT) else 0
+        query_end = max(head.find(b" ", len(_RESULT)), 0) if head.startswith(_RESULT) else 0
+        self._heads[head[query_end:start] + head[head.find(b"\r", start) :]] = _Known(call, body_bytes, info)

@@ -35,14 +35,14 @@ class NotSatisfiable:
 Selected = Whole | Part | NotModified | NotSatisfiable
 
 
-def select(headers: Headers, etag: bytes, size: int) -> Selected:
+def select(headers: Headers, etag: bytes, size: int, with_range: bool = True) -> Selected:
     """What of ``size`` bytes to send for these request headers (names in lower case).
 
     A range that we do not understand, or of several parts, gets the whole: the standard allows it.
     """
     if _matches(headers.get(b"if-none-match"), etag):
         return NotModified()
-    wanted = headers.get(b"range")
+    wanted = headers.get(b"range") if with_range else None
     if wanted is None or headers.get(b"if-range", etag) != etag:
         return Whole()
     match = _RANGE.fullmatch(wanted.replace(b" ", b""))

@@ -1,111 +1,137 @@
-"""The receiving half of a connection: bytes to requests, within limits.
+"""The receiving half of a connection: bytes to requests, within limits of size. Does no I/O. Pure.
 
 httptools parses; what it lets through and HTTP/1.1 forbids is refused here.
 """
 
+from dataclasses import dataclass
+
 import httptools
 
-from turnout.gateway.core import BlobWanted, Expect, too_large
-from turnout.gateway.counters import OTHER
-from turnout.gateway.exchange import KEEP_ALIVE, Exchange, Site
+from turnout.blobs.base import BlobName
+from turnout.gateway.calls import Call, Refusal
+from turnout.gateway.core import too_large
+from turnout.gateway.exchange import Exchange
 from turnout.gateway.http1.framing import find_length, malformed, repeated, wrong_host, wrong_version
-from turnout.gateway.http1.replies import Reply, header_lines, refusal
-from turnout.gateway.http1.sender import ADMISSION, PIPELINE, Sender
+from turnout.gateway.http1.reading import Decision
+from turnout.gateway.http1.replies import USUAL, Manner, Misuse, header_lines, misuse
+from turnout.gateway.http1.shared import Shared
+from turnout.gateway.routes import Route
 
-#: At most so many bytes are parsed before we look again whether to go on reading.
-FEED_BYTES = 32 * 1024
 #: Of a body in chunks, what may be read that is no body: so many times the body, and so many bytes.
 CHUNKING_FACTOR, CHUNKING_BYTES = 8, 64 * 1024
-CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
-NOTHING = memoryview(b"")
 
 # Where the parser is. OFFER: at the end of a head that offers another protocol. OVER: nothing that still comes is a
 # request.
 HEAD, BODY, OFFER, OVER = "head", "body", "offer", "over"
 
 
-class Refused(Exception):
-    """Leaves the parser from within one of its callbacks: the connection has been given its last reply."""
+class Left(Exception):
+    """Leaves the parser from within one of its callbacks: nothing more is read of this connection."""
 
 
-class Receiver(Sender):
-    """Feeds the parser, hands each request to the core, and lets its body in or not."""
+@dataclass(slots=True, eq=False)
+class Request:
+    """One request, from the end of its head on. ``length`` is that of its body; None for chunks.
+
+    ``continues``: the device sends the body when it is told to. ``info`` is what it says of itself. ``body`` is there
+    once it is whole, and ``exchange`` once the request is answered.
+    """
+
+    route: Route | None
+    decision: Decision
+    length: int | None
+    manner: Manner
+    continues: bool
+    info: bytes | None
+    body: bytes | None = None
+    exchange: Exchange | None = None
+
+    @property
+    def like(self) -> tuple[Call, int, bytes | None] | None:
+        """What to remember of a whole request if it is an ordinary one: its meaning, bytes of its body, its device."""
+        call = self.decision
+        if self.body is None or self.manner is not USUAL or not isinstance(call, Call) or not call.is_ordinary:
+            return None
+        return call, len(self.body), self.info
+
+
+class Receiver:
+    """Feeds the parser, and has the core say which body it wants."""
 
     __slots__ = (
-        "_backlog",
-        "_begun",
-        "_body_since",
+        "_begun_bytes",
         "_chunked_bytes",
         "_chunks",
-        "_continue",
-        "_current",
-        "_feeding",
-        "_head_bytes",
+        "_found",
         "_headers",
-        "_length",
         "_measuring",
-        "_moved_at",
-        "_paced_from",
         "_parser",
-        "_received",
-        "_state",
+        "_shared",
         "_url",
-        "_whole",
+        "begun",
+        "body_since",
+        "moved_at",
+        "received",
+        "request",
+        "since",
+        "state",
     )
 
-    def __init__(self, site: Site) -> None:
-        super().__init__(site)
+    def __init__(self, shared: Shared) -> None:
+        now = shared.site.now
+        self._shared = shared
         self._parser = httptools.HttpRequestParser(self)
-        self._state = HEAD
-        self._begun = False  #: Some of a request has come, but not all.
+        self.state = HEAD
+        self.begun = False  #: Some of a request has come, but not all of its head.
+        self.since = now  #: When what is waited for began: a request, its head, its body.
+        self.moved_at = now  #: When bytes of a body came last.
+        self.body_since = now  #: When the body that is being read was asked for.
+        self.received = 0  #: Of the body.
         self._url = b""
         self._headers: dict[bytes, bytes] = {}
-        self._head_bytes = 0  #: Read of a head that does not end in one read, apart from its first part.
-        self._length: int | None = 0
-        self._current: Exchange | None = None  #: Whose body is being read.
+        self._begun_bytes = 0  # of a head that does not end in one read, apart from its first part
+        self.request: Request | None = None  #: Whose body is being read.
         self._chunks: list[bytes] = []
-        self._received = 0
-        self._chunked_bytes = 0  #: Read of a body in chunks, with all that is not body.
-        self._measuring = False  #: What is read now is so much that a head may be too large.
-        self._moved_at = 0.0  #: When bytes of a body came last.
-        self._body_since = 0.0  #: When the body that is being read was asked for.
-        self._paced_from = 0  #: What of the body had come when ``_since`` was set.
-        self._continue = False  #: The device waits for 100 Continue.
-        self._backlog = NOTHING  #: Read, but not parsed yet.
-        self._feeding = False
-        #: The request that came last, if it was an ordinary one: its meaning, bytes of its body, who says to send it.
-        self._whole: tuple[Expect, int, bytes | None] | None = None
+        self._chunked_bytes = 0  # of a body in chunks, with all that is not body
+        self._measuring = False  # what is read now is so much that a head may be too large
+        self._found: list[Request | Refusal] = []
 
-    # --- reading ---
+    def feed(self, data: bytes | memoryview, measuring: bool) -> list[Request | Refusal]:
+        """The requests whose head or whose body has become whole, in order; after a refusal nothing comes.
 
-    def _feed_backlog(self) -> None:
-        """Parse what was read, piece by piece, until there is a reason to stop."""
-        if self._feeding:
-            return
-        self._feeding = self._measuring = True
-        while self._backlog and not self._paused and self._state is not OVER:
-            size = FEED_BYTES
-            if self._state is BODY and self._length is not None:
-                size = max(size, self._length - self._received)
-            piece, self._backlog = self._backlog[:size], self._backlog[size:]
-            self._feed(piece)
-        self._feeding = self._measuring = False
-
-    def _feed(self, data: bytes | memoryview) -> None:
+        ``measuring``: this is so much that a head in it may be too large.
+        """
+        found: list[Request | Refusal] = []
+        self._found, self._measuring = found, measuring
         try:
             self._parse(data)
         except httptools.HttpParserError as error:
             cause = error.__context__
-            if cause is not None and not isinstance(cause, Refused):
+            if cause is not None and not isinstance(cause, Left):
                 raise cause from None
-            if self._state is not OVER:
+            if self.state is not OVER:
                 self._refuse(malformed(str(error)))
-            return
-        if self._state is HEAD:
-            if self._begun:
+            return found
+        if self.state is HEAD:
+            if self.begun:
                 self._read_part_of_head(len(data))
-        elif self._length is None:
+        elif self.request is not None and self.request.length is None:
             self._read_part_of_chunks(len(data))
+        return found
+
+    def end(self) -> None:
+        """Nothing that still comes is a request."""
+        self.state = OVER
+        self.begun = False
+        self.request = None
+        self._chunks = []
+
+    def close(self) -> None:
+        """Let the parser go: it holds us as we hold it, and thousands of these would wait for the collector."""
+        self.end()
+        del self._parser
+
+    # --- reading ---
 
     def _parse(self, data: bytes | memoryview) -> None:
         """Parse it all, past every head that offers another protocol."""
@@ -131,166 +157,75 @@ class Receiver(Sender):
 
     def _begin_head(self) -> None:
         """The next bytes are the beginning of a request."""
-        self._begun = False
+        self.begun = False
         self._url = b""
         self._headers = {}
-        self._head_bytes = 0
-        self._state = HEAD
+        self._begun_bytes = 0
+        self.state = HEAD
 
     def _read_part_of_head(self, num_bytes: int) -> None:
-        if not self._head_bytes:
-            self._since = self._site.now
-            self._head_bytes = 1
+        if not self._begun_bytes:
+            self.since = self._shared.site.now
+            self._begun_bytes = 1
         else:
-            self._head_bytes += num_bytes
-            if self._head_bytes > self._site.limits.head_bytes_max:
+            self._begun_bytes += num_bytes
+            if self._begun_bytes > self._shared.site.limits.head_bytes_max:
                 self._refuse(self._head_too_large())
 
     def _read_part_of_chunks(self, num_bytes: int) -> None:
         """Chunk extensions and trailers reach no callback before their end; without this they could go on for ever."""
         self._chunked_bytes += num_bytes
-        if self._state is BODY and self._chunked_bytes > CHUNKING_FACTOR * self._received + CHUNKING_BYTES:
-            self._refuse(refusal(400, "chunking", "the body's chunks are mostly not body; send larger chunks"))
-
-    def _pause(self, why: int) -> None:
-        if not self._paused and not self._transport.is_closing():
-            self._transport.pause_reading()
-        self._paused |= why
-
-    def _unpause(self, why: int) -> None:
-        self._paused &= ~why
-        if self._paused or self.lost:
-            return
-        if self._state is BODY:
-            self._since = self._site.now
-            self._paced_from = self._received
-        self._feed_backlog()
-        if not self._paused and not self._transport.is_closing():
-            self._transport.resume_reading()
-
-    def _rested(self) -> None:
-        if self._paused & PIPELINE and len(self._queue) < self._site.limits.pipeline_max:
-            self._unpause(PIPELINE)
-        if self._continue:
-            self._say_continue()
-        self._answered_last()
-
-    def _answered_last(self) -> None:
-        """From here on the connection is idle, if nothing is coming."""
-        if self._state is HEAD and not self._begun:
-            self._since = self._site.now
-
-    def _end(self) -> None:
-        if self._state is BODY and self._length != 0:
-            self._unread = True
-            expect = None if self._current is None else self._current.expect
-            most = self._site.limits.linger_announced_bytes_max
-            most = most if expect is None else max(most, expect.limit_bytes)
-            if self._length is not None and self._length <= most:  # all of it: many clients read no reply before
-                self._linger_bytes = max(self._linger_bytes, self._length - self._received)
-        self._state = OVER
-        self._current = None
-        self._chunks = []
-        self._backlog = NOTHING
-        self._continue = False
-        self._begun = False
-
-    # --- admission of results ---
-
-    def admitted(self, exchange: Exchange) -> None:
-        """Go on reading."""
-        if exchange is self._current:
-            self._body_since = self._site.now
-        if self._paused & ADMISSION and not any(e.held for e in self._queue if e is not exchange):
-            self._unpause(ADMISSION)
-        self._say_continue()
-
-    def turned_away(self, exchange: Exchange) -> bool:
-        """An exchange will be answered without its body. True when its body has not been read: say goodbye then."""
-        if exchange is not self._current:
-            self.admitted(exchange)
-            return False
-        self._end()
-        return True
-
-    def gives_way(self, exchange: Exchange) -> bool:
-        """Give up an exchange whose body has not moved for a while, though we do read."""
-        if exchange is not self._current or self._paused:
-            return False
-        if self._stalled_s(self._site.now) < self._site.limits.upload_takeover_s:
-            return False
-        self._refuse(refusal(408, "taken_over", "the same result comes on another connection, and here it stalled"))
-        return True
-
-    def _stalled_s(self, now: float) -> float:
-        """For how long nothing came of the body that is being read."""
-        return now - max(self._since, self._moved_at)
-
-    def _say_continue(self) -> None:
-        """Ask for the body that the device holds back, when it is its turn."""
-        current = self._current
-        if self._continue and current is not None and not current.held and self._queue[0] is current:
-            self._continue = False
-            if not self._received:
-                self._transport.write(CONTINUE)
+        if self.state is BODY and self._chunked_bytes > CHUNKING_FACTOR * self.received + CHUNKING_BYTES:
+            self._refuse(misuse(400, "chunking", "too much chunk framing for the payload; send larger chunks"))
 
     # --- refusing ---
 
-    def _refuse(self, reply: Reply) -> None:
-        """Answer the request that is being read with this, and read no more of this connection."""
-        exchange = self._current
-        if exchange is None:
-            exchange = Exchange(self, self._site)
-            self._queue.append(exchange)
-        self._end()
-        self._unread = True
-        exchange.close = True
-        exchange.set_reply(reply)
-        self._flush()
+    def _refuse(self, refusal: Refusal) -> None:
+        self._found.append(refusal)
 
-    def _head_too_large(self) -> Reply:
-        limits = self._site.limits
+    def _leave(self, refusal: Refusal) -> None:
+        """Refuse, from within the parser."""
+        self.state = OVER
+        self._found.append(refusal)
+        raise Left
+
+    def _head_too_large(self) -> Misuse:
+        limits = self._shared.site.limits
         if len(self._url) > limits.target_bytes_max:
-            return refusal(414, "target_too_long", f"path and query may have {limits.target_bytes_max} bytes at most")
-        return refusal(
+            return misuse(414, "target_too_long", f"path and query may have {limits.target_bytes_max} bytes at most")
+        return misuse(
             431,
             "head_too_large",
             f"a request may have {limits.headers_max} headers and {limits.head_bytes_max} bytes in them at most",
         )
 
-    def _refuse_within(self, reply: Reply) -> None:
-        """``_refuse``, from within the parser."""
-        self._refuse(reply)
-        raise Refused
-
     # --- callbacks of httptools ---
 
     def on_message_begin(self) -> None:
-        self._begun = True
+        self.begun = True
 
     def on_url(self, url: bytes) -> None:
         self._url += url
 
     def on_header(self, name: bytes, value: bytes) -> None:
         name = name.lower()
-        if self._state is not HEAD or name in self._headers:
+        if self.state is not HEAD or name in self._headers:
             self._unusual_header(name, value)
         else:
             self._headers[name] = value
 
     def on_headers_complete(self) -> None:
-        parser, headers, site = self._parser, self._headers, self._site
-        if self._state is OVER:
-            raise Refused
-        if self._measuring or self._head_bytes or len(headers) > site.limits.headers_max:
+        parser, headers, shared = self._parser, self._headers, self._shared
+        if self.state is OVER:
+            raise Left
+        if self._measuring or self._begun_bytes or len(headers) > shared.site.limits.headers_max:
             self._measure_head()
-        keep_alive = parser.should_keep_alive()
-        if b"upgrade" in headers and parser.should_upgrade() and parser.get_method() != b"CONNECT":
+        keep_alive, method = parser.should_keep_alive(), parser.get_method()
+        if b"upgrade" in headers and parser.should_upgrade() and method != b"CONNECT":
             del headers[b"upgrade"]
             headers[b"connection"] = b"keep-alive" if keep_alive else b"close"
-            self._state = OFFER
+            self.state = OFFER
             return
-        method = parser.get_method()
         version, continues = "1.1", False
         length: int | None
         if (
@@ -301,117 +236,90 @@ class Receiver(Sender):
             or method == b"CONNECT"
         ):
             version = parser.get_http_version()
-            length = self._unusual_framing(version)
+            length = self._unusual_framing(version, method)
             continues = version == "1.1" and b"expect" in headers
         else:  # without a Connection header, only HTTP/1.1 is kept alive
             length = int(headers.get(b"content-length", 0))
         host = headers.get(b"host")
-        if not host or host != site.host:
+        if not host or host != shared.host:
             self._check_host(host)
-        route, decision = site.core.head(method, self._url, headers, length)
-        kind = OTHER if route is None else route
-        site.counters.requests[kind] += 1
-        exchange = Exchange(self, site, kind)
-        if not keep_alive:
-            exchange.close = True
-        elif version == "1.0":
-            exchange.tail = KEEP_ALIVE
-        if b"origin" in headers:
-            exchange.cors = site.core.cors(headers)
-        queue = self._queue
-        queue.append(exchange)
-        if len(queue) >= site.limits.pipeline_max:
-            self._pause(PIPELINE)
-        self._state = BODY
-        self._since = self._body_since = site.now
-        self._length = length
-        if type(decision) is Expect and (length != 0 or b"content-length" in headers):
-            self._current = exchange
-            self._continue = continues
-            exchange.begin(decision, decision.limit_bytes if length is None else length)
-            if exchange.held:
-                self._pause(ADMISSION)
-            elif continues:
-                self._say_continue()
-        else:
-            exchange.head_only = method == b"HEAD"
-            self._answer_without_body(exchange, decision, continues)
-
-    def _answer_without_body(self, exchange: Exchange, decision: Reply | Expect | BlobWanted, continues: bool) -> None:
-        """Answer at once; a body that comes all the same is thrown away if it is small, else the connection is."""
-        length = self._length
-        if isinstance(decision, Expect):
-            decision = refusal(411, "length_required", "send the body with Content-Length, or in chunks")
-        if length is None or length > self._site.limits.discard_bytes_max or (length and continues):
-            if isinstance(decision, BlobWanted):
-                decision = too_large(self._site.limits.discard_bytes_max)
-            self._current = exchange
-            self._refuse_within(decision)
-        elif isinstance(decision, Reply):
-            exchange.reply(decision)
-        else:
-            exchange.find_blob(decision)
+        route, decision = shared.reader.head(method, self._url, headers, length)
+        manner = USUAL
+        if not keep_alive or version == "1.0" or b"origin" in headers or not isinstance(decision, Call):
+            manner = self._manner(keep_alive, version, method, decision)
+        self.state = BODY
+        self.since = self.body_since = shared.site.now
+        self.request = request = Request(
+            route, decision, length, manner, continues, headers.get(b"x-flare-device-info")
+        )
+        self._found.append(request)
 
     def on_body(self, data: bytes) -> None:
-        current = self._current
-        self._moved_at = self._site.now
-        self._received += len(data)
-        if current is None:
+        request = self.request
+        self.moved_at = self._shared.site.now
+        self.received += len(data)
+        if request is None or not isinstance(request.decision, Call):
             return
-        assert current.expect is not None, "only an expected body is read"
-        if self._received > current.expect.limit_bytes:
-            self._refuse_within(self._site.core.told(current.expect, too_large(current.expect.limit_bytes)))
+        call = request.decision
+        if self.received > call.limit_bytes:
+            self._leave(self._shared.site.core.refuse(call, too_large(call.limit_bytes)))
         self._chunks.append(data)
 
     def on_message_complete(self) -> None:
-        if self._state is OVER or self._state is OFFER:
+        if self.state is OVER or self.state is OFFER:
             return
-        current, chunks = self._current, self._chunks
-        info = self._headers.get(b"x-flare-device-info")
+        request, chunks = self.request, self._chunks
         self._begin_head()
         if not self._parser.should_keep_alive():
-            self._state = OVER
-        self._received = self._paced_from = self._chunked_bytes = 0
-        self._continue = False
-        if current is not None:
-            self._current = None
+            self.state = OVER
+        self.received = self._chunked_bytes = 0
+        self.request = None
+        if request is not None:
             if chunks:
                 self._chunks = []
-            body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-            expect = current.expect
-            if expect is not None and expect.is_ordinary and not (current.close or current.tail or current.cors):
-                self._whole = expect, len(body), info
-            current.run(body)
+            request.body = chunks[0] if len(chunks) == 1 else b"".join(chunks)
+            if not self._found or self._found[-1] is not request:
+                self._found.append(request)
 
     # --- the unusual head ---
 
+    def _manner(self, keep_alive: bool, version: str, method: bytes, decision: Decision) -> Manner:
+        headers = self._headers
+        return Manner(
+            close=not keep_alive,
+            keep=keep_alive and version == "1.0",
+            head_only=method == b"HEAD",
+            cors=self._shared.reader.cors(headers),
+            asked=headers if isinstance(decision, BlobName) else {},
+        )
+
     def _unusual_header(self, name: bytes, value: bytes) -> None:
         """A trailer, or a header whose name came before: it may change who reads the request how."""
-        if self._state is not HEAD:
-            self._refuse_within(refusal(400, "trailers", "trailers after the body are not supported; leave them out"))
+        if self.state is not HEAD:
+            self._leave(misuse(400, "trailers", "trailers after the body are not supported; leave them out"))
         wrong = repeated(name, self._headers[name] == value)
         if wrong is not None:
-            self._refuse_within(wrong)
+            self._leave(wrong)
 
     def _measure_head(self) -> None:
-        headers, limits = self._headers, self._site.limits
+        headers, limits = self._headers, self._shared.site.limits
         size = sum(map(len, headers)) + sum(map(len, headers.values())) + 4 * len(headers)
         long = len(self._url) > limits.target_bytes_max
         if long or size > limits.head_bytes_max or len(headers) > limits.headers_max:
-            self._refuse_within(self._head_too_large())
+            self._leave(self._head_too_large())
 
     def _check_host(self, host: bytes | None) -> None:
         wrong = wrong_host(host, self._parser.get_http_version())
         if wrong is not None:
-            self._refuse_within(wrong)
+            self._leave(wrong)
         if host is not None:
-            self._site.host = host
+            self._shared.host = host
 
-    def _unusual_framing(self, version: str) -> int | None:
+    def _unusual_framing(self, version: str, method: bytes) -> int | None:
         """The length of the body, None for chunks, of a head that says more of it than Content-Length."""
         if version not in ("1.1", "1.0"):
-            self._refuse_within(wrong_version())
-        length, wrong = find_length(self._headers, version, self._parser.get_method())
+            self._leave(wrong_version())
+        length, wrong = find_length(self._headers, version, method)
         if wrong is not None:
-            self._refuse_within(wrong)
+            self._leave(wrong)
         return length

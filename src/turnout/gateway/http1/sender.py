@@ -1,192 +1,112 @@
-"""The sending half of a connection: replies in the order of their requests, no faster than the device takes them."""
+"""The sending half of a connection: outcomes to bytes, in the order of their requests. Does no I/O. Pure."""
 
-import asyncio
 from collections import deque
 
-from turnout.gateway.exchange import WRITE_BYTES, Buffers, Exchange, Site
+from turnout.gateway.calls import Answer
+from turnout.gateway.exchange import Exchange
+from turnout.gateway.http1.replies import USUAL, Buffers, Manner, head_bytes, header_lines, render
+from turnout.gateway.http1.shared import Shared
 
-# Why nothing is read; bits of ``_paused``.
-PIPELINE = 1  #: Enough requests are being answered.
-ADMISSION = 2  #: A result waits to be let in.
-WRITING = 4  #: The device does not take its replies.
-STREAMING = 8  #: A large reply is being sent.
+CLOSE = b"Connection: close\r\n"
+KEEP_ALIVE = b"Connection: keep-alive\r\n"  #: Only said to HTTP/1.0, where it is not the default.
+WRITE_BYTES = 64 * 1024  #: Larger replies are sent in pieces, as the device takes them.
+LENGTHS = 4096  #: Most replies are shorter.
+LENGTH_LINES = tuple(b"%d\r\n\r\n" % length for length in range(LENGTHS))  #: The end of their heads.
 
 
 class Sender:
-    """Owns the queue of exchanges and what is written; ``Connection`` adds the reading half."""
+    """The exchanges of a connection whose replies have not been sent, and the reply that is being sent."""
 
-    __slots__ = (
-        "_close_after",
-        "_linger_bytes",
-        "_linger_until",
-        "_paused",
-        "_queue",
-        "_since",
-        "_site",
-        "_stall_bytes",
-        "_stalled_since",
-        "_stream",
-        "_transport",
-        "_unread",
-        "lost",
-    )
+    __slots__ = ("_manners", "_shared", "last", "queue", "rest")
 
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._transport: asyncio.Transport
-        self._queue: deque[Exchange] = deque()
-        self._stream: deque[bytes | memoryview] | None = None  #: The rest of a large reply.
-        self._close_after = False  #: ``_stream`` is the last reply.
-        self._unread = False  #: The device may be sending what nobody will read.
-        self._paused = 0
-        self._since = site.now  #: When what we wait for began: a request, its head, its body, its admission.
-        self._stalled_since = 0.0
-        self._stall_bytes = 0
-        self._linger_until = 0.0
-        self._linger_bytes = site.limits.linger_bytes_max  #: Of what is unread, how much is thrown away at most.
-        self.lost = False
+    def __init__(self, shared: Shared) -> None:
+        self._shared = shared
+        self.queue: deque[Exchange] = deque()
+        self._manners: dict[Exchange, Manner] = {}  # of those that want their reply otherwise than most
+        self.rest: deque[memoryview] | None = None  #: Of a large reply that is being sent.
+        self.last = False  #: The last reply has begun: nothing comes after it.
 
-    def answered(self, exchange: Exchange) -> None:
-        """A reply is ready: send it now if it is its turn."""
-        queue = self._queue
-        out = exchange.out
-        if (
-            len(queue) == 1
-            and queue[0] is exchange
-            and not self._paused
-            and not exchange.close
-            and type(out) is bytes
-            and not self._transport.is_closing()
-        ):
-            queue.clear()
-            self._site.counters.bytes_out += len(out)
-            self._transport.write(out)
-            self._answered_last()
-        else:
-            self._flush()
+    def add(self, exchange: Exchange, manner: Manner = USUAL) -> None:
+        """Its reply comes after those before it."""
+        self.queue.append(exchange)
+        if manner is not USUAL:
+            self._manners[exchange] = manner
 
-    def abort(self) -> None:
-        """Close now, without sending what is left."""
-        self.lost = True
-        self._transport.abort()
+    def close_after(self, exchange: Exchange) -> None:
+        """Its reply is the last."""
+        self._manners.setdefault(exchange, Manner()).close = True
 
-    # --- asyncio.Protocol ---
+    def take_next(self) -> bytes | memoryview | None:
+        """The next piece of at most WRITE_BYTES to be sent; None while there is no reply whose turn it is."""
+        if self.rest is not None:
+            return self._next_piece(self.rest)
+        if not self.queue or self.last:
+            return None
+        exchange = self.queue[0]
+        outcome, shared = exchange.outcome, self._shared
+        if outcome is None:
+            return None
+        self.queue.popleft()
+        site = shared.site
+        manner = self._manners.pop(exchange, USUAL) if self._manners else USUAL
+        if type(outcome) is not Answer or outcome.model is not None or manner is not USUAL or site.draining:
+            return self._unusual(exchange, manner)
+        response, call = outcome.response, exchange.call
+        body = site.writer.encode(response, "" if call is None else call.device.platform)
+        counters, size = site.counters, len(body)
+        counters.answer(exchange.kind, response.status, exchange.asked_at)
+        if size < LENGTHS:
+            out = shared.ok_head + LENGTH_LINES[size] + body
+            counters.bytes_out += len(out)
+            return out
+        return self._begin(b"%b%d\r\n\r\n" % (shared.ok_head, size), (body,))
 
-    def pause_writing(self) -> None:
-        self._stalled_since = self._site.now
-        self._stall_bytes = self._transport.get_write_buffer_size()
-        self._pause(WRITING)
+    def forget(self) -> None:
+        """Nobody will take what is left."""
+        for exchange in self.queue:
+            exchange.abandon()
+        self.queue.clear()
+        self._manners.clear()
+        self.rest = None
 
-    def resume_writing(self) -> None:
-        self._paused &= ~WRITING
-        if self._stream is not None:
-            self._pump()
-        self._flush()
-        self._unpause(0)
+    def remove(self, exchange: Exchange) -> None:
+        """This request was never whole."""
+        self.queue.remove(exchange)
+        self._manners.pop(exchange, None)
+        exchange.abandon()
 
-    # --- what the reading half does ---
-
-    def _pause(self, why: int) -> None:
-        raise NotImplementedError
-
-    def _unpause(self, why: int) -> None:
-        raise NotImplementedError
-
-    def _rested(self) -> None:
-        """Replies were sent: perhaps reading can go on."""
-        raise NotImplementedError
-
-    def _answered_last(self) -> None:
-        """Nothing is being answered any more."""
-        raise NotImplementedError
-
-    def _end(self) -> None:
-        """Nothing that still comes is a request."""
-        raise NotImplementedError
-
-    # --- within ---
-
-    def _flush(self) -> None:
-        """Send what can be sent."""
-        queue = self._queue
-        if self._transport.is_closing():
-            return
-        while queue and not self._paused & (WRITING | STREAMING):
-            exchange = queue[0]
-            if exchange.out is None:
-                break
-            queue.popleft()
-            self._send(exchange.out, exchange.close)
-        self._rested()
-
-    def _send(self, out: bytes | Buffers, close: bool) -> None:
+    def _unusual(self, exchange: Exchange, manner: Manner) -> bytes | memoryview:
+        """The first piece of any reply."""
+        site, outcome = self._shared.site, exchange.outcome
+        assert outcome is not None, "only an outcome is sent"
+        close = manner.close or site.draining
+        reply = render(outcome, exchange.platform, site.writer, manner)
+        if reply.refused:
+            site.counters.refuse(reply.refused)
+        site.counters.answer(exchange.kind, reply.label, exchange.asked_at)
+        connection = CLOSE if close else KEEP_ALIVE if manner.keep else b""
+        head = head_bytes(reply, self._shared.date, connection + header_lines(manner.cors))
         if close:
-            self._end()
-            for later in self._queue:
+            self.last = True
+            for later in self.queue:
                 later.abandon()
-            self._queue.clear()
-        if isinstance(out, bytes):
-            self._site.counters.bytes_out += len(out)
-            self._transport.write(out)
-            if close:
-                self._finish()
-        else:
-            self._stream = deque(memoryview(part) for part in out)
-            self._site.counters.bytes_out += sum(map(len, self._stream))
-            self._close_after = close
-            self._pause(STREAMING)
-            self._pump()
+            self.queue.clear()
+        return self._begin(head, () if manner.head_only else reply.body)
 
-    def _pump(self) -> None:
-        """Write the large reply until the transport has enough."""
-        stream = self._stream
-        assert stream is not None, "only a large reply is pumped"
-        while stream and not self._paused & WRITING:
-            rest = stream[0]
-            if len(rest) <= WRITE_BYTES:
-                self._transport.write(stream.popleft())
-            else:
-                stream[0] = rest[WRITE_BYTES:]
-                self._transport.write(rest[:WRITE_BYTES])
-        if not stream and self._stream is stream:
-            self._stream = None
-            if self._close_after:
-                self._finish()
-            else:
-                self._unpause(STREAMING)
+    def _begin(self, head: bytes, body: Buffers) -> bytes | memoryview:
+        """A reply in one piece, or the first of its pieces."""
+        size = sum(map(len, body))
+        self._shared.site.counters.bytes_out += len(head) + size
+        if size <= WRITE_BYTES:
+            return b"".join((head, *body))
+        self.rest = deque(memoryview(part) for part in body)
+        return head
 
-    def _finish(self) -> None:
-        """The last reply is written: close, or linger while the device is still sending."""
-        transport = self._transport
-        self._since = self._site.now
-        if transport.is_closing():
-            return
-        if not self._unread or not transport.can_write_eof():
-            transport.close()
-            return
-        transport.write_eof()
-        self._linger_until = self._site.now + self._site.limits.linger_s
-        if self._paused:
-            self._paused = 0
-            transport.resume_reading()
-
-    def _sweep_sending(self, now: float) -> bool:
-        """Whether the time-outs of sending are all there is to look at; acts on them."""
-        transport, limits = self._transport, self._site.limits
-        if transport.is_closing():
-            if now - self._since > limits.write_stall_timeout_s:
-                self.abort()
-            return True
-        if self._paused & WRITING:
-            size = transport.get_write_buffer_size()
-            if size != self._stall_bytes:
-                self._stall_bytes, self._stalled_since = size, now
-            elif now - self._stalled_since > limits.write_stall_timeout_s:
-                self._site.counters.refuse("write_stalled")
-                self.abort()
-            return True
-        if self._linger_until:
-            if now >= self._linger_until:
-                transport.close()
-            return True
-        return False
+    def _next_piece(self, rest: deque[memoryview]) -> memoryview:
+        piece = rest.popleft()
+        if len(piece) > WRITE_BYTES:
+            rest.appendleft(piece[WRITE_BYTES:])
+            piece = piece[:WRITE_BYTES]
+        if not rest:
+            self.rest = None
+        return piece

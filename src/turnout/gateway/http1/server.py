@@ -6,6 +6,7 @@ import ssl
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from pathlib import Path
+from time import perf_counter
 from typing import Any
 
 import msgspec
@@ -13,20 +14,22 @@ import msgspec
 from turnout import __version__
 from turnout.blobs.cache import Blobs
 from turnout.gateway import decode
-from turnout.gateway.core import NO_ORIGINS, GatewayCore
-from turnout.gateway.cors import Origins
+from turnout.gateway.calls import Kind, Refusal, busy
+from turnout.gateway.core import GatewayCore
+from turnout.gateway.cors import NO_ORIGINS, Origins
 from turnout.gateway.counters import Counters
-from turnout.gateway.exchange import Dispatcher, Site
 from turnout.gateway.http1.connection import Connection
-from turnout.gateway.http1.replies import Reply, refusal, unavailable
+from turnout.gateway.http1.reading import HttpReader
+from turnout.gateway.http1.shared import Shared
 from turnout.gateway.limits import GatewayLimits
+from turnout.gateway.site import Dispatcher, Site
 from turnout.gateway.weights import Weights, exports_of
 from turnout.messages import ModelSchema
 from turnout.process.pool import Failure, WorkerFailed, WorkerPool, WorkersBusy
 
 BACKLOG = 4096  #: Connections that the system accepts before we do.
 
-Decoded = Callable[[bytes | Reply], None]
+Decoded = Callable[[bytes | Refusal], None]
 
 
 class GatewayServer:
@@ -54,25 +57,16 @@ class GatewayServer:
         self._servers: list[asyncio.Server] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._sweeping: asyncio.TimerHandle | None = None
-        self.counters = Counters(started=self._loop.time())
+        self.counters = Counters(self._loop.time(), perf_counter)
+        self._emptied = asyncio.Event()  # the last connection is gone
         self._schema_of = schema_of
         self._blobs = blobs = Blobs(find_blob, self._limits.blobs_bytes_max, self._limits.loads_max)
         self._exports = exports_of(find_blob, self._limits)
         self._weights = Weights(blobs, self._exports, self._workers, self._limits)
-        self._site = Site(
-            GatewayCore(schema_of, self._limits, self._health, origins),
-            dispatcher,
-            blobs,
-            self._weights,
-            self._decode,
-            self.counters,
-            self._limits,
-        )
-
-    @property
-    def site(self) -> Site:
-        """What all connections share; for other protocols of this gateway."""
-        return self._site
+        core = GatewayCore(schema_of, self._limits)
+        #: What all calls share, by whatever protocol they come; and what those by HTTP share.
+        self.site = Site(core, dispatcher, blobs, self._weights, self._decode, self.counters, self._limits)
+        self.shared = Shared(self.site, HttpReader(core, self._health, origins))
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None = None) -> None:
         """Accept connections on these listening sockets, from now on."""
@@ -90,24 +84,25 @@ class GatewayServer:
 
     def connect(self) -> Connection:
         """The protocol of a new connection."""
-        return Connection(self._site, self._connections)
+        return Connection(self.shared, self._connections, self._emptied.set)
 
-    async def retire(self) -> None:
-        """Accept no more, answer what has been asked within ``retire_timeout_s``; idle connections may ask once more.
+    async def drain(self) -> None:
+        """Accept no more, answer what has been asked within ``drain_timeout_s``; idle connections may ask once more.
 
         For a gateway that has a successor, so there is time. Call ``close`` afterwards.
         """
         self._stop_accepting()
         await asyncio.sleep(self._limits.clock_s)  # what was accepted last may not be among the connections yet
-        self._site.emptied.clear()
-        await self._wait_emptied(self._limits.retire_timeout_s)
+        self._emptied.clear()
+        await self._wait_emptied(self._limits.drain_timeout_s)
 
     async def close(self) -> None:
-        """Accept no more, answer what has been asked within ``drain_timeout_s``, and close."""
+        """Accept no more, answer what has been asked within ``close_timeout_s``, and close."""
         self._stop_accepting()
+        self._emptied.clear()
         for connection in list(self._connections):
             connection.drain()
-        await self._wait_emptied(self._limits.drain_timeout_s)
+        await self._wait_emptied(self._limits.close_timeout_s)
         for connection in list(self._connections):
             connection.abort()
         if self._sweeping is not None:
@@ -120,18 +115,18 @@ class GatewayServer:
         if self._connections:
             try:
                 async with asyncio.timeout(timeout_s):
-                    await self._site.emptied.wait()
+                    await self._emptied.wait()
             except TimeoutError:
                 pass
 
     def _stop_accepting(self) -> None:
         for server in self._servers:
             server.close()
-        self._site.draining = True
+        self.site.draining = True
 
     def _sweep(self) -> None:
         now = self._loop.time()
-        self._site.set_time(now, formatdate(usegmt=True).encode("ascii"))
+        self.shared.set_time(now, formatdate(usegmt=True).encode("ascii"))
         for connection in list(self._connections):
             connection.sweep(now)
         for kept in (self._blobs, self._exports, self._weights, self.counters):
@@ -145,7 +140,7 @@ class GatewayServer:
         counters = self.counters
         return msgspec.json.encode(
             {
-                "status": "draining" if self._site.draining else "ok",
+                "status": "draining" if self.site.draining else "ok",
                 "version": __version__,
                 "jobs": self._job_count(),
                 "connections": counters.connections,
@@ -162,15 +157,15 @@ class GatewayServer:
         task.add_done_callback(self._tasks.discard)
 
     async def _decode_elsewhere(self, payload: bytes, done: Decoded) -> None:
-        outcome: bytes | Reply
+        outcome: bytes | Refusal
         wait_s = self._limits.retry_after_s
         try:
             outcome = await self._workers.run(payload)
         except WorkersBusy:
-            outcome = unavailable("decoders_busy", "too many large JSON results at once; send it again later", wait_s)
+            outcome = busy("decoders_busy", "too many large JSON results at once; send it again later", wait_s)
         except WorkerFailed as error:
             if error.failure is Failure.REFUSED:
-                outcome = refusal(400, error.reason, str(error))
+                outcome = Refusal(Kind.INVALID, error.reason, str(error))
             else:
-                outcome = unavailable("decoder_failed", "the result could not be decoded now; send it again", wait_s)
+                outcome = busy("decoder_failed", "the result could not be decoded now; send it again", wait_s)
         done(outcome)

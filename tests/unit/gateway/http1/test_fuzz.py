@@ -79,7 +79,7 @@ def play(data: list[bytes], hold: bool = False, answers: Sequence[int] = ()) -> 
     gateway = Gateway(dispatcher)
     wire = gateway.connect()
     for piece, answer in zip(data, [*answers, *([-1] * len(data))], strict=False):
-        if wire.transport.closed:
+        if wire.closed:
             break
         wire.send(piece)
         if dispatcher.waiting and answer >= 0:
@@ -87,11 +87,10 @@ def play(data: list[bytes], hold: bool = False, answers: Sequence[int] = ()) -> 
     while dispatcher.waiting:
         dispatcher.answer_next()
     gateway.pass_time(200)
-    assert wire.transport.closed
+    assert wire.closed
     wire.lose()
     assert dispatcher.room.reserved == 0
-    assert not gateway.connections
-    return bytes(wire.transport.written)
+    return bytes(wire.written)
 
 
 def statuses(written: bytes) -> list[int]:

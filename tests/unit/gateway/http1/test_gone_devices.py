@@ -83,7 +83,7 @@ def test_a_device_that_leaves_before_its_job_wants_the_result_leaves_nothing_beh
     """Though an earlier request keeps its connection."""
     gateway = Gateway(FakeDispatcher(hold=True))
     wire = gateway.connect().send(JOB, HALF)
-    assert wire.connection.eof_received()
+    assert wire.send_eof()
     gateway.dispatcher.answer_next(1)
     assert gateway.dispatcher.room.reserved == 0
     assert not gateway.site.uploads
@@ -152,7 +152,7 @@ def test_an_answer_that_comes_after_its_device_has_reconnected_goes_to_the_old_c
     assert new.replies() == []
     world.wires.reply(ResultResponse(Status.OK, True, "t1", duplicate=True), at=1)
     assert new.only_reply().json["duplicate"] is True
-    assert bytes(old.transport.written) == b""
+    assert bytes(old.written) == b""
 
 
 def test_a_word_that_comes_after_admission_was_given_up_is_not_acted_on() -> None:

@@ -5,14 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.unit.gateway.fakes import BIG_SCHEMA, SCHEMA, TASK, Gateway, http, result, update_of
-from turnout.gateway.core import Expect
+from turnout.gateway.calls import Call
 from turnout.gateway.http1.heads import HEADS_KEPT_MAX, KnownHeads
 from turnout.gateway.routes import Route
 from turnout.messages import NOBODY, DeviceInfo, ResultReport, TaskRequest
 
 BODY = b'{"accept": ["safetensors"]}'
 TARGET = "/task?job_id=small"
-EXPECT = Expect(Route.TASK, DeviceInfo("d1"), NOBODY, {"job_id": "small"}, 65536)
+EXPECT = Call(Route.TASK, DeviceInfo("d1"), NOBODY, {"job_id": "small"}, 65536)
 
 
 def task(device_id: str, target: str = TARGET, **headers: str) -> bytes:
