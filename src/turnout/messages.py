@@ -23,7 +23,7 @@ class Status(StrEnum):
 
 
 OK: Final = Status.OK  #: For hot paths: to look up a member of an enum takes 0.2 µs in Python 3.11.
-VALIDATE = "validate"  #: The name of a task to measure the model only; given to who has it in ``accept``.
+VALIDATE = "validate"  #: The name of a task to measure the model only; given to devices that list it in ``accept``.
 VALIDATED = "VALIDATED"  #: The status of its result: metrics and ``num_examples``, and no update.
 NO_EXAMPLES = "NO_EXAMPLES"  #: A result's status: the device has nothing to do its task with, and nothing failed.
 

@@ -121,9 +121,7 @@ class _Writer:
             if used in definition.scope and used not in ("__name__", "__file__"):
                 self._bind(used, definition.scope[used], name)
             elif used == "__file__":
-                raise JobFolderError(
-                    f"{name} uses __file__, which is another one in a job folder; name the path in full"
-                )
+                raise JobFolderError(f"{name} uses __file__, which differs in a job folder; give the full path")
             elif not hasattr(builtins, used):
                 raise JobFolderError(f'{name} uses "{used}", which is not defined where it stands; import or define it')
         for dotted in definition.dotted:

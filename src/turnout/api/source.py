@@ -33,7 +33,7 @@ def definition_of(thing: Any, who: str) -> Definition:
     """The definition of a function or class. Raises JobFolderError, which calls it ``who``, when it has no source."""
     thing = inspect.unwrap(thing)
     if isinstance(thing, FunctionType) and thing.__name__ == "<lambda>":
-        raise JobFolderError(f"{who} is a lambda, whose source cannot be told; write it with def")
+        raise JobFolderError(f"{who} is a lambda, whose source cannot be read; write it with def")
     functions = [thing] if isinstance(thing, FunctionType) else _methods(thing)
     if not functions:
         raise JobFolderError(f"{who} is a class without methods, whose source cannot be found; put it into a module")

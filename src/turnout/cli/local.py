@@ -45,7 +45,7 @@ def new(
     name: Annotated[str, Parameter(help="What devices ask for; the folder's name unless given.")] = "",
     json: Json = False,
 ) -> int:
-    """Write a job folder that runs as it is, with every setting explained: a good start for one's own."""
+    """Write a job folder that runs as it is, with every setting explained: a starting point for your own."""
     from turnout.cli import scaffold
     from turnout.cli.outputs import Written
 
@@ -75,7 +75,7 @@ def check(
     sizes: Sizes = SIZES,
     json: Json = False,
 ) -> int:
-    """Read a job folder as a server would, try its code, and say what it is, what it takes, what may not be meant."""
+    """Read a job folder as a server would, try its code, and report its size, its cost and likely mistakes."""
     from turnout.cli import checking
 
     sizes.check()

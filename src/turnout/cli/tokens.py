@@ -26,7 +26,7 @@ app.command(token)
     )
 )
 def create(
-    name: Annotated[str, Parameter(help="Who or what will use it, for the list.")],
+    name: Annotated[str, Parameter(help="Who or what will use it; turnout token list shows it.")],
     *,
     scope: Annotated[
         Literal["view", "operate", "submit", "admin"],

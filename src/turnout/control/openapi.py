@@ -9,7 +9,7 @@ import msgspec
 
 from turnout import __version__
 from turnout.client.view import ProblemDetails
-from turnout.control.operations import JSON, Given, Operation
+from turnout.control.operations import JSON, Operation, Returned
 from turnout.control.problems import PROBLEM_JSON
 from turnout.messages import JobEvent
 
@@ -26,8 +26,8 @@ REF = "#/components/schemas/{name}"
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """The whole document, ready to be encoded."""
     every = list(operations)
-    kinds = [given.type for op in every for given in (op.gives, *op.also) if given.type is not None]
-    kinds += [op.takes.type for op in every if op.takes is not None and op.takes.type is not None]
+    kinds = [returned.type for op in every for returned in (op.returns, *op.also) if returned.type is not None]
+    kinds += [op.accepts.type for op in every if op.accepts is not None and op.accepts.type is not None]
     kinds += [ProblemDetails, JobEvent]
     found, components = msgspec.json.schema_components(kinds, ref_template=REF)
     schemas = dict(zip(map(repr, kinds), found, strict=True))
@@ -65,15 +65,15 @@ def _operation(op: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
             | ({"required": True} if p.where == "path" else {})
             for p in op.parameters
         ]
-    if op.takes is not None:
-        schema = schemas[repr(op.takes.type)] if op.takes.type is not None else {}
-        content = {op.takes.media_type: {"schema": schema} if schema else {}}
-        made["requestBody"] = {"description": op.takes.about, "required": True, "content": content}
+    if op.accepts is not None:
+        schema = schemas[repr(op.accepts.type)] if op.accepts.type is not None else {}
+        content = {op.accepts.media_type: {"schema": schema} if schema else {}}
+        made["requestBody"] = {"description": op.accepts.about, "required": True, "content": content}
     return made
 
 
 def _responses(op: Operation, schemas: Mapping[str, Any]) -> dict[str, Any]:
-    made = {str(given.status.value): _good(given, schemas) for given in (op.gives, *op.also)}
+    made = {str(returned.status.value): _good(returned, schemas) for returned in (op.returns, *op.also)}
     problem = {"content": {PROBLEM_JSON: {"schema": schemas[repr(ProblemDetails)]}}}
     for status in sorted(op.problems | _usual(op)):
         made[str(status.value)] = {"description": status.phrase, **problem}
@@ -94,12 +94,12 @@ def _usual(op: Operation) -> frozenset[HTTPStatus]:
     return frozenset(usual)
 
 
-def _good(given: Given, schemas: Mapping[str, Any]) -> dict[str, Any]:
-    answer: dict[str, Any] = {"description": given.about}
-    if given.type is not None:
-        answer["content"] = {JSON: {"schema": schemas[repr(given.type)]}}
-    elif given.status is not HTTPStatus.NO_CONTENT:
-        answer["content"] = {media_type: {} for media_type in given.media_types}
+def _good(returned: Returned, schemas: Mapping[str, Any]) -> dict[str, Any]:
+    answer: dict[str, Any] = {"description": returned.about}
+    if returned.type is not None:
+        answer["content"] = {JSON: {"schema": schemas[repr(returned.type)]}}
+    elif returned.status is not HTTPStatus.NO_CONTENT:
+        answer["content"] = {media_type: {} for media_type in returned.media_types}
     return answer
 
 

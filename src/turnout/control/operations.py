@@ -29,7 +29,7 @@ class Parameter:
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class Accepted:
     """The body of a request: bytes of a media type, or JSON of a ``type``."""
 
     about: str
@@ -38,7 +38,7 @@ class Taken:
 
 
 @dataclass(frozen=True, slots=True)
-class Given:
+class Returned:
     """The answer when all goes well: JSON of a ``type``, or bytes of one of the media types."""
 
     about: str
@@ -59,12 +59,12 @@ class Operation:
     path: str
     handler: Handler
     summary: str
-    gives: Given
+    returns: Returned
     scope: Scope | None = Scope.VIEW
-    takes: Taken | None = None
+    accepts: Accepted | None = None
     parameters: tuple[Parameter, ...] = ()
     problems: frozenset[HTTPStatus] = frozenset()
-    also: tuple[Given, ...] = ()
+    also: tuple[Returned, ...] = ()
     deprecated: bool = False
 
 

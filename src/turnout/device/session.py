@@ -51,7 +51,7 @@ class SessionPolicy:
 
     backoff_base_s: float = 5.0  #: Longest wait after the first request without an answer; doubles with each further.
     backoff_max_s: float = 300.0  #: Longest wait of all.
-    retry_wait_max_s: float = 86_400.0  #: A server that asks for more is believed this much.
+    retry_wait_max_s: float = 86_400.0  #: Upper bound on a wait that the server asks for.
     retry_wait_spread: float = 0.2  #: Share of the wait that a server names by which it may take longer.
     resend_window_s: float = 600.0  #: How long past its lease a result is sent again, while nobody answers.
     counted_max: int | None = None  #: End after this many counted results.

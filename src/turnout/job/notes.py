@@ -54,7 +54,7 @@ class Notes:
             writing.add_done_callback(partial(self._noted, newest))
 
     def _noted(self, newest: Published, writing: asyncio.Future[bool]) -> None:
-        written = writing.result()  # it raises nothing but by our mistake
+        written = writing.result()  # an exception here is a bug
         self._named = (newest.sha256,) if written else (self._named[0], newest.sha256)
         self._loop.call_later(PUBLISHED_EVERY_S, self._note_newest)
 
@@ -85,4 +85,4 @@ class Notes:
 
     def _done(self, written: asyncio.Future[None]) -> None:
         self._waiting -= 1
-        written.result()  # they raise nothing but by our mistake
+        written.result()  # an exception here is a bug

@@ -38,6 +38,6 @@ def _flock(fd: int, path: Path, patience_s: float) -> None:
             if time.monotonic() >= give_up_at:
                 pid = os.read(fd, 20).decode("ascii", "replace").strip() or "unknown"
                 raise JobLocked(
-                    f"another process (pid {pid}) runs the job in {path.parent}; this one ends, so that there is one"
+                    f"another process (pid {pid}) runs the job in {path.parent}; exiting: only one may run it"
                 ) from None
         time.sleep(LOCK_POLL_S)

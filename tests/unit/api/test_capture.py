@@ -184,7 +184,7 @@ THIS = sys.modules[__name__]
         (uses_missing, 'uses_missing uses "missing", which is not defined where it stands; import or define it'),
         (uses_file, "uses_file uses __file__"),
         (uses_this_module, "which other processes cannot import; install it, put its folder into PYTHONPATH, or"),
-        (lambda: 1, "trainer is a lambda, whose source cannot be told; write it with def"),
+        (lambda: 1, "trainer is a lambda, whose source cannot be read; write it with def"),
     ],
 )
 def test_what_cannot_be_written_is_named_with_a_way_out(function: Callable[..., Any], words: str) -> None:

@@ -75,7 +75,7 @@ def test_an_ended_job_is_described_by_its_reason() -> None:
 def test_of_an_ended_job_it_is_told_what_is_left_in_no_version() -> None:
     ended = view("digits-1", state=JobState.CANCELLED, finished_at=1010.0, status=status(7, buffered=3, dropped=2))
     lines = described(ended, now=1070.0)
-    assert "left        3 counted results are in no version; turnout start goes on with them" in lines
+    assert "left        3 counted results are in no version; turnout start continues with them" in lines
     assert "            2 of them were dropped where training diverged, and are in no version" in lines
 
 

@@ -11,7 +11,7 @@ from turnout.control import files
 from turnout.control.check import without
 from turnout.control.incoming import Incoming
 from turnout.control.known import KnownJobs, view
-from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_response
+from turnout.control.operations import JOB_ID, Accepted, Operation, Returned, json_response
 from turnout.control.problems import Problem
 from turnout.errors import TurnoutError
 from turnout.job.journal import backup
@@ -33,14 +33,14 @@ class BackupRoutes:
         return [
             Operation(
                 "GET", "/api/jobs/{job_id}/backup", self._backup, "A copy of the job's journal, also while it runs",
-                Given("An SQLite file; `X-Model-Version` says which version is in it.", media_types=(SQLITE,)),
+                Returned("An SQLite file; `X-Model-Version` says which version is in it.", media_types=(SQLITE,)),
                 Scope.ADMIN, parameters=(JOB_ID,), problems=problems,
             ),
             Operation(
                 "POST", "/api/jobs/{job_id}/restore", self._restore,
                 "Put a backup in the place of the journal of a job that has ended, and start it again",
-                Given("The job as it is now.", JobView, HTTPStatus.ACCEPTED), Scope.ADMIN,
-                Taken("What a backup gave.", SQLITE), (JOB_ID,), problems | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE},
+                Returned("The job as it is now.", JobView, HTTPStatus.ACCEPTED), Scope.ADMIN,
+                Accepted("What a backup gave.", SQLITE), (JOB_ID,), problems | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE},
             ),
         ]  # fmt: skip
 

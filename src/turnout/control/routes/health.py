@@ -9,7 +9,7 @@ from starlette.responses import Response
 from turnout.client.view import Alive, Health, Readiness
 from turnout.control import metrics
 from turnout.control.known import KnownJobs
-from turnout.control.operations import Given, Operation, json_response
+from turnout.control.operations import Operation, Returned, json_response
 from turnout.control.sampler import Sampler
 from turnout.messages import GatewayCounters
 
@@ -31,23 +31,23 @@ class HealthRoutes:
 
     def operations(self) -> list[Operation]:
         return [
-            Operation("GET", "/healthz", self._healthz, "Whether control lives", Given("It does.", Alive), None),
+            Operation("GET", "/healthz", self._healthz, "Whether control lives", Returned("It does.", Alive), None),
             Operation(
                 "GET", "/readyz", self._readyz, "Whether devices and people are served; 503 when not",
-                Given("They are.", Readiness), None,
-                also=(Given("They are not.", Readiness, HTTPStatus.SERVICE_UNAVAILABLE),),
+                Returned("They are.", Readiness), None,
+                also=(Returned("They are not.", Readiness, HTTPStatus.SERVICE_UNAVAILABLE),),
             ),
             Operation(
                 "GET", "/api/health", self._health, "Whether devices and people are served, check by check",
-                Given("Also when they are not.", Health),
+                Returned("Also when they are not.", Health),
             ),
             Operation(
                 "GET", "/api/gateways", self._list, "What each gateway has counted since it started",
-                Given("The gateways heard of lately.", list[GatewayCounters]),
+                Returned("The gateways heard of lately.", list[GatewayCounters]),
             ),
             Operation(
                 "GET", "/metrics", self._metrics, "Metrics of all processes, for Prometheus",
-                Given("The text format of Prometheus.", media_types=("text/plain",)),
+                Returned("The text format of Prometheus.", media_types=("text/plain",)),
             ),
         ]  # fmt: skip
 

@@ -17,7 +17,7 @@ from turnout.control.check import check
 from turnout.control.incoming import Incoming
 from turnout.control.jobs import new_job_id
 from turnout.control.known import KnownJobs, view
-from turnout.control.operations import JOB_ID, Given, Operation, Taken, json_response
+from turnout.control.operations import JOB_ID, Accepted, Operation, Returned, json_response
 from turnout.control.problems import Problem
 from turnout.control.samples import Samples
 from turnout.errors import JobFolderError, ServerError
@@ -45,8 +45,8 @@ class JobRoutes:
         self._result_bytes_max = result_bytes_max
 
     def operations(self) -> list[Operation]:
-        accepted = Given("The job as it is now.", JobView, HTTPStatus.ACCEPTED)
-        zipped = Taken(
+        accepted = Returned("The job as it is now.", JobView, HTTPStatus.ACCEPTED)
+        zipped = Accepted(
             "A job folder as a zip: `job.toml` at its top, an initial model, perhaps `server.py` and `device.py`.",
             "application/zip",
         )
@@ -54,21 +54,21 @@ class JobRoutes:
         return [
             Operation(
                 "GET", "/api/jobs", self._list, "The jobs submitted last, newest first, each with what it said last",
-                Given(f"At most {JOBS_LISTED_MAX} jobs.", list[JobView]),
+                Returned(f"At most {JOBS_LISTED_MAX} jobs.", list[JobView]),
             ),
             Operation(
                 "POST", "/api/jobs", self._submit,
                 "Submit a job folder, and start the job; its code can do all that the server's account can",
-                Given("The job, which is being started.", JobView, HTTPStatus.CREATED), Scope.SUBMIT, zipped,
+                Returned("The job, which is being started.", JobView, HTTPStatus.CREATED), Scope.SUBMIT, zipped,
                 problems=frozenset({HTTPStatus.REQUEST_ENTITY_TOO_LARGE, HTTPStatus.UNPROCESSABLE_ENTITY, _AWAY}),
             ),
             Operation(
                 "GET", "/api/jobs/{job_id}", self._show, "A job, with its own account of itself",
-                Given("The job.", JobView), parameters=job,
+                Returned("The job.", JobView), parameters=job,
             ),
             Operation(
                 "DELETE", "/api/jobs/{job_id}", self._delete, "Remove all that is kept of a job that has ended",
-                Given("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.OPERATE,
+                Returned("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.OPERATE,
                 parameters=job, problems=frozenset({_CONFLICT}),
             ),
             Operation(

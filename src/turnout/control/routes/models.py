@@ -17,7 +17,7 @@ from turnout.control import files
 from turnout.control.choosing import BEST, NEWEST, choose
 from turnout.control.incoming import Incoming
 from turnout.control.known import KnownJobs
-from turnout.control.operations import JOB_ID, Given, Operation, Parameter
+from turnout.control.operations import JOB_ID, Operation, Parameter, Returned
 from turnout.control.problems import Problem
 from turnout.errors import NotFoundError
 from turnout.job.folder.carried import kept_carried
@@ -40,7 +40,7 @@ class ModelRoutes:
         return [
             Operation(
                 "GET", "/api/jobs/{job_id}/model", self._model, "A model of a job",
-                Given("The model; `X-Model-Version` says which version it is.", media_types=tuple(FORMS.values())),
+                Returned("The model; `X-Model-Version` says which version it is.", media_types=tuple(FORMS.values())),
                 parameters=(
                     JOB_ID,
                     Parameter("version", WHICH, version),

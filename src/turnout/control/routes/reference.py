@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from turnout.control import openapi, reference
-from turnout.control.operations import Given, Operation, json_response
+from turnout.control.operations import Operation, Returned, json_response
 
 
 class ReferenceRoutes:
@@ -20,11 +20,11 @@ class ReferenceRoutes:
         return [
             Operation(
                 "GET", "/api/openapi.json", self._document, "This API as an OpenAPI 3.1 document",
-                Given("The document.", dict[str, Any]), None,
+                Returned("The document.", dict[str, Any]), None,
             ),
             Operation(
                 "GET", "/api/docs", self._page, "This API as a page",
-                Given("A page without scripts.", media_types=("text/html",)), None,
+                Returned("A page without scripts.", media_types=("text/html",)), None,
             ),
         ]  # fmt: skip
 

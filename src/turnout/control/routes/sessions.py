@@ -7,7 +7,7 @@ from starlette.responses import Response
 
 from turnout.client.view import LinkOpened, NewLink, NewSession
 from turnout.control.access import Access
-from turnout.control.operations import Given, Operation, Taken, body_of, json_response
+from turnout.control.operations import Accepted, Operation, Returned, body_of, json_response
 
 
 class SessionRoutes:
@@ -20,19 +20,19 @@ class SessionRoutes:
         return [
             Operation(
                 "POST", "/api/links", self._link, "Make a link to the dashboard, which works once",
-                Given("Its code; the session may do what this request may.", NewLink, HTTPStatus.CREATED),
+                Returned("Its code; the session may do what this request may.", NewLink, HTTPStatus.CREATED),
             ),
             Operation(
                 "POST", "/api/session", self._begin, "Begin a session with the code of a link, or with a token",
-                Given("One half of the session; the other is set as a cookie.", NewSession, HTTPStatus.CREATED), None,
-                Taken("The code; nothing where a token is sent.", type=LinkOpened),
+                Returned("Half of the session; the other is set as a cookie.", NewSession, HTTPStatus.CREATED), None,
+                Accepted("The code; nothing where a token is sent.", type=LinkOpened),
                 problems=frozenset({
                     HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
                 }),
             ),
             Operation(
                 "DELETE", "/api/session", self._end, "End the session that the request comes with, at once",
-                Given("It is over, and its cookie taken back.", status=HTTPStatus.NO_CONTENT), None,
+                Returned("It is over, and its cookie taken back.", status=HTTPStatus.NO_CONTENT), None,
                 problems=frozenset({HTTPStatus.UNAUTHORIZED, HTTPStatus.TOO_MANY_REQUESTS}),
             ),
         ]  # fmt: skip

@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from turnout.client.view import NewToken, Scope, TokenView
-from turnout.control.operations import Given, Operation, Parameter, Taken, body_of, json_response
+from turnout.control.operations import Accepted, Operation, Parameter, Returned, body_of, json_response
 from turnout.control.tokens import Tokens
 
 TOKEN_ID = Parameter("token_id", "As `GET /api/tokens` lists it.", {"type": "string"}, "path")
@@ -23,16 +23,16 @@ class TokenRoutes:
         return [
             Operation(
                 "GET", "/api/tokens", self._list, "All tokens, without the tokens themselves",
-                Given("Oldest first.", list[TokenView]), Scope.ADMIN,
+                Returned("Oldest first.", list[TokenView]), Scope.ADMIN,
             ),
             Operation(
                 "POST", "/api/tokens", self._create, "Create a token",
-                Given("The token: it is shown this once.", TokenView, HTTPStatus.CREATED), Scope.ADMIN,
-                Taken("What it shall be.", type=NewToken), problems=conflict | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE},
+                Returned("The token: it is shown this once.", TokenView, HTTPStatus.CREATED), Scope.ADMIN,
+                Accepted("What it shall be.", type=NewToken), problems=conflict | {HTTPStatus.REQUEST_ENTITY_TOO_LARGE},
             ),
             Operation(
                 "DELETE", "/api/tokens/{token_id}", self._revoke, "Revoke a token, at once",
-                Given("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.ADMIN,
+                Returned("It is gone.", status=HTTPStatus.NO_CONTENT), Scope.ADMIN,
                 parameters=(TOKEN_ID,), problems=conflict,
             ),
         ]  # fmt: skip

@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from turnout.client.view import Fleet, History
 from turnout.control import history, logs
 from turnout.control.known import KnownJobs, view
-from turnout.control.operations import JOB_ID, Given, Operation, Parameter, json_response, number_in
+from turnout.control.operations import JOB_ID, Operation, Parameter, Returned, json_response, number_in
 from turnout.control.problems import Problem
 from turnout.control.samples import Samples
 
@@ -56,21 +56,21 @@ class WatchingRoutes:
         return [
             Operation(
                 "GET", "/api/jobs/{job_id}/history", self._history, "What happened to a job so far",
-                Given("Events, and samples of the last hour.", History), parameters=(JOB_ID, since),
+                Returned("Events, and samples of the last hour.", History), parameters=(JOB_ID, since),
             ),
             Operation(
                 "GET", "/api/jobs/{job_id}/events", self._events, "What happens to a job, as it happens",
-                Given(STREAM, media_types=("text/event-stream",)),
+                Returned(STREAM, media_types=("text/event-stream",)),
                 parameters=(JOB_ID, last), problems=frozenset({HTTPStatus.SERVICE_UNAVAILABLE}),
             ),
             Operation(
                 "GET", "/api/jobs/{job_id}/logs", self._logs, "The last lines that the job's process printed",
-                Given("Lines of text, each with its time.", media_types=("text/plain",)),
+                Returned("Lines of text, each with its time.", media_types=("text/plain",)),
                 parameters=(JOB_ID, Parameter("lines", "At most this many.", lines)),
             ),
             Operation(
                 "GET", "/api/jobs/{job_id}/fleet", self._fleet, "The devices of a job, counted by platform and version",
-                Given("Groups of devices.", Fleet), parameters=(JOB_ID,),
+                Returned("Groups of devices.", Fleet), parameters=(JOB_ID,),
             ),
         ]  # fmt: skip
 

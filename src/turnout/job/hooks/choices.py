@@ -119,7 +119,7 @@ class Judge:
             self._working = self._spawn(self._work())
 
     def _overdue(self) -> None:
-        """Let go of who has waited long enough, and of who waits no more."""
+        """Time out overdue questions and drop settled ones."""
         self._timer = None
         late = False
         while self._open and (self._open[0].decided is None or self._open[0].due <= self._loop.time()):
