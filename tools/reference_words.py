@@ -195,6 +195,6 @@ STATES_OF_CORE = {
     "OPEN": "tasks are given out, results are counted",
     "PAUSED": "no tasks are given out, results count; `turnout resume` continues it",
     "FULL": "it cannot write: nothing is acknowledged, no tasks are given out; it tries again each second",
-    "CLOSING": "the last version is being closed",
-    "CLOSED": "it has ended",
+    "ENDING": "no new tasks are given out; the last version is being closed",
+    "ENDED": "it has ended",
 }

@@ -83,7 +83,7 @@ def unsaved(before: JobStatus | None, now: JobStatus | None) -> int | None:
 
     None when that is not known. A job that is closing its last version shows an empty buffer before that is saved.
     """
-    if before is None or before.state == "CLOSING":
+    if before is None or before.state == "ENDING":
         return None
     if now is None:
         return before.buffered

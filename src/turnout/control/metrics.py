@@ -60,7 +60,7 @@ CONNECTIONS = Metric("turnout_connections", "gauge", "Open connections of device
 BYTES = Metric("turnout_network_bytes_total", "counter", "Bytes that a gateway received from devices and sent them.")
 GATEWAY_UPTIME = Metric("turnout_gateway_uptime_seconds", "gauge", "Time since the gateway's process was started.")
 
-OWN_STATES = ("RECOVER", "OPEN", "PAUSED", "FULL", "CLOSING", "CLOSED")  #: What a job says of itself, see its core.
+OWN_STATES = ("RECOVER", "OPEN", "PAUSED", "FULL", "ENDING", "ENDED")  #: What a job says of itself, see its core.
 METRICS_MAX = 16  #: Of a job's own, that are shown: a hook may name as many as it likes.
 NAME_CHARS_MAX = 64
 

@@ -2,7 +2,7 @@
 
 import msgspec
 
-from turnout.job.core.events import Event, Paused, ResultsRefused, Resumed, Stop
+from turnout.job.core.events import Cancelled, Event, Paused, ResultsRefused, Resumed
 from turnout.messages import RefusedResults, Topic
 
 _results_refused = msgspec.msgpack.Decoder(RefusedResults)
@@ -14,7 +14,7 @@ def event_of(topic: Topic, payload: memoryview) -> Event:
         case Topic.REFUSED:
             return ResultsRefused(_results_refused.decode(payload))
         case Topic.CANCEL:
-            return Stop(bytes(payload).decode(errors="replace") or "cancelled by a person")
+            return Cancelled(bytes(payload).decode(errors="replace") or "cancelled by a person")
         case Topic.PAUSE:
             return Paused()
     assert topic is Topic.RESUME, f"{topic} is to be answered"

@@ -137,7 +137,7 @@ class SimJob:
         self.start()
 
     def stop(self) -> None:
-        """A person ends the job."""
+        """A person cancels the job."""
         self.is_to_end = True
         if self.process is not None:
             self.process.tell(Topic.CANCEL, "a person says so")

@@ -135,7 +135,7 @@ async def test_the_time_that_a_job_has_begins_with_each_process(world: World) ->
     ("before", "now", "left"),
     [
         (None, status(), None),
-        (status(state="CLOSING"), status(), None),
+        (status(state="ENDING"), status(), None),
         (status(buffered=3), None, 3),
         (status(2, buffered=3, counted=7), status(2, buffered=0, counted=9), 5),
         (status(2, buffered=3, counted=7), status(3, buffered=0, counted=9), 0),

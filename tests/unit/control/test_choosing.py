@@ -8,7 +8,7 @@ from turnout.messages import JobStatus, KeptModel
 
 KEPT = (KeptModel(54, "b" * 64, 8, {"accuracy": 0.9714}, 10), KeptModel(55, "a" * 64, 8, {"accuracy": 0.9605}, 10))
 RANKED = JobStatus(
-    "j-1", "j", "CLOSED", "rounds", 55, model_sha256="a" * 64, best_version=54, best_metric=0.9714, kept=KEPT
+    "j-1", "j", "ENDED", "rounds", 55, model_sha256="a" * 64, best_version=54, best_metric=0.9714, kept=KEPT
 )
 UNRANKED = JobStatus("j-1", "j", "OPEN", "rounds", 55, model_sha256="a" * 64)
 

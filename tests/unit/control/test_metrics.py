@@ -84,7 +84,7 @@ def test_what_a_gateway_refused_is_counted_once_by_job() -> None:
 def test_every_state_that_a_job_may_be_in_has_a_value() -> None:
     found = values(metrics.render({}, {"digits-1": JOB}, []))
     states = {dict(labels)["state"]: value for (name, labels), value in found.items() if name == "turnout_job_state"}
-    assert states == {"RECOVER": 0, "OPEN": 1, "PAUSED": 0, "FULL": 0, "CLOSING": 0, "CLOSED": 0}
+    assert states == {"RECOVER": 0, "OPEN": 1, "PAUSED": 0, "FULL": 0, "ENDING": 0, "ENDED": 0}
 
 
 def test_requests_are_counted_by_gateway_kind_and_status() -> None:

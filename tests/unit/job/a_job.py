@@ -13,6 +13,7 @@ from turnout.blobs.base import BlobRef
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import (
     Answer,
+    Cancelled,
     Commit,
     CommitFailed,
     Committed,
@@ -21,7 +22,6 @@ from turnout.job.core.events import (
     Finish,
     Result,
     ResultOffered,
-    Stop,
     TaskAsked,
 )
 from turnout.job.core.parts import Parts, Rules
@@ -210,4 +210,4 @@ def the_end(job: Job) -> Finish:
 
 
 def stop(job: Job) -> None:
-    job.happens(Stop("enough"))
+    job.happens(Cancelled("enough"))

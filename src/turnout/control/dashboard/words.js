@@ -29,7 +29,7 @@ const PAUSED = { person: { text: "paused by a person", tone: "quiet" }, rounds: 
 
 const ownState = ({ state, ...status }) => ({ OPEN: { text: "training", tone: "live" }, COMMITTING: { text: "training", tone: "live" },
   PAUSED: PAUSED[status.paused_by] ?? { text: "paused", tone: "warn" }, FULL: { text: "disk full", tone: "bad" }, RECOVER: { text: "starting", tone: "quiet" },
-  CLOSING: { text: "ending", tone: "quiet" }, CLOSED: { text: "ending", tone: "quiet" } })[state] ?? { text: state.toLowerCase(), tone: "quiet" };
+  ENDING: { text: "ending", tone: "quiet" }, ENDED: { text: "ending", tone: "quiet" } })[state] ?? { text: state.toLowerCase(), tone: "quiet" };
 
 /** Whether a job would train if devices came. */
 const idle = (status) => status.state === "OPEN" && !status.training;
@@ -77,7 +77,9 @@ const measured = (metrics) =>
   Object.entries(metrics ?? {}).map(([name, value]) => `${name} ${metric(value)}`).join(", ");
 
 const STATES = { OPEN: "Training.", PAUSED: "Paused.", FULL: "The disk is full: no result is acknowledged.", RECOVER: "Starting.",
-  CLOSING: "Ending: what was counted goes into a last version.", CLOSED: "It has ended." };
+  ENDING: "Ending: what was counted goes into a last version.", ENDED: "It has ended." };
+STATES.CLOSING = STATES.ENDING; // In events of jobs that 0.1 ran.
+STATES.CLOSED = STATES.ENDED;
 
 /** One event as a sentence, and the group that it is shown in. `metrics` is what was measured of a published version. */
 export function sentence(event, metrics) {

@@ -2,7 +2,8 @@
 
 The core keeps two states apart by one rule: what devices see is what is durable. A result is *staged* when it is added
 to the running sum and *counted* when the commit that holds it is durable; only then is its sender answered. While the
-commit that closes a version is under way the core holds what comes in, so nobody sees a version that may not be.
+commit that closes a version is under way the core holds what comes in, so no device sees a version that may not become
+durable.
 
 ``states.py`` has the states and what leads from one to the next. Requests are answered in ``tasks.py`` and
 ``results.py``; ``versions.py`` and ``endings.py`` do what follows from them.
@@ -17,6 +18,7 @@ from turnout.job.core import answers, snapshots
 from turnout.job.core.commits import Trouble
 from turnout.job.core.endings import Endings
 from turnout.job.core.events import (
+    Cancelled,
     CommitDoubtful,
     CommitFailed,
     Committed,
@@ -31,7 +33,6 @@ from turnout.job.core.events import (
     Resumed,
     Retract,
     SelectionAsked,
-    Stop,
     TaskAsked,
     Tick,
 )
@@ -114,7 +115,7 @@ class JobCore(Tasks, Results, Endings):
                 self.pause.end(now)
                 self.parts.workflow.resume(self.pause.clock(now))
                 self._pause_changed(now)
-            case Stop():
+            case Cancelled():
                 self._cancel(event.reason, now)  # control says it again to the next process
             case Tick():
                 pass

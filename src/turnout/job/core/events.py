@@ -117,12 +117,12 @@ class Paused:
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """A person wants a paused job to go on."""
+    """A person resumes a paused job."""
 
 
 @dataclass(frozen=True, slots=True)
-class Stop:
-    """A person ends the job."""
+class Cancelled:
+    """A person cancels the job."""
 
     reason: str
 
@@ -141,7 +141,7 @@ Event = (
     | Recalled
     | Paused
     | Resumed
-    | Stop
+    | Cancelled
 )
 
 # --- effects, to be carried out in the order in which they come ------------------------------------------------------

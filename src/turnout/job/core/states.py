@@ -195,14 +195,14 @@ class Shown:
 
 
 WORDS: dict[type[Life], Shown] = {
-    Recovering: Shown("RECOVER", "held", "held", full="FULL", ending="CLOSING"),
+    Recovering: Shown("RECOVER", "held", "held", full="FULL", ending="ENDING"),
     Open: Shown("OPEN", "granted", "counted", paused="PAUSED", full="FULL"),
-    Closing: Shown("OPEN", "held", "held", paused="PAUSED", full="FULL", ending="CLOSING"),
-    Recalling: Shown("OPEN", "held", "held", paused="PAUSED", full="FULL", ending="CLOSING"),
-    Draining: Shown("CLOSING", "DONE, or the same again", "counted"),
-    Settling: Shown("CLOSING", "DONE", "held"),
-    Settled: Shown("CLOSING", "DONE", "refused"),
-    Over: Shown("CLOSED", "DONE", "refused"),
+    Closing: Shown("OPEN", "held", "held", paused="PAUSED", full="FULL", ending="ENDING"),
+    Recalling: Shown("OPEN", "held", "held", paused="PAUSED", full="FULL", ending="ENDING"),
+    Draining: Shown("ENDING", "DONE, or the same again", "counted"),
+    Settling: Shown("ENDING", "DONE", "held"),
+    Settled: Shown("ENDING", "DONE", "refused"),
+    Over: Shown("ENDED", "DONE", "refused"),
 }
 ALL_WORDS = tuple(dict.fromkeys(w for s in WORDS.values() for w in (s.word, s.paused, s.full, s.ending) if w))
 

@@ -73,7 +73,7 @@ def test_an_ending_job_does_not_ask_for_ticks_that_do_nothing() -> None:
     job.commit()
     job.now = 100.0
     job.happens(Tick())
-    assert job.core.word == "CLOSING"
+    assert job.core.word == "ENDING"
     assert job.core.next_tick(job.now) is None
 
 
@@ -245,7 +245,7 @@ def test_a_restart_in_the_middle_of_draining_takes_the_results_that_are_still_ou
     job.report("a", first, (4.0, 0.0))
     job.settle()
     tick(job, 50.0)
-    assert job.core.word == "CLOSING"
+    assert job.core.word == "ENDING"
     again = job.restart()
     answer = again.report("b", second, (2.0, 0.0))
     assert the_end(again).left == 0

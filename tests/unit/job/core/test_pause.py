@@ -1,7 +1,7 @@
 """A person pauses a job: nobody begins, whoever trains is counted, and no deadline runs out meanwhile."""
 
 from tests.unit.job.a_job import Job, new_job
-from turnout.job.core.events import Finish, Paused, Resumed, Stop, Tick
+from turnout.job.core.events import Cancelled, Finish, Paused, Resumed, Tick
 from turnout.job.core.pause import Pause
 from turnout.job.core.status import status_of
 from turnout.job.core.tasks import PAUSED_WAIT_S
@@ -144,7 +144,7 @@ def test_the_status_says_who_paused_the_job_and_how_old_the_oldest_lease_is(job:
 
 def test_nobody_has_paused_a_job_that_ends(job: Job) -> None:
     job.happens(Paused())
-    job.happens(Stop("cancelled by a person"))
+    job.happens(Cancelled("cancelled by a person"))
     assert status_of(job.core, job.now).paused_by is None
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from tests.contract.flare.quirks import covers
 from tests.unit.job.a_job import Job, a_job_of, make_parts
-from turnout.job.core.events import Answer, Event, Paused, SelectionAsked, Stop, TaskAsked, Tick
+from turnout.job.core.events import Answer, Cancelled, Event, Paused, SelectionAsked, TaskAsked, Tick
 from turnout.job.core.parts import Parts
 from turnout.job.core.status import status_of
 from turnout.job.places.cohort import TRAINING_SLACK, Cohort
@@ -221,7 +221,7 @@ def test_a_simulator_that_names_its_fleet_hears_of_no_other() -> None:
     assert {name.partition("#")[0] for name in selection(job)} == {"sim", "other"}
 
 
-@pytest.mark.parametrize("event", [Paused(), Stop("enough")])
+@pytest.mark.parametrize("event", [Paused(), Cancelled("enough")])
 def test_nobody_is_invited_while_the_job_is_paused_or_over(job: Job, event: Event) -> None:
     job.happens(event)
     assert selection(job, "sim?5", FLEET) == {}

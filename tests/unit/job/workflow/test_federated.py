@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from tests.unit.job.a_job import Job, make_parts, new_job
-from turnout.job.core.events import Finish, Result, Stop, TaskAsked
+from turnout.job.core.events import Cancelled, Finish, Result, TaskAsked
 from turnout.job.core.status import status_of
 from turnout.job.places.leases import Lease, Seal
 from turnout.job.workflow.buffered import Buffered
@@ -156,7 +156,7 @@ def test_who_has_measured_is_answered_when_the_job_is_ended(job: Job) -> None:
     ticket = job.ticket()
     report = ResultReport(DeviceInfo("a"), "job-1", task.task_id or "", VALIDATE, memoryview(b""), status=VALIDATED)
     job.happens(Result(ticket, report))
-    job.happens(Stop("enough"))
+    job.happens(Cancelled("enough"))
     job.settle()
     assert answer(job, ticket).counted
     assert isinstance(job.effects[-1], Finish)
