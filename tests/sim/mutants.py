@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.typical import TypicalNorm
 from turnout.blobs.base import BlobRef
+from turnout.device.session import Session
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.job.account.tally import Tally
 from turnout.job.core import answers
@@ -483,6 +484,137 @@ class ForgetsItsPause(JobCore):
             self.pause.end(durable.job_time)
 
 
+class ForgetsMomentum(JobCore):
+    """What the optimizer remembers is not in the snapshots."""
+
+    def _snapshot(self, now: float, closes: bool) -> Snapshot:
+        return replace(super()._snapshot(now, closes), optimizer=())
+
+
+class SavesMomentumLate(JobCore):
+    """What the optimizer remembers is saved one version late."""
+
+    def _snapshot(self, now: float, closes: bool) -> Snapshot:
+        snapshot = super()._snapshot(now, closes)
+        late: dict[int, Any] = self.__dict__.setdefault("late", {})
+        late[snapshot.version] = snapshot.optimizer
+        return replace(snapshot, optimizer=late.get(snapshot.version - 1, snapshot.optimizer))
+
+
+class ForgetsSquares(JobCore):
+    """A restart begins to learn how large steps are, though it remembers where they led."""
+
+    def _recover(self, durable: Snapshot) -> None:
+        super()._recover(durable)
+        if len(durable.optimizer) > 1:
+            first, second = durable.optimizer
+            self.parts.optimizer.restore((first, np.full_like(second, 1e-6)))
+
+
+class KeepsMomentumOfWhatFailed(JobCore):
+    """After a failed commit the optimizer remembers a step that was not made."""
+
+    def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
+        kept = self.parts.optimizer.snapshot()
+        effects = super()._commit_failed(event, now)
+        self.parts.optimizer.restore(kept)
+        return effects
+
+
+class DiscountsNothing(MeanAggregator):
+    """Results of old versions count as much as fresh ones."""
+
+    def add(self, vector: NDArray[np.float32], weight: float, discount: float = 1.0) -> None:
+        super().add(vector, weight)
+
+
+class DividesByDiscounts(MeanAggregator):
+    """Divides by the discounted weights, so that nothing changes where all results are equally stale."""
+
+    def add(self, vector: NDArray[np.float32], weight: float, discount: float = 1.0) -> None:
+        super().add(vector, weight, discount)
+        self.total_weight += weight * (discount - 1.0)
+
+
+class WeighsByItself(JobCore):
+    """Does not hear what the job's own code says that a result weighs."""
+
+    def _collect(self, event: Result, now: float) -> list[Effect]:
+        return super()._collect(Result(event.ticket, event.report), now)
+
+
+class ComesTooOften(Places):
+    """Gives a device its next task however short a while ago it had one."""
+
+    def _remember(self, device: bytes, now: float) -> None:
+        pass
+
+
+class AnswersAnother(EdgeTaskDispatcher):
+    """Now and then the answer to one request goes to the device of another."""
+
+    def replied(self, ticket: int, payload: bytes | memoryview) -> None:
+        held: dict[int, Any] = self.__dict__.setdefault("held", {})
+        if ticket % 20 == 0 and not held:
+            held[ticket] = bytes(payload)
+            return
+        for other, answer in list(held.items()):
+            del held[other]
+            super().replied(other, payload)
+            payload = answer
+        super().replied(ticket, payload)
+
+
+class ForgetsRefusals(EdgeTaskDispatcher):
+    """Does not tell a job of a result that the gateway refused, so its place is not freed."""
+
+    def refused(self, result: RefusedResult) -> None:
+        pass
+
+
+class CountsWhatItForwards(EdgeTaskDispatcher):
+    """Says that a result is counted once it is on its way to the job."""
+
+    def submit(self, request: Any, answer: Any, has_room: bool = False) -> None:
+        if isinstance(request, ResultReport):
+            answer(ResultResponse(Status.OK, counted=True, task_id=request.task_id))
+            super().submit(request, lambda response: None, has_room)
+        else:
+            super().submit(request, answer, has_room)
+
+
+class ReleasesTwice(EdgeTaskDispatcher):
+    """The room of a result that a job failed to answer is released twice."""
+
+    def lost(self, job_id: str, reason: str) -> None:
+        before = self.room.used
+        super().lost(job_id, reason)
+        if before > self.room.used:
+            self.room.release(job_id, before - self.room.used)
+
+
+class NeverReleases(EdgeTaskDispatcher):
+    """The room of what was in flight to a job that died stays taken."""
+
+    def lost(self, job_id: str, reason: str) -> None:
+        before = self.room.used
+        super().lost(job_id, reason)
+        if before > self.room.used:
+            self.room.use(job_id, before - self.room.used)
+
+
+class ChangesWhatItResends(Session):
+    """Sends another update after a RETRY than before it."""
+
+    def _again(self, now: float, due: float) -> None:
+        state: Any = self._state
+        if self.unacknowledged is not None and self.unacknowledged.update.nbytes:
+            doubled = 2.0 * np.frombuffer(self.unacknowledged.update, "<f4")
+            report = msgspec.structs.replace(self.unacknowledged, update=memoryview(doubled.astype("<f4").tobytes()))
+            self._state = msgspec.structs.replace(state, report=report)
+        super()._again(now, due)
+
+
 MUTANTS = {
     "makes a last version of whatever is left": Builders(core=PublishesWhatIsLeft),
     "forgets what was left at an end": Builders(core=ForgetsWhatIsLeft),
@@ -531,4 +663,18 @@ MUTANTS = {
     "shows people a count that starts at 0 again": Builders(core=ResetsItsTally),
     "never announces its end": Builders(core=ForgetsToEnd),
     "says OK for a result that no job has seen": Builders(dispatcher=SaysOkForLostJobs),
+    "does not save what its optimizer remembers": Builders(core=ForgetsMomentum),
+    "saves what its optimizer remembers a version late": Builders(core=SavesMomentumLate),
+    "forgets the second moment in a restart": Builders(core=ForgetsSquares),
+    "keeps the momentum of a step whose commit failed": Builders(core=KeepsMomentumOfWhatFailed),
+    "discounts nothing": Builders(aggregator=DiscountsNothing),
+    "divides by the discounts": Builders(aggregator=DividesByDiscounts),
+    "does not hear what its own code weighs": Builders(core=WeighsByItself),
+    "gives a device tasks too often": Builders(places=ComesTooOften),
+    "answers the request of another device": Builders(dispatcher=AnswersAnother),
+    "does not tell a job what was refused": Builders(dispatcher=ForgetsRefusals),
+    "says counted of what it only forwards": Builders(dispatcher=CountsWhatItForwards),
+    "releases room twice": Builders(dispatcher=ReleasesTwice),
+    "never releases the room of what was lost": Builders(dispatcher=NeverReleases),
+    "sends another body after a RETRY": Builders(session=ChangesWhatItResends),
 }

@@ -15,6 +15,8 @@ from turnout.job.journal.journal import Snapshot
 from turnout.sim.reference import Server, Vector
 
 TOLERANCE = 1e-4  #: Of sums in float32; a result more or less makes a hundredth of the least step at the very least.
+#: Versions in a row that repeat an earlier one: training may diverge in one, and an evaluation of before find that out.
+AGAIN_MAX = 2
 
 
 class Violation(AssertionError):
@@ -43,6 +45,7 @@ class Books:
         self._version = 0
         self._sum, self._weight, self._count = np.zeros(size), 0.0, 0  # of the version to come
         self.measured = 0  #: Results that measured the model only.
+        self._again_in_a_row = 0
         self.in_versions = 0
         self.dropped = 0
 
@@ -71,7 +74,11 @@ class Books:
         if results:
             self._models[durable.version] = self._next(durable.version, results)
             self.in_versions += results
+            self._again_in_a_row = 0
         else:
+            self._again_in_a_row += 1
+            if self._again_in_a_row > AGAIN_MAX:
+                raise Violation(f"{self._again_in_a_row} versions in a row are of no result")
             self._models[durable.version] = self._again(durable)
             self._server.forget()
             self.dropped += self._count

@@ -61,12 +61,14 @@ class Checker:
         self._in_bitmaps: set[int] = set()  # counted, says the disk
         self._ended_leases: set[Lease] = set()  # held a place in an earlier commit, and none in a later one
         self._published: dict[int, BlobRef] = {}
+        self._granted: dict[tuple[int, bytes], float] = {}  # by process and device: job time of its last task
+        self.refused_elsewhere: set[str] = set()  #: Tasks whose results a gateway refused, and told the job so.
         self.seen: dict[str, int] = defaultdict(int)
 
     # --- tasks and results -------------------------------------------------------------------------------------
 
-    def task_given(self, device_id: str, lease: Lease, response: TaskResponse, now: float) -> None:
-        """The job gives this device this task. ``now`` is job time."""
+    def task_given(self, device_id: str, lease: Lease, response: TaskResponse, now: float, incarnation: int) -> None:
+        """The job, in one of its processes, gives this device this task. ``now`` is job time."""
         model = response.task_data
         assert response.task_id is not None
         assert response.lease_s is not None
@@ -79,10 +81,20 @@ class Checker:
             raise Violation(f"task {number} was given to {holder} and to {given}")
         if response.lease_s > self._spec.leases.max_s + ROUNDING_S:
             raise Violation(f"task {number} is leased for {response.lease_s} s")
+        if now - lease.granted_at < ROUNDING_S:  # else it was given before, and the device asked again
+            self._check_interval(lease, incarnation)
         self._number_of[response.task_id] = number
         until = now + response.lease_s + self._spec.leases.resend_window_s - ROUNDING_S
         self._known_until[number] = min(until, self._known_until.get(number, until))
         self.seen["tasks to measure" if lease.validate else "tasks"] += 1
+
+    def _check_interval(self, lease: Lease, incarnation: int) -> None:
+        """A device takes part no more often than it should, as far as one process knows."""
+        last = self._granted.get((incarnation, lease.device))
+        interval_s = self._spec.selection.participation_interval_s
+        if last is not None and last < lease.granted_at < last + interval_s - ROUNDING_S:
+            raise Violation(f"task {lease.task} was given {lease.granted_at - last:.1f} s after the last of its device")
+        self._granted[(incarnation, lease.device)] = lease.granted_at
 
     def model_named(self, response: TaskResponse) -> None:
         """A process that was not replaced names this model to a device."""

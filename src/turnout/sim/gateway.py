@@ -1,6 +1,7 @@
 """A gateway's process in the simulated world: the real dispatcher, and the connections of devices."""
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from turnout.dispatcher.service import EdgeTaskDispatcher
@@ -16,14 +17,18 @@ from turnout.messages import (
     Status,
     TableSnapshot,
 )
+from turnout.sim.books import Violation
 from turnout.sim.job import SimJob
 from turnout.sim.loop import VirtualLoop
-from turnout.sim.network import SimTransport
+from turnout.sim.network import Link, SimTransport
 from turnout.sim.process import SimProcess
 from turnout.sim.weather import Weather
 
 JOB = RunningJob("job-1", "sums", {"edge_method": "numpy"}, address="sim", blobs="sim")
 DISPATCHER_TICK_S = 0.25
+REFUSAL_MAX_S = 5.0  #: Until a job that reads has heard of a result that a gateway refused.
+READ_AT_ONCE = 0.5  #: Share of bodies that come with their head.
+READING_S = 0.5  #: Mean time that others take.
 GOODBYE_S = 0.01  #: Until a device sees that its connection is gone.
 Answer = Callable[[EdgeResponse, float], None]  #: Takes a response, and when the wait for it began.
 
@@ -63,6 +68,11 @@ class SimGateway:
         self._dispatcher.apply(TableSnapshot((JOB,)))
         self._tick(self._starts)
 
+    def check_idle(self) -> None:
+        """With nothing in flight, no room is taken."""
+        if self._dispatcher is not None and self._dispatcher.room.used:
+            raise Violation(f"{self._dispatcher.room.used} bytes of a gateway's room are never released")
+
     def crash(self) -> None:
         if self.transport is not None:
             self.transport.gateway_died()
@@ -93,28 +103,68 @@ class SimGateway:
     def _refuse(self, report: ResultReport) -> None:
         """It came as something that does not decode; the job is told. Its device may send it again, and better."""
         assert self._dispatcher is not None
+        assert self.transport is not None
         refused = RefusedResult(report.device, report.job_id, report.task_id, "bad_body", "it does not decode")
         self._dispatcher.refused(refused)
+        link, process = self.transport.link, self.job.process
+        if link is not None and process is not None and link.host is process and not process.hangs:
+            self.loop.after(REFUSAL_MAX_S, partial(self._check_told, report.task_id, link))
+
+    def _check_told(self, task_id: str, link: Link) -> None:
+        """The job must have heard of it, had it a chance to."""
+        lives = self.transport is not None and self.transport.link is link and link.up
+        if lives and not self.job.process_hung and task_id not in self.job.checker.refused_elsewhere:
+            raise Violation(f"a gateway refused the result of {task_id}, and its job was not told")
 
     def _submit(self, request: EdgeRequest, answered: Answer) -> None:
-        """As a gateway does: of a large result it asks the job first, and reads on only if it is wanted."""
+        """As a gateway does: of a large result it asks the job first, and reads it only if it is wanted."""
         assert self._dispatcher is not None
-        dispatcher, since = self._dispatcher, self.loop.now
-        if not isinstance(request, ResultReport) or self.rng.random() >= self.weather.asks_first:
-            dispatcher.submit(request, lambda response: answered(response, since))
-            return
+        if not isinstance(request, ResultReport):
+            self._send(request, answered)
+        elif self.rng.random() >= self.weather.asks_first:
+            self._read(request, answered)
+        else:
+            self._ask_first(request, answered)
 
-        def judged(response: EdgeResponse) -> None:
+    def _ask_first(self, report: ResultReport, answered: Answer) -> None:
+        def judged(response: EdgeResponse, since: float) -> None:
             assert isinstance(response, ResultResponse)
             if response.status is Status.OK and not response.counted:
-                read_at = self.loop.now  # a device that is still sending waits for no answer yet
-                dispatcher.submit(request, lambda response: answered(response, read_at))
+                self._read(report, answered)
             else:
                 answered(response, since)
 
-        dispatcher.submit(ResultOffer(request.device, request.job_id, request.task_id), judged)
+        self._send(ResultOffer(report.device, report.job_id, report.task_id), judged)
+
+    def _read(self, report: ResultReport, answered: Answer) -> None:
+        """Its body, once there is room for it; a device that is still sending waits for no answer yet."""
+        dispatcher, num_bytes = self._dispatcher, report.update.nbytes
+        if dispatcher is None or not num_bytes or self.rng.random() < READ_AT_ONCE:
+            self._send(report, answered)
+            return
+
+        def reserved() -> None:
+            self.loop.after(self.rng.expovariate(1 / READING_S), read)
+
+        def read() -> None:
+            if dispatcher is self._dispatcher:  # else it is dead
+                dispatcher.submit(report, partial(_answer, answered, self.loop.now), has_room=True)
+                dispatcher.room.release(JOB.job_id, num_bytes)
+
+        if dispatcher.room.reserve(JOB.job_id, num_bytes, reserved):
+            reserved()
+        else:
+            self.job.checker.seen["bodies that waited for room"] += 1
+
+    def _send(self, request: EdgeRequest | ResultOffer, answered: Answer) -> None:
+        if self._dispatcher is not None:
+            self._dispatcher.submit(request, partial(_answer, answered, self.loop.now))
 
     def _tick(self, starts: int) -> None:
         if self._dispatcher is not None and starts == self._starts:
             self._dispatcher.tick(self.loop.now)
             self.loop.after(DISPATCHER_TICK_S, lambda: self._tick(starts))
+
+
+def _answer(answered: Answer, since: float, response: EdgeResponse) -> None:
+    answered(response, since)

@@ -17,6 +17,7 @@ from turnout.sim.weather import Weather
 
 DAY_S = 86_400.0
 GONE_S = 60.0  #: A replaced process is killed in the end: one that is paused commits nothing, and so does not notice.
+AFTER_HANG_S = 6.0  #: What was sent to a process that hung has been read by then.
 NOTICED = 0.3  #: A hang that is noticed is noticed after this share of it.
 
 
@@ -59,6 +60,11 @@ class SimJob:
     @property
     def version(self) -> int:
         return self.newest.version if self.newest is not None else 0
+
+    @property
+    def process_hung(self) -> bool:
+        """Whether its process hangs, or did a moment ago."""
+        return self.process is not None and self.process.hung_until > self.loop.now - AFTER_HANG_S
 
     def start(self) -> None:
         """Start a process, unless one runs."""

@@ -48,7 +48,7 @@ class Machine(Protocol):
 
 
 @dataclass(slots=True)
-class _Link:
+class Link:
     """One connection: in order, and all or nothing."""
 
     host: Host
@@ -66,7 +66,7 @@ class SimTransport:
     machine: Machine
     _inbox: Inbox | None = None
     _job_id: str = ""
-    _link: _Link | None = None
+    link: Link | None = None
 
     def attach(self, inbox: Inbox) -> None:
         self._inbox = inbox
@@ -77,13 +77,13 @@ class SimTransport:
             self.job_started()
 
     def close(self, job_id: str) -> None:
-        if self._link is not None:
-            self._lose(self._link, "closed")
+        if self.link is not None:
+            self._lose(self.link, "closed")
         self._job_id = ""
 
     def job_started(self) -> None:
         """A process of the job listens. Who is connected to an earlier one that still lives may not notice for long."""
-        link = self._link
+        link = self.link
         if link is None:
             self._connect()
         elif link.up and self.rng.random() < 0.5:
@@ -91,32 +91,32 @@ class SimTransport:
 
     def job_died(self, host: Host) -> None:
         """The connection breaks: what is on it arrives no more, and after a while the gateway notices."""
-        link = self._link
+        link = self.link
         if link is not None and link.host is host:
             link.up = False
             self.loop.after(self._delay(), lambda: self._lose(link, "the process died"))
 
-    def _lose(self, link: _Link, reason: str) -> None:
+    def _lose(self, link: Link, reason: str) -> None:
         """Tell the gateway and look for another process."""
         link.up = False
-        if link is self._link and self._inbox is not None:
-            self._link = None
+        if link is self.link and self._inbox is not None:
+            self.link = None
             self._inbox.lost(self._job_id, reason)
             self._connect()
 
     def _connect(self) -> None:
         host, inbox = self.machine.process, self._inbox
         if host is not None and self._job_id and inbox is not None:
-            link = self._link = _Link(host)
+            link = self.link = Link(host)
             self._on(link, lambda: inbox.connected(self._job_id, host.incarnation, host.schema))
 
     def gateway_died(self) -> None:
-        if self._link is not None:
-            self._link.up = False
-        self._link = self._inbox = None
+        if self.link is not None:
+            self.link.up = False
+        self.link = self._inbox = None
 
     def send(self, job_id: str, ticket: int, topic: Topic, payload: bytes) -> bool:
-        link = self._link
+        link = self.link
         if link is None:
             return False
         reply = SimReply(self, link, ticket)
@@ -126,12 +126,12 @@ class SimTransport:
     async def blob(self, job_id: str, sha256: str) -> Path:
         raise FileNotFoundError(sha256)
 
-    def deliver(self, link: _Link, what: Callable[[Inbox], None]) -> None:
+    def deliver(self, link: Link, what: Callable[[Inbox], None]) -> None:
         inbox = self._inbox
         if inbox is not None:
             self._on(link, lambda: what(inbox))
 
-    def _on(self, link: _Link, act: Callable[[], None]) -> None:
+    def _on(self, link: Link, act: Callable[[], None]) -> None:
         link.free_at = max(link.free_at, self.loop.now + self._delay())
         self.loop.at(link.free_at, lambda: act() if link.up else None)
 
@@ -144,7 +144,7 @@ class SimReply:
     """Answers one request over the link on which it came."""
 
     transport: SimTransport
-    link: _Link
+    link: Link
     ticket: int
 
     def __call__(self, payload: bytes) -> None:

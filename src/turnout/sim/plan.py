@@ -42,6 +42,7 @@ class Plan:
     spec: JobSpec
     devices: int
     weather: Weather
+    room_bytes: int = 100_000  #: Of a gateway, for results; each takes about 500.
     stopped_at: float | None = None  #: A person ends the job in the middle of the storm.
     selects: bool = False  #: The job has a function of its own that says which devices take part,
     weighs: bool = False  #: and one that says what results weigh.
@@ -72,6 +73,7 @@ class Plan:
             devices=max(devices, (goal + 4) * 4 // 3 + 1) if selects else devices,
             stopped_at=rng.uniform(20.0, STORM_S) if rng.random() < 0.15 else None,
             weather=Weather.drawn(rng),
+            room_bytes=rng.choice([2_000, 100_000]),
             selects=selects,
             weighs=rng.random() < 0.3,
             diverges=rng.random() < 0.25,

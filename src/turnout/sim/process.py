@@ -23,6 +23,7 @@ from turnout.job.workflow.evaluation import Evaluate
 from turnout.messages import (
     JobStatus,
     ModelSchema,
+    RefusedResults,
     ResultOffer,
     ResultReport,
     ResultResponse,
@@ -85,7 +86,7 @@ class SimProcess:
         self.shell: Shell | None = None
         self._loop, self._rng, self._checker = machine.loop, machine.rng, machine.checker
         self._clock_offset = clock_offset
-        self._hangs_until = 0.0
+        self.hung_until = 0.0
         self._frozen = False
         self._dying = False
         self._work: Callable[[], object] | None = None  # what its thread is about to do
@@ -131,8 +132,8 @@ class SimProcess:
         """All that its loop does goes through here: nothing once it is dead, and what has to wait while it hangs."""
         if not self.alive:
             return
-        if self._loop.now < self._hangs_until:
-            self._loop.at(self._hangs_until, lambda: self.run(act))
+        if self._loop.now < self.hung_until:
+            self._loop.at(self.hung_until, lambda: self.run(act))
             return
         try:
             act()
@@ -143,9 +144,13 @@ class SimProcess:
 
     def hang(self, frozen: bool) -> float:
         """For a while its loop does nothing, and if ``frozen`` its thread neither; returns until when."""
-        self._hangs_until = self._loop.now + self.machine.weather.hangs_for_s
+        self.hung_until = self._loop.now + self.machine.weather.hangs_for_s
         self._frozen = frozen
-        return self._hangs_until
+        return self.hung_until
+
+    @property
+    def hangs(self) -> bool:
+        return self._loop.now < self.hung_until
 
     def die(self) -> None:
         """It is killed. What its thread was writing may have made it to the disk."""
@@ -221,8 +226,8 @@ class SimProcess:
         """It goes on when the loop hangs, unless it hangs too."""
         if not self.alive:
             return
-        if self._frozen and self._loop.now < self._hangs_until:
-            self._loop.at(self._hangs_until, lambda: self._in_thread(work, done, took_s))
+        if self._frozen and self._loop.now < self.hung_until:
+            self._loop.at(self.hung_until, lambda: self._in_thread(work, done, took_s))
             return
         try:
             found = work()
@@ -237,6 +242,9 @@ class SimProcess:
 
     def received(self, topic: Topic, payload: memoryview, reply: Reply) -> None:
         watched = _WatchedReply(self, _request(topic, payload), reply)
+        if topic is Topic.REFUSED:
+            told = msgspec.msgpack.decode(payload, type=RefusedResults)
+            self._checker.refused_elsewhere |= {each.task_id for each in told.items}
         self.run(lambda: self.shell.received(topic, payload, watched) if self.shell is not None else None)
 
     def tell(self, topic: Topic, text: str = "") -> None:
@@ -251,7 +259,7 @@ class SimProcess:
             if task.task_id is not None:
                 lease = Seal(self.shell.core.rules.job_id, self.journal.key).open(task.task_id)
                 assert lease is not None, "what a job gives out is sealed with its key"
-                self._checker.task_given(request.device.device_id, lease, task, self.shell.now())
+                self._checker.task_given(request.device.device_id, lease, task, self.shell.now(), self.incarnation)
                 if self.machine.process is self:
                     self._checker.model_named(task)
         elif request is not None:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerOptimizer, Vector
 from turnout.device.session import ACCEPT, ACCEPT_ALL, Session, SessionPolicy
+from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
 from turnout.job.compose import core_of
@@ -46,6 +47,7 @@ REVIVE_EVERY_S = 60.0  #: Once a job was started again, apps that ended with it 
 FORGE_EVERY_S = 5.0  #: Mean; where tasks are made up, one is this often.
 PAUSE_EVERY_S = 50.0  #: Mean; a person pauses the job this often, in every other world.
 END_MAX_S = 300.0  #: Enough for a last commit and for evaluations, of which two may be to come and one be slow.
+IN_FLIGHT_MAX_S = 20.0  #: What devices no longer wait for is answered or timed out by then.
 RARE = 4  #: Every fourth device has an app that is seldom selected, where the job selects.
 
 T = TypeVar("T")
@@ -112,8 +114,8 @@ class World:
         """Storm, then calm. Raises Violation, which names the seed."""
         try:
             self._run()
-        except AssertionError as error:
-            what = str(error) or traceback.format_exc(limit=-1).strip()
+        except Exception as error:
+            what = error if isinstance(error, Violation) else traceback.format_exc(limit=-2).strip()
             raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {what}\n  {self.plan}") from error
         return Counter({**self.checker.seen, "versions": self.job.version})
 
@@ -206,6 +208,9 @@ class World:
         self.loop.run_until(end, goes_on=lambda: not all(device.ended for device in devices))
         if not all(device.ended for device in devices):
             raise Violation("devices cannot settle their results though the faults have stopped")
+        self.loop.run_until(self.loop.now + IN_FLIGHT_MAX_S)
+        for gateway in self.gateways:
+            gateway.check_idle()
 
     # --- faults ------------------------------------------------------------------------------------------------
 
@@ -257,7 +262,8 @@ class World:
     def _make_dispatcher(
         self, table: JobTable, transport: SimTransport, loop: VirtualLoop, rng: Random
     ) -> EdgeTaskDispatcher:
-        return self.builders.dispatcher(table, transport, lambda: loop.now, rng)
+        limits = DispatcherLimits(results_bytes_max=self.plan.room_bytes)
+        return self.builders.dispatcher(table, transport, lambda: loop.now, rng, limits)
 
     def _make_device(self, index: int, kind: type[SimDevice] = SimDevice) -> SimDevice:
         spec = self.plan.spec
