@@ -22,7 +22,7 @@ PURE: dict[str, set[str]] = {
     "device": {"blobs", "client", "http", "http_connection", "kept", "training"},
     "dispatcher": {"service"},
     "fleet": {"classroom", "delivery", "greeting", "ledger", "lines", "process", "training", "untrained"},
-    "gateway": {"asgi", "asgi_app", "grpc", "process", "weights"},
+    "gateway": {"asgi", "asgi_app", "gateway", "grpc", "process", "weights"},
     "gateway/http1": {"connection", "server"},
     "job/account": {"eventlog"},
     "job/core": set(),

@@ -15,10 +15,7 @@ import os
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
-from random import Random
 
-from turnout.dispatcher.service import EdgeTaskDispatcher
-from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError, UsageError
 from turnout.gateway.asgi import AsgiGateway, Receive, Scope, Send
 from turnout.gateway.bounds import (
@@ -28,12 +25,9 @@ from turnout.gateway.bounds import (
     WEIGHTS_MODEL_BYTES_MOST,
 )
 from turnout.gateway.cors import Origins
-from turnout.gateway.http1.server import GatewayServer
+from turnout.gateway.gateway import Gateway
 from turnout.gateway.limits import GatewayLimits
-from turnout.gateway.process import TICK_INTERVAL_S
-from turnout.messages import FeedEvent, GatewayCounters
-from turnout.transport import feed, socket_folder
-from turnout.transport.sockets import SocketTransport
+from turnout.transport import socket_folder
 
 PORT_VARIABLE = "TURNOUT_PORT"
 ORIGINS_VARIABLE = "TURNOUT_CORS_ORIGINS"
@@ -96,37 +90,18 @@ def _size(variables: Mapping[str, str], name: str, default: int, most: int) -> i
 @asynccontextmanager
 async def _gateway(limits: GatewayLimits, origins: Origins, feed_at: Path) -> AsyncIterator[AsgiGateway]:
     """A gateway that knows the jobs of a server by its feed, for as long as the block."""
-    loop = asyncio.get_running_loop()
-    table, transport = JobTable(), SocketTransport()
-    dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random())
-    server = GatewayServer(
-        dispatcher, dispatcher.schema, transport.blob, job_count=table.__len__, limits=limits, origins=origins
-    )
-    told = asyncio.Event()
-
-    def apply(event: FeedEvent) -> None:
-        dispatcher.apply(event)
-        told.set()
-
-    def counters() -> GatewayCounters:
-        return server.counters.snapshot(os.getpid(), loop.time())
-
-    async def tick() -> None:
-        while True:
-            await asyncio.sleep(TICK_INTERVAL_S)
-            dispatcher.tick(loop.time())
-
-    tasks = [loop.create_task(feed.follow(feed_at, apply, counters, logger.warning)), loop.create_task(tick())]
+    gateway = Gateway(os.getpid(), limits, origins)
+    tasks = gateway.run(feed_at, logger.warning)
     try:
-        await server.start([])
-        await told.wait()
-        yield AsgiGateway(server.shared)
+        await gateway.server.start([])
+        await gateway.wait_told()
+        yield AsgiGateway(gateway.server.shared)
     finally:
-        await server.close()
+        await gateway.server.close()
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        transport.close_all()
+        gateway.close()
 
 
 app = App()

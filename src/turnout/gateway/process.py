@@ -7,38 +7,28 @@ import resource
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from random import Random
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from turnout.dispatcher.pending import DispatcherLimits
-from turnout.dispatcher.service import EdgeTaskDispatcher
-from turnout.dispatcher.table import JobTable
 from turnout.errors import TurnoutError
 from turnout.gateway.cors import Origins
+from turnout.gateway.gateway import Following, Gateway, Ticking, tick
 from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits, GrpcLimits
 from turnout.gateway.settings import Limits
-from turnout.messages import FeedEvent, GatewayCounters
 from turnout.process import loops, role
 from turnout.process.heartbeat import Pulse
 from turnout.transport import feed
 from turnout.transport.certificate import LOOK_S, Certificate
-from turnout.transport.sockets import SocketTransport
 
 if TYPE_CHECKING:
     from turnout.gateway.grpc import GrpcServer
 
 logger = logging.getLogger(__name__)
-Following = Callable[..., Coroutine[Any, Any, None]]
-Ticking = Callable[[EdgeTaskDispatcher], Coroutine[Any, Any, None]]
-
-TICK_INTERVAL_S = 0.05
-CONNECT_LOOK_S = 0.01
-CONNECT_LOOKS = 100  #: A gateway that starts looks so often whether the jobs answer: for a second, that is.
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -89,47 +79,23 @@ def dispatcher_limits(set_: Limits) -> DispatcherLimits:
     return DispatcherLimits(inflight_max=set_.inflight_max, results_bytes_max=set_.results_bytes_max)
 
 
-async def tick(dispatcher: EdgeTaskDispatcher) -> None:
-    """Let requests time out, until cancelled."""
-    loop = asyncio.get_running_loop()
-    while True:
-        await asyncio.sleep(TICK_INTERVAL_S)
-        dispatcher.tick(loop.time())
-
-
 async def serve(options: argparse.Namespace, follow: Following = feed.follow, tick: Ticking = tick) -> None:
     """Build the gateway, serve, and end gracefully.
 
     ``follow`` hears from control which jobs run, and ``tick`` lets requests time out: without either this process ends.
     """
-    loop = asyncio.get_running_loop()
-    stopping, draining, told = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    loop.add_signal_handler(signal.SIGQUIT, draining.set)
+    stopping, draining = asyncio.Event(), asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGQUIT, draining.set)
     pulse = Pulse(options.pulse_fd)
     role.heed(options.lifeline_fd, pulse, stopping.set, (signal.SIGTERM, signal.SIGINT))
-    table, transport = JobTable(), SocketTransport()
-    dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random(), dispatcher_limits(options.limits))
-    server = GatewayServer(
-        dispatcher,
-        dispatcher.schema,
-        transport.blob,
-        job_count=table.__len__,
-        limits=gateway_limits(options.limits),
-        origins=Origins(options.cors_origin),
-    )
+    origins, set_ = Origins(options.cors_origin), options.limits
+    gateway = Gateway(options.number, gateway_limits(set_), origins, dispatcher_limits(set_))
+    server = gateway.server
     certificate = Certificate(options.tls_cert, options.tls_key) if options.tls_cert is not None else None
     calls = _grpc_server(options, server, certificate)
 
-    def apply(event: FeedEvent) -> None:
-        dispatcher.apply(event)
-        told.set()
-
-    def counters() -> GatewayCounters:
-        return server.counters.snapshot(options.number, loop.time())
-
     async def live() -> None:
-        await told.wait()
-        await _wait_connected(dispatcher, table)
+        await gateway.wait_connected()
         if calls is not None:
             await calls.start()
         tls = certificate.context if certificate is not None else None
@@ -138,22 +104,20 @@ async def serve(options: argparse.Namespace, follow: Following = feed.follow, ti
         await draining.wait()
         await asyncio.gather(server.drain(), *(() if calls is None else (calls.drain(),)))
 
-    following = asyncio.create_task(follow(options.feed, apply, counters, logger.warning))
-    ticking = asyncio.create_task(tick(dispatcher))
-    living = asyncio.create_task(live())
-    ended = asyncio.create_task(stopping.wait())
-    renewing = asyncio.create_task(_renew(certificate, calls))
-    others = (following, ticking, living, renewing, ended)
+    tasks: list[asyncio.Task[Any]] = [
+        *gateway.run(options.feed, logger.warning, follow, tick),
+        *map(asyncio.create_task, (live(), _renew(certificate, calls), stopping.wait())),
+    ]
     try:
-        done, _ = await asyncio.wait(others, return_when=asyncio.FIRST_COMPLETED)
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
         for task in done:
             task.result()  # an error in any of them ends this process, and the supervisor starts another
     finally:
         await asyncio.gather(server.close(), *(() if calls is None else (calls.close(),)))
-        for task in others:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*others, return_exceptions=True)
-        transport.close_all()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        gateway.close()
 
 
 def _grpc_server(
@@ -189,18 +153,6 @@ async def look(certificate: Certificate, calls: "GrpcServer | None") -> None:
             await calls.renew()
         except (TurnoutError, OSError) as error:
             logger.warning("by gRPC the old certificate stays in use: %s", error)
-
-
-async def _wait_connected(dispatcher: EdgeTaskDispatcher, table: JobTable) -> None:
-    """Wait until every job has answered, though not for long: one may be down.
-
-    The listening sockets are open all the while. Whoever connects waits, or gets another gateway, which is better than
-    being told that there is no such job by one that does not know yet.
-    """
-    for _ in range(CONNECT_LOOKS):
-        if all(dispatcher.schema(job.job_id) is not None for job in table):
-            return
-        await asyncio.sleep(CONNECT_LOOK_S)
 
 
 def _raise_file_limit() -> None:
