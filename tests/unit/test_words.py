@@ -30,7 +30,7 @@ EXCEPTIONS = {
     ("API.md", "`/abort` is the former name"),
 }
 RETIRED_NAMES = re.compile(r"[Aa]bort|HELPLESS|CANNOT_GO_ON")
-THEIRS = {"abort"}  #: As asyncio calls the end of a transport, and the former names of cancel.
+THEIRS = {"abort", "_abort"}  #: As asyncio calls the end of a transport, and the former names of cancel.
 
 
 def found(text: str) -> Iterator[str]:

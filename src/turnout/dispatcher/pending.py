@@ -1,7 +1,7 @@
 """The requests in flight to jobs: one book of them, with its deadlines and bounds. Pure.
 
-Every entry leaves the book exactly once: settled by a reply, expired, or lost with its job. Whoever takes it out owes
-its context an answer.
+Every entry leaves the book exactly once: settled by a reply, expired, or lost with its job. What takes it out owes its
+context an answer.
 """
 
 from dataclasses import dataclass

@@ -38,7 +38,7 @@ class Room:
         return not others or others + num_bytes <= self._bytes_max
 
     def reserve(self, job_id: str, num_bytes: int, resume: Resume) -> bool:
-        """Use so much more, or else wait: ``resume`` is then called once, when it *has been reserved*.
+        """Use this much more, or else wait: ``resume`` is then called once, when it *has been reserved*.
 
         Either way give it back with ``release``. Reserve for the job "" while it is not known whose result it will be.
         """
@@ -49,12 +49,12 @@ class Room:
         return False
 
     def use(self, job_id: str, num_bytes: int) -> None:
-        """Use so much more, whether it fits or not."""
+        """Use this much more, whether it fits or not."""
         self.used += num_bytes
         self._used_by[job_id] = self._used_by.get(job_id, 0) + num_bytes
 
     def release(self, job_id: str, num_bytes: int) -> None:
-        """Use so much less; those who wait and for whom there is room now go on."""
+        """Use this much less; those that wait and fit now are resumed."""
         rest = self._used_by[job_id] - num_bytes
         assert rest >= 0, "more was released than reserved"
         self.used -= num_bytes
@@ -66,7 +66,7 @@ class Room:
             self._resume()
 
     def _resume(self) -> None:
-        """Let those go on for whom there is room now, one of each job in turn."""
+        """Resume those that fit now, one of each job in turn."""
         self._resuming = True
         try:
             while any(self._resume_first(job_id) for job_id in list(self._waiting)):

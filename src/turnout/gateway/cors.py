@@ -21,7 +21,7 @@ class Origins:
     """The pages that may: by scheme, host and port, or all of them."""
 
     def __init__(self, origins: Collection[str] = ()) -> None:
-        """Raises UsageError for what is no origin."""
+        """Raises UsageError for what is not an origin."""
         for origin in origins:
             check_word("the origin", origin)
             scheme, _, host = origin.partition("://")
@@ -29,7 +29,7 @@ class Origins:
                 scheme in ("http", "https") and host.isascii() and host.isprintable() and not set("/?#*") & set(host)
             )
             if origin != ANY and not (host and named):
-                raise UsageError(f'"{origin}" is no origin: write it as https://example.org, with a port if it has one')
+                raise UsageError(f'"{origin}" is not an origin: write it as https://example.org, with any port')
         self._any = ANY in origins
         self._origins = frozenset(origin.lower().encode("ascii") for origin in origins)
 

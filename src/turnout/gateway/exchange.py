@@ -1,4 +1,4 @@
-"""One call and its outcome, from the end of its head on: whoever asks by whatever protocol, it takes this way. Pure."""
+"""One call and its outcome, from the end of its head on: whatever the protocol, it takes this way. Pure."""
 
 from functools import partial
 from typing import Protocol

@@ -130,7 +130,7 @@ class GrpcLimits:
     read_time_max_s: float = 15.0
     #: Connections open at once. FLARE's proxy makes one for each request.
     connections_max: int = 8192
-    #: A silent connection is asked so often whether it lives ...
+    #: A silent connection is asked this often whether it lives ...
     keepalive_s: float = 60.0
     #: ... and given up when it does not say so within this.
     keepalive_timeout_s: float = 20.0
@@ -148,7 +148,7 @@ def body_overdue(started: float, received_bytes: int, now: float, limits: Gatewa
 
 
 def result_bytes(schema: ModelSchema, number_bytes: int = ELEMENT_BYTES) -> int:
-    """How large a result of this model can be whose numbers have so many bytes each; as safetensors by default."""
+    """How large a result of this model can be whose numbers have this many bytes each; as safetensors by default."""
     names = sum(len(tensor.name) * 4 + TENSOR_OVERHEAD_BYTES for tensor in schema.tensors)
     return num_parameters(schema) * number_bytes + names + RESULT_OVERHEAD_BYTES
 
@@ -186,7 +186,7 @@ def too_large_as_json(schema: ModelSchema, result_bytes_max: int, weights_model_
 
 
 def too_large_by_grpc(message_bytes: int) -> str:
-    """What to set for a model whose tasks and results have about so many bytes as JSON; empty: nothing."""
+    """What to set for a model whose tasks and results have about this many bytes as JSON; empty: nothing."""
     if message_bytes <= GRPC_CLIENT_BYTES_MAX:
         return ""
     server = ""

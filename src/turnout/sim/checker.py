@@ -113,7 +113,7 @@ class Checker:
     # --- the disk ----------------------------------------------------------------------------------------------
 
     def committed(self, durable: Snapshot) -> None:
-        """The journal holds this now, whoever knows of it: it is the exact sum of the tasks it says are counted."""
+        """The journal holds this now, known or not: it is the exact sum of the tasks it says are counted."""
         before, self.durable = self.durable, durable
         self._version_before = before.version if before is not None else 0
         newly = self._newly_counted(durable)

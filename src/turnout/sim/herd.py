@@ -106,7 +106,7 @@ class _Server:
 
 
 def play(outage: Outage) -> Course:
-    """Every device asks for a task when the outage begins, and goes on as its session says."""
+    """Every device asks for a task when the outage begins, and continues as its session says."""
     rng = Random(outage.seed)
     server = _Server(outage, rng)
     course = Course(outage)

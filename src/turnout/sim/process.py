@@ -223,7 +223,7 @@ class SimProcess:
         self._loop.after(took_s, lambda: self._in_thread(work, done, took_s))
 
     def _in_thread(self, work: Callable[[], T], done: Callable[[T, float], object], took_s: float) -> None:
-        """It goes on when the loop hangs, unless it hangs too."""
+        """It runs when the loop hangs, unless it hangs too."""
         if not self.alive:
             return
         if self._frozen and self._loop.now < self.hung_until:

@@ -43,7 +43,7 @@ class Weather:
     doubled: float = 0.0  #: A request reaches the gateway twice.
     echoed: float = 0.0  #: A copy of a request arrives much later,
     echo_s: float = 60.0  #: by this much, on average.
-    copies: int = 1  #: A device sends each result so often at once, each copy to any gateway.
+    copies: int = 1  #: How often a device sends each result at once, each copy to any gateway.
     dropout: float = 0.0  #: A device vanishes in the middle of a task and comes back later, knowing nothing.
     leaves: float = 0.0  #: Of those, some never come back.
     away_s: float = 30.0  #: How long it is gone, on average.
@@ -59,15 +59,15 @@ class Weather:
     clock_jumps: float = 0.0  #: While it is down, the clock that counts up jumps by up to a day, or begins anew.
     hang_s: float = 0.0  #: Mean time between hangs of the job: it lives, and reads nothing for a while.
     hangs_for_s: float = 5.0
-    replaced: float = 0.0  #: A job that hangs is taken for dead and replaced, and later goes on beside the new one.
-    frozen: float = 0.0  #: Not even the thread that commits goes on in a process that hangs.
+    replaced: float = 0.0  #: A job that hangs is taken for dead and replaced, and later continues beside the new one.
+    frozen: float = 0.0  #: Not even the thread that commits runs in a process that hangs.
     # --- the job's disk
     commit_fails: float = 0.0  #: A commit reports an error, and did not happen,
     commit_doubtful: float = 0.0  #: or did happen all the same.
     errors_repeat: float = 0.0  #: A failure is the first of several in a row, the last of which is in doubt.
     unreadable: float = 0.0  #: After a failed commit, or at a start, the journal cannot be read either.
     full_s: float = 0.0  #: Mean time between stretches in which the disk is full,
-    full_for_s: float = 10.0  #: each so long.
+    full_for_s: float = 10.0  #: each this long.
     slow_s: float = 0.0  #: Mean time between stretches in which a commit takes ``SLOW_COMMIT_S`` more,
     slow_for_s: float = 15.0
 

@@ -1,6 +1,6 @@
 """Requests and replies between processes: what every transport does, and for whom.
 
-A transport carries *tickets*, integers chosen by its user, and keeps nothing per request: whoever sends owns the
+A transport carries *tickets*, integers chosen by its user, and keeps nothing per request: the sender owns the
 book of what is in flight (``dispatcher/pending.py``). So a job that dies, hangs or answers late has nothing to leak.
 """
 

@@ -29,13 +29,13 @@ class ConnectionLimits:
     write_buffer_bytes: int = 1024 * 1024
     #: A peer that has not said hello by then is none.
     hello_timeout_s: float = 5.0
-    #: A peer that has not read for so long hangs, and what waits for it is freed. Above the time that a result may
+    #: A peer that has not read for this long hangs, and what waits for it is freed. Above the time that a result may
     #: take: everything that waits has timed out by then.
     stall_timeout_s: float = 10.0
     #: How often the ends of a link between machines show that they live, if nothing else is to be sent. Where one of
     #: them loses its power, nothing else tells the other.
     heartbeat_s: float = 5.0
-    #: A peer on another machine that was silent for so long is gone. Set it to several heartbeats.
+    #: A peer on another machine that was silent for this long is gone: several heartbeats.
     silence_s: float = 20.0
 
 
@@ -203,7 +203,7 @@ class Connection(asyncio.BufferedProtocol):
 
 
 def hand_over(handler: JobHandler, topic: Topic, payload: memoryview, reply: Reply) -> None:
-    """Give a job one request. One that makes the handler raise is failed alone: the other requests go on.
+    """Give a job one request. One that makes the handler raise is failed alone: the others are served.
 
     But for a broken invariant: after that nothing the job says can be relied on, and its process must end.
     """

@@ -1,7 +1,7 @@
 """The feed from control to gateways: which jobs run. Upwards, each gateway tells what it has done.
 
 A gateway that connects gets a snapshot first, then the events of the jobs' life cycle in their order. Without control
-a gateway goes on with what it knows and keeps trying to connect.
+a gateway works with what it knows and keeps trying to connect.
 """
 
 import asyncio

@@ -47,7 +47,7 @@ class Listening:
             raise
         before, self._server, self._bound = self._server, server, bound
         if before is not None:
-            before.close()  # its connections go on
+            before.close()  # its connections stay
 
     async def keep(self, look_s: float = LOOK_S) -> None:
         """Look after the socket until cancelled."""
@@ -78,7 +78,7 @@ class Listening:
             return False
 
     def close(self) -> None:
-        """Listen no more; what is connected goes on."""
+        """Listen no more; what is connected stays."""
         if self._server is not None:
             self._server.close()
             self._server = None
@@ -134,7 +134,7 @@ def bind(path: str, take_over: bool = False) -> socket.socket:
 def _check_left(sock: socket.socket, path: str, take_over: bool) -> None:
     """Raise ServerError unless what is there is a socket, and one that nobody listens at or that we take over."""
     if not stat.S_ISSOCK(os.lstat(path).st_mode):
-        raise ServerError(f'"{path}" exists and is no socket: it is left alone, choose another path')
+        raise ServerError(f'"{path}" exists and is not a socket: it is left alone, choose another path')
     sock.setblocking(False)
     if not take_over and sock.connect_ex(path) in (0, errno.EAGAIN):  # EAGAIN: it hangs, with a full backlog
         raise ServerError(f'"{path}": another process listens there')

@@ -76,7 +76,7 @@ class MessageStream(Generic[In]):
             raise ServerError(f"a message cannot be read: {error}") from error
 
     def cut(self) -> None:
-        """End the connection at once; whoever waits in ``receive`` gets None."""
+        """End the connection at once; a call that waits in ``receive`` gets None."""
         self._writer.transport.abort()
 
     async def aclose(self) -> None:
@@ -127,7 +127,7 @@ async def serve(
             writer.close()
 
     listening = Listening(str(path), lambda sock: asyncio.start_unix_server(connected, sock=sock))
-    await listening.start(take_over=True)  # one server runs in a folder: whoever listens there is about to end
+    await listening.start(take_over=True)  # one server runs in a folder: what listens there is about to end
     try:
         ready()
         await listening.keep()

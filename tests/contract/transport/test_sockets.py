@@ -518,7 +518,7 @@ async def test_a_file_that_is_no_socket_is_left_alone(short_folder: Path) -> Non
     path = short_folder / "precious"
     path.write_text("data")
 
-    with pytest.raises(ServerError, match="is no socket"):
+    with pytest.raises(ServerError, match="is not a socket"):
         await SocketJobServer(str(path), "a", 1, SCHEMA, Job()).start()
 
     assert path.read_text() == "data"

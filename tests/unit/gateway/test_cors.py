@@ -31,5 +31,5 @@ def test_where_any_page_may_the_reply_is_the_same_for_all() -> None:
     "text", ["example.org", "https://", "https://example.org/", "https://example.org/app", "https://*.example.org", ""]
 )
 def test_what_is_no_origin_is_named(text: str) -> None:
-    with pytest.raises(UsageError, match=r'"\S*" is no origin: write it as https://example\.org'):
+    with pytest.raises(UsageError, match=r'"\S*" is not an origin: write it as https://example\.org'):
         Origins([text])

@@ -126,6 +126,6 @@ async def test_a_path_that_is_too_long_is_one_line(place: Path) -> None:
 
 async def test_a_file_in_the_place_of_a_socket_is_left_alone(place: Path) -> None:
     (place / "feed").write_text("mine")
-    with pytest.raises(ServerError, match="is no socket"):
+    with pytest.raises(ServerError, match="is not a socket"):
         bind(str(place / "feed"), take_over=True)
     assert (place / "feed").read_text() == "mine"

@@ -1,6 +1,6 @@
 """One connection's HTTP/1.1 without its socket: bytes in, calls out; outcomes in, bytes out. Does no I/O. Pure.
 
-Whoever owns it hands in what was read (``receive_data``), writes what ``data_to_send`` gives until that is None, reads
+Its owner hands in what was read (``receive_data``), writes what ``data_to_send`` gives until that is None, reads
 only while nothing is ``paused``, and does what ``end`` says. When an answer comes later, ``wake`` is called.
 """
 
@@ -21,7 +21,7 @@ from turnout.gateway.limits import body_overdue
 #: A head that came whole in a read of this size needs no measuring: limits below this are not kept to the byte.
 SMALL_READ_BYTES = 4 * 1024
 KNOWN_READ_BYTES = 64 * 1024  #: Of a larger read the head is not looked up: it is a small part of the work.
-FEED_BYTES = 32 * 1024  #: At most so many bytes are parsed before we look again whether to go on reading.
+FEED_BYTES = 32 * 1024  #: At most this many bytes are parsed before we look again whether to read on.
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NOTHING = memoryview(b"")
 
@@ -81,7 +81,7 @@ class Http1:
         self.end: End | None = None
         self.moved = False  #: Perhaps there is something to send, or ``paused`` or ``end`` has changed.
         self.lost = False
-        self._busy = False  # whoever called us looks at ``moved`` afterwards
+        self._busy = False  # the caller looks at ``moved`` afterwards
         self._over = False  # nothing that still comes is a request
         self._current: Request | None = None  # whose body is being read
         self._whole: Request | None = None  # the one that was read last
@@ -255,7 +255,7 @@ class Http1:
             self._wake()
 
     def admitted(self, exchange: Exchange) -> None:
-        """Go on reading."""
+        """Resume reading."""
         if self._current is not None and self._current.exchange is exchange:
             self.receiver.body_since = self._site.now
         if self.paused & ADMISSION and not any(e.waiting for e in self.sender.queue if e is not exchange):
@@ -313,7 +313,7 @@ class Http1:
         self._busy = False
 
     def _take_in(self, found: list[Request | Refusal]) -> None:
-        """Begin, and go on with, what was found in one piece."""
+        """Begin or continue what was found in one piece."""
         for request in found:
             if self._over:
                 return

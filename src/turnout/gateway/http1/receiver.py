@@ -17,7 +17,7 @@ from turnout.gateway.http1.replies import USUAL, Manner, Misuse, header_lines, m
 from turnout.gateway.http1.shared import Shared
 from turnout.gateway.routes import Route
 
-#: Of a body in chunks, what may be read that is no body: so many times the body, and so many bytes.
+#: Of a body in chunks, what may be read beside the body: this many times the body, and this many bytes.
 CHUNKING_FACTOR, CHUNKING_BYTES = 8, 64 * 1024
 
 # Where the parser is. OFFER: at the end of a head that offers another protocol. OVER: nothing that still comes is a
@@ -93,13 +93,13 @@ class Receiver:
         self.request: Request | None = None  #: Whose body is being read.
         self._chunks: list[bytes] = []
         self._chunked_bytes = 0  # of a body in chunks, with all that is not body
-        self._measuring = False  # what is read now is so much that a head may be too large
+        self._measuring = False  # so much is read now that a head may be too large
         self._found: list[Request | Refusal] = []
 
     def feed(self, data: bytes | memoryview, measuring: bool) -> list[Request | Refusal]:
         """The requests whose head or whose body has become whole, in order; after a refusal nothing comes.
 
-        ``measuring``: this is so much that a head in it may be too large.
+        ``measuring``: so much is read that a head in it may be too large.
         """
         found: list[Request | Refusal] = []
         self._found, self._measuring = found, measuring
@@ -173,7 +173,7 @@ class Receiver:
                 self._refuse(self._head_too_large())
 
     def _read_part_of_chunks(self, num_bytes: int) -> None:
-        """Chunk extensions and trailers reach no callback before their end; without this they could go on for ever."""
+        """Chunk extensions and trailers reach no callback before their end; without this they could be endless."""
         self._chunked_bytes += num_bytes
         if self.state is BODY and self._chunked_bytes > CHUNKING_FACTOR * self.received + CHUNKING_BYTES:
             self._refuse(misuse(400, "chunking", "too much chunk framing for the payload; send larger chunks"))

@@ -214,7 +214,7 @@ class JobCore(Tasks, Results, Endings):
         return [send_again(answer, answers.IN_DOUBT) for answer in self.staged.dismiss()]
 
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
-        """A failed commit may have happened: answer by what the journal holds, and go on from there."""
+        """A failed commit may have happened: answer by what the journal holds, and continue from there."""
         if event.durable is not None and event.durable.commit > self.commits.last:
             assert event.blob is not None
             return self._committed(Committed(event.commit, self.committing_for(now), event.blob), now)
@@ -228,7 +228,7 @@ class JobCore(Tasks, Results, Endings):
         if event.durable is not None:
             resumed = not self.parts.workflow.paused
             self._restore_sums(event.durable)  # leases granted since then stand: their seals are out there
-            if resumed and self.parts.workflow.paused:  # a person has been told that it goes on
+            if resumed and self.parts.workflow.paused:  # a person has been told that it continues
                 self.parts.workflow.resume(self.pause.clock(now))
         self._try_again(now)
         return effects + self._release(now)

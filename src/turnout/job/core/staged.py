@@ -50,7 +50,7 @@ class Staged:
         return waiting
 
     def dismiss(self) -> list[Answer]:
-        """Whoever waits shall not wait any longer; the results stay what they are."""
+        """Devices that wait shall not wait any longer; the results stay what they are."""
         waiting = [answer for part in (self.writing, self.fresh) for answers in part.values() for answer in answers]
         for part in (self.writing, self.fresh):
             part.update((task, []) for task in part)

@@ -57,7 +57,7 @@ def status_of(core: Standing, now: float) -> JobStatus:
 
 
 def _metrics(core: Standing) -> dict[str, float]:
-    """What the server measured comes first: whoever shows one metric shows that."""
+    """What the server measured comes first: a view of one metric shows that."""
     own, evaluation = core.parts.evaluation.metrics, core.parts.evaluation
     return {**own, **core.federated.newest()} if own or not evaluation.every else {}
 

@@ -1,8 +1,8 @@
 """A job folder as a zip: how it is packed, and how it is unpacked by somebody who does not trust it.
 
 Nothing in the zip decides where a file is written, nor how much is held or written: names are judged one by one, links
-are not allowed, and files, bytes and the zip's own list of them are bounded before anything is unpacked. Whoever packs
-keeps to the same bounds. How well a file compresses says nothing about it: a model may be all zeros.
+are not allowed, and files, bytes and the zip's own list of them are bounded before anything is unpacked. Packing keeps
+to the same bounds. How well a file compresses says nothing about it: a model may be all zeros.
 """
 
 import errno
