@@ -72,12 +72,11 @@ class GatewayCore:
         user: UserInfo,
         fields: Mapping[str, str],
         length: int | None,
-        binary: bool = False,
         inline: bool = False,
     ) -> Refusal | Call:
         """What to do about a body of ``length`` bytes, None when that is not known, by what is known without it."""
         if route is _RESULT:
-            return self.expect_result(device, user, fields, length, binary)
+            return self.expect_result(device, user, fields, length, binary=False)
         limit = self._limits.body_bytes_max
         if length is not None and length > limit:
             return too_large(limit)

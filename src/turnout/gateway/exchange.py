@@ -100,7 +100,7 @@ class Exchange:
         Room is reserved only by one that must wait: any other is in the dispatcher's hands before the next begins.
         """
         if call.result is not None:
-            if not self._site.dispatcher.room.fits(call.room_of, len(body)):
+            if call.offer is not None or not self._site.dispatcher.room.fits(call.room_of, len(body)):
                 self.begin(call, len(body))
                 self.run(body)
                 return

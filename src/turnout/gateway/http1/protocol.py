@@ -322,9 +322,8 @@ class Http1:
                 return
             if request.exchange is None:
                 self._begin(request)
-            if request.body is not None and request is self._current:
+            elif request.body is not None and request is self._current:
                 self._current, self._whole = None, request
-                assert request.exchange is not None, "a request begins before its body"
                 request.exchange.run(request.body)
 
     def _begin(self, request: Request) -> None:
@@ -339,8 +338,12 @@ class Http1:
         if not isinstance(decision, Call):
             self._answer_without_body(exchange, request, decision)
             return
-        self._current = request
-        exchange.begin(decision, decision.limit_bytes if request.length is None else request.length)
+        if request.body is not None:
+            self._whole = request
+            exchange.take(decision, request.body)
+        else:
+            self._current = request
+            exchange.begin(decision, decision.limit_bytes if request.length is None else request.length)
         if exchange.waiting:
             self._pause(ADMISSION)
         elif request.continues:

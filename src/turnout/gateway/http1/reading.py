@@ -89,8 +89,9 @@ class HttpReader:
             headers.get(b"x-flare-device-id"), headers.get(b"x-flare-device-info"), fleets=route is Route.SELECTION
         )
         user = self._devices.user(headers.get(b"x-flare-user-info"))
-        fields = parse_query(query) if route is Route.RESULT else self._fields(query)
-        return self._core.expect(route, device, user, fields, length, binary)
+        if route is Route.RESULT:
+            return self._core.expect_result(device, user, parse_query(query), length, binary)
+        return self._core.expect(route, device, user, self._fields(query), length)
 
     def _fields(self, query: bytes) -> dict[str, str]:
         fields = self._queries.get(query)

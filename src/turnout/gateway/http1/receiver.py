@@ -244,9 +244,15 @@ class Receiver:
         if not host or host != shared.host:
             self._check_host(host)
         route, decision = shared.reader.head(method, self._url, headers, length)
-        manner = USUAL
-        if not keep_alive or version == "1.0" or b"origin" in headers or not isinstance(decision, Call):
-            manner = self._manner(keep_alive, version, method, decision)
+        manner, is_model = USUAL, isinstance(decision, BlobName)
+        if is_model or not keep_alive or version == "1.0" or b"origin" in headers or method == b"HEAD":
+            manner = Manner(
+                close=not keep_alive,
+                keep=keep_alive and version == "1.0",
+                head_only=method == b"HEAD",
+                cors=shared.reader.cors(headers),
+                asked=headers if is_model else {},
+            )
         self.state = BODY
         self.since = self.body_since = shared.site.now
         self.request = request = Request(
@@ -282,16 +288,6 @@ class Receiver:
                 self._found.append(request)
 
     # --- the unusual head ---
-
-    def _manner(self, keep_alive: bool, version: str, method: bytes, decision: Decision) -> Manner:
-        headers = self._headers
-        return Manner(
-            close=not keep_alive,
-            keep=keep_alive and version == "1.0",
-            head_only=method == b"HEAD",
-            cors=self._shared.reader.cors(headers),
-            asked=headers if isinstance(decision, BlobName) else {},
-        )
 
     def _unusual_header(self, name: bytes, value: bytes) -> None:
         """A trailer, or a header whose name came before: it may change who reads the request how."""
