@@ -271,7 +271,7 @@ class Eligibility(Message, frozen=True):
 
 
 class RunningJob(Message, frozen=True):
-    """A launched job as gateways know it: ``meta["edge_method"]`` must be non-empty for it to be offered.
+    """A launched job as gateways know it: ``meta["edge_method"]`` must be non-empty for it to be listed.
 
     ``address`` is where its process listens and ``blobs`` the folder of its model files; both may be absent yet.
     ``device_configs``: what devices of a platform, in lower case, are told in place of ``device_config``.

@@ -23,7 +23,7 @@ _CODES = {str(JobState.COMPLETED): EXIT_COMPLETED, str(JobState.CANCELLED): EXIT
 
 
 class Jobs:
-    """All jobs of one data folder; ``running`` is what gateways offer to devices."""
+    """All jobs of one data folder; ``running`` is what gateways list for devices."""
 
     def __init__(
         self,

@@ -45,7 +45,7 @@ class Running:
     since: float
     heard: float  #: Its last sign of life, by the clock that stands still while we do not look.
     beating: bool = False  #: It has given one.
-    useful: bool = False  #: It has made progress.
+    ready: bool = False  #: It has made progress.
     hangs: bool = False  #: It is killed for that.
 
 
@@ -145,7 +145,7 @@ class Children:
         child.failed_at.clear()
         child.killed_at.clear()
         child.failures = 0
-        first, state.useful = not state.useful, True
+        first, state.ready = not state.ready, True
         if first and self._replacing is not None and self._replacing.new == name:
             effects += self._succeed(now)
         return effects
@@ -167,7 +167,7 @@ class Children:
             return [Say(f"{who} failed: {reason}"), *self._remove(name, code, reason, now)]
         if child.kind is Kind.JOB and code in NOT_ITS_FAULT:
             return self._not_now(name, last_line or f"its process {how}", now)
-        if self._replacing is not None and self._replacing.new == name and not self._is_useful(child):
+        if self._replacing is not None and self._replacing.new == name and not self._is_ready(child):
             return [
                 Say(f"{who} {how} before it was ready; the old ones stay"),
                 *self._give_way(name, now),
@@ -322,8 +322,8 @@ class Children:
         return [Delayed(name, "")] if before else []
 
     @staticmethod
-    def _is_useful(child: _Child) -> bool:
-        return isinstance(child.state, Running) and child.state.useful
+    def _is_ready(child: _Child) -> bool:
+        return isinstance(child.state, Running) and child.state.ready
 
     def _end(self, name: str, by: signal.Signals, grace_s: float, now: float) -> list[Effect]:
         child = self._children[name]

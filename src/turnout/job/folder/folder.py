@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from turnout.errors import JobFolderError
 from turnout.job.folder.device_configs import by_platform
 from turnout.job.folder.initial_model import MODEL_CODE, MODEL_FILE, initial_model
-from turnout.job.folder.server_code import names_in, offers
+from turnout.job.folder.server_code import has, names_in
 from turnout.job.folder.spec import REMOVED, JobSpec
 from turnout.job.folder.toml import decode_toml
 from turnout.messages import ModelSchema
@@ -74,7 +74,7 @@ class JobFolder:
 
     def has_hook(self, name: str) -> bool:
         """Whether server.py has, or may have, this function."""
-        return offers(self.names, name)
+        return has(self.names, name)
 
 
 def load_job_folder(path: Path, seed: int | None = None, *, accepted: bool = False) -> JobFolder:

@@ -1,4 +1,4 @@
-"""What a job folder's ``server.py`` offers, read without running it: it runs in processes of its own only."""
+"""What a job folder's ``server.py`` has, read without running it: it runs in processes of its own only."""
 
 import ast
 from collections.abc import Iterator
@@ -22,7 +22,7 @@ def names_in(file: Path) -> frozenset[str]:
     return frozenset(_names(tree))
 
 
-def offers(names: frozenset[str], hook: str) -> bool:
+def has(names: frozenset[str], hook: str) -> bool:
     """Whether a file of these names has, or may have, this function."""
     return hook in names or ANYTHING in names
 

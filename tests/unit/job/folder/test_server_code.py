@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from turnout.errors import JobFolderError
-from turnout.job.folder.server_code import names_in, offers
+from turnout.job.folder.server_code import has, names_in
 
 
 def names(path: Path, text: str) -> frozenset[str]:
@@ -27,18 +27,18 @@ def names(path: Path, text: str) -> frozenset[str]:
     ],
 )
 def test_a_function_is_found_however_it_is_defined(tmp_path: Path, text: str) -> None:
-    assert offers(names(tmp_path, text), "export")
+    assert has(names(tmp_path, text), "export")
 
 
 @pytest.mark.parametrize(
     "text", ["", "def evaluate(model):\n    export = 1", "class Export:\n    def export(self): ...", "print(export)"]
 )
 def test_what_is_not_at_the_top_level_is_not_offered(tmp_path: Path, text: str) -> None:
-    assert not offers(names(tmp_path, text), "export")
+    assert not has(names(tmp_path, text), "export")
 
 
 def test_what_a_star_brings_may_be_anything(tmp_path: Path) -> None:
-    assert offers(names(tmp_path, "from elsewhere import *"), "export")
+    assert has(names(tmp_path, "from elsewhere import *"), "export")
 
 
 def test_the_code_is_not_run(tmp_path: Path) -> None:
