@@ -17,8 +17,8 @@ from turnout.wire.forms import Form
 class Call(msgspec.Struct, frozen=True, eq=False):
     """A request whose body is to be read, and who sends it. ``offer``, if any, must be taken by the job first.
 
-    ``room_of`` is the job whose room a result takes, "" while there is no such job. ``inline``: the model
-    goes into the answer, whatever the device takes.
+    ``room_of`` is the job whose room a result takes, "" while there is no such job. ``inline``: the model goes
+    into the answer, whatever the device takes.
     """
 
     route: Route

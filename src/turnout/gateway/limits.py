@@ -1,4 +1,4 @@
-"""Who is let in, and for how long: every limit of a gateway, and the pure arithmetic on them."""
+"""What is admitted, and for how long: every limit of a gateway, and the pure arithmetic on them."""
 
 from dataclasses import dataclass
 

@@ -18,7 +18,6 @@ from turnout.wire.forms import Form
 
 JSON_TYPE = b"application/json"
 OCTETS = b"application/octet-stream"
-BUSY_FROM = 500  #: Statuses from here on say that nothing is wrong with the request but its moment.
 STATUS: Final[Mapping[Kind, int]] = {Kind.INVALID: 400, Kind.UNKNOWN: 404, Kind.TOO_LARGE: 413, Kind.BUSY: 503}
 _REASONS = {status.value: status.phrase.encode("ascii") for status in HTTPStatus}
 _REASONS[431] = b"Request Header Fields Too Large"
