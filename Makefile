@@ -61,8 +61,9 @@ lock: $(STAMPS)/test $(STAMPS)/lint  ## write the versions that are installed in
 bench: $(STAMPS)/base  ## measure all that docs/BENCHMARKS.md shows, in half an hour (BENCH="million --quick", BENCH=--check)
 	@$(RUN)/python -m bench $(BENCH)
 
-reference: $(STAMPS)/base  ## write docs/REFERENCE.md from the code
+reference: $(STAMPS)/base  ## write docs/REFERENCE.md, and the states in docs/ARCHITECTURE.md, from the code
 	@$(RUN)/python -m tools.reference
+	@$(RUN)/python -m tools.states
 
 sim: $(STAMPS)/base  ## run one seed of the simulation (SEED=n)
 	@$(RUN)/python -m turnout.sim --seed $(SEED)

@@ -238,7 +238,7 @@ class World:
 
     def _make_core(self, journal: Journal) -> JobCore:
         """Of the plan's settings, as a job's process makes it, but for what the builders break."""
-        return core_of(
+        core = core_of(
             self.plan.spec,
             JOB.job_id,
             np.zeros(MODEL_SIZE, np.float32),
@@ -248,6 +248,8 @@ class World:
             kind=self._core,
             change=self._change,
         )
+        core.checks = True
+        return core
 
     def _change(self, parts: Parts) -> Parts:
         builders, training = self.builders, self.plan.spec.training

@@ -169,7 +169,9 @@ class Job:
 
     def restart(self) -> "Job":
         """The process was killed; another takes over from the journal."""
-        again = Job(JobCore(self.core.rules, self.remake(), np.zeros(2, np.float32)), self.journal, self.now)
+        again = Job(
+            JobCore(self.core.rules, self.remake(), np.zeros(2, np.float32), checks=True), self.journal, self.now
+        )
         again.remake = self.remake
         return again.start()
 
@@ -192,7 +194,7 @@ def a_job_of(remake: Callable[[], Parts], **changes: Any) -> Job:
         "time_max_s": None,
         "device_settings": {"epochs": 1},
     }
-    job = Job(JobCore(Rules(**{**rules, **changes}), remake(), np.zeros(2, np.float32)))  # type: ignore[arg-type]
+    job = Job(JobCore(Rules(**{**rules, **changes}), remake(), np.zeros(2, np.float32), checks=True))  # type: ignore[arg-type]
     job.remake = remake
     return job.start()
 

@@ -14,7 +14,7 @@ durable.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from turnout.job.core import answers, snapshots
+from turnout.job.core import answers, invariants, snapshots
 from turnout.job.core.commits import Trouble
 from turnout.job.core.endings import Endings
 from turnout.job.core.events import (
@@ -83,7 +83,8 @@ class JobCore(Tasks, Results, Endings):
         effects = self._react(event, now)
         if self.commits.possible(now):
             effects += self._advance(now)
-        assert self.tally.counted == self.made.total + self.parts.aggregator.count, "a counted result is somewhere"
+        if self.checks:
+            invariants.check(self)
         return effects
 
     def _react(self, event: Event, now: float) -> list[Effect]:

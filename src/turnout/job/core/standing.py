@@ -39,6 +39,9 @@ class Standing:
     rules: Rules
     parts: Parts
     model: NDArray[np.float32]
+    #: Whether ``invariants.py`` looks after every event: in tests and in the simulation. In a job that runs it would
+    #: take longer than the event; what a commit makes durable is looked at there, too.
+    checks: bool = False
     version: int = 0
     state: State = field(default_factory=Recovering)
     word: str = "RECOVER"  #: The state for people, without the flicker of commits.

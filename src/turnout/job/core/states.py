@@ -104,7 +104,7 @@ class Settling(Life):
 
 @dataclass(frozen=True, slots=True)
 class Settled(Life):
-    """That is durable. An evaluation may still run, and a last commit save what it says."""
+    """It is durable that no result is counted any more. An evaluation may still run, and be saved."""
 
     drained = True
     end: End

@@ -51,6 +51,7 @@ class Versions(Standing):
 
     def _commit(self, now: float, closes: bool = False) -> Effect:
         """Make durable what there is. ``closes``: it makes a version."""
+        assert self.tally.counted == self.made.total + self.parts.aggregator.count, "a counted result is somewhere"
         snapshot = self._snapshot(now, closes)
         self.commits.begin(Writing(snapshot, closes, tuple(self.retired), now, self.commits.error))
         self.retired = []

@@ -64,6 +64,9 @@ class CountedTasks:
         assert version not in self._versions
         self._versions[version] = _Version(first_task, 0.0, bytearray())
 
+    def versions(self) -> tuple[int, ...]:
+        return tuple(self._versions)
+
     def knows(self, version: int) -> bool:
         """False: too old to know. No answer about its tasks would be sure to be right."""
         return version in self._versions
