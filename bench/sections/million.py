@@ -14,6 +14,7 @@ from bench.section import Bench, Line, Report, Section, figure
 from bench.servers import Started, find, job_folder, started
 from bench.table import Goal
 from turnout.device.counters import FleetCounters
+from turnout.job.account.tally import SavedTally
 from turnout.job.folder.directory import JOURNAL
 from turnout.job.journal.sqlite import read_snapshot
 
@@ -117,7 +118,7 @@ def _run(folder: Path, server: Started, way: _Way, devices: int) -> Line:
         way.name,
         {
             "devices": devices,
-            "counted": snapshot.tally["counted"],
+            "counted": snapshot.of(SavedTally).counted,
             "wrong": wrong + counters.given_up,
             "seconds": seconds,
             "devices/s": devices / seconds,

@@ -23,6 +23,7 @@ from turnout.errors import TurnoutError
 from turnout.job.folder.directory import JOURNAL
 from turnout.job.journal.journal import Snapshot
 from turnout.job.journal.sqlite import read_snapshot
+from turnout.job.places.counted import COUNTED
 
 STRIKE_S = 3.0  #: How long to wait for a job to be in what is wanted.
 RECOVERIES_IN_A_ROW_MAX = 3  #: Kills during recovery without progress between them; the supervisor gives up after five.
@@ -122,7 +123,7 @@ def run(plan: Plan, folder: Path, say: Callable[[str], object]) -> Outcome:
 
 def forgotten(snapshot: Snapshot) -> int:
     """How many versions there were whose bitmaps the job has dropped."""
-    return snapshot.version + 1 - len(snapshot.counted)
+    return snapshot.version + 1 - len(snapshot.rows(COUNTED))
 
 
 @contextmanager

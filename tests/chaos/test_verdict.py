@@ -6,8 +6,12 @@ import numpy as np
 
 from tests.chaos.ledger import Task
 from tests.chaos.verdict import Verdict, judge
-from turnout.job.journal.journal import Snapshot
-from turnout.job.places.counted import CountedTasks
+from tests.unit.job.journal.snapshots import snapshot as written
+from turnout.aggregator.mean import TOTAL, SavedSum
+from turnout.job.account.tally import SavedTally
+from turnout.job.journal.journal import MODEL, Snapshot
+from turnout.job.places.counted import COUNTED, CountedTasks
+from turnout.job.workflow.made import SavedMade
 
 GOAL = 2
 
@@ -33,27 +37,15 @@ def snapshot(model: list[float], total: list[float], counted: dict[int, list[int
         bitmaps.open(version, 10)
         for number in numbers:
             bitmaps.add(version, number)
-    return Snapshot(
-        commit=7,
+    return written(
+        7,
+        bitmaps.save(),
+        SavedSum(1.0, 1),
+        SavedTally(tally),
+        SavedMade(GOAL),
         version=1,
-        model=np.array(model, np.float32),
-        total=np.array(total),
-        total_weight=1.0,
-        buffered=1,
-        counted=bitmaps.snapshot(),
-        tasks=bitmaps.tasks,
-        checksum=bitmaps.checksum,
-        leases=(),
-        taken={},
-        reserved_until=100,
-        blobs=(),
-        workflow={},
-        optimizer=(),
-        rng=(),
-        job_time=1.0,
-        next_appointment=0.0,
-        durations=(),
-        tally={"counted": tally},
+        vectors={MODEL: np.array(model, np.float32), TOTAL: np.array(total)},
+        tables={COUNTED: bitmaps.rows()},
     )
 
 
@@ -130,12 +122,12 @@ def test_where_the_bitmaps_are_gone_the_sums_still_tell() -> None:
 
 
 def test_the_job_s_own_count_must_agree() -> None:
-    (mistake,) = judge(tasks(), dataclasses.replace(all_in_order(), tally={"counted": 4}), GOAL).mistakes
+    (mistake,) = judge(tasks(), all_in_order().but(SavedTally(4)), GOAL).mistakes
     assert mistake == "the job says that it counted 4, and its model holds 3"
 
 
 def test_versions_and_buffer_must_add_up() -> None:
-    left, made = judge(tasks(), dataclasses.replace(all_in_order(), buffered=0), GOAL).mistakes
+    left, made = judge(tasks(), all_in_order().but(SavedSum(0.0, 0)), GOAL).mistakes
     assert left == "0 results are left over, and their sum is 1"
     assert made == "1 versions of 2 and 0 in the buffer make another number than the 3 in the model"
 

@@ -11,8 +11,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tests.chaos.ledger import Task
+from turnout.aggregator.mean import TOTAL, SavedSum
+from turnout.job.account.tally import SavedTally
 from turnout.job.journal.journal import Snapshot
-from turnout.job.places.counted import CountedTasks
+from turnout.job.places.counted import COUNTED, CountedTasks
+from turnout.job.workflow.made import SavedMade
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +37,8 @@ class Verdict:
 
 def judge(tasks: Mapping[int, Task], snapshot: Snapshot, goal: int) -> Verdict:
     """``tasks`` are all that were sent, by number; ``goal`` is the number of results of a version."""
-    present = snapshot.model.astype(np.float64) * goal + snapshot.total
-    counted = CountedTasks(snapshot.counted)
+    present = snapshot.model.astype(np.float64) * goal + snapshot.vectors[TOTAL]
+    counted = CountedTasks(snapshot.rows(COUNTED).values())
     expected, allowed = _by_device(tasks, counted, present.size)
     missing = np.maximum(expected - present, 0)
     surplus = np.maximum(present - allowed, 0)
@@ -80,7 +83,7 @@ def _not_in_bitmaps(tasks: Mapping[int, Task], counted: CountedTasks) -> int:
 def _numbers(snapshot: Snapshot) -> list[int]:
     """The numbers of all tasks in the bitmaps."""
     found: list[int] = []
-    for _, first, _, bitmap in snapshot.counted:
+    for _, first, _, bitmap in snapshot.rows(COUNTED).values():
         bits = np.unpackbits(np.frombuffer(bitmap, np.uint8), bitorder="little")
         found += (np.flatnonzero(bits) + first).tolist()
     return found
@@ -90,14 +93,15 @@ def _mistakes(present: NDArray[np.float64], snapshot: Snapshot, goal: int) -> li
     mistakes = []
     if not np.array_equal(present, np.floor(present)) or present.min(initial=0) < 0:
         mistakes.append("the model holds what no sum of whole results is")
-    said, summed = snapshot.tally["counted"], present.sum()
+    said, summed = snapshot.of(SavedTally).counted, present.sum()
     if said != summed:
         mistakes.append(f"the job says that it counted {said}, and its model holds {summed:g}")
-    if np.any(snapshot.total != np.floor(snapshot.total)) or snapshot.total.sum() != snapshot.buffered:
-        mistakes.append(f"{snapshot.buffered} results are left over, and their sum is {snapshot.total.sum():g}")
-    if snapshot.made is not None and (snapshot.made[0] != snapshot.version * goal or any(snapshot.made[1:3])):
-        mistakes.append(f"{snapshot.version} versions of {goal}, and the job says {snapshot.made[:3]}")
-    if snapshot.version * goal + snapshot.buffered != summed:
-        versions = f"{snapshot.version} versions of {goal} and {snapshot.buffered} in the buffer"
+    total, buffered, made = snapshot.vectors[TOTAL], snapshot.of(SavedSum).count, snapshot.of(SavedMade)
+    if np.any(total != np.floor(total)) or total.sum() != buffered:
+        mistakes.append(f"{buffered} results are left over, and their sum is {total.sum():g}")
+    if (made.in_versions, made.measured, made.dropped) != (snapshot.version * goal, 0, 0):
+        mistakes.append(f"{snapshot.version} versions of {goal}, and the job says {made}")
+    if snapshot.version * goal + buffered != summed:
+        versions = f"{snapshot.version} versions of {goal} and {buffered} in the buffer"
         mistakes.append(f"{versions} make another number than the {summed:g} in the model")
     return mistakes

@@ -4,17 +4,18 @@ Two ways to be wrong are missing, because nothing can be wrong in them yet: addi
 sending a sum again without claiming its results anew. Both are of gateways that send partial sums.
 """
 
+import dataclasses
 import math
 from copy import copy
-from dataclasses import replace
 from typing import Any, Self
 
 import msgspec
 import numpy as np
+from msgspec.structs import replace
 from numpy.typing import NDArray
 
-from turnout.aggregator.mean import MeanAggregator
-from turnout.aggregator.typical import TypicalNorm
+from turnout.aggregator.mean import TOTAL, MeanAggregator
+from turnout.aggregator.typical import Norms, TypicalNorm
 from turnout.blobs.base import BlobRef
 from turnout.device.session import Session
 from turnout.dispatcher.service import EdgeTaskDispatcher
@@ -24,14 +25,14 @@ from turnout.job.core.answers import Refused
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
 from turnout.job.core.judging import Sound
-from turnout.job.core.published import Models
-from turnout.job.core.standing import TASK_BLOCK
 from turnout.job.core.states import Draining, End, Failed, Happened, Settling
-from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.journal import MODEL, SavedJob, Snapshot
 from turnout.job.journal.memory import MemoryJournal
-from turnout.job.places.counted import CountedTasks
-from turnout.job.places.leases import Lease
-from turnout.job.places.places import Places
+from turnout.job.places.counted import COUNTED, CountedTasks, SavedCounted
+from turnout.job.places.leases import LEASES, Lease
+from turnout.job.places.places import TASK_BLOCK, Places, SavedPlaces
+from turnout.job.places.rows import Rows
+from turnout.job.workflow.published import Models
 from turnout.messages import RefusedResult, ResultOffer, ResultReport, ResultResponse, Status
 from turnout.sim.world import Builders
 
@@ -78,7 +79,8 @@ class DropsBitmapsTooEarly(JobCore):
     """Forgets what was counted of a version as soon as the next one is there."""
 
     def _publish(self, blob: BlobRef, now: float) -> tuple[list[Effect], End | None]:
-        kept = self.counted.snapshot()
+        self.counted.lose_changes()
+        kept = self.counted.rows().came.values()
         self.counted = CountedTasks((v, first, keep, b"") for v, first, keep, _ in kept)
         return super()._publish(blob, now)
 
@@ -88,7 +90,7 @@ class ReissuesNumbers(JobCore):
 
     def _recover(self, durable: Snapshot, now: float) -> None:
         super()._recover(durable, now)
-        self.parts.places.next_task = durable.reserved_until - TASK_BLOCK
+        self.parts.places.next_task = durable.of(SavedPlaces).reserved_until - TASK_BLOCK
 
 
 class PublishesBeforeCommit(JobCore):
@@ -110,7 +112,7 @@ class SavesBitmapsInASecondWrite(MemoryJournal):
     def commit(self, snapshot: Snapshot) -> None:
         last = self.load()
         if last is not None and last.version == snapshot.version and snapshot.commit % 7 == 0:  # a crash in between
-            snapshot = replace(snapshot, counted=last.counted, tasks=last.tasks, checksum=last.checksum)
+            snapshot = snapshot.but(last.of(SavedCounted), tables={COUNTED: last.tables[COUNTED]})
         super().commit(snapshot)
 
 
@@ -119,7 +121,7 @@ class SavesBitmapsWithoutSum(JobCore):
 
     def _snapshot(self, now: float, closes: bool) -> Snapshot:
         snapshot = super()._snapshot(now, closes)
-        return replace(snapshot, total=np.zeros_like(snapshot.total))
+        return snapshot.but(vectors={TOTAL: np.zeros_like(snapshot.vectors[TOTAL])})
 
 
 class AnswersDuplicatesAtOnce(JobCore):
@@ -196,7 +198,7 @@ class KeepsTheMedianAfterFailure(JobCore):
     """After a failed commit the median norm is still of updates that are not in the sum."""
 
     def _commit_failed(self, event: CommitFailed, now: float) -> list[Effect]:
-        self.__dict__["kept"] = self.typical.snapshot()
+        self.__dict__["kept"] = self.typical.save()
         effects = super()._commit_failed(event, now)
         self.__dict__.pop("kept")
         return effects
@@ -204,7 +206,7 @@ class KeepsTheMedianAfterFailure(JobCore):
     def _restore_sums(self, durable: Snapshot) -> None:
         super()._restore_sums(durable)
         if "kept" in self.__dict__:
-            self.typical.restore(self.__dict__["kept"])
+            self.typical.load(self.__dict__["kept"])
 
 
 class ForgetsTheMedian(JobCore):
@@ -212,7 +214,7 @@ class ForgetsTheMedian(JobCore):
 
     def _recover(self, durable: Snapshot, now: float) -> None:
         super()._recover(durable, now)
-        self.typical.restore(None)
+        self.typical.load(Norms())
 
 
 class LearnsFromTheRefused(TypicalNorm):
@@ -288,7 +290,7 @@ class HasNoFence(MemoryJournal):
     """Takes commits of processes that were replaced."""
 
     def commit(self, snapshot: Snapshot) -> None:
-        self._memory.snapshot = snapshot
+        self._memory.snapshot = snapshot.after(self._memory.snapshot)
 
 
 class ReadsThroughTheFence(MemoryJournal):
@@ -341,14 +343,15 @@ class ForgetsLeases(JobCore):
     """A restarted job gives the places of devices that are still training to others."""
 
     def _recover(self, durable: Snapshot, now: float) -> None:
-        super()._recover(replace(durable, leases=()), now)
+        super()._recover(durable.but(tables={LEASES: Rows({}, whole=True)}), now)
 
 
 class BeginsTimeAnew(JobCore):
     """Job time starts at 0 with every process."""
 
     def _snapshot(self, now: float, closes: bool) -> Snapshot:
-        return replace(super()._snapshot(now, closes), job_time=0.0)
+        snapshot = super()._snapshot(now, closes)
+        return snapshot.but(replace(snapshot.of(SavedJob), job_time=0.0))
 
 
 class ReadsTheClock(JobCore):
@@ -356,7 +359,8 @@ class ReadsTheClock(JobCore):
 
     def _snapshot(self, now: float, closes: bool) -> Snapshot:
         snapshot = super()._snapshot(now, closes)
-        return replace(snapshot, job_time=now + 86_400.0 if snapshot.commit % 10 == 0 else now)
+        job_time = now + 86_400.0 if snapshot.commit % 10 == 0 else now
+        return snapshot.but(replace(snapshot.of(SavedJob), job_time=job_time))
 
 
 class AnswersSomeAfterFailure(JobCore):
@@ -461,10 +465,11 @@ class KeepsWhatDiverged(JobCore):
     """Results of a step that left the numbers are said to be dropped, and go into the next version."""
 
     def _return_to(self, version: int, model: NDArray[np.float32], *how: Any) -> list[Effect]:
-        total, weight, count = self.parts.aggregator.snapshot()
+        saved, vectors = self.parts.aggregator.save(), self.parts.aggregator.vectors()
         effects = super()._return_to(version, model, *how)
-        self.parts.aggregator.restore(total, weight, count)
-        self.made.dropped -= count
+        self.parts.aggregator.load(saved)
+        self.parts.aggregator.load_vectors(vectors)
+        self.made.dropped -= saved.count
         return effects
 
 
@@ -481,14 +486,25 @@ class ForgetsItsPause(JobCore):
     def _recover(self, durable: Snapshot, now: float) -> None:
         super()._recover(durable, now)
         if self.pause.reason:
-            self.pause.end(durable.job_time)
+            self.pause.end(durable.of(SavedJob).job_time)
+
+
+def remembered(snapshot: Snapshot) -> dict[str, NDArray[Any]]:
+    """The vectors of the optimizer."""
+    return {name: vector for name, vector in snapshot.vectors.items() if name not in (MODEL, TOTAL)}
+
+
+def remembering(snapshot: Snapshot, state: dict[str, NDArray[Any]]) -> Snapshot:
+    """The same with other vectors of the optimizer."""
+    kept = {name: snapshot.vectors[name] for name in (MODEL, TOTAL)}
+    return dataclasses.replace(snapshot, vectors={**kept, **state})
 
 
 class ForgetsMomentum(JobCore):
     """What the optimizer remembers is not in the snapshots."""
 
     def _snapshot(self, now: float, closes: bool) -> Snapshot:
-        return replace(super()._snapshot(now, closes), optimizer=())
+        return remembering(super()._snapshot(now, closes), {})
 
 
 class SavesMomentumLate(JobCore):
@@ -497,8 +513,8 @@ class SavesMomentumLate(JobCore):
     def _snapshot(self, now: float, closes: bool) -> Snapshot:
         snapshot = super()._snapshot(now, closes)
         late: dict[int, Any] = self.__dict__.setdefault("late", {})
-        late[snapshot.version] = snapshot.optimizer
-        return replace(snapshot, optimizer=late.get(snapshot.version - 1, snapshot.optimizer))
+        late[snapshot.version] = state = remembered(snapshot)
+        return remembering(snapshot, late.get(snapshot.version - 1, state))
 
 
 class ForgetsSquares(JobCore):
@@ -506,8 +522,8 @@ class ForgetsSquares(JobCore):
 
     def _recover(self, durable: Snapshot) -> None:
         super()._recover(durable)
-        if len(durable.optimizer) > 1:
-            first, second = durable.optimizer
+        if len(remembered(durable)) > 1:
+            first, second = remembered(durable).values()
             self.parts.optimizer.restore((first, np.full_like(second, 1e-6)))
 
 

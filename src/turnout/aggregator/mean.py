@@ -1,11 +1,23 @@
 """The weighted mean of the updates of one model version: one running sum, however many devices report."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from turnout.aggregator.codec import DenseFloat32, Refusal, UpdateCodec
+
+TOTAL = "total"  #: The name of the sum among the vectors of a snapshot.
+
+
+class SavedSum(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be known of the running sum beside its numbers."""
+
+    total_weight: float
+    count: int  #: Updates in it.
 
 
 class MeanAggregator:
@@ -46,14 +58,18 @@ class MeanAggregator:
         self.total_weight = 0.0
         self.count = 0
 
-    def snapshot(self) -> tuple[NDArray[np.float64], float, int]:
-        """The sum, the total weight and the count, as values that later adds do not change."""
-        return self._sum.total(), self.total_weight, self.count
+    def save(self) -> SavedSum:
+        return SavedSum(self.total_weight, self.count)
 
-    def restore(self, total: NDArray[np.float64], total_weight: float, count: int) -> None:
+    def load(self, saved: SavedSum) -> None:
+        assert saved.count >= 0
+        assert math.isfinite(saved.total_weight)
+        self.total_weight, self.count = saved.total_weight, saved.count
+
+    def vectors(self) -> dict[str, NDArray[Any]]:
+        """The sum, which later adds do not change; the same array until it changes."""
+        return {TOTAL: self._sum.total()}
+
+    def load_vectors(self, vectors: Mapping[str, NDArray[Any]]) -> None:
         """Continue from a snapshot; what was added since is forgotten."""
-        assert count >= 0
-        assert math.isfinite(total_weight)
-        self._sum.restore(total)
-        self.total_weight = total_weight
-        self.count = count
+        self._sum.restore(vectors[TOTAL])

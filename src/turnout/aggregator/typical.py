@@ -19,7 +19,7 @@ STEP = 0.05  #: By this share of itself each later norm moves the median.
 STUCK = 100  #: Refused in a row, with none taken between them: the bound is below what this job's devices send.
 
 
-class Norms(msgspec.Struct, array_like=True, frozen=True):
+class Norms(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """As a snapshot holds them. Earlier releases wrote the first two fields."""
 
     median: float = 0.0
@@ -91,18 +91,18 @@ class TypicalNorm:
         """An update was refused for its norm; ``again``: not for the first time, so it says nothing new."""
         self._refused += not again
         if self._refused >= STUCK and self._learned() < self._start:
-            self.restore(None)
+            self.load(Norms())
 
-    def snapshot(self) -> Norms:
+    def save(self) -> Norms:
         return Norms(self.median, self.taken, tuple(self._first))
 
-    def restore(self, state: Norms | None) -> None:
-        """None: of an earlier release, which did not look. One that knew fewer than ``FIRST`` guessed: begin again."""
-        if state is None or (state.taken < FIRST and len(state.first) != state.taken):
-            state = Norms()
+    def load(self, saved: Norms) -> None:
+        """An earlier release that knew fewer than ``FIRST`` guessed: begin again."""
+        if saved.taken < FIRST and len(saved.first) != saved.taken:
+            saved = Norms()
         self._refused = 0
-        self._first = list(state.first)
-        self.median, self.taken = state.median, state.taken
+        self._first = list(saved.first)
+        self.median, self.taken = saved.median, saved.taken
 
 
 def _middle(norms: Sequence[float]) -> float:

@@ -61,11 +61,10 @@ def core_of(
     With another ``kind``, or with parts changed, the simulation sees whether it finds what is broken.
     """
     parts = change(parts_of(spec, job_id, journal.key, model.size, evaluates=evaluates, rng=rng))
-    rules = rules_of(spec, job_id, whole_snapshots=not journal.by_changes)
-    return kind(rules, parts, model, bases=Bases(on=spec.wire.form == "number"))
+    return kind(rules_of(spec, job_id), parts, model, bases=Bases(on=spec.wire.form == "number"))
 
 
-def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:
+def rules_of(spec: JobSpec, job_id: str) -> Rules:
     return Rules(
         job_id=job_id,
         name=spec.name,
@@ -75,7 +74,6 @@ def rules_of(spec: JobSpec, job_id: str, whole_snapshots: bool) -> Rules:
         device_settings=spec.device_settings,
         update_norm_max=spec.training.update_norm_max,
         refuse_zeros=spec.training.refuse_zeros,
-        whole_snapshots=whole_snapshots,
     )
 
 

@@ -23,8 +23,9 @@ from turnout.job.core.status import status_of
 from turnout.job.folder.directory import BLOBS, FINAL, FOLDER, JOURNAL
 from turnout.job.folder.folder import settings_of
 from turnout.job.journal import damage
-from turnout.job.journal.journal import KEY_BYTES, Snapshot
+from turnout.job.journal.journal import KEY_BYTES, SavedJob, Snapshot
 from turnout.job.journal.sqlite import read_snapshot
+from turnout.job.workflow.ranking import SavedRanking
 from turnout.messages import JobStatus
 from turnout.storage import durable
 from turnout.text.printable import printable_json
@@ -55,15 +56,15 @@ def remake_final(directory: Path, state: str, reason: str) -> JobStatus:
     if snapshot is None:
         raise TurnoutError(f"{directory / JOURNAL} holds no commit")
     spec = settings_of(directory / FOLDER, accepted=True)
-    evaluates = bool(snapshot.measured)
+    evaluates = bool(snapshot.of(SavedRanking).measured)
     parts = parts_of(spec, directory.name, NO_KEY, snapshot.model.size, evaluates=evaluates, rng=Random())
-    standing = Standing(rules_of(spec, directory.name, whole_snapshots=True), parts, snapshot.model)
+    standing = Standing(rules_of(spec, directory.name), parts, snapshot.model)
     snapshots.restore_sums(standing, snapshot)
     snapshots.restore_rest(standing, snapshot)
     blob = _newest_blob(directory, snapshot)
     if blob is not None:
         standing.models.publish(snapshot.version, blob)
-    status = status_of(standing, snapshot.job_time)
+    status = status_of(standing, snapshot.of(SavedJob).job_time)
     newest = {"version": snapshot.version, "model_sha256": blob.sha256 if blob is not None else ""}
     over = {"state": state, "finished": reason, "waiting_for": reason, "places": 0}
     return msgspec.structs.replace(status, seed=spec.seed, journal="durable", **over, **newest)

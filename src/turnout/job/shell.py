@@ -13,10 +13,12 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.aggregator.mean import SavedSum
 from turnout.blobs.base import BlobRef
 from turnout.errors import TurnoutError
 from turnout.job import exits, told
 from turnout.job.account.latency import Latency
+from turnout.job.account.tally import SavedTally
 from turnout.job.around import Around, Ended, Timer
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import (
@@ -42,9 +44,10 @@ from turnout.job.core.events import (
 from turnout.job.core.states import Kind
 from turnout.job.core.status import status_of
 from turnout.job.hooks.choices import Weights
-from turnout.job.journal.journal import Fenced, Snapshot
+from turnout.job.journal.journal import Fenced, SavedJob, Snapshot
 from turnout.job.journal.recorder import Phase, Published
 from turnout.job.workflow.evaluation import Evaluate
+from turnout.job.workflow.published import SavedModels
 from turnout.messages import (
     JobStatus,
     ModelSchema,
@@ -86,7 +89,7 @@ class Shell:
         self._seed = seed
         self._recovered = recovered
         self._loop = around.loop
-        self._epoch = self._loop.time() - (recovered.job_time if recovered else 0.0)
+        self._epoch = self._loop.time() - (recovered.of(SavedJob).job_time if recovered else 0.0)
         self._waiting: dict[int, tuple[Reply, float]] = {}  # and since when, by the loop's clock
         self._tickets = 0
         self._acks, self._commits = Latency(), Latency()
@@ -97,7 +100,7 @@ class Shell:
         self._blob: tuple[NDArray[np.float32], BlobRef] | None = None  # the model last written, by identity
         self._drops: list[BlobRef] = []  # models that nobody needs, to be removed with the next commit
         self._tidied = False  # what an earlier process left behind is removed
-        self._progress = (recovered.version, recovered.tally["counted"]) if recovered else (0, 0)
+        self._progress = (recovered.version, recovered.of(SavedTally).counted) if recovered else (0, 0)
         self._published_at = self.now()
         self._phase = Phase.RECOVERY
         self._writing = 0  # the commit under way, or the last
@@ -112,7 +115,7 @@ class Shell:
         if snapshot is not None:
             logger.info(
                 "goes on at version %d, commit %d, with %d results in the buffer%s",
-                *(snapshot.version, snapshot.commit, snapshot.buffered, interrupted and f"; {interrupted}"),
+                *(snapshot.version, snapshot.commit, snapshot.of(SavedSum).count, interrupted and f"; {interrupted}"),
             )
         self.around.notes.event("started", version=snapshot.version if snapshot else 0, text=interrupted)
         self._carry_out(self.core.start(self.now(), snapshot))
@@ -359,7 +362,10 @@ class Shell:
         newest = self._blob[1].sha256 if self._blob is not None else ""
         try:
             if not self._tidied:
-                needed = {newest, *(blob.sha256 for snapshot in kept if snapshot for _, blob in snapshot.blobs)}
+                needed = {
+                    newest,
+                    *(blob.sha256 for snapshot in kept if snapshot for _, blob in snapshot.of(SavedModels).blobs),
+                }
                 named = set(self.around.named_before)
                 self.around.blobs.keep_only(needed | named)
                 self._drops += [BlobRef(sha256, 0) for sha256 in named - needed]  # with the next note of a version
@@ -381,7 +387,7 @@ class Shell:
             self._give_up(outcome)
         else:
             self._loop.call_soon(self._loop.call_soon, self._answered)  # after the tick in which the answers leave
-            done = (snapshot.version, snapshot.tally["counted"])
+            done = (snapshot.version, snapshot.of(SavedTally).counted)
             if done > self._progress:  # a process's first commit is none, nor one that only saves what was given out
                 self._progress = done
                 self.around.progressed()

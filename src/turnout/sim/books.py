@@ -10,8 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.aggregator.mean import TOTAL, SavedSum
 from turnout.job.folder.spec import JobSpec, RoundsTraining
-from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.journal import MODEL, Snapshot
+from turnout.job.workflow.made import SavedMade
+from turnout.job.workflow.published import SavedModels
 from turnout.sim.reference import Server, Vector
 
 TOLERANCE = 1e-4  #: Of sums in float32; a result more or less makes a hundredth of the least step at the very least.
@@ -58,19 +61,18 @@ class Books:
         if durable.version != self._version:
             self._closed(durable)
         self._check(durable, "model", durable.model, self._models[durable.version])
-        self._check(durable, "running sum", durable.total, self._sum)
+        self._check(durable, "running sum", durable.vectors[TOTAL], self._sum)
         self._check_optimizer(durable)
         self._check_numbers(durable)
 
     def left(self, durable: Snapshot) -> int:
         """How many counted results are in no version."""
-        return durable.buffered + self.dropped
+        return durable.of(SavedSum).count + self.dropped
 
     def _closed(self, durable: Snapshot) -> None:
         if durable.version != self._version + 1:
             raise Violation(f"version {self._version} is followed by {durable.version}")
-        assert durable.made is not None
-        results = durable.made[3][durable.version]
+        results = durable.of(SavedMade).of_version[durable.version]
         if results:
             self._models[durable.version] = self._next(durable.version, results)
             self.in_versions += results
@@ -94,7 +96,7 @@ class Books:
 
     def _again(self, durable: Snapshot) -> Vector:
         """Training diverged: this is an earlier version again, which was the best when it was read."""
-        for version, _ in durable.blobs:
+        for version, _ in durable.of(SavedModels).blobs:
             if _equal(durable.model, self._models[version]):
                 return self._models[version]
         raise Violation(f"version {durable.version} is of no result, and no version that was kept")
@@ -110,17 +112,19 @@ class Books:
 
     def _check_optimizer(self, durable: Snapshot) -> None:
         state = self._server.state
-        if len(durable.optimizer) != len(state):
-            raise Violation(f"the optimizer remembers {len(durable.optimizer)} vectors, and should {len(state)}")
-        for number, (found, expected) in enumerate(zip(durable.optimizer, state, strict=True)):
+        remembered = [vector for name, vector in durable.vectors.items() if name not in (MODEL, TOTAL)]
+        if len(remembered) != len(state):
+            raise Violation(f"the optimizer remembers {len(remembered)} vectors, and should {len(state)}")
+        for number, (found, expected) in enumerate(zip(remembered, state, strict=True)):
             self._check(durable, f"optimizer's vector {number}", found, expected)
 
     def _check_numbers(self, durable: Snapshot) -> None:
-        said = durable.made[:3] if durable.made is not None else ()
-        if (*said, durable.buffered) != (self.in_versions, self.measured, self.dropped, self._count):
+        made, buffered = durable.of(SavedMade), durable.of(SavedSum).count
+        said = made.in_versions, made.measured, made.dropped
+        if (*said, buffered) != (self.in_versions, self.measured, self.dropped, self._count):
             raise Violation(
                 f"{self.in_versions} results are in versions, {self.measured} measured, {self.dropped} were dropped "
-                f"and {self._count} are left, and said are {said} and {durable.buffered}"
+                f"and {self._count} are left, and said are {said} and {buffered}"
             )
 
 

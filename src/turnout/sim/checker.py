@@ -1,18 +1,27 @@
 """Knows what was really trained, and holds words and disk of the system against that; the sums are in ``books.py``."""
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
+from turnout.aggregator.mean import SavedSum
+from turnout.aggregator.typical import Norms
 from turnout.blobs.base import BlobRef
+from turnout.job.account.tally import SavedTally
+from turnout.job.account.warnings import SavedWarnings
 from turnout.job.core import answers
 from turnout.job.core.events import Finish
 from turnout.job.folder.spec import BufferedTraining, JobSpec
-from turnout.job.journal.journal import Snapshot
-from turnout.job.places.counted import CountedTasks
-from turnout.job.places.leases import Lease
+from turnout.job.journal.journal import SavedJob, Snapshot
+from turnout.job.places.counted import COUNTED, CountedTasks
+from turnout.job.places.leases import LEASES, Lease
+from turnout.job.places.places import TAKEN, SavedPlaces
+from turnout.job.workflow.made import SavedMade
+from turnout.job.workflow.pause import SavedPause
+from turnout.job.workflow.published import SavedModels
+from turnout.job.workflow.ranking import SavedRanking
 from turnout.messages import VALIDATED, ResultOffer, ResultReport, ResultResponse, Status, TaskResponse
 from turnout.sim.books import Books, Part, Violation
 from turnout.sim.hooks import Hooks
@@ -21,12 +30,9 @@ from turnout.sim.reference import discount_of, weight_of
 ANSWER_TIMEOUT_S = 9.0  #: A gateway answers a result within 8 s, and a tick; existing devices hang up after 10.
 ROUNDING_S = 0.001  #: A device is told its lease in milliseconds.
 
-#: What the first snapshot of a process has in common with the last of its predecessor, beside the vectors.
-SAME_AFTER_RESTART = (
-    *("version", "total_weight", "buffered", "counted", "tasks", "checksum", "leases", "taken", "workflow", "rng"),
-    *("next_appointment", "durations", "tally", "pause", "groups", "best", "measured", "ending", "federated"),
-    *("fleets", "bases", "made", "void_below", "pause_reason", "typical"),
-)
+#: What the first snapshot of a process need not have in common with the last of its predecessor: time went on, numbers
+#: were reserved, the newest version is not published yet, and there may be something to warn of.
+DIFFERS_AFTER_RESTART = (SavedJob, SavedPlaces, SavedModels, SavedWarnings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +69,8 @@ class Checker:
         self._published: dict[int, BlobRef] = {}
         self._granted: dict[tuple[int, bytes], float] = {}  # by process and device: job time of its last task
         self.refused_elsewhere: set[str] = set()  #: Tasks whose results a gateway refused, and told the job so.
+        #: Commits that are under way, also those of processes that were replaced.
+        self._begun: list[tuple[Snapshot, Mapping[int, Lease], Mapping[bytes, int]]] = []
         self.seen: dict[str, int] = defaultdict(int)
 
     # --- tasks and results -------------------------------------------------------------------------------------
@@ -112,9 +120,10 @@ class Checker:
 
     # --- the disk ----------------------------------------------------------------------------------------------
 
-    def committed(self, durable: Snapshot) -> None:
+    def committed(self, written: Snapshot) -> None:
         """The journal holds this now, known or not: it is the exact sum of the tasks it says are counted."""
-        before, self.durable = self.durable, durable
+        before, durable = self.durable, written.after(self.durable)
+        self.durable = durable
         self._version_before = before.version if before is not None else 0
         newly = self._newly_counted(durable)
         measured = self._measured(newly, durable)
@@ -125,13 +134,13 @@ class Checker:
         if before is not None:
             self._check_staleness(newly, before)
             self._check_leases(durable, before)
-            self._check_changes(durable, before)
+        self._check_changes(written, durable)
 
     def _measured(self, newly: set[int], durable: Snapshot) -> set[int]:
         """Which of these measured only. A device that lost its task may get it again to measure, and report both."""
         measured = {number for number in newly if False not in self._sent[number]}
         either = sorted(number for number in newly if len(self._sent[number]) > 1)
-        said = durable.made[1] if durable.made is not None else 0
+        said = durable.of(SavedMade).measured
         return measured.union(either[: max(said - self.books.measured - len(measured), 0)])
 
     def _part(self, number: int) -> Part:
@@ -143,7 +152,7 @@ class Checker:
 
     def _newly_counted(self, durable: Snapshot) -> set[int]:
         """The task numbers that were not counted before this commit."""
-        counted = CountedTasks(durable.counted)
+        counted = CountedTasks(durable.rows(COUNTED).values())
         newly = set()
         for number, given in self._given.items():
             if counted.has(given.version, number):
@@ -161,12 +170,13 @@ class Checker:
         return newly
 
     def _check_counts(self, durable: Snapshot) -> None:
-        if durable.tally["counted"] != len(self._in_bitmaps):
-            raise Violation(f"{len(self._in_bitmaps)} tasks are counted, people see {durable.tally['counted']}")
+        said, moved = durable.of(SavedTally).counted, durable.of(Norms).taken
+        if said != len(self._in_bitmaps):
+            raise Violation(f"{len(self._in_bitmaps)} tasks are counted, people see {said}")
         trained = len(self._in_bitmaps) - self.books.measured
         least = trained - self.books.dropped  # where training diverged, the norm goes back
-        if durable.typical is not None and not least <= durable.typical.taken <= trained:
-            raise Violation(f"{trained} updates are counted, and {durable.typical.taken} moved the median norm")
+        if not least <= moved <= trained:
+            raise Violation(f"{trained} updates are counted, and {moved} moved the median norm")
         self._check_words()
 
     def _check_staleness(self, newly: set[int], before: Snapshot) -> None:
@@ -178,41 +188,43 @@ class Checker:
 
     def _check_kept(self, durable: Snapshot) -> None:
         """Nobody begins while the job is paused, and the best model stays."""
-        since, _ = durable.pause
-        if since is not None and any(lease.granted_at > since for lease in durable.leases):
+        since, best = durable.of(SavedPause).since, durable.of(SavedRanking).best
+        if since is not None and any(lease.granted_at > since for lease in durable.rows(LEASES).values()):
             raise Violation(f"a device was given a task after {since:.3f} s, when the job was paused")
-        if durable.best is not None and durable.best[0] not in {durable.version, *(v for v, _ in durable.blobs)}:
-            raise Violation(f"version {durable.best[0]} is the best, and its model is not kept")
+        if best is not None and best[0] not in {durable.version, *(v for v, _ in durable.of(SavedModels).blobs)}:
+            raise Violation(f"version {best[0]} is the best, and its model is not kept")
 
     def dropped(self, blob: BlobRef) -> None:
         """The file of a model is removed."""
         self.seen["models removed"] += 1
-        kept = self.durable.blobs if self.durable is not None else ()
+        kept = self.durable.of(SavedModels).blobs if self.durable is not None else ()
         if any(blob.sha256 == each.sha256 for _, each in kept):
             raise Violation(f"the model {blob.sha256} is removed, and a restart would need it")
 
-    def _check_changes(self, durable: Snapshot, before: Snapshot) -> None:
+    def begins(self, snapshot: Snapshot, leases: Mapping[int, Lease], taken: Mapping[bytes, int]) -> None:
+        """A process begins this commit, and knows of these leases and taken tasks."""
+        self._begun.append((snapshot, leases, taken))
+
+    def _check_changes(self, written: Snapshot, durable: Snapshot) -> None:
         """What is said to have come and gone since the last commit is all that came and went: only that is written."""
-        changes = durable.changes
-        if changes is None or durable.commit != before.commit + 1:
-            return
-        leases = {lease.task: lease for lease in before.leases if lease.task not in changes.ended} | changes.leases
-        if leases != {lease.task: lease for lease in durable.leases}:
+        _, leases, taken = next(begun for begun in self._begun if begun[0] is written)
+        self._begun = [begun for begun in self._begun if begun[0] is not written]
+        if leases != durable.rows(LEASES):
             raise Violation(f"commit {durable.commit} does not say which leases came and went")
-        if ({} if changes.all_new else before.taken) | changes.taken != durable.taken:
+        if taken != durable.rows(TAKEN):
             raise Violation(f"commit {durable.commit} does not say which devices have had a task")
-        self.seen["commits by changes"] += 1
+        self.seen["commits by changes"] += not written.tables[LEASES].whole
 
     def _check_leases(self, durable: Snapshot, before: Snapshot) -> None:
         """Leases end for a reason, once and for all, and job time counts the time for which the job ran."""
-        now = durable.job_time
-        if not before.job_time - ROUNDING_S <= now <= self._clock() + ROUNDING_S:
-            raise Violation(f"job time went from {before.job_time:.3f} to {now:.3f} s")
-        leases = set(durable.leases)
-        for lease in set(before.leases) - leases:
+        now, earlier = durable.of(SavedJob).job_time, before.of(SavedJob).job_time
+        if not earlier - ROUNDING_S <= now <= self._clock() + ROUNDING_S:
+            raise Violation(f"job time went from {earlier:.3f} to {now:.3f} s")
+        leases = set(durable.rows(LEASES).values())
+        for lease in set(before.rows(LEASES).values()) - leases:
             old = lease.version < durable.version - self._staleness_max
-            ended = old or lease.task < durable.void_below  # with its version, with the job, or where it diverged
-            if not ended and lease.task not in self._sent and lease.expires_at > now + ROUNDING_S:
+            void = lease.task < durable.of(SavedJob).void_below  # it ended with the job, or where training diverged
+            if not (old or void) and lease.task not in self._sent and lease.expires_at > now + ROUNDING_S:
                 raise Violation(f"the lease of task {lease.task} ended, and its time was not over")
             self._ended_leases.add(lease)
         for lease in leases:
@@ -223,12 +235,20 @@ class Checker:
 
     def recovered(self, durable: Snapshot, first: Snapshot) -> None:
         """A process that has just read ``durable`` is about to commit ``first``: all must be as it was."""
-        for name in SAME_AFTER_RESTART:
-            if getattr(durable, name) != getattr(first, name):
-                raise Violation(f"a restart changed {name}")
-        if first.reserved_until < durable.reserved_until:
-            raise Violation("a restart forgot which task numbers were given out")
-        if not all(np.array_equal(*pair) for pair in zip(_vectors(durable), _vectors(first), strict=True)):
+        for kind in durable.sections.keys() - DIFFERS_AFTER_RESTART:
+            if durable.of(kind) != first.of(kind):
+                raise Violation(f"a restart changed {kind.__name__}")
+        job, again = durable.of(SavedJob), first.of(SavedJob)
+        if (job.ending, job.void_below, durable.version) != (again.ending, again.void_below, first.version):
+            raise Violation("a restart changed the version, the end of the job, or which tasks are void")
+        places, after = durable.of(SavedPlaces), first.of(SavedPlaces)
+        if after.reserved_until < places.reserved_until or after.durations != places.durations:
+            raise Violation("a restart forgot which task numbers were given out, or how long tasks took")
+        for table in durable.tables:
+            if durable.rows(table) != first.rows(table):
+                raise Violation(f"a restart changed the table {table.name}")
+        same = durable.vectors.keys() == first.vectors.keys()
+        if not same or not all(np.array_equal(vector, first.vectors[name]) for name, vector in durable.vectors.items()):
             raise Violation("a restart changed the model, the sum or the optimizer's state")
         self.seen["recoveries"] += 1
 
@@ -288,18 +308,17 @@ class Checker:
         elif "L2 norm" in why and self._given[number].device in self.strangers:
             self.seen["poison refused"] += 1
         elif why == answers.VOID.message:
-            if number >= self.durable.void_below:
+            if number >= self.durable.of(SavedJob).void_below:
                 raise Violation(f"task {number} was refused as void, and it is not durable that it is")
         elif why != answers.FINISHED.message:
             raise Violation(f"task {number} was refused, because: {why}")
-        elif number >= self.durable.void_below and not self._last_is_durable():
+        elif number >= self.durable.of(SavedJob).void_below and not self._last_is_durable():
             raise Violation(f"task {number} was refused because the job has ended, and its end is not durable")
 
     def _last_is_durable(self) -> bool:
         """Where training diverged in the last version, which then repeats an earlier one, a later one is the last."""
         assert self.durable is not None
-        made = self.durable.made
-        repeated = made is not None and made[3].get(self.durable.version) == 0
+        repeated = self.durable.of(SavedMade).of_version.get(self.durable.version) == 0
         versions_max = self._spec.stop.versions
         return versions_max is not None and self.durable.version >= versions_max and not repeated
 
@@ -317,8 +336,9 @@ class Checker:
         if end.left != left or (f"{left} counted result" in end.reason) != bool(left):
             raise Violation(f"{left} counted results are in no version, and the end is told so: {end}")
         excused = "the disk failed" in end.reason or "not have been finite" in end.reason
-        if self.durable.buffered >= self.books.least and not excused:
-            raise Violation(f"the job ended, and its {self.durable.buffered} results make a version")
+        buffered = self.durable.of(SavedSum).count
+        if buffered >= self.books.least and not excused:
+            raise Violation(f"the job ended, and its {buffered} results make a version")
         self.seen["ends: " + _kind(end.reason)] += 1
         self.seen["ends with results in no version"] += left > 0
         self.seen["ends on a disk that takes nothing"] += "the disk failed" in end.reason
@@ -332,10 +352,6 @@ def _kind(reason: str) -> str:
     """Which rule, of the words that name its numbers."""
     kinds = {"is the last": "versions", "ran for": "time", "at least": "target", "was better": "patience"}
     return next((kind for words, kind in kinds.items() if words in reason), "a person")
-
-
-def _vectors(snapshot: Snapshot) -> list[np.ndarray]:
-    return [snapshot.model, snapshot.total, *snapshot.optimizer]
 
 
 def index_of(device_id: str) -> int:

@@ -77,7 +77,7 @@ class FaultyJournal:
 
     def __init__(self, journal: Journal, disk: Disk, checker: Checker, survive: Callable[[Point], None]) -> None:
         self.held = journal
-        self.durable, self.by_changes = journal.durable, journal.by_changes
+        self.durable = journal.durable
         self.key, self.incarnation = journal.key, journal.incarnation
         self._disk, self._checker, self._survive = disk, checker, survive
         self._found: Snapshot | None = None  # at the start

@@ -13,7 +13,7 @@ import msgspec
 from turnout.job import exits
 from turnout.job.around import Around, Ended
 from turnout.job.core.core import JobCore
-from turnout.job.core.events import Effect, Evaluated, Event, Finish, Publish
+from turnout.job.core.events import Commit, Effect, Evaluated, Event, Finish, Publish
 from turnout.job.hooks.choices import Chances, Weights
 from turnout.job.journal.journal import Fenced, Journal, Snapshot
 from turnout.job.journal.recorder import Moment, Phase, Published
@@ -274,6 +274,11 @@ class SimProcess:
             self.survive(Point.EFFECT)
             if isinstance(effect, Finish):
                 self.machine.finished(self, effect)
+            elif isinstance(effect, Commit):
+                assert self.shell is not None
+                places, begun = self.shell.core.parts.places, self.shell.core.commits.writing
+                assert begun is not None
+                self._checker.begins(effect.snapshot, places.live.by_task(), {} if begun.closes else places.taken())
             elif isinstance(effect, Publish):
                 self._checker.published(effect.version, effect.blob)
             yield effect

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from turnout.aggregator.codec import BLOCK, FLOAT32_MAX, Refusal
-from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.mean import TOTAL, MeanAggregator, SavedSum
 
 
 def vector(*numbers: float) -> NDArray[np.float32]:
@@ -68,10 +68,11 @@ def test_devices_that_each_add_one_at_their_own_place_are_averaged_exactly(order
 def test_the_float64_total_does_not_lose_small_updates_among_many() -> None:
     """Alone in float32, adding 1 stops at 2**24; here a sum of many more blocks than that stays exact."""
     mean = aggregator(num_parameters=1)
-    mean.restore(np.array([2.0**30]), total_weight=1.0, count=1)
+    mean.load(SavedSum(1.0, 1))
+    mean.load_vectors({TOTAL: np.array([2.0**30])})
     for _ in range(10 * BLOCK + 7):
         mean.add(vector(1), weight=1)
-    assert mean.snapshot()[0].tolist() == [2.0**30 + 10 * BLOCK + 7]
+    assert mean.vectors()[TOTAL].tolist() == [2.0**30 + 10 * BLOCK + 7]
 
 
 @given(
@@ -164,10 +165,10 @@ def test_what_passes_the_check_never_overflows(number: float, weight: float) -> 
 def test_a_snapshot_holds_the_open_block_and_does_not_change() -> None:
     mean = aggregator()
     mean.add(vector(1, 2), weight=2)
-    total, total_weight, count = mean.snapshot()
+    total, saved = mean.vectors()[TOTAL], mean.save()
     mean.add(vector(1, 1), weight=1)
-    assert (total.tolist(), total_weight, count) == ([2, 4], 2, 1)
-    assert mean.snapshot()[0].tolist() == [3, 5]
+    assert (total.tolist(), saved.total_weight, saved.count) == ([2, 4], 2, 1)
+    assert mean.vectors()[TOTAL].tolist() == [3, 5]
 
 
 @given(st.lists(st.floats(-1000, 1000, width=32), max_size=150), st.integers(0, 150))
@@ -176,9 +177,10 @@ def test_a_restored_sum_goes_on_exactly_as_the_one_it_was_taken_from(numbers: li
     for number in numbers[:cut]:
         first.add(vector(number), weight=3)
     second.add(vector(5), weight=1)  # forgotten by the restore
-    second.restore(*first.snapshot())
+    second.load(first.save())
+    second.load_vectors(first.vectors())
     for number in numbers[cut:]:
         first.add(vector(number), weight=0.7)
         second.add(vector(number), weight=0.7)
-    assert first.snapshot()[0].tobytes() == second.snapshot()[0].tobytes()
-    assert first.snapshot()[1:] == second.snapshot()[1:]
+    assert first.vectors()[TOTAL].tobytes() == second.vectors()[TOTAL].tobytes()
+    assert first.save() == second.save()

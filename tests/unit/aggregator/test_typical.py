@@ -82,7 +82,7 @@ def test_updates_of_zeros_do_not_lower_it() -> None:
 
 def test_what_a_person_says_is_the_least_that_the_bound_is_at_any_time_and_after_a_restart() -> None:
     again = TypicalNorm.of(ONE, 1e5)
-    again.restore(taken(*[2.0] * 300).snapshot())
+    again.load(taken(*[2.0] * 300).save())
     assert again.norm_max == 1e5
     assert taken(*[2.0] * 300, norm_max=1e5).norm_max == 1e5
     assert taken(*[2.0] * FIRST, norm_max=0.5).norm_max == 200.0
@@ -123,17 +123,17 @@ def test_refused_updates_change_nothing_while_others_are_taken() -> None:
 def test_it_survives_a_restart() -> None:
     for many in (0, 3, FIRST, 300):
         typical, again = taken(*range(1, many + 1)), TypicalNorm.of(ONE, None)
-        again.restore(typical.snapshot())
+        again.load(typical.save())
         for each in (typical, again):
             each.take(7.0)
-        assert again.snapshot() == typical.snapshot()
-    again.restore(None)
-    assert again.snapshot() == Norms()
+        assert again.save() == typical.save()
+    again.load(Norms())
+    assert again.save() == Norms()
 
 
 def test_the_state_of_an_earlier_release_is_read_and_its_guesses_are_forgotten() -> None:
     typical = TypicalNorm.of(ONE, None)
-    typical.restore(msgspec.convert((2.0, 40), Norms))
+    typical.load(msgspec.convert((2.0, 40), Norms))
     assert typical.norm_max == 200.0
-    typical.restore(msgspec.convert((4000.0, 7), Norms))
+    typical.load(msgspec.convert((4000.0, 7), Norms))
     assert typical.norm_max == 100.0

@@ -1,13 +1,13 @@
 """Backups through the API, out and in: how many at once, and only with room for them."""
 
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from tests.unit.control.world import JOB_TOML, MODEL, World, submitted
-from tests.unit.job.journal.test_sqlite import opened, snapshot
+from tests.unit.job.journal.snapshots import snapshot
+from tests.unit.job.journal.test_sqlite import opened
 from turnout.control.incoming import BACKUPS_MAX, SPARE_BYTES
 from turnout.control.routes.backups import SQLITE
 from turnout.job.folder.directory import JOURNAL
@@ -23,8 +23,7 @@ async def with_journal(world: World) -> tuple[str, SqliteJournal]:
     """A job that has committed, and runs."""
     job_id = await submitted(world)
     journal = opened(world.jobs.folder(job_id), job_id)
-    counts = {**snapshot().tally, "duplicates": 0, "lost": 0}
-    journal.commit(replace(snapshot(), tally=counts))
+    journal.commit(snapshot())
     return job_id, journal
 
 

@@ -13,6 +13,7 @@ import pytest
 from tests.unit.job.test_process import ask, ask_task, write_folder
 from tests.unit.job.test_process_recovery import started
 from turnout.job.folder.directory import JOURNAL
+from turnout.job.journal.journal import SavedRandom
 from turnout.job.journal.sqlite import read_snapshot
 from turnout.job.process import JobProcess
 from turnout.messages import DeviceInfo, ResultReport, ResultResponse, Topic
@@ -125,6 +126,6 @@ async def test_the_random_stream_goes_on_where_the_last_commit_left_it(tmp_path:
         await train(first, 0)  # on the task that it has
     committed = read_snapshot(directory / JOURNAL)
     assert committed is not None
-    assert committed.rng != begun
+    assert committed.of(SavedRandom).state != begun
     async with started(folder, directory) as second:
-        assert second.core.parts.rng.getstate() == committed.rng
+        assert second.core.parts.rng.getstate() == committed.of(SavedRandom).state

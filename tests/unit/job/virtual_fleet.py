@@ -50,7 +50,7 @@ class VirtualFleet:
         self._journal = MemoryJournal()
         rng = Random(seed)
         parts = parts_of(spec, "j-1", self._journal.key, self._update.size, evaluates=False, rng=rng)
-        self.core = JobCore(rules_of(spec, "j-1", True), parts, np.zeros(self._update.size, np.float32))
+        self.core = JobCore(rules_of(spec, "j-1"), parts, np.zeros(self._update.size, np.float32))
         self._carry(self.core.start(0.0, None))
         for device in range(devices):
             self._at(rng.uniform(0, spec.pacing.wait_max_s / 2), self._ask, device)

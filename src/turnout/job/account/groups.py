@@ -25,7 +25,7 @@ Key = tuple[str, str]  #: (platform, app version)
 OTHER: Key = ("other", "")  #: All groups beyond the bound, and devices of which only a hash is known any more.
 
 
-class Counts(msgspec.Struct, array_like=True):
+class Counts(msgspec.Struct, array_like=True, forbid_unknown_fields=True):
     """Of one group, as a snapshot holds them. Earlier releases wrote the first five, or six."""
 
     asked: int = 0
@@ -36,6 +36,12 @@ class Counts(msgspec.Struct, array_like=True):
     zeros: int = 0
     refusals: dict[str, int] = {}  #: By reason.
     newest_refusal: str = ""  #: What the device was told.
+
+
+class SavedGroups(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The counts, as of a commit."""
+
+    groups: tuple[tuple[Key, Counts], ...] = ()
 
 
 @dataclass(slots=True)
@@ -141,12 +147,12 @@ class Groups:
             for key, group in groups
         )
 
-    def snapshot(self) -> tuple[tuple[Key, Counts], ...]:
-        return tuple((key, _copy(group)) for key, group in self._groups.items())
+    def save(self) -> SavedGroups:
+        return SavedGroups(tuple((key, _copy(group)) for key, group in self._groups.items()))
 
-    def restore(self, groups: Iterable[tuple[Key, Counts]]) -> None:
-        """The counts of a snapshot; who trains now stays known."""
-        self._groups = {key: _copy(counts) for key, counts in groups}
+    def load(self, saved: SavedGroups) -> None:
+        """Who trains now stays known."""
+        self._groups = {key: _copy(counts) for key, counts in saved.groups}
 
 
 def _key(device: DeviceInfo) -> Key:

@@ -3,12 +3,25 @@
 from collections import Counter
 from collections.abc import MutableMapping
 from dataclasses import dataclass, field
-from typing import Any
+
+import msgspec
 
 STALENESS_SHOWN_MAX = 50  #: Results staler than this are shown together.
 REASONS_MAX = 64  #: Distinct reasons of refusal kept apart; there are fewer in a job and its gateways.
 OTHER_REASON = "other"
 LEFT_OUT_CHARS_MAX = 200  #: Of what is said of metrics that were left out.
+
+
+class SavedTally(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The counts, as of a commit."""
+
+    counted: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    refused: dict[str, int] = {}
+    staleness: dict[int, int] = {}
+    metrics_left_out: int = 0  #: Earlier releases wrote neither this nor what follows.
+    newest_left_out: str = ""
 
 
 @dataclass(slots=True)
@@ -35,28 +48,15 @@ class Tally:
         self.metrics_left_out += 1
         self.newest_left_out = why[:LEFT_OUT_CHARS_MAX]
 
-    def snapshot(self) -> dict[str, Any]:
-        return {
-            "counted": self.counted,
-            "duplicates": self.duplicates,
-            "lost": self.lost,
-            "refused": dict(self.refused),
-            "staleness": dict(self.staleness),
-            "metrics_left_out": self.metrics_left_out,
-            "newest_left_out": self.newest_left_out,
-        }
+    def save(self) -> SavedTally:
+        refused, staleness = dict(self.refused), dict(self.staleness)
+        numbers = self.counted, self.duplicates, self.lost
+        return SavedTally(*numbers, refused, staleness, self.metrics_left_out, self.newest_left_out)
 
-    @classmethod
-    def restore(cls, state: dict[str, Any]) -> "Tally":
-        return cls(
-            state["counted"],
-            state["duplicates"],
-            state["lost"],
-            Counter(state["refused"]),
-            Counter(state["staleness"]),
-            state.get("metrics_left_out", 0),  # earlier releases wrote neither
-            state.get("newest_left_out", ""),
-        )
+    def load(self, saved: SavedTally) -> None:
+        self.counted, self.duplicates, self.lost = saved.counted, saved.duplicates, saved.lost
+        self.refused, self.staleness = Counter(saved.refused), Counter(saved.staleness)
+        self.metrics_left_out, self.newest_left_out = saved.metrics_left_out, saved.newest_left_out
 
 
 def count_reason(counts: MutableMapping[str, int], reason: str, many: int = 1) -> None:

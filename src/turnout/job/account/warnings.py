@@ -1,15 +1,21 @@
 """What a person should know about a job, such as lost work. Pure; the shell says when it is."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import msgspec
 from msgspec.structs import replace
 
 from turnout.messages import Warned
 
 WARNINGS_MAX = 20
 _NUMBER = re.compile(r"\b[0-9a-f]{12,}\b|[0-9]+(?:[.,:][0-9]+)*")  #: A digest, a time or a number.
+
+
+class SavedWarnings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The newest of them, as of a commit; the last is the newest."""
+
+    warned: tuple[Warned, ...] = ()
 
 
 @dataclass(slots=True)
@@ -47,10 +53,13 @@ class Warnings:
     def all(self) -> tuple[Warned, ...]:
         return tuple(self._by_kind.values())
 
-    def restore(self, warned: Iterable[Warned]) -> None:
-        """Those of a snapshot; what was added since the process began comes after them."""
+    def save(self) -> SavedWarnings:
+        return SavedWarnings(self.all())
+
+    def load(self, saved: SavedWarnings) -> None:
+        """What was added since the process began comes after them."""
         since = self._by_kind
-        self._by_kind = {_NUMBER.sub("0", each.text): each for each in warned}
+        self._by_kind = {_NUMBER.sub("0", each.text): each for each in saved.warned}
         for kind, warning in since.items():
             before = self._by_kind.pop(kind, None)
             self._by_kind[kind] = warning if before is None else _together(before, warning)

@@ -53,7 +53,8 @@ from turnout.job.core.states import (
 )
 from turnout.job.core.tasks import Tasks
 from turnout.job.core.versions import DRAIN_S
-from turnout.job.journal.journal import Snapshot
+from turnout.job.journal.journal import SavedJob, Snapshot
+from turnout.job.places.places import SavedPlaces
 from turnout.job.workflow.evaluation import failed
 from turnout.job.workflow.workflow import CLOSE, PAUSE, WAIT
 
@@ -181,8 +182,8 @@ class JobCore(Tasks, Results, Endings):
         writing = self.commits.done(event.took_s, now)
         snapshot = writing.snapshot
         assert event.commit == snapshot.commit
-        self.parts.places.reserved_until = snapshot.reserved_until
-        self.void_sure = snapshot.void_below
+        self.parts.places.reserved_until = snapshot.of(SavedPlaces).reserved_until
+        self.void_sure = snapshot.of(SavedJob).void_below
         if writing.closes:
             self.parts.places.new_version()
         effects: list[Effect] = []
@@ -220,7 +221,7 @@ class JobCore(Tasks, Results, Endings):
             assert event.blob is not None
             return self._committed(Committed(event.commit, self.committing_for(now), event.blob), now)
         writing = self.commits.failed(event.reason, now)
-        self.parts.places.lose_changes()
+        snapshots.lose_changes(self)
         self._note_trouble(event.reason, writing.closes)
         self.retired += writing.retired
         self.story.extend(now, self.staged.writing, "its commit failed", event.reason)
@@ -258,8 +259,8 @@ class JobCore(Tasks, Results, Endings):
         """Take over from an earlier process: everything is as of its last commit, nothing is replayed."""
         self._restore_sums(durable)
         snapshots.restore_rest(self, durable)
-        if durable.ending:
-            self._end(End(Kind.COMPLETED, durable.ending, remembered=True), now)
+        if ending := durable.of(SavedJob).ending:
+            self._end(End(Kind.COMPLETED, ending, remembered=True), now)
 
     def _restore_sums(self, durable: Snapshot) -> None:
         snapshots.restore_sums(self, durable)

@@ -27,7 +27,6 @@ class Rules:
     device_settings: dict[str, Any]  #: Handed to trainers.
     update_norm_max: float | None = None  #: A larger update is refused; None: one far beyond the others.
     refuse_zeros: bool = False  #: An update whose numbers are all 0 is refused.
-    whole_snapshots: bool = True  #: With all leases and taken tasks, though it is known which came and went.
 
 
 @dataclass(slots=True)

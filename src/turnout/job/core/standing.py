@@ -18,18 +18,17 @@ from turnout.job.core.commits import Commits
 from turnout.job.core.events import Answer, Effect, Result, TaskAsked
 from turnout.job.core.held import Held
 from turnout.job.core.parts import Parts, Rules
-from turnout.job.core.pause import Pause
-from turnout.job.core.published import Models
 from turnout.job.core.staged import Staged
 from turnout.job.core.states import Draining, Failed, Happened, Idle, Open, Over, Recovering, State
 from turnout.job.core.story import EVERY, Story
 from turnout.job.places.counted import CountedTasks
+from turnout.job.places.places import TASK_BLOCK
 from turnout.job.workflow.bases import Bases
 from turnout.job.workflow.federated import Federated
 from turnout.job.workflow.made import Made
+from turnout.job.workflow.pause import Pause
+from turnout.job.workflow.published import Models
 from turnout.messages import PausedBy, ResultResponse, TaskResponse
-
-TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
 
 
 @dataclass(slots=True)
@@ -63,7 +62,7 @@ class Standing:
     void_below: int = 0
     void_sure: int = 0  #: As it is durable.
     #: Of ``typical``, when the newest version was published; after a restart, as of its last commit.
-    typical_before: Norms | None = None
+    typical_before: Norms = field(default_factory=Norms)
     diverged: str = ""  #: Why the job is to go back to its best version, as soon as no commit is under way.
     typical: TypicalNorm = field(init=False)
     retired: list[BlobRef] = field(default_factory=list)  #: Models that go once the next commit is durable.

@@ -96,7 +96,7 @@ class Versions(Standing):
         self.warnings.add(f"paused; {reason}")
         self.made.dropped += aggregator.count
         self.parts.optimizer.restore(())
-        self.typical.restore(self.typical_before)  # what diverged would be taken for usual
+        self.typical.load(self.typical_before)  # what diverged would be taken for usual
         self._void(now)
         self.pause.begin(now, reason)
         return self._next_version(model, 0, how, now)
@@ -119,7 +119,7 @@ class Versions(Standing):
         self.diverged = "" if again else self.diverged
         self.models.publish(self.version, blob)
         self.parts.ranking.published(self.version)
-        self.typical_before = self.typical.snapshot()
+        self.typical_before = self.typical.save()
         oldest = self.version - self.parts.workflow.staleness_max
         self.bases.publish(self.version, self.model, oldest)
         if self.parts.places.live.end_older(oldest):

@@ -11,14 +11,18 @@ import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from turnout.aggregator.mean import SavedSum
 from turnout.blobs.folder import SUFFIX
 from turnout.errors import TurnoutError
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, LOCK, PUBLISHED, RECORDER
 from turnout.job.journal import sqlite
 from turnout.job.journal.journal import JournalUnusable, Snapshot
+from turnout.job.places.leases import LEASES
+from turnout.job.places.rows import Rows
+from turnout.job.workflow.published import SavedModels
 from turnout.storage import durable, private
 from turnout.storage.lock import lock as take_lock
 from turnout.wire.tensors import read_safetensors
@@ -73,7 +77,7 @@ def contents(path: Path) -> tuple[Contents, Snapshot]:
     snapshot = sqlite.read_snapshot(path)
     if row is None or snapshot is None:
         raise NothingToBackUp(f"{path} holds no commit")
-    return Contents(row[0], snapshot.commit, snapshot.version, snapshot.buffered), snapshot
+    return Contents(row[0], snapshot.commit, snapshot.version, snapshot.of(SavedSum).count), snapshot
 
 
 def restore(path: Path, directory: Path, sync: Callable[[Path], None] = durable.sync) -> Contents:
@@ -90,7 +94,7 @@ def restore(path: Path, directory: Path, sync: Callable[[Path], None] = durable.
         made = directory / f"{JOURNAL}.restored"
         journals = (path, directory / JOURNAL, *directory.glob(REPLACED.format("*")))
         incarnation = max(_incarnation(journal) for journal in journals)
-        goes_on = replace(snapshot, leases=(), blobs=())
+        goes_on = snapshot.but(SavedModels(), tables={LEASES: Rows({}, whole=True)})
         sqlite.create(made, directory.name, incarnation, goes_on)
         _put_aside(directory, sync)
         made.replace(directory / JOURNAL)

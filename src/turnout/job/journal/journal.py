@@ -1,27 +1,24 @@
 """What survives a crash of the job process: one snapshot, replaced whole by each commit.
 
-``sqlite.py`` keeps it on disk, ``memory.py`` within one process only.
+``sqlite.py`` keeps it on disk, ``memory.py`` within one process only. ``form.py`` says what its parts are as bytes.
 """
 
-from dataclasses import dataclass, field
-from typing import Any, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Protocol, TypeVar
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from turnout.aggregator.typical import Norms
-from turnout.blobs.base import BlobRef
 from turnout.errors import TurnoutError
-from turnout.job.account.groups import Counts, Key
-from turnout.job.places.changes import Changes
-from turnout.job.places.counted import CountedVersion
-from turnout.job.places.leases import Lease
-from turnout.job.places.selection import Ranges
-from turnout.job.workflow.federated import Sums
-from turnout.job.workflow.made import Counts as MadeCounts
-from turnout.messages import FailingEvaluation, Warned
+from turnout.job.places.rows import K, Rows, Table, V
 
 KEY_BYTES = 32
+MODEL = "model"  #: The name of the newest model among the vectors.
+S = TypeVar("S", bound=msgspec.Struct)
+Vectors = Mapping[str, NDArray[Any]]
+Tables = Mapping[Table[Any, Any], Rows[Any, Any]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,41 +27,57 @@ class Snapshot:
 
     commit: int  #: Counts the commits of this job, from 1.
     version: int
-    model: NDArray[np.float32]
-    total: NDArray[np.float64]  #: The accumulator's sum of discount * weight * update over the open buffer.
-    total_weight: float
-    buffered: int  #: Updates in ``total``.
-    counted: tuple[CountedVersion, ...]
-    tasks: int  #: Tasks counted in ``counted``,
-    checksum: int  #: and the checksum of their numbers: a sum and its bitmaps that are not of one commit show.
-    leases: tuple[Lease, ...]  #: The live ones.
-    taken: dict[bytes, int]  #: The task of each device that took one of this version.
-    reserved_until: int  #: Task numbers below this may have been given out; the next start begins here.
-    blobs: tuple[tuple[int, BlobRef], ...]  #: Of the older versions that devices may still download.
-    workflow: dict[str, Any]
-    optimizer: tuple[NDArray[np.float64], ...]
-    rng: tuple[Any, ...]
+    vectors: Vectors  #: By name: the model, the running sum, the optimizer's state.
+    sections: Mapping[type[msgspec.Struct], msgspec.Struct]  #: What each part has saved, by what that is.
+    tables: Tables  #: Whole, or what changed since the commit before.
+
+    @property
+    def model(self) -> NDArray[np.float32]:
+        return self.vectors[MODEL]
+
+    def of(self, kind: type[S]) -> S:
+        """What one part has saved."""
+        section = self.sections[kind]
+        assert isinstance(section, kind)
+        return section
+
+    def rows(self, table: Table[K, V]) -> Mapping[K, V]:
+        """A whole table, by key."""
+        rows = self.tables[table]
+        assert rows.whole, f"these are only the changes of {table.name}"
+        return rows.came
+
+    def after(self, before: "Snapshot | None") -> "Snapshot":
+        """The same with whole tables, where ``before`` is the commit before."""
+        known = before.tables if before is not None else {}
+        assert all(rows.whole or table in known for table, rows in self.tables.items()), "changes of what nobody knows"
+        whole = {table: rows if rows.whole else rows.after(known[table].came) for table, rows in self.tables.items()}
+        return replace(self, tables=whole)
+
+    def but(
+        self, *sections: msgspec.Struct, vectors: Vectors | None = None, tables: Tables | None = None
+    ) -> "Snapshot":
+        """The same with these in the place of those of their kinds or names."""
+        return replace(
+            self,
+            sections={**self.sections, **{type(section): section for section in sections}},
+            vectors={**self.vectors, **(vectors or {})},
+            tables={**self.tables, **(tables or {})},
+        )
+
+
+class SavedJob(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is a matter of no single part, as of a commit."""
+
     job_time: float
-    next_appointment: float
-    durations: tuple[float, ...]
-    tally: dict[str, Any]
-    pause: tuple[float | None, float] = (None, 0.0)  #: Job time when the present one began; how long earlier ones were.
-    groups: tuple[tuple[Key, Counts], ...] = ()  #: How devices fared, by platform and app version.
-    best: tuple[int, float] | None = None  #: The best version and its metric; its blob is in ``blobs``, or the newest.
-    measured: dict[int, dict[str, float]] = field(default_factory=dict)  #: The metrics of each version that is kept.
-    ending: str = ""  #: Why the job is over, where nothing else in here says so.
-    federated: Sums = field(default_factory=dict)  #: What devices measured, as sums.
-    fleets: Ranges = ()  #: Those that a simulator registered.
-    bases: dict[int, float] = field(default_factory=dict)  #: The one number of the model, by version.
-    warned: tuple[Warned, ...] = ()
-    evaluation_fails: FailingEvaluation | None = None
-    made: MadeCounts | None = None  #: Where the counted results went; None: an earlier release wrote this.
+    ending: str = ""  #: Why the job is over, where nothing else says so.
     void_below: int = 0  #: The job has ended, or diverged, since these tasks were given out.
-    pause_reason: str = ""  #: Why the job paused itself.
-    typical: Norms | None = None  #: Of the updates that were taken.
-    #: Of ``leases`` and ``taken`` since the commit before; None when that is not known.
-    changes: Changes | None = field(default=None, compare=False)
-    whole: bool = field(default=True, compare=False)  #: Not: these two are empty, for ``changes`` says enough.
+
+
+class SavedRandom(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The state of the job's random numbers, as of a commit."""
+
+    state: tuple[int, tuple[int, ...], float | None]
 
 
 class JournalDamaged(TurnoutError):
@@ -76,7 +89,7 @@ class JournalUnusable(TurnoutError):
 
 
 class DiskError(OSError):
-    """A commit failed in SQLite; whether it happened is open."""
+    """A commit failed where it is kept; whether it happened is open."""
 
 
 class Fenced(TurnoutError):
@@ -86,24 +99,25 @@ class Fenced(TurnoutError):
 class Journal(Protocol):
     """One job's memory, held by one incarnation of its process. Called from one thread at a time, not on the loop.
 
-    What a commit has in common with the last, as the same object, need not be written again.
+    A vector or a section that is the same object as in the last commit need not be written again.
     """
 
     durable: bool  #: Whether a commit survives the end of the process.
-    by_changes: bool  #: Whether a snapshot need not be ``whole`` when its changes are known.
     key: bytes  #: What the job seals its leases with; lives as long as the snapshots.
     incarnation: int  #: Counts the processes that have held this journal, from 1.
 
     def load(self) -> Snapshot | None:
-        """The last committed snapshot, read from where it is kept; None before the first commit.
+        """The last committed snapshot with whole tables, from where it is kept; None before the first commit.
 
+        After a commit whose fate is unknown it is first settled: what this returns cannot be lost any more.
         Raises OSError when it cannot be read now, JournalDamaged when it never will be, and Fenced when a newer
         incarnation holds the journal: the last commit may be that one's, and says nothing about ours.
         """
         ...
 
     def commit(self, snapshot: Snapshot) -> None:
-        """Replace the snapshot. When it raises OSError, ``load`` tells whether it happened.
+        """Replace the snapshot; its number follows that of the last. When it raises OSError, ``load`` tells whether
+        it happened.
 
         Raises Fenced when a newer incarnation holds the journal: nothing was changed.
         """

@@ -17,10 +17,9 @@ class _Memory:
 
 
 class MemoryJournal:
-    """A journal that forgets with its process."""
+    """Each process of a job has a handle of its own; that of the newest may commit."""
 
     durable = False
-    by_changes = False
 
     def __init__(self) -> None:
         self.key = secrets.token_bytes(KEY_BYTES)
@@ -40,10 +39,9 @@ class MemoryJournal:
 
     def commit(self, snapshot: Snapshot) -> None:
         self._check_incarnation()
-        last = self._memory.snapshot.commit if self._memory.snapshot else 0
-        assert snapshot.commit == last + 1, "commits are numbered without gaps"
-        assert snapshot.whole, "what is not in this snapshot is nowhere"
-        self._memory.snapshot = snapshot
+        last = self._memory.snapshot
+        assert snapshot.commit == (last.commit if last else 0) + 1, "commits are numbered without gaps"
+        self._memory.snapshot = snapshot.after(last)
 
     def _check_incarnation(self) -> None:
         if self._memory.incarnation != self.incarnation:

@@ -4,15 +4,15 @@ FedAvg and FedBuff assume a uniform sample. Giving places to who asks prefers de
 those that asked lately does not. Drawing takes the same time however many devices are known.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import chain, takewhile
 from random import Random
 
-from turnout.job.places.fleets import Fleets, fleet_of
+from turnout.job.places.fleets import Fleets, SavedFleets, fleet_of
 from turnout.job.places.known import KnownDevices
 from turnout.job.places.leases import LiveLeases, device_hash
-from turnout.job.places.selection import Enlist, Ranges
+from turnout.job.places.selection import Enlist
 from turnout.messages import FleetRange, SelectionRequest
 
 DRAWS_MAX = 64  #: Tries to fill free places, each time a device asks.
@@ -143,9 +143,9 @@ class Cohort:
                 shown[each.name] = each.id
         return shown
 
-    def snapshot(self) -> Ranges:
-        return self.fleets.snapshot()
+    def save(self) -> SavedFleets:
+        return self.fleets.save()
 
-    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None:
+    def load(self, saved: SavedFleets, now: float) -> None:
         if self.allow_fleets:  # a person may have thought better of it
-            self.fleets.restore(fleets, now)
+            self.fleets.load(saved, now)

@@ -4,10 +4,13 @@ Task numbers count up and a new version starts a new range, so a version's tasks
 starts at the first of them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+import msgspec
 import numpy as np
+
+from turnout.job.places.rows import Row, Rows, Table
 
 CountedVersion = tuple[int, int, float, bytes]  #: (version, first task, keep until, bitmap), as a snapshot holds it.
 _MASK = 2**64 - 1
@@ -35,34 +38,71 @@ def keys(versions: Iterable[CountedVersion]) -> tuple[int, int]:
     return count, checksum
 
 
+def _value(row: Row) -> CountedVersion:
+    version: CountedVersion = msgspec.convert(row, CountedVersion)
+    return version
+
+
+COUNTED: Table[int, CountedVersion] = Table(
+    "counted", ("version", "first_task", "keep_until", "bits"), lambda rows: [*rows.values()], _value
+)
+
+
+class SavedCounted(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What the bitmaps hold, as of a commit: a sum and bitmaps that are not of one commit show."""
+
+    tasks: int = 0  #: How many tasks are counted in them,
+    checksum: int = 0  #: and the XOR of their ``mixed`` numbers.
+
+
 @dataclass(slots=True)
 class _Version:
     first_task: int
     keep_until: float
     bits: bytearray
-    saved: CountedVersion | None = None  # as the last snapshot has it, unless something changed since
 
 
 class CountedTasks:
     """The bitmaps of the versions whose results may still come or come again."""
 
-    def __init__(self, versions: Iterable[CountedVersion] = (), tasks: int = 0, checksum: int = 0) -> None:
-        """``tasks`` and ``checksum`` are those of the versions, as ``keys`` would find them."""
-        self._versions = {each[0]: _Version(each[1], each[2], bytearray(each[3]), each) for each in versions}
-        self.tasks = tasks
-        self.checksum = checksum
+    def __init__(self, versions: Iterable[CountedVersion] = ()) -> None:
+        versions = tuple(versions)
+        self._versions = {each[0]: _Version(each[1], each[2], bytearray(each[3])) for each in versions}
+        self._changed: set[int] = set()  # versions, since ``rows`` was called last
+        self._gone: set[int] = set()
+        self._told = False  # what is in neither is as in the last commit, or the one under way
+        self.tasks, self.checksum = keys(versions)
 
-    def snapshot(self) -> tuple[CountedVersion, ...]:
-        """A version that did not change since the last snapshot is the same object as there."""
-        for version, kept in self._versions.items():
-            if kept.saved is None:
-                kept.saved = (version, kept.first_task, kept.keep_until, bytes(kept.bits))
-        return tuple(kept.saved for kept in self._versions.values() if kept.saved is not None)
+    def save(self) -> SavedCounted:
+        return SavedCounted(self.tasks, self.checksum)
+
+    def load(self, saved: SavedCounted) -> None:
+        self.tasks, self.checksum = saved.tasks, saved.checksum
+
+    def rows(self) -> Rows[int, CountedVersion]:
+        """The versions that changed or went since this was called last; all, when nobody knows."""
+        changed = self._changed if self._told else self._versions
+        rows = Rows({version: self._row(version) for version in changed}, self._gone, whole=not self._told)
+        self._changed, self._gone, self._told = set(), set(), True
+        return rows
+
+    def load_rows(self, rows: Mapping[int, CountedVersion]) -> None:
+        self._versions = {each[0]: _Version(each[1], each[2], bytearray(each[3])) for _, each in sorted(rows.items())}
+        self.lose_changes()
+
+    def lose_changes(self) -> None:
+        """The commit that they were for did not happen."""
+        self._told = False
+
+    def _row(self, version: int) -> CountedVersion:
+        kept = self._versions[version]
+        return version, kept.first_task, kept.keep_until, bytes(kept.bits)
 
     def open(self, version: int, first_task: int) -> None:
         """A new version begins; its tasks are numbered from ``first_task``."""
         assert version not in self._versions
         self._versions[version] = _Version(first_task, 0.0, bytearray())
+        self._changed.add(version)
 
     def versions(self) -> tuple[int, ...]:
         return tuple(self._versions)
@@ -81,7 +121,7 @@ class CountedTasks:
         kept = self._versions[version]
         if until > kept.keep_until:
             kept.keep_until = until
-            kept.saved = None
+            self._changed.add(version)
 
     def has(self, version: int, task: int) -> bool:
         kept = self._versions.get(version)
@@ -97,7 +137,7 @@ class CountedTasks:
         if byte >= len(kept.bits):
             kept.bits.extend(bytes(byte + 1 - len(kept.bits)))
         kept.bits[byte] |= 1 << bit
-        kept.saved = None
+        self._changed.add(version)
         self.tasks += 1
         self.checksum ^= mixed(task)
 
@@ -111,6 +151,8 @@ class CountedTasks:
             if oldest >= version_min or self._versions[oldest].keep_until > now:
                 return
             gone = self._versions.pop(oldest)
+            self._changed.discard(oldest)
+            self._gone.add(oldest)
             tasks, checksum = keys([(oldest, gone.first_task, gone.keep_until, bytes(gone.bits))])
             self.tasks -= tasks
             self.checksum ^= checksum

@@ -1,8 +1,9 @@
 """Devices for which a simulator speaks: ``prefix#0`` to ``prefix#(N-1)``, kept as ranges however many they are."""
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
+
+import msgspec
 
 from turnout.messages import FleetRange
 
@@ -14,6 +15,12 @@ _INDEX = re.compile("0|[1-9][0-9]{0,6}")
 def fleet_of(device_id: str) -> str:
     """The prefix of the fleet of which this may be a device."""
     return device_id.rpartition(MARK)[0]
+
+
+class SavedFleets(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The ranges, as of a commit: their simulators name them only once."""
+
+    ranges: tuple[tuple[str, int], ...] = ()  #: Prefix, devices.
 
 
 @dataclass(slots=True)
@@ -81,11 +88,11 @@ class Fleets:
             number -= fleet.devices
         raise IndexError(number)
 
-    def snapshot(self) -> tuple[tuple[str, int], ...]:
-        return tuple((prefix, fleet.devices) for prefix, fleet in self._fleets.items())
+    def save(self) -> SavedFleets:
+        return SavedFleets(tuple((prefix, fleet.devices) for prefix, fleet in self._fleets.items()))
 
-    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None:
-        for prefix, devices in fleets:
+    def load(self, saved: SavedFleets, now: float) -> None:
+        for prefix, devices in saved.ranges:
             self._add(prefix, _Fleet(devices, 0, now))
 
     def _add(self, prefix: str, fleet: _Fleet) -> None:

@@ -14,6 +14,8 @@ from heapq import heapify, heappop, heappush
 
 import msgspec
 
+from turnout.job.places.rows import Row, Table
+
 DEVICE_HASH_BYTES = 16
 SEAL_BYTES = 16  #: HMAC-SHA256 cut to 128 bits (RFC 2104 section 5 allows half of the hash): forging costs 2^127 tries.
 TRAIN_FORMAT, VALIDATE_FORMAT = FORMATS = 1, 2  #: Of a sealed lease.
@@ -36,7 +38,7 @@ def lot(device: bytes, version: int) -> float:
     return int.from_bytes(sha256(device + version.to_bytes(8)).digest()[:8]) / 2**64
 
 
-class Lease(msgspec.Struct, frozen=True, array_like=True):
+class Lease(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """The right of one device to do one task. Times are job time, in seconds.
 
     Stored without the names of its fields: thousands are in each commit, and names are half of their bytes.
@@ -50,6 +52,20 @@ class Lease(msgspec.Struct, frozen=True, array_like=True):
     expires_at: float  #: When the place is freed. The right to report outlives it.
     validate: bool = False  #: Measure the model only. Earlier releases had no such tasks, and wrote no such field.
     group: tuple[str, str] | None = None  #: Platform and app version, for people, where known; not in the seal.
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Lease).decode
+
+
+def _value(row: Row) -> Lease:
+    _, lease = row
+    return _decode(msgspec.convert(lease, bytes))
+
+
+LEASES: Table[int, Lease] = Table(
+    "lease", ("task", "lease"), lambda leases: [(task, _encode(lease)) for task, lease in leases.items()], _value
+)
 
 
 class Seal:
@@ -122,6 +138,9 @@ class LiveLeases:
 
     def all(self) -> tuple[Lease, ...]:
         return tuple(self._by_device.values())
+
+    def by_task(self) -> dict[int, Lease]:
+        return {lease.task: lease for lease in self._by_device.values()}
 
     def oldest(self) -> Lease | None:
         """The one that was granted first."""

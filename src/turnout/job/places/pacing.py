@@ -7,6 +7,8 @@ rate at which the job wants to be asked. Estimating the population instead oscil
 from math import ceil
 from random import Random
 
+import msgspec
+
 JITTER = 0.2  #: Share of a wait by which it is spread, so that devices told the same do not come the same moment.
 DEADLINE_SPREAD = 0.5  #: Share of the time to a deadline over which all are spread who would come after it.
 BIN_S = 5.0  #: Returns are compared with appointments in bins this long.
@@ -16,6 +18,12 @@ SLOTS_MAX = 2000  #: Waiting devices are counted in slots shorter than a wait; t
 SLOT_MIN_S = 0.1
 WHOLE_S = 1.0  #: Waits are told in whole seconds, but for Android.
 MEASURABLE = 10  #: A bin with fewer appointments than this says nothing.
+
+
+class SavedPacing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The first free appointment, as of a commit."""
+
+    next_free: float = 0.0
 
 
 class AppointmentBook:
@@ -34,6 +42,12 @@ class AppointmentBook:
         self._due: dict[int, int] = {}  # appointments by slot, from the first that is not over
         self._first_slot = 0
         self._num_due = 0  # in all of these
+
+    def save(self) -> SavedPacing:
+        return SavedPacing(self.next_free)
+
+    def load(self, saved: SavedPacing) -> None:
+        self.next_free = saved.next_free
 
     def arrived(self, now: float) -> None:
         """A device asked."""

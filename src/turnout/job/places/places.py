@@ -1,23 +1,42 @@
 """Who holds a place, who may have one, and under which task number."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from random import Random
 from typing import NamedTuple
 
-from turnout.job.places.changes import Changes
+import msgspec
+
 from turnout.job.places.counted import CountedTasks
 from turnout.job.places.leases import Lease, LeaseTime, LiveLeases
+from turnout.job.places.rows import Row, Rows, Table
 from turnout.job.places.selection import Enlist, Selection
 
+TASK_BLOCK = 65_536  #: Task numbers made durable at once, before they are given out. A new block at half of it.
 RECENT_MAX = 1_000_000  #: Devices remembered for ``participation_interval_s``; the oldest beyond it may come early.
 REPORTED_MAX = 65_536  #: Devices remembered until they ask again; the oldest beyond it is taken for one that waited.
 TAKEN_MAX = 1_000_000  #: Devices that may have a task of one version; beyond it nobody new gets one until the next.
 SPENT = -1  #: Instead of a task number: this device's task of the version was refused, it gets no other.
 LOST_TIME_MAX_S = 3600.0  #: A restart sets job time back to the last commit: a lease may seem to be this much later.
 MEASURED = -2  #: This device has measured the version; it may train it too, and measures it no more.
+
+
+def _value(row: Row) -> int:
+    _, task = row
+    return msgspec.convert(task, int)
+
+
+#: Which devices have had a task of the newest version, and which.
+TAKEN: Table[bytes, int] = Table("taken", ("device", "task"), lambda taken: [*taken.items()], _value)
+
+
+class SavedPlaces(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What is to be known beside the rows of leases and of taken tasks, as of a commit."""
+
+    reserved_until: int  #: Task numbers below this may have been given out; the next process begins here.
+    durations: tuple[float, ...] = ()  #: Of the newest tasks, in seconds: the lease time follows from them.
 
 
 class NoTask(NamedTuple):
@@ -186,15 +205,30 @@ class Places:
     def taken(self) -> dict[bytes, int]:
         return self._taken.copy()
 
-    def changes(self, closes: bool) -> Changes | None:
-        """What came and went since this was called last, for the commit that begins now; None when nobody knows.
+    def save(self) -> SavedPlaces:
+        return SavedPlaces(self.next_task + TASK_BLOCK, self.lease_time.durations())
+
+    def load(self, saved: SavedPlaces) -> None:
+        """Numbers below ``reserved_until`` may be out there: none is used again."""
+        self.next_task = saved.reserved_until
+        self.lease_time.restore(saved.durations)
+
+    def rows(self, closes: bool) -> tuple[Rows[int, Lease], Rows[bytes, int]]:
+        """Leases and taken tasks that came or went since this was called last; all, when nobody knows.
 
         ``closes``: with this commit a new version begins, and everybody may have a task of it.
         """
         live, told = self.live, self._told
-        changes = Changes(live.come, live.gone, {} if closes else self._newly_taken, closes or self._all_new)
+        leases = Rows(live.come, live.gone) if told else Rows(live.by_task(), whole=True)
+        newly = self._newly_taken if told else self._taken.copy()
+        taken = Rows({} if closes else newly, whole=closes or self._all_new or not told)
         live.come, live.gone, self._newly_taken, self._all_new, self._told = {}, set(), {}, False, True
-        return changes if told else None
+        return leases, taken
+
+    def load_rows(self, leases: Mapping[int, Lease], taken: Mapping[bytes, int]) -> None:
+        self.live = LiveLeases(sorted(leases.values(), key=lambda lease: lease.granted_at))
+        self._taken = dict(taken)
+        self.lose_changes()
 
     def lose_changes(self) -> None:
         """The commit that they were for did not happen."""
@@ -202,9 +236,3 @@ class Places:
 
     def _take(self, device: bytes, task: int) -> None:
         self._taken[device] = self._newly_taken[device] = task
-
-    def recover(self, leases: Iterable[Lease], taken: Mapping[bytes, int], reserved_until: int) -> None:
-        """Take over from an earlier process. Numbers below ``reserved_until`` may be out there: none is used again."""
-        self.live = LiveLeases(leases)
-        self._taken = dict(taken)
-        self.next_task = reserved_until

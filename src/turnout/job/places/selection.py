@@ -1,11 +1,12 @@
 """Who gets a free place: ``checkin`` gives it to a device that asks; ``cohort.py`` draws among all that are known."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 from typing import Protocol
 
+from turnout.job.places.fleets import SavedFleets
 from turnout.job.places.leases import LiveLeases
 from turnout.messages import FleetRange, SelectionRequest
 
@@ -14,7 +15,6 @@ RATE_HALF_LIFE_S = 1.0  #: How fast the measured rate of asks for nothing forget
 ANYBODY = "*"  #: Instead of a device's id: any device that asks.
 
 Enlist = Callable[[bytes], int | None]  #: The id of a selection of this device; None if it may not take part now.
-Ranges = tuple[tuple[str, int], ...]  #: Of fleets: prefix, devices.
 
 
 class Selection(Protocol):
@@ -57,11 +57,8 @@ class Selection(Protocol):
         """Who is selected, as far as it concerns the asker; the values are ids of selections."""
         ...
 
-    def snapshot(self) -> Ranges:
-        """The fleets: their simulators name them only once."""
-        ...
-
-    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None: ...
+    def save(self) -> SavedFleets: ...
+    def load(self, saved: SavedFleets, now: float) -> None: ...
 
 
 @dataclass(slots=True)
@@ -115,10 +112,10 @@ class CheckIn:
     def shown(self, request: SelectionRequest, version: int, free: int, live: LiveLeases) -> dict[str, int]:
         return {ANYBODY: version + 1} if free > 0 else {}
 
-    def snapshot(self) -> Ranges:
-        return ()
+    def save(self) -> SavedFleets:
+        return SavedFleets()
 
-    def restore(self, fleets: Iterable[tuple[str, int]], now: float) -> None:
+    def load(self, saved: SavedFleets, now: float) -> None:
         pass
 
 

@@ -3,11 +3,17 @@
 Only models of one number are reported so: for others every version that somebody may still report would be kept.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
+
+
+class SavedBases(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The number of each version, as of a commit."""
+
+    numbers: dict[int, float] = {}
 
 
 @dataclass(slots=True)
@@ -28,8 +34,8 @@ class Bases:
         number = self._numbers.get(version)
         return None if number is None else reported - np.float32(number)
 
-    def snapshot(self) -> dict[int, float]:
-        return self._numbers
+    def save(self) -> SavedBases:
+        return SavedBases(self._numbers)
 
-    def restore(self, numbers: Mapping[int, float]) -> None:
-        self._numbers = dict(numbers)
+    def load(self, saved: SavedBases) -> None:
+        self._numbers = dict(saved.numbers)

@@ -5,9 +5,8 @@ the version that was newest when it began, and the server steps after every K re
 """
 
 from dataclasses import dataclass
-from typing import Any
 
-from turnout.job.workflow.workflow import CLOSE, WAIT, Verdict
+from turnout.job.workflow.workflow import CLOSE, WAIT, SavedWorkflow, Verdict
 
 
 @dataclass(slots=True)
@@ -39,10 +38,10 @@ class Buffered:
     def resume(self, now: float) -> None:
         pass
 
-    def snapshot(self) -> dict[str, Any]:
-        return {}
+    def save(self) -> SavedWorkflow:
+        return SavedWorkflow()
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def load(self, saved: SavedWorkflow) -> None:
         pass
 
     def words(self, buffered: int, live: int, version: int, now: float) -> str:

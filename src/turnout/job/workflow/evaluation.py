@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+import msgspec
 import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
@@ -16,6 +17,12 @@ class Evaluate:
 
     version: int
     model: NDArray[np.float32]
+
+
+class SavedEvaluation(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Whether it fails, as of a commit."""
+
+    fails: FailingEvaluation | None = None
 
 
 @dataclass(slots=True)
@@ -45,7 +52,13 @@ class Evaluation:
         """Whether this version is being measured, or will be next."""
         return (self.running and version == self._running) or (self._next is not None and version == self._next.version)
 
-    def restore(self, measured: Mapping[int, Mapping[str, float]]) -> None:
+    def save(self) -> SavedEvaluation:
+        return SavedEvaluation(self.fails)
+
+    def load(self, saved: SavedEvaluation) -> None:
+        self.fails = saved.fails
+
+    def show(self, measured: Mapping[int, Mapping[str, float]]) -> None:
         """Show the last of these metrics, by version, until there are new ones."""
         if measured:
             self.version = max(measured)

@@ -18,7 +18,7 @@ SAMPLE_MAX = 64  #: Values kept of one metric: percentiles are exact up to as ma
 PREFIX = "federated/"  #: Before the names, so that they are not taken for what the server measured.
 
 
-class Sum(msgspec.Struct, array_like=True, frozen=True):
+class Sum(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     """Of one metric of one version. Earlier releases wrote the first two fields."""
 
     total: float = 0.0  #: Of values times examples.
@@ -62,6 +62,12 @@ class Sum(msgspec.Struct, array_like=True, frozen=True):
 Sums = dict[int, dict[str, Sum]]  #: By version and name.
 
 
+class SavedFederated(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The sums, as of a commit."""
+
+    sums: Sums = {}
+
+
 class Federated:
     """Running sums and a small sample: however many devices measure, what is kept of a metric is bounded.
 
@@ -69,10 +75,15 @@ class Federated:
     their number (Space-Saving, Metwally et al. 2005), so a name that many devices say stays.
     """
 
-    def __init__(self, sums: Mapping[int, Mapping[str, Sum]] | None = None) -> None:
-        """``sums`` as a snapshot has them."""
-        kept = sorted(sums or {})[-VERSIONS_MAX:]  # earlier releases kept more
-        self._sums: Sums = {version: dict(sums[version]) for version in kept} if sums else {}
+    def __init__(self) -> None:
+        self._sums: Sums = {}
+
+    def save(self) -> SavedFederated:
+        return SavedFederated({version: dict(sums) for version, sums in self._sums.items()})
+
+    def load(self, saved: SavedFederated) -> None:
+        kept = sorted(saved.sums)[-VERSIONS_MAX:]  # earlier releases kept more
+        self._sums = {version: dict(saved.sums[version]) for version in kept}
 
     def add(self, version: int, metrics: Mapping[str, Any], examples: float, task: int = 0) -> None:
         """What one device measured on ``examples``, with the task of this number."""
@@ -115,6 +126,3 @@ class Federated:
         """Of the newest version that anybody has measured, what most devices said first."""
         version = max(self._sums, default=0)
         return tuple(each.shown(version, name) for name, each in self._most_said(version))
-
-    def snapshot(self) -> Sums:
-        return {version: dict(sums) for version, sums in self._sums.items()}

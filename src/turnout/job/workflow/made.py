@@ -3,7 +3,16 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-Counts = tuple[int, int, int, dict[int, int]]  #: As a snapshot holds them.
+import msgspec
+
+
+class SavedMade(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The numbers, as of a commit."""
+
+    in_versions: int = 0
+    measured: int = 0
+    dropped: int = 0
+    of_version: dict[int, int] = {}
 
 
 @dataclass(slots=True)
@@ -45,13 +54,9 @@ class Made:
             return f"{self.dropped} of them"
         return "all of them" if left > 1 else "and was"
 
-    def snapshot(self) -> Counts:
-        return self.in_versions, self.measured, self.dropped, self.of_version.copy()
+    def save(self) -> SavedMade:
+        return SavedMade(self.in_versions, self.measured, self.dropped, self.of_version.copy())
 
-    @classmethod
-    def restore(cls, counts: Counts | None, counted: int, buffered: int) -> "Made":
-        """``counts`` are None in what an earlier release wrote: then all that left the sum is in versions."""
-        if counts is None:
-            return cls(counted - buffered)
-        in_versions, measured, dropped, of_version = counts
-        return cls(in_versions, measured, dropped, dict(of_version))
+    def load(self, saved: SavedMade) -> None:
+        self.in_versions, self.measured, self.dropped = saved.in_versions, saved.measured, saved.dropped
+        self.of_version = dict(saved.of_version)

@@ -3,6 +3,8 @@
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+import msgspec
+
 
 @dataclass(frozen=True, slots=True)
 class Target:
@@ -22,6 +24,13 @@ class Target:
         if self.at_most is not None and value <= self.at_most:
             return f"{self.metric} of version {version} is {value:g}, at most {self.at_most:g}"
         return ""
+
+
+class SavedRanking(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The best version and its metric, and what was measured of the versions that are kept, as of a commit."""
+
+    best: tuple[int, float] | None = None
+    measured: dict[int, dict[str, float]] = {}
 
 
 @dataclass(slots=True)
@@ -83,9 +92,13 @@ class Ranking:
         self._complained = True
         return f"evaluate gave no {missing}, which job.toml asks for; it gave {', '.join(metrics) or 'nothing'}"
 
-    def restore(
-        self, best: tuple[int, float] | None, measured: Mapping[int, dict[str, float]], present: Collection[int]
-    ) -> None:
-        """Continue from a snapshot. Of versions whose models are not ``present`` nothing is known any more."""
-        self.best = best if best is not None and best[0] in present else None
-        self.measured = {version: metrics for version, metrics in measured.items() if version in present}
+    def save(self) -> SavedRanking:
+        return SavedRanking(self.best, self.measured)
+
+    def load(self, saved: SavedRanking) -> None:
+        self.best, self.measured = saved.best, saved.measured
+
+    def forget_all_but(self, present: Collection[int]) -> None:
+        """Of versions whose models are not ``present``, as after a restored backup, nothing is known any more."""
+        self.best = self.best if self.best is not None and self.best[0] in present else None
+        self.measured = {version: metrics for version, metrics in self.measured.items() if version in present}

@@ -7,9 +7,8 @@ reported is acknowledged and stays counted.
 
 from dataclasses import dataclass
 from math import ceil
-from typing import Any
 
-from turnout.job.workflow.workflow import CLOSE, PAUSE, WAIT, Verdict
+from turnout.job.workflow.workflow import CLOSE, PAUSE, WAIT, SavedWorkflow, Verdict
 
 
 def quorum_of(goal: int, share: float) -> int:
@@ -76,11 +75,11 @@ class Rounds:
             self.extensions = 0
             self.closes_at = now + self.deadline_s
 
-    def snapshot(self) -> dict[str, Any]:
-        return {"asked": self.asked, "closes_at": self.closes_at, "extensions": self.extensions}
+    def save(self) -> SavedWorkflow:
+        return SavedWorkflow(self.asked, self.closes_at, self.extensions)
 
-    def restore(self, state: dict[str, Any]) -> None:
-        self.asked, self.closes_at, self.extensions = state["asked"], state["closes_at"], state["extensions"]
+    def load(self, saved: SavedWorkflow) -> None:
+        self.asked, self.closes_at, self.extensions = saved.asked, saved.closes_at, saved.extensions
 
     def words(self, buffered: int, live: int, version: int, now: float) -> str:
         have = f"{buffered} of {self.goal} updates for version {version + 1}"

@@ -1,7 +1,9 @@
 """What a workflow decides: how many places a version has, and when the version closes."""
 
 from enum import Enum
-from typing import Any, Protocol
+from typing import Protocol
+
+import msgspec
 
 
 class Verdict(Enum):
@@ -14,6 +16,14 @@ class Verdict(Enum):
 
 
 WAIT, CLOSE, PAUSE = Verdict.WAIT, Verdict.CLOSE, Verdict.PAUSE  #: Asked for at each event; a look-up takes 0.2 µs.
+
+
+class SavedWorkflow(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The open round, as of a commit; a workflow without rounds has nothing to save."""
+
+    asked: int = 0
+    closes_at: float | None = None
+    extensions: int = 0
 
 
 class Workflow(Protocol):
@@ -45,8 +55,8 @@ class Workflow(Protocol):
     def resume(self, now: float) -> None:
         """A person resumes the job."""
 
-    def snapshot(self) -> dict[str, Any]: ...
-    def restore(self, state: dict[str, Any]) -> None: ...
+    def save(self) -> SavedWorkflow: ...
+    def load(self, saved: SavedWorkflow) -> None: ...
 
     def words(self, buffered: int, live: int, version: int, now: float) -> str:
         """What the job waits for, for a person."""

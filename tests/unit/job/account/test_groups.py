@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from tests.unit.job.a_job import LEASE_S, Job, new_job
-from turnout.job.account.groups import GROUPS_MAX, ZEROS_TOLD, Counts, Groups
+from turnout.job.account.groups import GROUPS_MAX, ZEROS_TOLD, Counts, Groups, SavedGroups
 from turnout.job.account.latency import Latency
 from turnout.job.core.events import Result, TaskAsked, Tick
 from turnout.job.core.status import status_of
@@ -101,7 +101,7 @@ def test_a_platform_that_sends_nothing_but_zeros_is_a_warning_once() -> None:
 @pytest.mark.parametrize(("written", "zeros"), [((1, 2, 3, 4, 5), 0), ((1, 2, 3, 4, 5, 6), 6)])
 def test_counts_of_journals_that_knew_less_are_restored(written: tuple[int, ...], zeros: int) -> None:
     groups = Groups()
-    groups.restore([(("ios", "2.0"), msgspec.convert(written, Counts))])
+    groups.load(SavedGroups(((("ios", "2.0"), msgspec.convert(written, Counts)),)))
     assert groups.shown() == (FleetGroup("ios", "2.0", asked=1, given=2, counted=3, refused=4, lost=5, zeros=zeros),)
 
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from turnout.job.account.warnings import WARNINGS_MAX, Warnings, sentence
+from turnout.job.account.warnings import WARNINGS_MAX, SavedWarnings, Warnings, sentence
 from turnout.messages import Warned
 
 
@@ -51,7 +51,7 @@ def test_the_newest_is_the_last_and_the_oldest_go() -> None:
 def test_those_of_an_earlier_process_come_before_those_of_this_one() -> None:
     warnings = Warnings()
     warnings.add("this process found its disk slow")
-    warnings.restore([Warned("a commit failed", 2, 1.0, 2.0)])
+    warnings.load(SavedWarnings((Warned("a commit failed", 2, 1.0, 2.0),)))
     assert warnings.newest == ["a commit failed (2 times)", "this process found its disk slow"]
     warnings.add("a commit failed")
     assert warnings.newest[-1] == "a commit failed (3 times)"
@@ -61,7 +61,14 @@ def test_a_warning_of_an_earlier_process_and_of_this_one_is_counted_together() -
     warnings = Warnings()
     warnings.add("a commit failed")
     warnings.told(at=9.0)
-    warnings.restore([Warned("a commit failed", 2, 1.0, 2.0), Warned("the disk is slow")])
+    warnings.load(
+        SavedWarnings(
+            (
+                Warned("a commit failed", 2, 1.0, 2.0),
+                Warned("the disk is slow"),
+            )
+        )
+    )
     assert warnings.all() == (Warned("the disk is slow"), Warned("a commit failed", 3, 1.0, 9.0))
 
 

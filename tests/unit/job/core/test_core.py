@@ -5,7 +5,7 @@ import pytest
 
 from tests.contract.flare.quirks import covers
 from tests.unit.job.a_job import LEASE_S, RESEND_S, Job, blob_of, new_job
-from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.mean import TOTAL, MeanAggregator
 from turnout.job.core.commits import INTERVAL_MIN_S, INTERVAL_MULTIPLE, QUIET_MULTIPLE, QUIET_S, QUIET_WRITE_MAX_S
 from turnout.job.core.events import (
     Answer,
@@ -17,8 +17,9 @@ from turnout.job.core.events import (
     TaskAsked,
     Tick,
 )
-from turnout.job.core.standing import TASK_BLOCK
 from turnout.job.core.tasks import SAVE_GRANTS_S
+from turnout.job.places.leases import LEASES
+from turnout.job.places.places import TASK_BLOCK
 from turnout.job.workflow.bases import Bases
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.evaluation import Evaluate
@@ -291,7 +292,7 @@ def test_a_duplicate_of_a_counted_result_is_answered_at_once_and_the_first_body_
     told = job.report("a", task, (100.0, 0.0))()
     assert told is not None
     assert (told.counted, told.duplicate) == (True, True)
-    assert job.core.parts.aggregator.snapshot()[0].tolist() == [1.0, 0.0]
+    assert job.core.parts.aggregator.vectors()[TOTAL].tolist() == [1.0, 0.0]
 
 
 def test_a_duplicate_is_known_as_such_even_when_its_version_is_too_stale(job: Job) -> None:
@@ -471,7 +472,7 @@ def test_a_task_given_out_is_durable_within_a_second_though_no_result_comes(job:
     job.now = due
     job.happens(Tick())
     assert job.committing is not None
-    assert [lease.task for lease in job.committing.snapshot.leases] == [0]
+    assert [*job.committing.snapshot.tables[LEASES].came] == [0]
 
 
 # --- rounds -------------------------------------------------------------------------------------------------------
@@ -606,8 +607,8 @@ def test_what_a_model_was_is_known_for_as_long_as_results_of_it_are_taken_and_ov
     for version in range(10):
         bases.publish(version, np.array([float(version)], np.float32), oldest=version - 2)
     again = Bases(on=True)
-    again.restore(bases.snapshot())
-    assert again.snapshot() == {7: 7.0, 8: 8.0, 9: 9.0}
+    again.load(bases.save())
+    assert again.save().numbers == {7: 7.0, 8: 8.0, 9: 9.0}
     assert again.difference(6, np.array([1.0], np.float32)) is None
 
 
@@ -636,10 +637,10 @@ def report_weighed(job: Job, device: str, examples: float, factor: float) -> Res
 def test_a_result_counts_as_much_more_as_the_jobs_own_code_says_up_to_the_cap_of_its_lease(job: Job) -> None:
     """Weights 3 * 2 = 6 and 4 * 100, capped at 10."""
     assert report_weighed(job, "a", 3.0, 2.0).counted
-    assert job.core.parts.aggregator.snapshot()[1] == 6.0
+    assert job.core.parts.aggregator.total_weight == 6.0
     job = new_job(lambda: buffered(goal=2))
     assert report_weighed(job, "b", 4.0, 100.0).counted
-    assert job.core.parts.aggregator.snapshot()[1] == 10.0
+    assert job.core.parts.aggregator.total_weight == 10.0
 
 
 def test_a_result_to_which_the_jobs_own_code_gives_no_weight_is_refused_for_good(job: Job) -> None:

@@ -144,7 +144,7 @@ def step_out(job: Job) -> None:
 def test_what_was_out_when_training_diverged_is_refused_and_closes_no_version() -> None:
     job = new_job(lambda: buffered(goal=1), update_norm_max=2 * HUGE)
     out = {device: job.ask(device) for device in "bc"}
-    before = job.core.typical.snapshot()
+    before = job.core.typical.save()
     step_out(job)
     held = job.report("b", out["b"])
     assert held() is None, "a crash could still undo that"
@@ -154,7 +154,7 @@ def test_what_was_out_when_training_diverged_is_refused_and_closes_no_version() 
         assert (told.counted, told.status) == (False, Status.NO_TASK)
         assert told.message == "since this task was given out the job has ended, or gone back to an earlier model"
     assert (job.core.version, job.core.word) == (1, "PAUSED")
-    assert job.core.typical.snapshot() == before, "what diverged is not taken for usual"
+    assert job.core.typical.save() == before, "what diverged is not taken for usual"
     again = job.restart()
     told = again.report("c", out["c"])()
     assert told is not None

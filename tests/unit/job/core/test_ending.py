@@ -1,7 +1,5 @@
 """How a job ends."""
 
-from dataclasses import replace
-
 import pytest
 
 from tests.unit.job.a_job import Job, buffered, new_job, stop, the_end
@@ -18,7 +16,7 @@ from turnout.job.core.versions import DRAIN_S
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.evaluation import Evaluate, Evaluation
 from turnout.job.workflow.made import Made
-from turnout.job.workflow.ranking import Ranking, Target
+from turnout.job.workflow.ranking import Ranking, SavedRanking, Target
 from turnout.job.workflow.rounds import Rounds
 from turnout.messages import Status
 
@@ -133,18 +131,6 @@ def test_where_every_counted_result_went_adds_up_over_an_end_and_a_start() -> No
     made, status = again.core.made, status_of(again.core, again.now)
     assert (status.counted, made.in_versions, status.buffered) == (3, 2, 1)
     assert [(kept.version, kept.results) for kept in status.kept] == [(1, 2)]
-
-
-def test_of_a_journal_of_an_earlier_release_all_that_is_not_in_the_sum_is_in_versions() -> None:
-    job = new_job(buffered)
-    for device in "abc":
-        job.report(device, job.ask(device))
-        job.settle()
-    durable = job.journal.load()
-    assert durable is not None
-    job.journal._memory.snapshot = replace(durable, made=None)
-    made = job.restart().core.made
-    assert (made.in_versions, made.of_version) == (2, {})
 
 
 # --- draining -----------------------------------------------------------------------------------------------------
@@ -303,7 +289,7 @@ def test_the_metric_of_the_last_version_is_durable_before_the_end_is_announced()
     the_end(job)
     durable = job.journal.load()
     assert durable is not None
-    assert durable.best == (1, 0.9)
+    assert durable.of(SavedRanking).best == (1, 0.9)
 
 
 # --- a disk that fails --------------------------------------------------------------------------------------------

@@ -145,14 +145,14 @@ def test_impossible_numbers_of_examples_are_refused_however_results_weigh(exampl
 def test_the_median_is_saved_with_the_commits_and_goes_back_with_them() -> None:
     job = new_job(buffered)
     honest_version(job)
-    median = job.core.typical.snapshot()
+    median = job.core.typical.save()
     assert (median.median, median.taken) == (pytest.approx(1.0), 4)
     name = f"h{next(names)}"
     job.report(name, job.ask(name), (0.6, 0.8))
     job.fail_commit()
-    assert job.core.typical.snapshot() == median, "that result is not counted"
+    assert job.core.typical.save() == median, "that result is not counted"
     again = job.restart()
-    assert again.core.typical.snapshot() == median
+    assert again.core.typical.save() == median
 
 
 def test_a_result_far_beyond_the_others_is_told_both_norms() -> None:

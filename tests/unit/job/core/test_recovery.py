@@ -3,11 +3,14 @@
 import pytest
 
 from tests.unit.job.a_job import Job, new_job
+from turnout.aggregator.mean import TOTAL
 from turnout.job.core.commits import RETRY_COMMIT_S
 from turnout.job.core.events import CommitDoubtful, Resumed, Tick
-from turnout.job.core.standing import TASK_BLOCK
 from turnout.job.core.status import status_of
 from turnout.job.journal.journal import Snapshot
+from turnout.job.places.counted import COUNTED
+from turnout.job.places.leases import LEASES
+from turnout.job.places.places import TAKEN, TASK_BLOCK
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.rounds import Rounds
 from turnout.messages import Status
@@ -28,21 +31,21 @@ def test_a_commit_under_way_is_no_state_for_people(job: Job) -> None:
     assert (job.core.word, status_of(job.core, job.now).state) == ("OPEN", "OPEN")
 
 
-def test_where_changes_are_enough_a_snapshot_is_whole_only_after_a_commit_that_failed() -> None:
+def test_a_snapshot_has_whole_tables_only_after_a_commit_that_failed() -> None:
     """What came and went before that commit is then in no list of changes."""
-    job = new_job(lambda: Buffered(4, 2, 1), whole_snapshots=False)
+    job = new_job(lambda: Buffered(4, 2, 1))
     job.report("a", job.ask("a"))
     job.ask("b")
     first = snapshot_under_way(job)
-    assert first.changes is not None
-    assert (first.whole, first.leases, first.taken) == (False, (), {})
+    assert not any(rows.whole for rows in first.tables.values())
+    assert (len(first.tables[LEASES].came), len(first.tables[LEASES].went)) == (0, 1), "a has reported"
     job.fail_commit()
     job.now += RETRY_COMMIT_S
     job.happens(Tick())
     second = snapshot_under_way(job)
-    assert (second.whole, second.changes) == (True, None)
-    assert len(second.leases) == 1, "that of b"
-    assert len(second.taken) == 2
+    assert len(second.rows(LEASES)) == 1, "that of b"
+    assert len(second.rows(TAKEN)) == 2
+    assert len(second.rows(COUNTED)) == 1
 
 
 def snapshot_under_way(job: Job) -> Snapshot:
@@ -60,7 +63,7 @@ def test_a_result_sent_again_after_a_failed_commit_counts_once(job: Job) -> None
     told = again()
     assert told is not None
     assert (told.counted, told.duplicate) == (True, False)
-    assert job.core.parts.aggregator.snapshot()[0].tolist() == [1.0, 0.0]
+    assert job.core.parts.aggregator.vectors()[TOTAL].tolist() == [1.0, 0.0]
 
 
 def test_results_staged_while_the_commit_failed_are_not_lost_silently(job: Job) -> None:
@@ -222,7 +225,7 @@ def test_a_restarted_job_goes_on_where_its_last_commit_was(job: Job) -> None:
     job.commit()
     job.report("b", job.ask("b"))  # staged, never committed
     again = job.restart()
-    assert again.core.parts.aggregator.snapshot()[0].tolist() == [1.0, 0.0]
+    assert again.core.parts.aggregator.vectors()[TOTAL].tolist() == [1.0, 0.0]
     told = again.report("a", task)()
     assert told is not None
     assert (told.counted, told.duplicate) == (True, True)

@@ -1,18 +1,21 @@
 """Backups of a job's journal, and going on from one."""
 
 import shutil
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.unit.job.journal.test_sqlite import assert_same, opened, snapshot
+from tests.unit.job.journal.snapshots import assert_same, leases, snapshot
+from tests.unit.job.journal.test_sqlite import opened
+from turnout.aggregator.mean import TOTAL
 from turnout.blobs.folder import BlobStore
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, RECORDER
 from turnout.job.journal.backup import Contents, NothingToBackUp, backup, contents, restore
-from turnout.job.journal.journal import JournalDamaged, JournalUnusable
+from turnout.job.journal.journal import MODEL, JournalDamaged, JournalUnusable
 from turnout.job.journal.sqlite import read_snapshot
+from turnout.job.places.leases import LEASES
+from turnout.job.workflow.published import SavedModels
 from turnout.messages import ModelSchema, TensorSpec
 from turnout.storage.lock import JobLocked
 from turnout.wire.tensors import to_safetensors
@@ -56,7 +59,7 @@ def test_a_restored_job_goes_on_from_the_backup_under_another_key(directory: Pat
     again = opened(directory)
     assert again.key != first.key, "no lease given out after the backup is one of the restored job's"
     assert again.incarnation > first.incarnation
-    assert_same(again.load(), replace(snapshot(), leases=(), blobs=()))
+    assert_same(again.load(), snapshot().but(SavedModels(), tables={LEASES: leases()}))
     assert not (directory / RECORDER).exists()
     assert not (directory / FINAL).exists()
     again.close()
@@ -136,7 +139,7 @@ def another(tmp_path: Path, size: int) -> Path:
     made = tmp_path / "job-2"
     made.mkdir()
     journal = opened(made, "job-2")
-    journal.commit(snapshot(version=0, model=np.zeros(size, np.float32), total=np.zeros(size)))
+    journal.commit(snapshot(version=0, vectors={MODEL: np.zeros(size, np.float32), TOTAL: np.zeros(size)}))
     journal.close()
     return made
 
@@ -150,7 +153,7 @@ def test_the_backup_of_another_job_is_taken_if_the_model_has_the_same_size(direc
     assert restore(tmp_path / "copy", other).version == 4
     again = opened(other, "job-2")
     assert again.key != first.key
-    assert_same(again.load(), replace(snapshot(), leases=(), blobs=()))
+    assert_same(again.load(), snapshot().but(SavedModels(), tables={LEASES: leases()}))
     again.close()
 
 

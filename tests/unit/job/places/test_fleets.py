@@ -42,7 +42,7 @@ def test_a_fleet_that_is_silent_for_long_is_forgotten_when_an_invitation_of_it_l
     for now in (99.0, 101.0):
         known.lapsed("gone#1", now)
         known.lapsed("here#1", now)
-    assert known.snapshot() == (("here", 3),)
+    assert known.save().ranges == (("here", 3),)
 
 
 def test_a_slow_fleet_may_let_any_number_of_invitations_lapse() -> None:
@@ -70,6 +70,6 @@ def test_a_fleet_is_durable_with_the_commit_that_saves_it() -> None:
 
 def test_what_is_restored_is_durable_already() -> None:
     known = Fleets(SILENCE_S)
-    known.restore(fleets(("a", 3), ("b", 4)).snapshot(), now=0.0)
+    known.load(fleets(("a", 3), ("b", 4)).save(), now=0.0)
     assert len(known) == 7
     assert known.is_durable(FleetRange("b", 4), 1)

@@ -53,9 +53,9 @@ def test_a_task_that_was_given_out_is_counted(job: Job) -> None:
 @pytest.mark.parametrize("task", [2**62, 2**63, 2**64 - 1, 10_000_000])
 @pytest.mark.parametrize("version", [0, 1, 2, 2**32 - 1])
 def test_a_number_that_was_never_given_out_is_refused_and_ends_nothing(job: Job, version: int, task: int) -> None:
-    before = job.core.counted.snapshot()
+    before = job.core.counted.save()
     assert not sent(job, lease(job, version=version, task=task)).counted
-    assert job.core.counted.snapshot() == before
+    assert job.core.counted.save() == before
     assert job.ask("honest").task_id, "the job goes on"
 
 

@@ -10,7 +10,7 @@ from turnout.job.core.events import Cancelled, Finish, Result, TaskAsked
 from turnout.job.core.status import status_of
 from turnout.job.places.leases import Lease, Seal
 from turnout.job.workflow.buffered import Buffered
-from turnout.job.workflow.federated import METRICS_MAX, SAMPLE_MAX, VERSIONS_MAX, Federated, Sums
+from turnout.job.workflow.federated import METRICS_MAX, SAMPLE_MAX, VERSIONS_MAX, Federated, SavedFederated
 from turnout.messages import (
     VALIDATE,
     VALIDATED,
@@ -211,14 +211,15 @@ def test_what_is_kept_of_a_metric_is_bounded_however_many_devices_measure() -> N
     federated = Federated()
     for number in range(1000):
         federated.add(0, {"loss": float(number)}, 1.0, task=number)
-    (kept,) = federated.snapshot()[0].values()
+    (kept,) = federated.save().sums[0].values()
     assert (kept.devices, len(kept.sample)) == (1000, SAMPLE_MAX)
     assert federated.shown()[0].percentiles["p50"] == pytest.approx(500, abs=200)
 
 
 def test_sums_of_earlier_releases_are_read() -> None:
-    sums = msgspec.convert({4: {"accuracy": (0.9, 2.0)}}, Sums)
-    assert Federated(sums).mean(4) == {"federated/accuracy": 0.45}
+    federated = Federated()
+    federated.load(msgspec.convert({"sums": {4: {"accuracy": (0.9, 2.0)}}}, SavedFederated))
+    assert federated.mean(4) == {"federated/accuracy": 0.45}
 
 
 def test_what_devices_name_is_bounded() -> None:
@@ -229,9 +230,9 @@ def test_what_devices_name_is_bounded() -> None:
     assert federated.mean(0)["federated/m10"] == 1.0
     for version in range(VERSIONS_MAX + 5):
         federated.add(version, {"a": 1.0}, 1.0)
-    assert list(federated.snapshot()) == [5, 6, 7]
+    assert list(federated.save().sums) == [5, 6, 7]
     federated.add(4, {"a": 1.0}, 1.0)
-    assert list(federated.snapshot()) == [5, 6, 7], "older than all that are kept"
+    assert list(federated.save().sums) == [5, 6, 7], "older than all that are kept"
 
 
 def test_the_duration_of_measuring_counts_in_time_as_well_as_late(job: Job) -> None:

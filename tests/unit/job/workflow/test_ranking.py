@@ -6,7 +6,7 @@ from turnout.job.core.states import Kind
 from turnout.job.core.status import status_of
 from turnout.job.workflow.buffered import Buffered
 from turnout.job.workflow.evaluation import Evaluate, Evaluation
-from turnout.job.workflow.ranking import Ranking, Target
+from turnout.job.workflow.ranking import Ranking, SavedRanking, Target
 from turnout.messages import KeptModel
 
 
@@ -143,7 +143,8 @@ def test_the_best_version_survives_a_restart() -> None:
 def test_a_best_version_whose_model_is_gone_is_none() -> None:
     """As after a restore of a backup, which holds the newest model only."""
     ranking = Ranking("a")
-    ranking.restore((3, 0.9), {3: {"a": 0.9}, 7: {"a": 0.8}}, present={7})
+    ranking.load(SavedRanking((3, 0.9), {3: {"a": 0.9}, 7: {"a": 0.8}}))
+    ranking.forget_all_but({7})
     assert ranking.best is None
     assert ranking.measured == {7: {"a": 0.8}}
 

@@ -70,5 +70,5 @@ def test_one_result_is_the_least_quorum() -> None:
 def test_a_round_survives_a_restart_as_it_was() -> None:
     a_round, another = rounds(), rounds()
     a_round.verdict(buffered=5, live=8, now=160.0)
-    another.restore(a_round.snapshot())
+    another.load(a_round.save())
     assert another == a_round

@@ -3,6 +3,16 @@
 import math
 from dataclasses import dataclass
 
+import msgspec
+
+
+class SavedPause(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The pause, as of a commit."""
+
+    since: float | None = None
+    total_s: float = 0.0
+    reason: str = ""
+
 
 @dataclass(slots=True)
 class Pause:
@@ -15,6 +25,12 @@ class Pause:
     @property
     def on(self) -> bool:
         return self.since is not None
+
+    def save(self) -> SavedPause:
+        return SavedPause(self.since, self.total_s, self.reason)
+
+    def load(self, saved: SavedPause) -> None:
+        self.since, self.total_s, self.reason = saved.since, saved.total_s, saved.reason
 
     def begin(self, now: float, reason: str = "") -> None:
         self.reason = reason or self.reason  # also of a job that a person has paused

@@ -2,10 +2,10 @@
 
 from tests.unit.job.a_job import Job, new_job
 from turnout.job.core.events import Cancelled, Finish, Paused, Resumed, Tick
-from turnout.job.core.pause import Pause
 from turnout.job.core.status import status_of
 from turnout.job.core.tasks import PAUSED_WAIT_S
 from turnout.job.workflow.buffered import Buffered
+from turnout.job.workflow.pause import Pause
 from turnout.job.workflow.rounds import Rounds
 from turnout.messages import PausedBy, Status
 

@@ -3,8 +3,16 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+import msgspec
+
 from turnout.blobs.base import BlobRef
 from turnout.job.places.leases import LiveLeases
+
+
+class SavedModels(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The blob of each version that was published, as of a commit."""
+
+    blobs: tuple[tuple[int, BlobRef], ...] = ()
 
 
 @dataclass(slots=True)
@@ -40,6 +48,12 @@ class Models:
         gone = [v for v in versions if v in self._blobs and v != newest and not live.on(v) and not kept(v)]
         return [self._blobs.pop(version) for version in gone]
 
-    def recover(self, blobs: Iterable[tuple[int, BlobRef]], before: int) -> None:
-        """Take over the versions below ``before``; that one is published again by the first commit."""
-        self._blobs = {version: blob for version, blob in blobs if version < before}
+    def save(self) -> SavedModels:
+        return SavedModels(self.all())
+
+    def load(self, saved: SavedModels) -> None:
+        self._blobs = dict(saved.blobs)
+
+    def withdraw(self, version: int) -> None:
+        """The first commit of a process publishes the newest version again, when its file is there for sure."""
+        self._blobs.pop(version, None)
