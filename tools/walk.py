@@ -32,6 +32,7 @@ import msgspec
 import numpy as np
 
 from turnout.blobs.folder import BlobStore
+from turnout.blobs.place import sources_of
 from turnout.control.check import running_job
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
@@ -173,9 +174,9 @@ async def _run(directory: Path, recording: _Recording, devices: int) -> dict[str
     job = JobProcess(job_folder, JOB_ID, blobs, journal)
     address = str(directory / "job.sock")
     jobs = SocketJobServer(address, JOB_ID, journal.incarnation, job_folder.schema, job.shell)
-    transport = SocketTransport()
-    dispatcher = EdgeTaskDispatcher(JobTable(), transport, asyncio.get_running_loop().time, Random(1))
-    gateway = GatewayServer(dispatcher, dispatcher.schema, transport.blob)
+    transport, table = SocketTransport(), JobTable()
+    dispatcher = EdgeTaskDispatcher(table, transport, asyncio.get_running_loop().time, Random(1))
+    gateway = GatewayServer(dispatcher, dispatcher.schema, sources_of(table.jobs))
     job.shell.start()
     await jobs.start()
     known = running_job(job_folder)

@@ -10,6 +10,7 @@ from random import Random
 import msgspec
 
 from turnout.blobs.folder import BlobStore
+from turnout.blobs.place import sources_of
 from turnout.control.check import running_job
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
@@ -48,12 +49,12 @@ class Site:
         self._blobs = BlobStore(folder.parent / "data" / "blobs")
         self._folder = load_job_folder(folder)
         self.job = JobProcess(self._folder, JOB_ID, self._blobs, journal)
-        jobs = InProcessJobs()
+        jobs, table = InProcessJobs(), JobTable()
         transport = InProcessTransport(jobs)
         loop = asyncio.get_running_loop()
-        self.dispatcher = EdgeTaskDispatcher(JobTable(), transport, loop.time, Random(1), dispatcher_limits)
+        self.dispatcher = EdgeTaskDispatcher(table, transport, loop.time, Random(1), dispatcher_limits)
         asked = between(self.dispatcher)
-        self.gateway = GatewayServer(asked, self.dispatcher.schema, transport.blob, limits=gateway_limits)
+        self.gateway = GatewayServer(asked, self.dispatcher.schema, sources_of(table.jobs), limits=gateway_limits)
         jobs.serve(JOB_ID, JOB_ID, 1, self.job.shell.schema, self.job.shell)
         self._listening = socket.create_server(("127.0.0.1", 0))
         self.url = f"http://127.0.0.1:{self._listening.getsockname()[1]}"

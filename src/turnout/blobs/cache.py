@@ -1,35 +1,33 @@
-"""Models as bytes, kept by the gateway: an LRU of open files, bounded in bytes.
+"""Models as bytes, kept by the gateway: an LRU of open blobs, bounded in bytes.
 
-A large file is mapped, so that what 200 slow readers hold are views of the system's page cache. Whoever still reads a
-blob that was dropped from the LRU keeps it open until it is done.
+A large file of this machine is mapped, so that what 200 slow readers hold are views of the system's page cache. Whoever
+still reads a blob that was dropped from the LRU keeps it open until it is done.
 """
 
 import asyncio
 import hashlib
 import mmap
-from collections.abc import Awaitable, Callable
-from pathlib import Path
+from collections.abc import Callable
 
-from turnout.blobs.base import BUSY, BlobName, Busy
+from turnout.blobs.base import BUSY, SUFFIX, BlobName, BlobSource, Busy, OpenBlob
 
-MAPPED_BYTES_MIN = 1024 * 1024  #: Smaller files are read: a mapping costs a descriptor.
 ENTRY_BYTES = 4096  #: What an open blob costs beside its size.
 
 
-FindFile = Callable[[str, str], Awaitable[Path]]
+SourceOf = Callable[[str], BlobSource | None]  #: Where the models of a job are read, by its id.
 Done = Callable[[memoryview | Busy | None], None]
 
 
 class Blobs:
-    """Finds blobs by ``find`` (job id, sha256), which raises FileNotFoundError, and keeps them open.
+    """Reads blobs from the source of their job, and keeps them open.
 
-    Keeps ``bytes_max`` bytes, and the newest however large it is; opens ``loads_max`` at once. Not
-    ``named_by_content``: the sha256 is that of another file, from which this one was made.
+    Keeps ``bytes_max`` bytes, and the newest however large it is; opens ``loads_max`` at once. With another ``suffix``
+    they are what was made of models, under the names of these.
     """
 
-    def __init__(self, find: FindFile, bytes_max: int, loads_max: int, named_by_content: bool = True) -> None:
-        self._find = find
-        self._named_by_content = named_by_content
+    def __init__(self, source_of: SourceOf, bytes_max: int, loads_max: int, suffix: str = SUFFIX) -> None:
+        self._source_of = source_of
+        self._suffix = suffix
         self._bytes_max = bytes_max
         self._loads_max = loads_max
         self._kept: dict[BlobName, memoryview] = {}
@@ -61,8 +59,8 @@ class Blobs:
     async def _load(self, name: BlobName) -> None:
         blob = None
         try:
-            path = await self._find(name.job_id, name.sha256)
-            blob = await asyncio.to_thread(_open, path, name.sha256 if self._named_by_content else None)
+            if (source := self._source_of(name.job_id)) is not None:
+                blob = await asyncio.to_thread(_read, source, name.sha256, self._suffix)
         except OSError:
             pass  # the job is gone, or the file: those that wait are told that there is none
         finally:
@@ -80,11 +78,22 @@ class Blobs:
             self._bytes -= len(self._kept.pop(oldest)) + ENTRY_BYTES
 
 
-def _open(path: Path, sha256: str | None) -> memoryview | None:
-    """The bytes of a file; None when they do not have this hash, if one is given."""
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(0)
-        small = size < MAPPED_BYTES_MIN
-        blob = memoryview(file.read() if small else mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ))
-    return blob if sha256 is None or hashlib.sha256(blob).hexdigest() == sha256 else None
+def _read(source: BlobSource, sha256: str, suffix: str) -> memoryview | None:
+    """The bytes of a blob; None when they are not all there, or a model does not have this hash."""
+    opened = source.open(sha256, suffix)
+    blob = next(opened.chunks, memoryview(b""))
+    if len(blob) < opened.num_bytes:
+        blob = _gathered(blob, opened)
+    whole = len(blob) == opened.num_bytes
+    return blob if whole and (suffix != SUFFIX or hashlib.sha256(blob).hexdigest() == sha256) else None
+
+
+def _gathered(first: memoryview, opened: OpenBlob) -> memoryview:
+    """All chunks one after the other, in memory that goes back to the system when nobody holds it."""
+    gathered = mmap.mmap(-1, opened.num_bytes)
+    gathered.write(first)
+    for chunk in opened.chunks:
+        if gathered.tell() + len(chunk) > opened.num_bytes:
+            raise OSError("a blob is larger than its store says")
+        gathered.write(chunk)
+    return memoryview(gathered)[: gathered.tell()].toreadonly()

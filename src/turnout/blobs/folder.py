@@ -4,11 +4,10 @@ import hashlib
 from collections.abc import Callable, Collection
 from pathlib import Path
 
-from turnout.blobs.base import BlobRef
+from turnout.blobs.base import SUFFIX, BlobRef
 from turnout.storage import durable, private
 from turnout.wire.forms import EXECUTORCH
 
-SUFFIX = ".safetensors"
 EXPORT_SUFFIX = EXECUTORCH.suffix  #: Of what was made of a model, beside it and under its name.
 
 

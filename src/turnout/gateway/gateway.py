@@ -6,6 +6,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, TypeAlias
 
+from turnout.blobs.place import sources_of
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.dispatcher.service import EdgeTaskDispatcher
 from turnout.dispatcher.table import JobTable
@@ -48,7 +49,7 @@ class Gateway:
         self.server = GatewayServer(
             self._dispatcher,
             self._dispatcher.schema,
-            self._transport.blob,
+            sources_of(self._table.jobs),
             job_count=self._table.__len__,
             limits=limits,
             origins=origins,

@@ -3,10 +3,9 @@
 import asyncio
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 
 from turnout.blobs.base import BUSY, BlobName, Busy
-from turnout.blobs.cache import Blobs, FindFile
+from turnout.blobs.cache import Blobs, SourceOf
 from turnout.errors import TurnoutError
 from turnout.gateway import decode
 from turnout.gateway.limits import GatewayLimits
@@ -80,10 +79,6 @@ class Weights:
             done(text)
 
 
-def exports_of(find: FindFile, limits: GatewayLimits) -> Blobs:
-    """The files that jobs have made of their models for ExecuTorch; each lies beside its model."""
-
-    async def beside(job_id: str, sha256: str) -> Path:
-        return (await find(job_id, sha256)).with_suffix(EXECUTORCH.suffix)
-
-    return Blobs(beside, 0, limits.loads_max, named_by_content=False)  # what is made of them is kept, not they
+def exports_of(source_of: SourceOf, limits: GatewayLimits) -> Blobs:
+    """What jobs have made of their models for ExecuTorch; each beside its model. Kept is what is made of them."""
+    return Blobs(source_of, 0, limits.loads_max, EXECUTORCH.suffix)

@@ -13,8 +13,8 @@ from random import Random
 import msgspec
 import numpy as np
 
-from turnout.blobs.base import BlobRef
-from turnout.blobs.folder import SUFFIX, BlobStore
+from turnout.blobs.base import SUFFIX, BlobRef
+from turnout.blobs.folder import BlobStore
 from turnout.errors import TurnoutError
 from turnout.job.compose import parts_of, rules_of
 from turnout.job.core import snapshots

@@ -3,7 +3,6 @@ of the whole connection, as with a Unix socket."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Protocol
 
@@ -122,9 +121,6 @@ class SimTransport:
         reply = SimReply(self, link, ticket)
         self._on(link, lambda: link.host.received(topic, memoryview(payload), reply))
         return True
-
-    async def blob(self, job_id: str, sha256: str) -> Path:
-        raise FileNotFoundError(sha256)
 
     def deliver(self, link: Link, what: Callable[[Inbox], None]) -> None:
         inbox = self._inbox

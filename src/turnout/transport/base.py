@@ -4,7 +4,6 @@ A transport carries *tickets*, integers chosen by its user, and keeps nothing pe
 book of what is in flight (``dispatcher/pending.py``). So a job that dies, hangs or answers late has nothing to leak.
 """
 
-from pathlib import Path
 from typing import Protocol
 
 from turnout.messages import ModelSchema, RunningJob, Topic
@@ -43,10 +42,6 @@ class Transport(Protocol):
 
     def send(self, job_id: str, ticket: int, topic: Topic, payload: bytes) -> bool:
         """Put one request into this tick's frame. False when the job is not connected or its queue is full."""
-        ...
-
-    async def blob(self, job_id: str, sha256: str) -> Path:
-        """The file of a model blob. Raises FileNotFoundError when the job has no such blob (any more)."""
         ...
 
 

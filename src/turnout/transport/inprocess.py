@@ -2,9 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass
-from pathlib import Path
 
-from turnout.blobs.place import blob_file
 from turnout.messages import ModelSchema, RunningJob, Topic
 from turnout.transport.base import Inbox, JobHandler
 from turnout.transport.connection import QUEUE_BYTES_MAX, hand_over
@@ -148,11 +146,6 @@ class InProcessTransport:
         """Hand over one request in the next tick. False when the job is not connected or its queue is full."""
         link = self._links.get(job_id)
         return link is not None and link.send(ticket, topic, payload)
-
-    async def blob(self, job_id: str, sha256: str) -> Path:
-        """The file of a model blob. Raises FileNotFoundError when the job has no such blob."""
-        job = self._opened.get(job_id)
-        return blob_file("" if job is None else job.blobs, sha256)
 
     def look(self, address: str) -> None:
         """Something new answers at ``address``."""

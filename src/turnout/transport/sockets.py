@@ -8,11 +8,9 @@ import logging
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 from typing import Final
 
-from turnout.blobs.place import blob_file
 from turnout.errors import ServerError
 from turnout.messages import ModelSchema, RunningJob, Topic
 from turnout.transport.address import Address, TcpAddress, UnixAddress, parse_address
@@ -184,11 +182,6 @@ class SocketTransport:
         if link is None or link.connection is None:
             return False
         return link.connection.send(ticket, frames.TOPIC_CODES[topic], payload)
-
-    async def blob(self, job_id: str, sha256: str) -> Path:
-        """The file of a model blob. Raises FileNotFoundError when the job has no such blob."""
-        link = self._links.get(job_id)
-        return blob_file("" if link is None else link.job.blobs, sha256)
 
 
 @dataclass(slots=True, eq=False)

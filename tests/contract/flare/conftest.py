@@ -4,7 +4,6 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import pytest
 
@@ -45,12 +44,9 @@ def anyio_backend() -> str:
 async def world() -> AsyncIterator[World]:
     """A running gateway."""
 
-    async def no_model(job_id: str, sha256: str) -> Path:
-        raise FileNotFoundError(sha256)
-
     listening = socket.create_server(("127.0.0.1", 0))
     world = World(FakeDispatcher(), listening.getsockname()[1])
-    server = GatewayServer(world.dispatcher, schema_of, no_model, job_count=lambda: 2)
+    server = GatewayServer(world.dispatcher, schema_of, lambda job_id: None, job_count=lambda: 2)
     await server.start([listening])
     try:
         yield world

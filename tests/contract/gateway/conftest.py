@@ -19,7 +19,8 @@ import uvicorn
 from granian.constants import Interfaces
 
 from tests.unit.gateway.fakes import Answered, FakeDispatcher, schema_of
-from turnout.blobs.cache import FindFile
+from turnout.blobs.cache import SourceOf
+from turnout.blobs.place import FolderSource
 from turnout.gateway.asgi import AsgiGateway
 from turnout.gateway.cors import Origins
 from turnout.gateway.http1.server import GatewayServer
@@ -39,14 +40,14 @@ class Parts:
     """What a gateway is made of."""
 
     dispatcher: FakeDispatcher
-    find: FindFile
+    source_of: SourceOf
     limits: GatewayLimits
     listening: socket.socket
 
     def server(self) -> GatewayServer:
         origins = Origins([PAGE])
         return GatewayServer(
-            self.dispatcher, schema_of, self.find, job_count=lambda: 2, limits=self.limits, origins=origins
+            self.dispatcher, schema_of, self.source_of, job_count=lambda: 2, limits=self.limits, origins=origins
         )
 
 
@@ -166,22 +167,19 @@ class World:
     def put(self, data: bytes) -> str:
         """A model of a job, by its sha256."""
         sha256 = hashlib.sha256(data).hexdigest()
-        (self.folder / sha256).write_bytes(data)
+        (self.folder / f"{sha256}.safetensors").write_bytes(data)
         return sha256
 
 
 @asynccontextmanager
 async def _serving(shell: str, folder: Path, limits: GatewayLimits) -> AsyncIterator[World]:
-    async def find(job_id: str, sha256: str) -> Path:
-        path = folder / sha256
-        if job_id != "small" or not path.exists():
-            raise FileNotFoundError(sha256)
-        return path
+    def source_of(job_id: str) -> FolderSource | None:
+        return FolderSource(str(folder)) if job_id == "small" else None
 
     dispatcher = FakeDispatcher()
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
-    running = await SHELLS[shell](Parts(dispatcher, find, limits, listening))
+    running = await SHELLS[shell](Parts(dispatcher, source_of, limits, listening))
     await _wait_listening(port)
     asked = asyncio.Event()
     dispatcher.when_asked = asked.set

@@ -21,6 +21,7 @@ from grpc import aio
 from tests.contract.flare.quirks import covers
 from tests.unit.gateway.fakes import BIG_SCHEMA, FakeDispatcher, schema_of
 from tests.unit.wire.edge_messages import Reply, Request
+from turnout.blobs.place import FolderSource
 from turnout.gateway.exchange import Exchange
 from turnout.gateway.grpc import GrpcServer
 from turnout.gateway.http1.server import GatewayServer
@@ -95,11 +96,8 @@ async def serving(
     grpc_limits: GrpcLimits | None = None,
     dispatcher: FakeDispatcher | None = None,
 ) -> AsyncIterator[World]:
-    async def find(job_id: str, sha256: str) -> Path:
-        return folder / sha256
-
     dispatcher = dispatcher or FakeDispatcher()
-    gateway = GatewayServer(dispatcher, schema_of, find, limits=limits)
+    gateway = GatewayServer(dispatcher, schema_of, lambda job_id: FolderSource(str(folder)), limits=limits)
     await gateway.start([socket.create_server(("127.0.0.1", 0))])
     server = GrpcServer(gateway.site, "127.0.0.1:0", grpc_limits or GrpcLimits())
     port = await server.start()
@@ -128,7 +126,7 @@ def put(folder: Path, dispatcher: FakeDispatcher, numbers: int = 8) -> None:
     schema = tensors.ModelSchema((tensors.TensorSpec("w", (numbers,)),))
     blob = tensors.to_safetensors(np.arange(numbers, dtype=np.float32), schema)
     sha256 = hashlib.sha256(blob).hexdigest()
-    (folder / sha256).write_bytes(blob)
+    (folder / f"{sha256}.safetensors").write_bytes(blob)
     model = ModelRef(sha256, len(blob), {"model_version": 1})
     dispatcher.answer_to = lambda request: TaskResponse(Status.OK, "small", "t1", "train", model, {"model_version": 1})
 

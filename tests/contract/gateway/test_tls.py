@@ -24,6 +24,7 @@ from tests.contract.flare.quirks import covers
 from tests.contract.gateway.conftest import Device
 from tests.unit.gateway.fakes import BIG_SCHEMA, JOB, FakeDispatcher, get, result, schema_of, update_of
 from tests.unit.wire.edge_messages import Reply
+from turnout.blobs.place import FolderSource
 from turnout.gateway.grpc import GrpcServer
 from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits, GrpcLimits
@@ -101,14 +102,11 @@ def serial(device: Device) -> str:
 
 @asynccontextmanager
 async def serving(folder: Path, limits: GatewayLimits | None = None) -> AsyncIterator[World]:
-    async def find(job_id: str, sha256: str) -> Path:
-        return folder / sha256
-
     authority = trustme.CA()
     write(authority, folder)
     certificate = Certificate(folder / "cert.pem", folder / "key.pem")
     dispatcher = FakeDispatcher()
-    gateway = GatewayServer(dispatcher, schema_of, find, limits=limits)
+    gateway = GatewayServer(dispatcher, schema_of, lambda job_id: FolderSource(str(folder)), limits=limits)
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     await gateway.start([listening], certificate.context)
@@ -153,7 +151,7 @@ async def test_a_large_result_and_a_large_model_pass_whole(world: World) -> None
     assert bytes(report.update) == update[-80_000:]
     model = os.urandom(3_000_000)
     sha256 = hashlib.sha256(model).hexdigest()
-    (world.folder / sha256).write_bytes(model)
+    (world.folder / f"{sha256}.safetensors").write_bytes(model)
     assert (await device.ask(get(f"/blob/small/{sha256}"))).body == model
 
 
@@ -203,10 +201,7 @@ async def test_who_never_shakes_hands_is_let_go(tmp_path: Path) -> None:
 async def test_a_device_that_speaks_tls_to_a_port_without_it_is_told_something_and_disturbs_nobody(
     tmp_path: Path,
 ) -> None:
-    async def find(job_id: str, sha256: str) -> Path:
-        return tmp_path / sha256
-
-    gateway = GatewayServer(FakeDispatcher(), schema_of, find)
+    gateway = GatewayServer(FakeDispatcher(), schema_of, lambda job_id: None)
     listening = socket.create_server(("127.0.0.1", 0))
     port = listening.getsockname()[1]
     await gateway.start([listening])

@@ -1,7 +1,6 @@
 """What every transport promises. Run on each of them."""
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
@@ -265,32 +264,6 @@ async def test_a_job_that_answers_nothing_does_not_hold_up_another(world: World)
     world.transport.send("lively", 1000, Topic.TASK, b"hello")
 
     assert await world.events.wait("replied") == [(1000, b"echo hello")]
-
-
-async def test_a_blob_is_found_by_its_sha256(world: World, tmp_path: Path) -> None:
-    (tmp_path / f"{'ab' * 32}.safetensors").write_bytes(b"model")
-    await open_and_wait(world, await world.start(world.job("a", str(tmp_path)), Job()))
-
-    path = await world.transport.blob("a", "ab" * 32)
-
-    assert path.read_bytes() == b"model"
-
-
-@pytest.mark.parametrize("name", ["", "ab", "AB" * 32, "../" + "ab" * 31, "ab" * 32 + "\n", "zz" * 32, "cd" * 32])
-async def test_what_names_no_blob_of_the_job_is_not_found(world: World, tmp_path: Path, name: str) -> None:
-    (tmp_path / f"{'ab' * 32}.safetensors").write_bytes(b"model")
-    await open_and_wait(world, await world.start(world.job("a", str(tmp_path)), Job()))
-
-    with pytest.raises(FileNotFoundError):
-        await world.transport.blob("a", name)
-
-
-async def test_an_unknown_job_or_one_without_a_folder_has_no_blobs(world: World) -> None:
-    await open_and_wait(world, await world.start(world.job("a"), Job()))
-
-    for job_id in ("a", "unknown"):
-        with pytest.raises(FileNotFoundError):
-            await world.transport.blob(job_id, "ab" * 32)
 
 
 async def test_no_task_is_left_behind(world: World) -> None:

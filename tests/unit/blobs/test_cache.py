@@ -8,8 +8,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from turnout.blobs.base import BlobName
-from turnout.blobs.cache import BUSY, MAPPED_BYTES_MIN, Blobs, Busy
+from turnout.blobs.base import BUSY, SUFFIX, BlobName, Busy, OpenBlob
+from turnout.blobs.cache import Blobs
+from turnout.blobs.place import MAPPED_BYTES_MIN, FolderSource
 from turnout.gateway import decode
 from turnout.gateway.limits import GatewayLimits
 from turnout.gateway.weights import Weights, exports_of
@@ -24,19 +25,19 @@ BYTES_MAX, LOADS_MAX = 1_000_000_000, 10
 
 
 class Folder:
-    """Finds blobs in a folder, and counts how often it is asked."""
+    """Keeps blobs in a folder, and counts how often one is opened."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.asked = 0
+        self._source = FolderSource(str(path))
 
-    async def find(self, job_id: str, sha256: str) -> Path:
+    def of(self, job_id: str) -> "Folder":
+        return self
+
+    def open(self, sha256: str, suffix: str) -> OpenBlob:
         self.asked += 1
-        await asyncio.sleep(0)
-        path = self.path / sha256
-        if not path.exists():
-            raise FileNotFoundError(sha256)
-        return path
+        return self._source.open(sha256, suffix)
 
     def remove_all(self) -> None:
         for file in self.path.iterdir():
@@ -44,7 +45,7 @@ class Folder:
 
     def put(self, data: bytes, name: str | None = None) -> BlobName:
         sha256 = name or hashlib.sha256(data).hexdigest()
-        (self.path / sha256).write_bytes(data)
+        (self.path / f"{sha256}{SUFFIX}").write_bytes(data)
         return BlobName("j", sha256)
 
 
@@ -59,7 +60,7 @@ async def test_a_blob_is_opened_once(tmp_path: Path, size: int) -> None:
     folder = Folder(tmp_path)
     data = bytes(range(256)) * (size // 256 + 1)
     name = folder.put(data)
-    blobs = Blobs(folder.find, BYTES_MAX, LOADS_MAX)
+    blobs = Blobs(folder.of, BYTES_MAX, LOADS_MAX)
     found = await asyncio.gather(*(fetched(blobs, name) for _ in range(5)))
     assert await fetched(blobs, name) == data
     assert all(blob == data for blob in found)
@@ -68,7 +69,7 @@ async def test_a_blob_is_opened_once(tmp_path: Path, size: int) -> None:
 
 async def test_a_blob_that_is_not_there_is_none_and_may_come_later(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, BYTES_MAX, LOADS_MAX)
+    blobs = Blobs(folder.of, BYTES_MAX, LOADS_MAX)
     name = BlobName("j", hashlib.sha256(b"later").hexdigest())
     assert await fetched(blobs, name) is None
     folder.put(b"later")
@@ -78,13 +79,13 @@ async def test_a_blob_that_is_not_there_is_none_and_may_come_later(tmp_path: Pat
 async def test_a_file_that_is_not_what_its_name_says_is_not_served(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     name = folder.put(b"damaged", "0" * 64)
-    assert await fetched(Blobs(folder.find, BYTES_MAX, LOADS_MAX), name) is None
+    assert await fetched(Blobs(folder.of, BYTES_MAX, LOADS_MAX), name) is None
 
 
 async def test_the_blob_used_longest_ago_is_dropped_when_there_are_too_many_bytes(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     first, second, third = (folder.put(bytes([i]) * 10_000) for i in range(3))
-    blobs = Blobs(folder.find, 30_000, LOADS_MAX)
+    blobs = Blobs(folder.of, 30_000, LOADS_MAX)
     await fetched(blobs, first)
     await fetched(blobs, second)
     await fetched(blobs, first)
@@ -96,15 +97,45 @@ async def test_the_blob_used_longest_ago_is_dropped_when_there_are_too_many_byte
     assert folder.asked == 4
 
 
+class InChunks:
+    """A store elsewhere, which gives a blob in pieces."""
+
+    def __init__(self, num_bytes: int, *chunks: bytes) -> None:
+        self._blob = OpenBlob(num_bytes, map(memoryview, chunks))
+
+    def open(self, sha256: str, suffix: str) -> OpenBlob:
+        return self._blob
+
+
+@pytest.mark.parametrize(
+    ("num_bytes", "chunks", "read"),
+    [
+        (6, (b"ab", b"cde", b"f"), b"abcdef"),
+        (6, (b"abcdef",), b"abcdef"),
+        (0, (), b""),
+        (7, (b"ab", b"cde", b"f"), None),
+        (5, (b"ab", b"cde", b"f"), None),
+        (5, (b"abcdef",), None),
+    ],
+)
+async def test_a_blob_that_comes_in_chunks_is_whole_or_is_not_there(
+    num_bytes: int, chunks: tuple[bytes, ...], read: bytes | None
+) -> None:
+    source = InChunks(num_bytes, *chunks)
+    blobs = Blobs(lambda job_id: source, BYTES_MAX, LOADS_MAX)
+
+    assert await fetched(blobs, BlobName("j", hashlib.sha256(b"".join(chunks)).hexdigest())) == read
+
+
 async def test_a_blob_larger_than_the_bound_is_served_all_the_same(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, 10, LOADS_MAX)
+    blobs = Blobs(folder.of, 10, LOADS_MAX)
     assert await fetched(blobs, folder.put(b"x" * 100)) == b"x" * 100
 
 
 async def test_blobs_being_opened_are_bounded_in_number(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, BYTES_MAX, loads_max=1)
+    blobs = Blobs(folder.of, BYTES_MAX, loads_max=1)
     first, second = folder.put(b"1"), folder.put(b"2")
     assert await asyncio.gather(fetched(blobs, first), fetched(blobs, second)) == [b"1", BUSY]
 
@@ -116,7 +147,7 @@ NESTED = {"w": [[1.0, 2.0], [3.0, 4.0]], "b": [0.5, -0.5]}
 
 def weights_in(folder: Folder, limits: GatewayLimits, workers: WorkerPool | None = None) -> Weights:
     pool = workers or WorkerPool(decode.TARGET, 1, 1)
-    return Weights(Blobs(folder.find, BYTES_MAX, limits.loads_max), exports_of(folder.find, limits), pool, limits)
+    return Weights(Blobs(folder.of, BYTES_MAX, limits.loads_max), exports_of(folder.of, limits), pool, limits)
 
 
 async def weights_of(weights: Weights, name: BlobName, form: Form = WEIGHTS) -> bytes | None:
@@ -181,7 +212,7 @@ async def test_what_was_exported_of_a_model_is_told_as_base64_once_it_is_there(
     weights = weights_in(folder, GatewayLimits(inline_decode_bytes=inline_bytes), workers)
     try:
         assert await weights_of(weights, name, EXECUTORCH) is None
-        (await folder.find(name.job_id, name.sha256)).with_suffix(".pte").write_bytes(b"\x00\xffpte")
+        (tmp_path / f"{name.sha256}.pte").write_bytes(b"\x00\xffpte")
         assert await weights_of(weights, name, EXECUTORCH) == b'"AP9wdGU="'
         assert msgspec.json.decode(await weights_of(weights, name) or b"") == NESTED
     finally:
@@ -196,7 +227,7 @@ async def test_a_model_of_one_number_is_told_as_such(tmp_path: Path) -> None:
 
 async def test_a_blob_of_a_job_that_ended_is_gone_though_it_was_kept_and_who_reads_it_reads_on(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    blobs = Blobs(folder.find, BYTES_MAX, LOADS_MAX)
+    blobs = Blobs(folder.of, BYTES_MAX, LOADS_MAX)
     name, other = folder.put(b"of j"), BlobName("k", folder.put(b"of k").sha256)
     reading = await fetched(blobs, name)
     await fetched(blobs, other)

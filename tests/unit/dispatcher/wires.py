@@ -1,7 +1,6 @@
 """A transport that only remembers: the test is the job at its other end."""
 
 from collections.abc import Callable
-from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -53,9 +52,6 @@ class Wires:
             return False
         self.sent.append((job_id, ticket, topic, payload))
         return True
-
-    async def blob(self, job_id: str, sha256: str) -> Path:
-        raise FileNotFoundError(sha256)
 
     def connect(self, job_id: str, incarnation: int = 1) -> None:
         """The job's process answers."""

@@ -1,7 +1,5 @@
 """What a gateway counts, and for how long it tells the jobs apart."""
 
-from pathlib import Path
-
 import pytest
 
 from tests.unit.gateway.fakes import FakeDispatcher, schema_of
@@ -9,7 +7,7 @@ from turnout.gateway.counters import JOBS_MAX, Counters
 from turnout.gateway.http1.server import GatewayServer
 
 
-async def no_model(job_id: str, name: str) -> Path:
+def no_model(job_id: str) -> None:
     raise AssertionError("nobody asks for a model here")
 
 

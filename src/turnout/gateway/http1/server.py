@@ -3,16 +3,15 @@
 import asyncio
 import socket
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from email.utils import formatdate
-from pathlib import Path
 from time import perf_counter
 from typing import Any
 
 import msgspec
 
 from turnout import __version__
-from turnout.blobs.cache import Blobs
+from turnout.blobs.cache import Blobs, SourceOf
 from turnout.gateway import decode
 from turnout.gateway.calls import Kind, Refusal, busy
 from turnout.gateway.core import GatewayCore
@@ -35,14 +34,14 @@ Decoded = Callable[[bytes | Refusal], None]
 class GatewayServer:
     """Serves devices on sockets that are bound already, for jobs that ``dispatcher`` reaches.
 
-    ``schema_of`` and ``find_blob`` know the jobs' schemas and model files; ``job_count`` is for ``/healthz``.
+    ``schema_of`` knows schemas of jobs, ``source_of`` where their models are read; ``job_count`` is for ``/healthz``.
     """
 
     def __init__(
         self,
         dispatcher: Dispatcher,
         schema_of: Callable[[str], ModelSchema | None],
-        find_blob: Callable[[str, str], Awaitable[Path]],
+        source_of: SourceOf,
         *,
         job_count: Callable[[], int] = lambda: 0,
         limits: GatewayLimits | None = None,
@@ -60,8 +59,8 @@ class GatewayServer:
         self.counters = Counters(self._loop.time(), perf_counter)
         self._emptied = asyncio.Event()  # the last connection is gone
         self._schema_of = schema_of
-        self._blobs = blobs = Blobs(find_blob, self._limits.blobs_bytes_max, self._limits.loads_max)
-        self._exports = exports_of(find_blob, self._limits)
+        self._blobs = blobs = Blobs(source_of, self._limits.blobs_bytes_max, self._limits.loads_max)
+        self._exports = exports_of(source_of, self._limits)
         self._weights = Weights(blobs, self._exports, self._workers, self._limits)
         core = GatewayCore(schema_of, self._limits)
         #: What all calls share, by whatever protocol they come; and what those by HTTP share.

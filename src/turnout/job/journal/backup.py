@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from turnout.aggregator.mean import SavedSum
-from turnout.blobs.folder import SUFFIX
+from turnout.blobs.base import SUFFIX
 from turnout.errors import TurnoutError
 from turnout.job.folder.directory import BLOBS, FINAL, JOURNAL, LOCK, PUBLISHED, RECORDER
 from turnout.job.journal import sqlite

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import msgspec
 
-from turnout.blobs.folder import SUFFIX
+from turnout.blobs.base import SUFFIX
 from turnout.errors import TurnoutError
 from turnout.job.folder.directory import BLOBS, JOURNAL, PUBLISHED
 from turnout.job.journal import recorder
