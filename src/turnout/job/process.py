@@ -48,7 +48,7 @@ from turnout.wire.forms import EXECUTORCH
 from turnout.wire.tensors import num_parameters
 
 #: "memory" measures what durability costs; a job that runs so loses everything with its process, and says so.
-JOURNAL_VARIABLE = "TURNOUT_JOURNAL"
+JOURNAL_VARIABLE, MEMORY = "TURNOUT_JOURNAL", "memory"
 EXITS: dict[type[TurnoutError], int] = {
     JournalDamaged: exits.EXIT_FAILED,
     JournalUnusable: exits.EXIT_FAILED,
@@ -199,7 +199,7 @@ async def run(folder: JobFolder, given: argparse.Namespace) -> int:
 
 
 def _journal(folder: JobFolder, given: argparse.Namespace) -> Journal:
-    if os.environ.get(JOURNAL_VARIABLE) == "memory":
+    if given.journal == MEMORY:
         logger.warning("the journal is in memory: nothing is durable, and a restart begins at version 0")
         return MemoryJournal()
     directory = given.blobs.parent
@@ -225,6 +225,7 @@ def main() -> int:
     parser.add_argument("--address", required=True)
     parser.add_argument("--blobs", type=Path, required=True)
     parser.add_argument("--seed", type=int)
+    parser.add_argument("--journal", choices=("sqlite", MEMORY), default=os.environ.get(JOURNAL_VARIABLE, "sqlite"))
     role.add_options(parser)
     given = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
