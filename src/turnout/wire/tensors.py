@@ -75,11 +75,6 @@ def num_parameters(schema: ModelSchema) -> int:
     return sum(math.prod(tensor.shape) for tensor in schema.tensors)
 
 
-def offsets(schema: ModelSchema) -> dict[str, slice]:
-    """Where each tensor lies in the flat vector."""
-    return {tensor.name: slice(begin, begin + size) for tensor, begin, size in layout(schema)}
-
-
 def schema_of(arrays: Mapping[str, NDArray[Any]]) -> ModelSchema:
     """The schema of these tensors, in the order given."""
     return ModelSchema(tuple(TensorSpec(name, tuple(array.shape)) for name, array in arrays.items()))

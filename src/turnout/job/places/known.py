@@ -30,7 +30,6 @@ class KnownDevices:
     """
 
     def __init__(self, known_s: float, secret: bytes) -> None:
-        self._known_s = known_s
         self._step_s = known_s / STEPS
         self._key = int.from_bytes(secret[: HASH_BITS // 8]) | 1
         self._start_anew(0.0)
