@@ -1,5 +1,6 @@
 """One kind of trouble at a time, in a world that is calm otherwise: it happens, and no promise is broken."""
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -136,6 +137,19 @@ def test_a_device_that_sends_updates_from_another_order_of_size_has_no_part_in_t
 def test_made_up_tasks_do_not_count_though_they_are_sealed_with_the_jobs_key() -> None:
     world = World(1, plan=replace(a_world(job_crash_s=20.0).plan, forges=True))
     assert world.run()["forged"] >= 10
+
+
+def test_the_real_journal_keeps_its_promises_on_a_disk_that_fails_and_cuts_its_log_off() -> None:
+    seen: Counter[str] = Counter()
+    for seed in range(4):
+        weather = {"commit_fails": 0.2, "commit_s": 0.3, "job_crash_s": 12.0, "hangs_for_s": 8.0, "replaced": 1.0}
+        world = a_world(seed, **weather)
+        world = World(seed, plan=replace(world.plan, on_disk=True))
+        for at in (20, 50, 80):
+            world.loop.at(at, world.job.hang)
+        seen.update(world.run())
+    for what in ("commits: FAILED", "recoveries", "fenced processes", "crashes: committing"):
+        assert seen[what] >= 4, (what, seen)
 
 
 def counted_at(world: World, *times: float) -> dict[float, int]:

@@ -120,8 +120,11 @@ class Checker:
 
     # --- the disk ----------------------------------------------------------------------------------------------
 
-    def committed(self, written: Snapshot) -> None:
-        """The journal holds this now, known or not: it is the exact sum of the tasks it says are counted."""
+    def committed(self, written: Snapshot, read: bool = False) -> None:
+        """The journal holds this now, known or not: it is the exact sum of the tasks it says are counted.
+
+        ``read``: it was found there, whoever wrote it.
+        """
         before, durable = self.durable, written.after(self.durable)
         self.durable = durable
         self._version_before = before.version if before is not None else 0
@@ -134,7 +137,29 @@ class Checker:
         if before is not None:
             self._check_staleness(newly, before)
             self._check_leases(durable, before)
-        self._check_changes(written, durable)
+        if not read:
+            self._check_changes(written, durable)
+
+    def loaded(self, found: Snapshot | None) -> None:
+        """The process that holds the job reads this: what was committed, or a commit more that said it had failed."""
+        known = self.durable.commit if self.durable is not None else 0
+        commit = found.commit if found is not None else 0
+        if commit < known:
+            raise Violation(f"commit {known} was durable, and the journal ends at commit {commit}")
+        if found is not None and commit > known:
+            self.seen["commits that happened all the same"] += 1
+            self.committed(found, read=True)
+
+    def reads_back(self, found: Snapshot | None) -> None:
+        """What anybody reads after a commit is what was committed."""
+        written = self.durable
+        if found is None or written is None:
+            return
+        same = (found.commit, found.version, found.sections) == (written.commit, written.version, written.sections)
+        same &= all(found.rows(table) == written.rows(table) for table in written.tables)
+        if not same or not all(np.array_equal(found.vectors[name], written.vectors[name]) for name in written.vectors):
+            raise Violation(f"commit {written.commit} is read back as something else")
+        self.seen["commits read back"] += 1
 
     def _measured(self, newly: set[int], durable: Snapshot) -> set[int]:
         """Which of these measured only. A device that lost its task may get it again to measure, and report both."""

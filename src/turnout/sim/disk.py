@@ -8,8 +8,9 @@ from enum import Enum
 from random import Random
 
 from turnout.blobs.base import BlobRef
-from turnout.job.journal.journal import DiskError, Journal, Snapshot
+from turnout.job.journal.journal import DiskError, Snapshot
 from turnout.sim.checker import Checker
+from turnout.sim.kept import Kept
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.weather import Point, Weather
 
@@ -75,11 +76,12 @@ class Disk:
 class FaultyJournal:
     """The journal as one process holds it: calls fail, or say so; what reaches the disk is checked at once."""
 
-    def __init__(self, journal: Journal, disk: Disk, checker: Checker, survive: Callable[[Point], None]) -> None:
-        self.held = journal
-        self.durable = journal.durable
-        self.key, self.incarnation = journal.key, journal.incarnation
-        self._disk, self._checker, self._survive = disk, checker, survive
+    def __init__(self, kept: Kept, disk: Disk, checker: Checker, survive: Callable[[Point], None]) -> None:
+        self.dying = False  #: Its process is being killed.
+        self.durable = kept.durable
+        self.key, self.incarnation = kept.key, kept.incarnation
+        self.close, self.leave = kept.close, kept.leave
+        self._kept, self._disk, self._checker, self._survive = kept, disk, checker, survive
         self._found: Snapshot | None = None  # at the start
         self._fresh = True  # it has committed nothing
 
@@ -88,11 +90,16 @@ class FaultyJournal:
         if not self._disk.readable():
             self._checker.seen["journals not readable"] += 1
             raise DiskError(errno.EIO, "simulated")
-        found = self.held.load()
+        found = self._kept.load()
+        self._checker.loaded(found)
         self._found = found if self._fresh else None
         return found
 
     def commit(self, snapshot: Snapshot) -> None:
+        if self.dying:
+            if (durable := self._kept.die(snapshot, self._disk.rng)) is not None:
+                self._checker.committed(durable)
+            return
         self._fresh = False
         if self._found is not None:
             found, self._found = self._found, None
@@ -101,15 +108,14 @@ class FaultyJournal:
         outcome = self._disk.write()
         self._checker.seen[f"commits: {outcome.name}"] += 1
         if outcome is Write.FAILED:
-            raise DiskError(errno.ENOSPC, "simulated")
-        self.held.commit(snapshot)
+            self._kept.fail(snapshot, self._disk.rng)
+        else:
+            self._kept.commit(snapshot)
         self._checker.committed(snapshot)
+        self._checker.reads_back(self._kept.shown())
         self._survive(Point.WRITTEN)
-        if outcome is Write.DOUBTFUL:
+        if outcome is not Write.DONE:
             raise DiskError(errno.EIO, "simulated")
-
-    def close(self) -> None:
-        self.held.close()
 
 
 class SimBlobs:

@@ -1,16 +1,15 @@
 """The machine of the simulated job and its supervisor: processes crash, hang, are replaced and started again."""
 
-from collections.abc import Callable
 from random import Random
 from typing import Protocol
 
 from turnout.job.core.events import Finish
-from turnout.job.journal.journal import Journal
 from turnout.job.journal.recorder import Published
 from turnout.messages import Topic
 from turnout.sim.checker import Checker
 from turnout.sim.disk import Disk, SimBlobs
 from turnout.sim.hooks import Hooks
+from turnout.sim.kept import Store
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.process import MakeCore, SimProcess
 from turnout.sim.weather import Weather
@@ -36,12 +35,11 @@ class SimJob:
         loop: VirtualLoop,
         rng: Random,
         weather: Weather,
-        take_over: Callable[[], Journal],
+        store: Store,
         checker: Checker,
         hooks: Hooks,
         make_core: MakeCore,
     ) -> None:
-        """``take_over`` gives the handle of the journal for the next process."""
         self.loop, self.rng, self.weather = loop, rng, weather
         self.disk = Disk(loop, rng, weather)
         self.blobs = SimBlobs(self.disk, checker)
@@ -53,7 +51,7 @@ class SimJob:
         self.newest: Published | None = None  #: The newest version that devices were given.
         self.end: Finish | None = None  #: What it said when it ended; nothing is started after that but by a person.
         self.is_to_end = False  #: A person wants it: said again to every process that starts.
-        self._take_over = take_over
+        self.store = store
         self._incarnation = 0
         self._clock_offset = 0.0
 
@@ -74,7 +72,7 @@ class SimJob:
     def _replace(self) -> None:
         """A new process takes over, whether or not the old one is really dead."""
         self._incarnation += 1
-        process = SimProcess(self, self._incarnation, self._take_over(), self._clock_offset)
+        process = SimProcess(self, self._incarnation, self.store.take_over(), self._clock_offset)
         self.process = process
         process.start()
         if self.is_to_end:

@@ -31,6 +31,7 @@ from turnout.sim.weather import Weather
 MODEL_SIZE = 32
 STORM_S = 90.0  #: How long faults happen, in virtual seconds.
 VERSIONS_MAX = 10**6  #: Of a job that no rule ends.
+ON_DISK = 1 / 8  #: Of the worlds.
 EXAMPLES = 4  #: Devices have 1 to this many.
 DISCOUNTS = (ConstantDiscount(), PolynomialDiscount(), HingeDiscount(b=1.0), FlareDiscount())
 
@@ -43,6 +44,7 @@ class Plan:
     devices: int
     weather: Weather
     room_bytes: int = 100_000  #: Of a gateway, for results; each takes about 500.
+    on_disk: bool = False  #: The journal is the real one, in a folder.
     stopped_at: float | None = None  #: A person ends the job in the middle of the storm.
     selects: bool = False  #: The job has a function of its own that says which devices take part,
     weighs: bool = False  #: and one that says what results weigh.
@@ -73,6 +75,7 @@ class Plan:
             devices=max(devices, (goal + 4) * 4 // 3 + 1) if selects else devices,
             stopped_at=rng.uniform(20.0, STORM_S) if rng.random() < 0.15 else None,
             weather=Weather.drawn(rng),
+            on_disk=rng.random() < ON_DISK,
             room_bytes=rng.choice([2_000, 100_000]),
             selects=selects,
             weighs=rng.random() < 0.3,

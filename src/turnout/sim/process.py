@@ -35,6 +35,7 @@ from turnout.messages import (
 from turnout.sim.checker import Checker
 from turnout.sim.disk import Disk, FaultyJournal, SimBlobs
 from turnout.sim.hooks import Hooks
+from turnout.sim.kept import Kept
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.weather import Point, Weather
 from turnout.transport.base import Reply
@@ -77,9 +78,9 @@ class Machine(Protocol):
 class SimProcess:
     """The event loop, the thread, the recorder and the notes of one shell."""
 
-    def __init__(self, machine: Machine, incarnation: int, journal: Journal, clock_offset: float) -> None:
+    def __init__(self, machine: Machine, incarnation: int, kept: Kept, clock_offset: float) -> None:
         self.machine, self.incarnation = machine, incarnation
-        self.journal = FaultyJournal(journal, machine.disk, machine.checker, self.survive)
+        self.journal = FaultyJournal(kept, machine.disk, machine.checker, self.survive)
         self.schema = ModelSchema((TensorSpec("x", (machine.checker.size,)),))
         self.alive = True
         self.before: Moment | None = None
@@ -88,7 +89,6 @@ class SimProcess:
         self._clock_offset = clock_offset
         self.hung_until = 0.0
         self._frozen = False
-        self._dying = False
         self._work: Callable[[], object] | None = None  # what its thread is about to do
         self._moment = Moment(Phase.RECOVERY, closing=False, staged=0, commit=0, version=0)
 
@@ -155,8 +155,8 @@ class SimProcess:
     def die(self) -> None:
         """It is killed. What its thread was writing may have made it to the disk."""
         self._checker.seen[f"crashes: {self.interrupted()}"] += 1
-        if self._work is not None and self._rng.random() < 0.5:
-            self._dying = True
+        if self._work is not None:
+            self.journal.dying = True
             self._work()
         self.leave()
 
@@ -165,6 +165,7 @@ class SimProcess:
         self.alive = False
         if self.shell is not None:
             self.shell.stop()
+        self.journal.leave()
         self.machine.died(self)
 
     def _ended(self, ended: Ended) -> None:
@@ -190,7 +191,7 @@ class SimProcess:
 
     def survive(self, point: Point) -> None:
         share = self.machine.weather.crash.get(point, 0.0)
-        if share and not self._dying and self.machine.end is None and self._rng.random() < share:
+        if share and not self.journal.dying and self.machine.end is None and self._rng.random() < share:
             self._checker.seen[f"crashes {point.name}"] += 1
             raise Killed
 

@@ -1,12 +1,14 @@
 """One simulated world from one seed: real cores, bad weather, and a checker outside."""
 
 import hashlib
+import tempfile
 import traceback
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any, TypeVar
 
@@ -34,6 +36,7 @@ from turnout.sim.device import SimDevice
 from turnout.sim.gateway import JOB, SimGateway
 from turnout.sim.hooks import RARE_VERSION, Hooks
 from turnout.sim.job import SimJob
+from turnout.sim.kept import FileStore, MemoryStore, Store
 from turnout.sim.loop import VirtualLoop
 from turnout.sim.network import Air, SimTransport
 from turnout.sim.plan import EXAMPLES, MODEL_SIZE, STORM_S, Plan
@@ -47,7 +50,8 @@ REVIVE_EVERY_S = 60.0  #: Once a job was started again, apps that ended with it 
 FORGE_EVERY_S = 5.0  #: Mean; where tasks are made up, one is this often.
 PAUSE_EVERY_S = 50.0  #: Mean; a person pauses the job this often, in every other world.
 END_MAX_S = 300.0  #: Enough for a last commit and for evaluations, of which two may be to come and one be slow.
-IN_FLIGHT_MAX_S = 20.0  #: What devices no longer wait for is answered or timed out by then.
+IN_FLIGHT_MAX_S = 120.0  #: What devices no longer wait for is answered or timed out by then.
+FAST = Path("/dev/shm")  #: Where a sync costs nothing.
 RARE = 4  #: Every fourth device has an app that is seldom selected, where the job selects.
 
 T = TypeVar("T")
@@ -95,11 +99,11 @@ class World:
         spec = self.plan.spec
         self.hooks = Hooks(self.rng, self.plan.selects, self.plan.weighs, self.plan.diverges)
         self.checker = Checker(MODEL_SIZE, spec, self.hooks, lambda: self.loop.now)
-        self._journal = builders.journal()
-        self._journal.key = hashlib.sha256(b"%d" % seed).digest()
+        self._key = hashlib.sha256(b"%d" % seed).digest()
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
         self.weather = self.plan.weather
         self.air = Air(self.loop, self.rng, self.weather)
-        self.job = SimJob(self.loop, self.rng, self.weather, self._take_over, self.checker, self.hooks, self._make_core)
+        self.job = SimJob(self.loop, self.rng, self.weather, self._store(), self.checker, self.hooks, self._make_core)
         self.gateways = [
             SimGateway(self.loop, self.rng, self.weather, self.job, self._make_dispatcher) for _ in range(2)
         ]
@@ -117,6 +121,10 @@ class World:
         except Exception as error:
             what = error if isinstance(error, Violation) else traceback.format_exc(limit=-2).strip()
             raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {what}\n  {self.plan}") from error
+        finally:
+            self.job.store.close()
+            if self._folder is not None:
+                self._folder.cleanup()
         return Counter({**self.checker.seen, "versions": self.job.version})
 
     def _run(self) -> None:
@@ -208,9 +216,10 @@ class World:
         self.loop.run_until(end, goes_on=lambda: not all(device.ended for device in devices))
         if not all(device.ended for device in devices):
             raise Violation("devices cannot settle their results though the faults have stopped")
-        self.loop.run_until(self.loop.now + IN_FLIGHT_MAX_S)
-        for gateway in self.gateways:
-            gateway.check_idle()
+        end = self.loop.now + IN_FLIGHT_MAX_S  # late copies come one by one
+        self.loop.run_until(end, goes_on=lambda: any(gateway.room_used for gateway in self.gateways))
+        if used := sum(gateway.room_used for gateway in self.gateways):
+            raise Violation(f"{used} bytes of the gateways' room are never released")
 
     # --- faults ------------------------------------------------------------------------------------------------
 
@@ -232,9 +241,12 @@ class World:
 
     # --- parts -------------------------------------------------------------------------------------------------
 
-    def _take_over(self) -> Journal:
-        self._journal = self._journal.take_over()
-        return self._journal
+    def _store(self) -> Store:
+        """On the real disk where the plan says so; broken journals are in memory."""
+        if not self.plan.on_disk or self.builders.journal is not MemoryJournal:
+            return MemoryStore(self.builders.journal, self._key)
+        self._folder = tempfile.TemporaryDirectory(prefix="turnout-sim-", dir=FAST if FAST.is_dir() else None)
+        return FileStore(Path(self._folder.name), JOB.job_id, self._key)
 
     def _make_core(self, journal: Journal) -> JobCore:
         """Of the plan's settings, as a job's process makes it, but for what the builders break."""
@@ -255,7 +267,7 @@ class World:
         builders, training = self.builders, self.plan.spec.training
         return replace(
             parts,
-            seal=parts.seal if builders.seal is Seal else builders.seal(JOB.job_id, self._journal.key),
+            seal=parts.seal if builders.seal is Seal else builders.seal(JOB.job_id, self._key),
             aggregator=builders.aggregator(MODEL_SIZE, training.weight_max, training.update_norm_max),
             optimizer=Diverging(parts.optimizer) if self.plan.diverges else parts.optimizer,
             places=_as(builders.places, parts.places),
