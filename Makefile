@@ -17,7 +17,7 @@ STAMPS := $(VENV)/.stamps
 FLARE := .venv-flare
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all test-flare torch lint format coverage lock bench reference sim chaos clean
+.PHONY: help install demo test test-all test-flare torch mlflow lint format coverage lock bench reference sim chaos clean
 
 help:  ## say what each target does
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -37,6 +37,8 @@ test-flare: $(FLARE)/.installed  ## run NVIDIA FLARE's own classes and device si
 	@$(FLARE)/bin/pytest -n $(WORKERS) --dist worksteal tests/flare
 
 torch: $(STAMPS)/torch  ## install PyTorch too, of which make test then tests the trainer; large
+
+mlflow: $(STAMPS)/mlflow  ## install MLflow's client too, to which make test then tracks a job
 
 lint: $(STAMPS)/lint  ## check style, format, types, which way imports point, and how much of the code a request passes
 	@$(RUN)/ruff check
@@ -90,6 +92,11 @@ $(STAMPS)/test: pyproject.toml $(STAMPS)/base
 $(STAMPS)/torch: pyproject.toml $(STAMPS)/base
 	@echo "installing PyTorch into $(VENV)"
 	@$(RUN)/python -m pip install --quiet --disable-pip-version-check --editable ".[test-torch]"
+	@mkdir -p $(@D) && touch $@
+
+$(STAMPS)/mlflow: pyproject.toml $(STAMPS)/base
+	@echo "installing MLflow's client into $(VENV)"
+	@$(RUN)/python -m pip install --quiet --disable-pip-version-check $(CONSTRAINT) --editable ".[mlflow]"
 	@mkdir -p $(@D) && touch $@
 
 $(STAMPS)/lint: pyproject.toml $(STAMPS)/base

@@ -21,6 +21,7 @@ def ran(pytester: pytest.Pytester, ci: str, *options: str) -> pytest.RunResult:
     pytester.makeini("[pytest]")
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CI", ci)
+        environment.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")  # they are slow to import
         return pytester.runpytest_subprocess(*options)
 
 
@@ -31,7 +32,7 @@ def test_an_unlisted_skip_fails_a_run_in_ci(pytester: pytest.Pytester) -> None:
 
 
 def test_so_does_one_that_a_worker_reports(pytester: pytest.Pytester) -> None:
-    assert ran(pytester, "true", "-n", "1").ret == pytest.ExitCode.TESTS_FAILED
+    assert ran(pytester, "true", "-p", "xdist", "-n", "1").ret == pytest.ExitCode.TESTS_FAILED
 
 
 def test_elsewhere_a_skip_passes(pytester: pytest.Pytester) -> None:

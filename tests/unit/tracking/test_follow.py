@@ -127,7 +127,7 @@ def mlflow_may_use_files() -> Iterator[None]:
 
 @pytest.mark.usefixtures("mlflow_may_use_files")
 def test_mlflow_has_a_run_named_after_the_job(tmp_path: Path) -> None:
-    mlflow = pytest.importorskip("mlflow", reason="pip install 'turnout[mlflow]'")
+    mlflow = pytest.importorskip("mlflow", reason="MLflow is not installed; make mlflow installs it")
     uri = (tmp_path / "runs").as_uri()
     tracker = MLflow(uri, "digits", "digits-1")
     tracker.log({"model/accuracy": 0.5}, 1, 9.0)
