@@ -157,30 +157,34 @@ class Image:
         follows = self.commit and snapshot.commit == self.commit + 1
         known = follows or all(rows.whole for rows in snapshot.tables.values())
         assert known, "these changes are not of what the journal holds"
-        sections = [*self._section_writes(snapshot)]
+        sections = self._section_writes(snapshot)
         lost = [name for name in self._vectors if name not in snapshot.vectors]
-        vectors = [*self._vector_writes(snapshot)]
+        vectors = self._vector_writes(snapshot)
         tables = {table: self._tables[table.name].apply(table, snapshot.tables[table]) for table in TABLES}
         for name in lost:
             del self._vectors[name], self.sums.vectors[name]
         self.commit = snapshot.commit
         return Writes(self._head(snapshot.version), sections, vectors, lost, tables)
 
-    def _section_writes(self, snapshot: Snapshot) -> Iterable[tuple[str, bytes]]:
+    def _section_writes(self, snapshot: Snapshot) -> list[tuple[str, bytes]]:
+        writes = []
         for name, kind in SECTIONS.items():
-            section, before = snapshot.of(kind), self._sections.get(name)
+            section, before = snapshot.sections[kind], self._sections.get(name)
             if before is None or before[0] is not section:
                 data = _encode(section)
                 if before is None or before[1] != data:
                     self._sections[name], self.sums.sections[name] = (section, data), zlib.crc32(data)
-                    yield name, data
+                    writes.append((name, data))
+        return writes
 
-    def _vector_writes(self, snapshot: Snapshot) -> Iterable[tuple[str, memoryview]]:
+    def _vector_writes(self, snapshot: Snapshot) -> list[tuple[str, memoryview]]:
+        writes = []
         for name, vector in snapshot.vectors.items():
             if self._vectors.get(name) is not vector:
                 data = np.ascontiguousarray(vector, vector.dtype.newbyteorder("<")).data.cast("B")
                 self._vectors[name], self.sums.vectors[name] = vector, zlib.crc32(data)
-                yield name, data
+                writes.append((name, data))
+        return writes
 
     def _head(self, version: int) -> Head:
         for name, checksums in self._tables.items():
