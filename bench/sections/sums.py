@@ -10,6 +10,7 @@ from scipy.linalg import blas
 from bench import machine
 from bench.section import Bench, Line, Section
 from bench.table import count
+from turnout.aggregator.contribution import Contribution
 from turnout.aggregator.mean import MeanAggregator
 
 NOTES = """\
@@ -53,7 +54,7 @@ def _size(bench: Bench, size: int, times: int) -> None:
 def _add(aggregator: MeanAggregator, update: "np.ndarray[tuple[int], np.dtype[np.float32]]", times: int) -> None:
     for _ in range(times):
         assert isinstance(aggregator.check(update, 1.0), float)
-        aggregator.add(update, 1.0)
+        aggregator.add(Contribution(update, (0,), 1.0, 1.0))
 
 
 def _timed(work: Callable[[], object], times: int) -> float:

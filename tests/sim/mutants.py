@@ -14,6 +14,7 @@ import numpy as np
 from msgspec.structs import replace
 from numpy.typing import NDArray
 
+from turnout.aggregator.contribution import Contribution
 from turnout.aggregator.mean import TOTAL, MeanAggregator
 from turnout.aggregator.typical import Norms, TypicalNorm
 from turnout.blobs.base import BlobRef
@@ -24,7 +25,7 @@ from turnout.job.core import answers
 from turnout.job.core.answers import Refused
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
-from turnout.job.core.judging import Sound
+from turnout.job.core.judging import Judgement
 from turnout.job.core.states import Draining, End, Failed, Happened, Settling
 from turnout.job.journal.journal import MODEL, SavedJob, Snapshot
 from turnout.job.journal.memory import MemoryJournal
@@ -187,7 +188,7 @@ class CountsWhatWasNeverGiven(JobCore):
 class BoundsNoNorm(JobCore):
     """Adds what is far beyond all other updates."""
 
-    def _judge(self, event: Result, lease: Lease, had_place: bool) -> Sound | Refused:
+    def _judge(self, event: Result, lease: Lease, had_place: bool) -> Judgement | Refused:
         kept, self.typical = self.typical, TypicalNorm(math.inf, math.inf)
         sound = super()._judge(event, lease, had_place)
         self.typical = kept
@@ -540,16 +541,16 @@ class KeepsMomentumOfWhatFailed(JobCore):
 class DiscountsNothing(MeanAggregator):
     """Results of old versions count as much as fresh ones."""
 
-    def add(self, vector: NDArray[np.float32], weight: float, discount: float = 1.0) -> None:
-        super().add(vector, weight)
+    def add(self, contribution: Contribution, discount: float = 1.0) -> None:
+        super().add(contribution)
 
 
 class DividesByDiscounts(MeanAggregator):
     """Divides by the discounted weights, so that nothing changes where all results are equally stale."""
 
-    def add(self, vector: NDArray[np.float32], weight: float, discount: float = 1.0) -> None:
-        super().add(vector, weight, discount)
-        self.total_weight += weight * (discount - 1.0)
+    def add(self, contribution: Contribution, discount: float = 1.0) -> None:
+        super().add(contribution, discount)
+        self.total_weight += contribution.weight * (discount - 1.0)
 
 
 class WeighsByItself(JobCore):

@@ -57,7 +57,7 @@ class DenseFloat32:
     is added is at most ``REACH_MAX`` in every coordinate, and a block holds at most ``BLOCK`` of them.
     """
 
-    dtype = np.dtype(np.float32)
+    dtype = np.dtype("<f4")
 
     def __init__(self, num_parameters: int, norm_max: float | None) -> None:
         assert num_parameters > 0

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from turnout.aggregator.codec import DenseFloat32, Refusal, UpdateCodec
+from turnout.aggregator.contribution import Contribution
 
 TOTAL = "total"  #: The name of the sum among the vectors of a snapshot.
 
@@ -30,9 +31,10 @@ class MeanAggregator:
 
     def __init__(self, num_parameters: int, weight_max: float, norm_max: float | None = None) -> None:
         self._sum: UpdateCodec = DenseFloat32(num_parameters, norm_max)
+        self.dtype = self._sum.dtype  #: What one number of an update is.
         self._weight_max = weight_max
         self.total_weight = 0.0
-        self.count = 0  #: Updates in the sum.
+        self.count = 0  #: Results in the sum.
 
     def check(self, vector: NDArray[np.float32], weight: float) -> Refusal | float:
         """Why this update cannot be added, or its L2 norm. Looks at all of it and changes nothing."""
@@ -40,12 +42,12 @@ class MeanAggregator:
             return Refusal("weight", f"weight {weight:g} is not above 0 and at most {self._weight_max:g}")
         return self._sum.check(vector, weight)
 
-    def add(self, vector: NDArray[np.float32], weight: float, discount: float = 1.0) -> None:
-        """Add an update that passed ``check`` with this weight; ``discount`` is above 0 and at most 1."""
+    def add(self, contribution: Contribution, discount: float = 1.0) -> None:
+        """Add what passed ``check`` with at least this factor; ``discount`` is above 0 and at most 1."""
         assert 0 < discount <= 1
-        self._sum.add(vector, weight * discount)
-        self.total_weight += weight
-        self.count += 1
+        self._sum.add(contribution.vector, contribution.factor * discount)
+        self.total_weight += contribution.weight
+        self.count += len(contribution.tasks)
 
     def mean(self) -> NDArray[np.float64]:
         """The mean of all that was added, which must be something."""

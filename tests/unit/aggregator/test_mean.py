@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from turnout.aggregator.codec import BLOCK, FLOAT32_MAX, Refusal
+from turnout.aggregator.contribution import Contribution
 from turnout.aggregator.mean import TOTAL, MeanAggregator, SavedSum
+
+
+def add(mean: MeanAggregator, vector: NDArray[np.float32], weight: float, discount: float = 1.0) -> None:
+    """One result."""
+    mean.add(Contribution(vector, (0,), weight, factor=weight), discount)
 
 
 def vector(*numbers: float) -> NDArray[np.float32]:
@@ -26,8 +32,8 @@ def aggregator(num_parameters: int = 2, weight_max: float = 1000.0, norm_max: fl
 def test_fedavg_weighs_each_device_by_its_examples() -> None:
     """McMahan et al. 2017, algorithm 1: w_{t+1} <- sum_k (n_k / n) w_{t+1}^k; here of updates."""
     mean = aggregator()
-    mean.add(vector(1, 0), weight=1)
-    mean.add(vector(0, 4), weight=3)
+    add(mean, vector(1, 0), weight=1)
+    add(mean, vector(0, 4), weight=3)
     assert mean.mean().tolist() == [0.25, 3.0]
     assert (mean.count, mean.total_weight) == (2, 4)
 
@@ -36,22 +42,22 @@ def test_fedbuff_divides_by_the_number_of_updates() -> None:
     """Nguyen et al. 2022, algorithm 1: the server's step is the sum of the buffer divided by K."""
     mean = aggregator()
     for update in (vector(2, 0), vector(4, 0), vector(0, 8), vector(0, 8)):
-        mean.add(update, weight=1)
+        add(mean, update, weight=1)
     assert mean.mean().tolist() == [1.5, 4.0]
 
 
 def test_a_discount_stays_in_effect_when_all_updates_are_equally_stale() -> None:
     """FedBuff scales each update by 1/sqrt(1 + staleness) and divides by K: not by the sum of the scales."""
     mean = aggregator()
-    mean.add(vector(2, 4), weight=1, discount=0.5)
-    mean.add(vector(6, 4), weight=1, discount=0.5)
+    add(mean, vector(2, 4), weight=1, discount=0.5)
+    add(mean, vector(6, 4), weight=1, discount=0.5)
     assert mean.mean().tolist() == [2.0, 2.0]
 
 
 def test_a_discount_does_not_lower_the_weight_that_is_divided_by() -> None:
     mean = aggregator()
-    mean.add(vector(8, 0), weight=3, discount=0.5)
-    mean.add(vector(0, 8), weight=1, discount=1.0)
+    add(mean, vector(8, 0), weight=3, discount=0.5)
+    add(mean, vector(0, 8), weight=1, discount=1.0)
     assert mean.mean().tolist() == [3.0, 2.0]
 
 
@@ -61,7 +67,7 @@ def test_devices_that_each_add_one_at_their_own_place_are_averaged_exactly(order
     for place in order:
         update = np.zeros(16, dtype=np.float32)
         update[place] = 1
-        mean.add(update, weight=1)
+        add(mean, update, weight=1)
     assert mean.mean().tolist() == [1 / 16] * 16
 
 
@@ -71,7 +77,7 @@ def test_the_float64_total_does_not_lose_small_updates_among_many() -> None:
     mean.load(SavedSum(1.0, 1))
     mean.load_vectors({TOTAL: np.array([2.0**30])})
     for _ in range(10 * BLOCK + 7):
-        mean.add(vector(1), weight=1)
+        add(mean, vector(1), weight=1)
     assert mean.vectors()[TOTAL].tolist() == [2.0**30 + 10 * BLOCK + 7]
 
 
@@ -81,7 +87,7 @@ def test_the_float64_total_does_not_lose_small_updates_among_many() -> None:
 def test_the_mean_is_that_of_float64_within_rounding(updates: list[tuple[float, float, float]]) -> None:
     mean = aggregator(num_parameters=1)
     for number, weight, discount in updates:
-        mean.add(vector(number), weight, discount)
+        add(mean, vector(number), weight, discount)
     expected = math.fsum(x * w * s for x, w, s in updates) / math.fsum(w for _, w, _ in updates)
     scale = math.fsum(abs(x * w * s) for x, w, s in updates) / math.fsum(w for _, w, _ in updates)
     assert mean.mean()[0] == pytest.approx(expected, abs=1e-5 * scale + 1e-30)
@@ -89,16 +95,16 @@ def test_the_mean_is_that_of_float64_within_rounding(updates: list[tuple[float, 
 
 def test_a_cleared_sum_begins_anew() -> None:
     mean = aggregator()
-    mean.add(vector(100, 100), weight=7)
+    add(mean, vector(100, 100), weight=7)
     mean.clear()
-    mean.add(vector(1, 2), weight=1)
+    add(mean, vector(1, 2), weight=1)
     assert mean.mean().tolist() == [1, 2]
 
 
 def test_an_added_vector_may_be_read_only_and_lie_anywhere() -> None:
     body = memoryview(b"x" + vector(1, 2).tobytes())[1:]
     mean = aggregator()
-    mean.add(np.frombuffer(body, dtype="<f4"), weight=2)
+    add(mean, np.frombuffer(body, dtype="<f4"), weight=2)
     assert mean.mean().tolist() == [1, 2]
 
 
@@ -131,7 +137,7 @@ def test_a_refused_update_says_why(update: NDArray[np.float32], weight: float, r
 
 def test_checking_changes_nothing() -> None:
     mean = aggregator(norm_max=5.0)
-    mean.add(vector(1, 2), weight=1)
+    add(mean, vector(1, 2), weight=1)
     for update in (vector(1, math.nan), vector(300, 400), vector(1), vector(1, 1)):
         mean.check(update, 1)
     assert mean.mean().tolist() == [1, 2]
@@ -155,7 +161,7 @@ def test_what_passes_the_check_never_overflows(number: float, weight: float) -> 
     mean = aggregator(num_parameters=1)
     if not isinstance(mean.check(vector(number), weight), Refusal):
         for _ in range(2 * BLOCK):
-            mean.add(vector(number), weight)
+            add(mean, vector(number), weight)
         assert mean.mean()[0] == pytest.approx(number, rel=1e-4)
 
 
@@ -164,9 +170,9 @@ def test_what_passes_the_check_never_overflows(number: float, weight: float) -> 
 
 def test_a_snapshot_holds_the_open_block_and_does_not_change() -> None:
     mean = aggregator()
-    mean.add(vector(1, 2), weight=2)
+    add(mean, vector(1, 2), weight=2)
     total, saved = mean.vectors()[TOTAL], mean.save()
-    mean.add(vector(1, 1), weight=1)
+    add(mean, vector(1, 1), weight=1)
     assert (total.tolist(), saved.total_weight, saved.count) == ([2, 4], 2, 1)
     assert mean.vectors()[TOTAL].tolist() == [3, 5]
 
@@ -175,12 +181,12 @@ def test_a_snapshot_holds_the_open_block_and_does_not_change() -> None:
 def test_a_restored_sum_goes_on_exactly_as_the_one_it_was_taken_from(numbers: list[float], cut: int) -> None:
     first, second = aggregator(num_parameters=1), aggregator(num_parameters=1)
     for number in numbers[:cut]:
-        first.add(vector(number), weight=3)
-    second.add(vector(5), weight=1)  # forgotten by the restore
+        add(first, vector(number), weight=3)
+    add(second, vector(5), weight=1)  # forgotten by the restore
     second.load(first.save())
     second.load_vectors(first.vectors())
     for number in numbers[cut:]:
-        first.add(vector(number), weight=0.7)
-        second.add(vector(number), weight=0.7)
+        add(first, vector(number), weight=0.7)
+        add(second, vector(number), weight=0.7)
     assert first.vectors()[TOTAL].tobytes() == second.vectors()[TOTAL].tobytes()
     assert first.save() == second.save()

@@ -14,19 +14,20 @@ from turnout.job.places.leases import Lease
 from turnout.job.workflow.bases import Bases
 from turnout.messages import EXAMPLES_MAX, EXAMPLES_MIN, NO_EXAMPLES, OK, VALIDATED, ResultReport, Status
 
-FLOAT_BYTES = 4
+NOTHING = np.empty(0, np.float32)
 
 
-class Sound(msgspec.Struct, frozen=True):
+class Judgement(msgspec.Struct, frozen=True):
     """What a result brings: of a task to validate the update is empty."""
 
     update: NDArray[np.float32]
     weight: float  #: Of a measurement, the examples that it was made on.
+    factor: float  #: What the update is multiplied with as it is added: its weight, unless it is to be shortened.
     norm: float = 0.0  #: The update's.
     zeros: bool = False  #: There are numbers, and every one is 0: the device has not trained.
 
 
-def judged(
+def judge(
     report: ResultReport,
     lease: Lease,
     rules: Rules,
@@ -34,7 +35,7 @@ def judged(
     typical: TypicalNorm,
     bases: Bases,
     factor: float = 1.0,
-) -> Sound | Refused:
+) -> Judgement | Refused:
     """Why a result is refused, or what is to be added: with ``factor`` times its weight. Changes nothing."""
     expected = VALIDATED if lease.validate else OK
     if report.status == NO_EXAMPLES:
@@ -45,14 +46,14 @@ def judged(
     if not EXAMPLES_MIN <= report.num_examples <= EXAMPLES_MAX:  # also refuses NaN
         return answers.examples(report.num_examples)
     if lease.validate:
-        return Sound(np.empty(0, np.float32), report.num_examples)
+        return Judgement(NOTHING, report.num_examples, 1.0)
     weight = min(report.num_examples, lease.weight_max) if rules.by_examples else 1.0
     if factor == 0:
         return answers.WEIGHED_NOTHING
     weight = min(weight * factor, lease.weight_max)
-    if report.update.nbytes % FLOAT_BYTES:
+    if report.update.nbytes % aggregator.dtype.itemsize:
         return Refused("length", f"the update has {report.update.nbytes} bytes; whole floats are", Status.ERROR)
-    update = np.frombuffer(report.update, dtype="<f4")
+    update = np.frombuffer(report.update, aggregator.dtype)
     if report.absolute:
         difference = bases.difference(lease.version, update)
         if difference is None:
@@ -66,7 +67,7 @@ def judged(
     zeros = _all_zeros(update)
     if zeros and rules.refuse_zeros:
         return answers.ZEROS
-    return Sound(update, weight, norm, zeros)
+    return Judgement(update, weight, weight, norm, zeros)
 
 
 def _all_zeros(update: NDArray[np.float32]) -> bool:

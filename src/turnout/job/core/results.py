@@ -1,9 +1,10 @@
 """Whether a result counts: its task, its time, the update itself; then it is claimed, added and staged."""
 
+from turnout.aggregator.contribution import Contribution
 from turnout.job.core import answers, states
 from turnout.job.core.answers import Refused
 from turnout.job.core.events import Answer, Effect, Result, ResultOffered, ResultsRefused
-from turnout.job.core.judging import Sound, judged
+from turnout.job.core.judging import Judgement, judge
 from turnout.job.core.staged import send_again
 from turnout.job.core.versions import Versions
 from turnout.job.places.leases import Lease, device_hash
@@ -37,16 +38,16 @@ class Results(Versions):
         had_place = places.reported(lease, now, trained=report.status in (OK, VALIDATED))
         if not places.live.on(lease.version):
             self._retire({lease.version})
-        sound = self._too_late(lease) or self._judge(event, lease, had_place)
+        judgement = self._too_late(lease) or self._judge(event, lease, had_place)
         effects: list[Effect] = []
-        if isinstance(sound, Refused):
+        if isinstance(judgement, Refused):
             places.refuse(lease)
-            effects.append(self._refuse(event.ticket, report, sound))
-            self.story.add(now, lease.task, "refused", sound.reason)
+            effects.append(self._refuse(event.ticket, report, judgement))
+            self.story.add(now, lease.task, "refused", judgement.reason)
         else:
             self._claim(lease, now)
-            self._add(lease, report, sound)
-            self._stage(event, lease, sound, now)
+            self._add(lease, report, judgement)
+            self._stage(event, lease, judgement, now)
             if not had_place:
                 places.lease_time.observe(now - lease.granted_at)
         self.groups.reported(lease.device)
@@ -100,13 +101,15 @@ class Results(Versions):
             return answers.too_stale(lease.version, self.version, staleness_max)
         return None
 
-    def _judge(self, event: Result, lease: Lease, had_place: bool) -> Sound | Refused:
+    def _judge(self, event: Result, lease: Lease, had_place: bool) -> Judgement | Refused:
         """Whether the result is sound in itself. Changes no sum."""
-        sound = judged(event.report, lease, self.rules, self.parts.aggregator, self.typical, self.bases, event.factor)
-        if isinstance(sound, Refused) and sound.reason == answers.FAR_NORM:
+        judgement = judge(
+            event.report, lease, self.rules, self.parts.aggregator, self.typical, self.bases, event.factor
+        )
+        if isinstance(judgement, Refused) and judgement.reason == answers.FAR_NORM:
             self.typical.refuse(again=not had_place)
             self.warnings.add(FAR_UPDATES)
-        return sound
+        return judgement
 
     # --- it counts ---------------------------------------------------------------------------------------------
 
@@ -115,27 +118,28 @@ class Results(Versions):
         self.counted.add(lease.version, lease.task)
         self.counted.keep(lease.version, max(lease.expires_at, now) + self.parts.places.resend_window_s)
 
-    def _add(self, lease: Lease, report: ResultReport, sound: Sound) -> None:
+    def _add(self, lease: Lease, report: ResultReport, judgement: Judgement) -> None:
         """To the running sums: what the device learned, or measured."""
         if lease.validate:
-            self.federated.add(lease.version, report.metrics, sound.weight, lease.task)
+            self.federated.add(lease.version, report.metrics, judgement.weight, lease.task)
             self.made.measured += 1
             self.parts.places.measured(lease)
         else:
-            self.parts.aggregator.add(sound.update, sound.weight, self.parts.discount(self.version - lease.version))
-            self.typical.take(sound.norm)
+            contribution = Contribution(judgement.update, (lease.task,), judgement.weight, judgement.factor)
+            self.parts.aggregator.add(contribution, self.parts.discount(self.version - lease.version))
+            self.typical.take(judgement.norm)
 
-    def _stage(self, event: Result, lease: Lease, sound: Sound, now: float) -> None:
+    def _stage(self, event: Result, lease: Lease, judgement: Judgement, now: float) -> None:
         """Its device is answered once the next commit is durable."""
         report = event.report
         self.tally.count(self.version - lease.version)
         if report.metrics_left_out:
             self.tally.leave_out(report.metrics_left_out)
-        if told := self.groups.counted(lease.device, report.device, sound.zeros):
+        if told := self.groups.counted(lease.device, report.device, judgement.zeros):
             self.warnings.add(told)
         self.commits.staged_at = now
         self.staged.add(lease.task, Answer(event.ticket, answers.counted(report, duplicate=False)))
-        self.story.add(now, lease.task, "staged", sound.weight)
+        self.story.add(now, lease.task, "staged", judgement.weight)
 
     # --- refusals ----------------------------------------------------------------------------------------------
 
