@@ -26,7 +26,7 @@ from turnout.job.core.answers import Refused
 from turnout.job.core.core import JobCore
 from turnout.job.core.events import Answer, CommitFailed, Committed, Effect, Evaluated, Finish, Result, ResultOffered
 from turnout.job.core.judging import Judgement
-from turnout.job.core.states import Draining, End, Failed, Happened, Settling
+from turnout.job.core.states import Closing, Draining, End, Failed, Happened, Settling
 from turnout.job.journal.journal import MODEL, SavedJob, Snapshot
 from turnout.job.journal.memory import MemoryJournal
 from turnout.job.places.counted import COUNTED, CountedTasks, SavedCounted
@@ -101,6 +101,10 @@ class PublishesBeforeCommit(JobCore):
         effects = super()._close(now)
         self.models.publish(self.version, SOME_BLOB)
         return effects
+
+    def holding(self) -> bool:
+        closing = isinstance(self.state, Closing) and self.models.has(self.version)
+        return super().holding() and not closing
 
     def _committed(self, event: Committed, now: float) -> list[Effect]:
         self.models = Models({v: blob for v, blob in self.models.all() if v != self.version})
@@ -221,7 +225,7 @@ class ForgetsTheMedian(JobCore):
 class LearnsFromTheRefused(TypicalNorm):
     """Updates that are refused move the median as those that are taken."""
 
-    def refuse(self) -> None:
+    def refuse(self, again: bool = False) -> None:
         self.take(self.norm_max)
 
 
@@ -521,8 +525,8 @@ class SavesMomentumLate(JobCore):
 class ForgetsSquares(JobCore):
     """A restart begins to learn how large steps are, though it remembers where they led."""
 
-    def _recover(self, durable: Snapshot) -> None:
-        super()._recover(durable)
+    def _recover(self, durable: Snapshot, now: float) -> None:
+        super()._recover(durable, now)
         if len(remembered(durable)) > 1:
             first, second = remembered(durable).values()
             self.parts.optimizer.restore((first, np.full_like(second, 1e-6)))

@@ -119,6 +119,10 @@ class World:
         try:
             self._run()
         except Exception as error:
+            if isinstance(
+                _root(error), TypeError | AttributeError | NameError
+            ):  # a mistake, and not what is looked for
+                raise
             what = error if isinstance(error, Violation) else traceback.format_exc(limit=-2).strip()
             raise Violation(f"seed {self.seed} at {self.loop.now:.3f} s: {what}\n  {self.plan}") from error
         finally:
@@ -314,6 +318,11 @@ def _as(kind: type[T], part: Any) -> T:
     if type(part) is kind:
         return part
     return kind(**{field.name: getattr(part, field.name) for field in fields(part) if field.init})
+
+
+def _root(error: BaseException) -> BaseException:
+    """Where it comes from."""
+    return error if error.__cause__ is None else _root(error.__cause__)
 
 
 def _moments(rng: Random, every_s: float, end: float) -> Iterator[float]:
