@@ -7,7 +7,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
-import msgspec
 from cyclopts import Parameter
 
 from turnout.cli.base import (
@@ -33,6 +32,8 @@ from turnout.process.systems import can_serve, check_server
 from turnout.supervisor.policy import HANG_S
 
 if TYPE_CHECKING:
+    import msgspec
+
     from turnout.cli.server_toml import ServerFile
     from turnout.gateway.settings import Limits
     from turnout.supervisor.entrance import Tls
@@ -46,7 +47,7 @@ ControlPort = Annotated[int, Parameter(help="Where people's tools connect; 0 tak
 TlsCert = Annotated[Path | None, Parameter(help="Certificate for devices, and its chain: a PEM file.")]
 TlsKey = Annotated[Path | None, Parameter(help="The certificate's private key: a PEM file.")]
 Data = Annotated[Path, Parameter(help="Where jobs and models are kept.")]
-S = TypeVar("S", bound=msgspec.Struct)
+S = TypeVar("S", bound="msgspec.Struct")
 
 
 def _unless(default: object, about: str) -> Parameter:
@@ -124,6 +125,8 @@ def up(
 
 def _given(section: S, **options: object) -> S:
     """What the file says, with what was given as an option in its place."""
+    import msgspec
+
     return msgspec.structs.replace(section, **{name: value for name, value in options.items() if value is not None})
 
 
@@ -147,6 +150,8 @@ def _settings(file: "ServerFile", data: Path) -> "Settings":
 
 def _check_limits(limits: "Limits") -> None:
     """Options are checked as the file is. Raises UsageError."""
+    import msgspec
+
     try:
         msgspec.convert(msgspec.to_builtins(limits), type(limits))
     except msgspec.ValidationError as error:
