@@ -443,7 +443,7 @@ class SaysNothingOfWhatIsLeft(JobCore):
 
     def _finish(self, end: End, how: Happened, now: float, why: str = "") -> Finish:
         finish = super()._finish(end, how, now, why)
-        return replace(finish, reason=finish.reason.partition("; ")[0])
+        return dataclasses.replace(finish, reason=finish.reason.partition("; ")[0])
 
 
 class CountsTasksOfBeforeItsEnd(JobCore):
