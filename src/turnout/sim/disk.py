@@ -78,6 +78,7 @@ class FaultyJournal:
 
     def __init__(self, kept: Kept, disk: Disk, checker: Checker, survive: Callable[[Point], None]) -> None:
         self.dying = False  #: Its process is being killed.
+        self.written = False  #: The last commit is on the disk, and its process need not know.
         self.durable = kept.durable
         self.key, self.incarnation = kept.key, kept.incarnation
         self.close, self.leave = kept.close, kept.leave
@@ -111,6 +112,7 @@ class FaultyJournal:
             self._kept.fail(snapshot, self._disk.rng)
         else:
             self._kept.commit(snapshot)
+        self.written = True
         self._checker.committed(snapshot)
         self._checker.reads_back(self._kept.shown())
         self._survive(Point.WRITTEN)

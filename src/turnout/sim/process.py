@@ -184,6 +184,8 @@ class SimProcess:
         match moment.phase:
             case Phase.RECOVERY:
                 return "recovering"
+            case Phase.COMMITTING if self.journal.written:
+                return "committed, unanswered"
             case Phase.COMMITTING if moment.closing:
                 return "closing"
         words = {Phase.OPEN: "staged", Phase.COMMITTING: "committing", Phase.COMMITTED: "committed, unanswered"}
@@ -305,6 +307,7 @@ class SimProcess:
 
     def note(self, phase: Phase, staged: int, commit: int, version: int, closing: bool = False) -> None:
         self._moment = Moment(phase, closing, staged, commit, version)
+        self.journal.written &= phase is not Phase.OPEN
 
 
 class SimTimer:
