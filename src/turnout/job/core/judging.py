@@ -4,8 +4,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from turnout.aggregator.aggregator import Aggregator
 from turnout.aggregator.codec import Refusal
-from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.typical import TypicalNorm
 from turnout.job.core import answers
 from turnout.job.core.answers import Refused
@@ -31,7 +31,7 @@ def judge(
     report: ResultReport,
     lease: Lease,
     rules: Rules,
-    aggregator: MeanAggregator,
+    aggregator: Aggregator,
     typical: TypicalNorm,
     bases: Bases,
     factor: float = 1.0,

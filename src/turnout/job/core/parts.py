@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from turnout.aggregator.mean import MeanAggregator
+from turnout.aggregator.aggregator import Aggregator
 from turnout.aggregator.optimizer import ServerOptimizer
 from turnout.job.places.leases import Seal
 from turnout.job.places.pacing import AppointmentBook
@@ -35,7 +35,7 @@ class Parts:
 
     workflow: Workflow
     seal: Seal
-    aggregator: MeanAggregator
+    aggregator: Aggregator
     optimizer: ServerOptimizer
     discount: Callable[[int], float]
     places: Places

@@ -181,6 +181,9 @@ class Image:
         writes = []
         for name, vector in snapshot.vectors.items():
             if self._vectors.get(name) is not vector:
+                assert vector.dtype.newbyteorder("<") == np.dtype(VECTORS[name.split()[0]]), (
+                    "no later process could read it"
+                )
                 data = np.ascontiguousarray(vector, vector.dtype.newbyteorder("<")).data.cast("B")
                 self._vectors[name], self.sums.vectors[name] = vector, zlib.crc32(data)
                 writes.append((name, data))
