@@ -61,7 +61,8 @@ def _check_leases(core: Standing) -> None:
     oldest = core.version - core.parts.workflow.staleness_max - made
     assert core.void_sure <= core.void_below <= places.next_task, "tasks are void that were never given out"
     recovering = isinstance(core.state, Recovering)
-    assert recovering or places.next_task <= places.reserved_until, "a task number is given out and not reserved"
+    begun = places.reserved_until  # 0 until this process has committed: it may be given up before
+    assert not begun or places.next_task <= begun, "a task number is given out and not reserved"
     for lease in places.live.all():
         assert lease.task < places.next_task, f"{lease} is of a task that was not given out"
         assert oldest <= lease.version <= core.version, f"{lease} is too old"
