@@ -20,6 +20,7 @@ import numpy as np
 from bench import traffic
 from bench.machine import command_line, tree
 from turnout.client.client import ControlClient
+from turnout.process.environment import environment
 from turnout.supervisor import commands
 from turnout.wire.tensors import to_safetensors
 
@@ -121,16 +122,16 @@ class Started(Server):
 
 @contextmanager
 def started(
-    folder: Path, gateways: int, environment: Mapping[str, str] | None = None, options: Sequence[str] = ()
+    folder: Path, gateways: int, variables: Mapping[str, str] | None = None, options: Sequence[str] = ()
 ) -> Iterator[Started]:
-    """Run supervisor, gateways and control, with ``environment`` beside our own and ``options`` beside the usual."""
+    """Run supervisor, gateways and control, with these ``variables`` and ``options`` beside the usual."""
     folder.mkdir(exist_ok=True)
     lifeline, our_end = os.pipe()
     ready, theirs = os.pipe()
     command = commands.server(folder / "data", gateways, theirs, seed=0)
     process = subprocess.Popen(
         [part.replace(commands.LIFELINE, str(lifeline)) for part in (*command, *options)],
-        env={**environment(), **(environment or {})},
+        env={**environment(), **(variables or {})},
         pass_fds=(lifeline, theirs),
         process_group=0,  # Ctrl-C is the benchmark's to handle
         stderr=(folder / "turnout.log").open("w"),

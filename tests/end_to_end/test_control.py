@@ -71,7 +71,7 @@ def test_a_watched_job_tells_each_version_once_and_that_it_has_ended(tmp_path: P
         ended = msgspec.json.decode(told[-1].data, type=JobView)
         assert (ended.state, ended.status and ended.status.version) == ("completed", 3)
 
-        story = re.compile(r"was killed by SIGKILL.*goes on at version.*has completed", re.DOTALL)
+        story = re.compile(r"was killed by SIGKILL.*goes on at version.*completed", re.DOTALL)
         eventually("the log has all", lambda: story.search("\n".join(running.client.logs(job.job_id, 20))))
         eventually("metrics have all answers", lambda: results_answered_ok(get(running, "/metrics")) >= 6)
 

@@ -237,8 +237,8 @@ for wrong in (dict(devices=0), dict(devices=8, droput=0.1), dict(devices=8, drop
     lines, _ = script(tmp_path, JOB + text)
     assert lines == [
         "there is no model yet; wait for the first event of the kind published",
-        "the run was stopped before its job had ended",
-        "the run was stopped before its job had ended",
+        "the run was cancelled before its job had ended",
+        "the run was cancelled before its job had ended",
         "the job has no trainer, which simulated devices need; give Job one: trainer=...",
         "devices is 0",
         "run has no option droput",

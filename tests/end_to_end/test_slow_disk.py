@@ -87,7 +87,7 @@ async def lease(http: HttpClient, device: DeviceInfo) -> str:
 async def report(http: HttpClient, running: Site, device: DeviceInfo, task_id: str, size: int = SIZE) -> ResultResponse:
     update = memoryview(np.ones(size, "<f4").tobytes())
     result = ResultReport(device, JOB_ID, task_id, "train", update)
-    answer = from_http(result, await http.request(to_http(result, running.job.schema)))
+    answer = from_http(result, await http.request(to_http(result, running.job.shell.schema)))
     assert isinstance(answer, ResultResponse)
     return answer
 
@@ -111,7 +111,7 @@ async def test_while_the_disk_is_slow_memory_is_bounded_and_afterwards_all_count
         ]
         most = 0
         while len(running.job.core.staged) < 5 or most < ROOM_BYTES - UPDATE_BYTES * 1.2:
-            most = max(most, running.dispatcher.results_bytes)
+            most = max(most, running.dispatcher.room.used)
             await asyncio.sleep(0)
         assert most <= ROOM_BYTES
         assert not any(answer.done() for answer in reports), "nothing is durable, so nobody is answered"
@@ -158,7 +158,7 @@ async def test_who_hears_retry_while_the_disk_is_slow_sends_again_and_is_counted
             assert not any(task.done() for task in working), "nothing is durable, so nobody is answered"
             waiting = [*core.staged.fresh.values(), *core.staged.writing.values()]
             assert max(map(len, waiting), default=0) <= WAITING_MAX
-            assert len(running.job._waiting) <= WAITING_MAX * DEVICES
+            assert len(running.job.shell._waiting) <= WAITING_MAX * DEVICES
             await asyncio.sleep(0.005)
         assert len(core.staged) == DEVICES
         disk.ready.set()

@@ -8,6 +8,7 @@ from nvflare.edge.assessors.buff_model_manager import BuffModelManager
 from nvflare.edge.mud import ModelUpdate
 
 from turnout.aggregator import staleness
+from turnout.aggregator.contribution import Contribution
 from turnout.aggregator.mean import MeanAggregator
 
 VERSION = 6  #: Of FLARE's model when the updates come; no tested age goes further back.
@@ -35,7 +36,7 @@ def flares_step(ages: list[int], weighs: bool, history: int | None = None) -> fl
 def our_step(ages: list[int]) -> float:
     mean = MeanAggregator(1, 1.0)
     for age in ages:
-        mean.add(np.ones(1, np.float32), 1.0, staleness.flare(age))
+        mean.add(Contribution(np.ones(1, np.float32), (0,), 1.0, 1.0), staleness.flare(age))
     return float(mean.mean()[0])
 
 

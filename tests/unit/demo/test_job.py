@@ -6,6 +6,7 @@ from typing import Literal
 import pytest
 
 from turnout.aggregator.codec import Refusal
+from turnout.aggregator.contribution import Contribution
 from turnout.aggregator.mean import MeanAggregator
 from turnout.aggregator.optimizer import ServerSGD
 from turnout.demo.central import train_centrally
@@ -48,7 +49,7 @@ def test_a_few_rounds_of_a_few_devices_learn_most_digits(tmp_path: Path, mode: L
             update = trainer.train(unflatten(model, folder.schema), config)
             vector = flatten(update.delta, folder.schema)
             assert not isinstance(mean.check(vector, update.num_examples), Refusal)
-            mean.add(vector, update.num_examples)
+            mean.add(Contribution(vector, (0,), update.num_examples, update.num_examples))
         model = optimizer.step(model, mean.mean())
     after = evaluate(unflatten(model, folder.schema))
     assert after["accuracy"] > 0.8
