@@ -6,6 +6,7 @@ only while nothing is ``paused``, and does what ``end`` says. When an answer com
 
 from collections.abc import Callable
 from enum import StrEnum
+from typing import TypeAlias
 
 from turnout.blobs.base import BlobName
 from turnout.gateway.calls import Call, Notice, Refusal, no_room
@@ -24,12 +25,17 @@ KNOWN_READ_BYTES = 64 * 1024  #: Of a larger read the head is not looked up: it 
 FEED_BYTES = 32 * 1024  #: At most this many bytes are parsed before we look again whether to read on.
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 NOTHING = memoryview(b"")
+Like: TypeAlias = tuple[Call, int, bytes | None]
 
 # Why nothing is read; bits of ``paused``.
 PIPELINE = 1  #: Enough requests are being answered.
 ADMISSION = 2  #: A result waits to be admitted.
 WRITING = 4  #: The device does not take its replies.
 STREAMING = 8  #: A large reply is being sent.
+
+
+def nobody() -> None:
+    """Is called when a connection that is gone has something to send."""
 
 
 class End(StrEnum):
@@ -50,6 +56,7 @@ class Http1:
     __slots__ = (
         "_busy",
         "_current",
+        "_like",
         "_linger_bytes",
         "_linger_until",
         "_lingered",
@@ -61,7 +68,6 @@ class Http1:
         "_stalled_since",
         "_unread",
         "_wake",
-        "_whole",
         "backlog",
         "end",
         "lost",
@@ -84,7 +90,7 @@ class Http1:
         self._busy = False  # the caller looks at ``moved`` afterwards
         self._over = False  # nothing that still comes is a request
         self._current: Request | None = None  # whose body is being read
-        self._whole: Request | None = None  # the one that was read last
+        self._like: Like | None = None  # what to remember of the request that was read last
         self.backlog = NOTHING  #: Read, but not parsed yet.
         self._paced_from = 0  # what of the body had come when we last began to wait for it
         self._stalled_since = 0.0
@@ -107,10 +113,10 @@ class Http1:
         else:
             known = None if self.sender.queue else self._shared.heads.find(data)
             if known is None:
-                self._whole = None
+                self._like = None
                 self._receive_more(data)
-                if self._whole is not None and (like := self._whole.like):
-                    self._shared.heads.remember(data, *like)
+                if self._like is not None:
+                    self._shared.heads.remember(data, *self._like)
                 return
             call, body = known
             site.counters.requests[call.route] += 1
@@ -172,8 +178,9 @@ class Http1:
             sender.last = self.moved = True
 
     def lose(self) -> None:
-        """The connection is gone."""
+        """The connection is gone. Nothing of it is left in a cycle: those wait long for the collector."""
         self.lost = True
+        self._wake = nobody
         self._stop()
         self.receiver.close()
         self.sender.forget()
@@ -308,8 +315,8 @@ class Http1:
                 size = max(size, request.length - receiver.received)
             piece, self.backlog = self.backlog[:size], self.backlog[size:]
             self._take_in(receiver.feed(piece, measuring=True))
-        if receiver.state is OVER:
-            self.backlog = NOTHING
+        if receiver.state is OVER or not self.backlog:
+            self.backlog = NOTHING  # an empty rest would hold all that was read
         self._busy = False
 
     def _take_in(self, found: list[Request | Refusal]) -> None:
@@ -323,8 +330,10 @@ class Http1:
             if request.exchange is None:
                 self._begin(request)
             elif request.body is not None and request is self._current:
-                self._current, self._whole = None, request
-                request.exchange.run(request.body)
+                self._current, self._like = None, request.like
+                body, request.body = request.body, None
+                request.exchange.run(body)
+        found.clear()  # the receiver keeps the list, and with it what became of these
 
     def _begin(self, request: Request) -> None:
         site, decision = self._site, request.decision
@@ -339,8 +348,9 @@ class Http1:
             self._answer_without_body(exchange, request, decision)
             return
         if request.body is not None:
-            self._whole = request
-            exchange.take(decision, request.body)
+            self._like = request.like
+            body, request.body = request.body, None  # from here on it is where there is room for it
+            exchange.take(decision, body)
         else:
             self._current = request
             exchange.begin(decision, decision.limit_bytes if request.length is None else request.length)

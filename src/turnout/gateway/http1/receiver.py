@@ -34,7 +34,7 @@ class Request:
     """One request, from the end of its head on. ``length`` is that of its body; None for chunks.
 
     ``continues``: the device sends the body when it is told to. ``info`` is what it says of itself. ``body`` is there
-    once it is whole, and ``exchange`` once the request is answered.
+    once it is whole, until it is run, and ``exchange`` once the request is answered.
     """
 
     route: Route | None
@@ -50,9 +50,9 @@ class Request:
     def like(self) -> tuple[Call, int, bytes | None] | None:
         """What to remember of a whole request if it is an ordinary one: its meaning, bytes of its body, its device."""
         call = self.decision
-        if self.body is None or self.manner is not USUAL or not isinstance(call, Call) or not call.is_ordinary:
+        if self.length is None or self.manner is not USUAL or not isinstance(call, Call) or not call.is_ordinary:
             return None
-        return call, len(self.body), self.info
+        return call, self.length, self.info
 
 
 class Receiver:
@@ -129,6 +129,7 @@ class Receiver:
     def close(self) -> None:
         """Let the parser go: it holds us as we hold it, and thousands of these would wait for the collector."""
         self.end()
+        self._found = []
         del self._parser
 
     # --- reading ---

@@ -1,10 +1,28 @@
 """The socket around ``Http1``, on a transport that remembers: what is written, read and closed."""
 
 import asyncio
+import gc
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import pytest
+
 from tests.contract.flare.quirks import covers
-from tests.unit.gateway.fakes import TASK, Answered, FakeDispatcher, Gateway, get, http, split_replies
+from tests.unit.gateway.fakes import (
+    BIG_SCHEMA,
+    JOB,
+    TASK,
+    Answered,
+    FakeDispatcher,
+    Gateway,
+    get,
+    http,
+    result,
+    split_replies,
+    update_of,
+)
 from turnout.gateway.http1.connection import Connection
 from turnout.gateway.limits import GatewayLimits
 from turnout.messages import JobResponse, Status
@@ -170,3 +188,50 @@ def test_a_connection_closes_when_it_is_drained_or_at_once_when_it_is_aborted() 
     connection.data_received(get("/healthz"))
     connection.abort()
     assert transport.aborted
+
+
+class Watched(Connection):
+    """One that can be referred to weakly."""
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+BIG = result(update_of(BIG_SCHEMA), "big")
+
+
+@pytest.mark.parametrize(
+    "reads",
+    [(), (TASK,), (TASK, TASK), (TASK + JOB,), (TASK[:20],), (BIG,), (BIG[:60_000], BIG[60_000:]), (BIG[:60_000],)],
+    ids=["nothing", "request", "known", "pipeline", "half a head", "result", "result in parts", "half a result"],
+)
+def test_a_closed_connection_is_freed_at_once(reads: tuple[bytes, ...]) -> None:
+    gateway, connections = Gateway(), set[Connection]()
+    with without_collector():
+        connection = Watched(gateway.shared, connections, lambda: None)
+        connection.connection_made(FakeTransport())
+        for read in reads:
+            connection.data_received(read)
+        connection.connection_lost(None)
+        freed = weakref.ref(connection)
+        del connection
+        assert freed() is None
+
+
+def test_a_closed_connection_that_waited_is_freed_once_its_answer_came() -> None:
+    gateway, connections = Gateway(FakeDispatcher(hold=True)), set[Connection]()
+    with without_collector():
+        connection = Watched(gateway.shared, connections, lambda: None)
+        connection.connection_made(FakeTransport())
+        connection.data_received(BIG[:60_000])
+        connection.connection_lost(None)
+        gateway.dispatcher.answer_next()
+        freed = weakref.ref(connection)
+        del connection
+        assert freed() is None
