@@ -102,7 +102,8 @@ class Exchange:
         if call.result is not None:
             if call.offer is not None or not self._site.dispatcher.room.fits(call.room_of, len(body)):
                 self.begin(call, len(body))
-                self.run(body)
+                if self.outcome is None:  # else the job has said at once that it does not want it
+                    self.run(body)
                 return
             self._has_room = True
         self.call = call
@@ -156,11 +157,13 @@ class Exchange:
     def _admit(self) -> None:
         self.waiting = False
         self._line.admitted(self)
-        if self._body is not None:
-            self.run(self._body)
+        body, self._body = self._body, None
+        if body is not None:
+            self.run(body)
 
     def drop(self) -> None:
         """Give back the room of a body that nobody needs any more, and let another of its task in."""
+        self._body = None  # the queue for room still has us
         if self.upload is not None:
             del self._site.uploads[self.upload]
             self.upload = None

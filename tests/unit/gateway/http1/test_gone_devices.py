@@ -1,5 +1,8 @@
 """Devices that stall, leave and come back: what they held is given back, and no late answer reaches anybody else."""
 
+import gc
+from types import FunctionType, ModuleType
+
 import pytest
 
 from tests.unit.dispatcher.wires import World
@@ -15,7 +18,7 @@ from tests.unit.gateway.fakes import (
 )
 from turnout.dispatcher.pending import DispatcherLimits
 from turnout.gateway.limits import GatewayLimits
-from turnout.messages import ResultResponse, Status, TaskResponse
+from turnout.messages import ResultOffer, ResultResponse, Status, TaskResponse
 
 BIG = result(update_of(BIG_SCHEMA), "big")
 HALF = BIG[: len(BIG) // 2]
@@ -164,3 +167,51 @@ def test_a_word_that_comes_after_admission_was_given_up_is_not_acted_on() -> Non
     assert len(wire.replies()) == 1
     assert gateway.dispatcher.room.reserved == 0
     assert not gateway.site.uploads
+
+
+# --- what a connection holds ---
+
+
+def largest_bytes(root: object) -> int:
+    """The size of the largest bytes that are reached from here."""
+    seen, left, found = {id(root)}, [root], 0
+    while left:
+        for each in gc.get_referents(left.pop()):
+            if id(each) in seen or isinstance(each, type | FunctionType | ModuleType):
+                continue
+            seen.add(id(each))
+            left.append(each)
+            if isinstance(each, bytes):
+                found = max(found, len(each))
+    return found
+
+
+@pytest.mark.parametrize("pieces", [(BIG,), (HALF, BIG[len(HALF) :])])
+def test_an_open_connection_does_not_keep_the_result_that_it_brought(pieces: tuple[bytes, ...]) -> None:
+    gateway = Gateway()
+    wire = gateway.connect().send(*pieces)
+    assert wire.only_reply().json["counted"] is True
+    assert largest_bytes(wire.http) > 80_000  # the dispatcher has it
+    gateway.dispatcher.requests.clear()
+    assert largest_bytes(wire.http) < 1000
+
+
+@pytest.mark.parametrize("end", ["refused", "lost"])
+def test_a_result_that_waits_for_room_in_vain_is_not_kept_in_the_queue_for_it(end: str) -> None:
+    gateway = Gateway(limits=GatewayLimits(admission_timeout_s=5))
+    gateway.dispatcher.room.bytes_max = 0
+    wire = gateway.connect().send(result(bytes(3000)))
+    assert largest_bytes(gateway.dispatcher.room.waiting) >= 3000
+    if end == "lost":
+        wire.lose()
+    else:
+        gateway.pass_time(7)
+    assert largest_bytes(gateway.dispatcher.room.waiting) < 1000
+
+
+def test_a_result_in_one_read_that_the_job_refuses_at_once_is_not_decoded() -> None:
+    gateway = Gateway()
+    gateway.dispatcher.answer_to = lambda request: ResultResponse(Status.NO_TASK, False, "t1")
+    wire = gateway.connect().send(BIG)
+    assert wire.only_reply().json["status"] == "NO_TASK"
+    assert [type(request) for request in gateway.dispatcher.requests] == [ResultOffer]
