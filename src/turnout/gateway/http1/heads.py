@@ -76,7 +76,8 @@ class KnownHeads:
             return
         head = data[:head_bytes]
         start = head.find(_ID_LINE) + len(_ID_LINE)
-        if not head.endswith(HEAD_END) or start < len(_ID_LINE) or head.lower().count(_ID_NAME) != 1:
+        whole = head.find(HEAD_END) == head_bytes - len(HEAD_END)  # and no request before it
+        if not whole or start < len(_ID_LINE) or head.lower().count(_ID_NAME) != 1:
             return
         if len(self._heads) >= HEADS_KEPT_MAX:
             self._heads.clear()

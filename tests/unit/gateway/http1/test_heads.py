@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.unit.gateway.fakes import BIG_SCHEMA, SCHEMA, TASK, Gateway, http, result, update_of
+from tests.unit.gateway.fakes import BIG_SCHEMA, SCHEMA, TASK, Gateway, get, http, result, update_of
 from turnout.gateway.calls import Call
 from turnout.gateway.http1.heads import HEADS_KEPT_MAX, KnownHeads
 from turnout.gateway.routes import Route
@@ -168,3 +168,10 @@ def test_the_heads_kept_are_bounded() -> None:
 def test_a_long_head_is_not_kept() -> None:
     assert remembers(task("d1", Padding="x" * 1000).removesuffix(BODY) + BODY)
     assert not remembers(task("d1", Padding="x" * 2000).removesuffix(BODY) + BODY)
+
+
+def test_a_request_without_a_device_before_another_in_one_read_is_never_swallowed() -> None:
+    health, gateway = get("/healthz"), Gateway()
+    wire = gateway.connect().send(health + TASK, health + TASK)
+    assert [reply.status for reply in wire.replies()] == [200] * 4
+    assert [reply.json for reply in wire.replies()][::2] == [{"status": "ok"}] * 2
