@@ -15,6 +15,7 @@ from turnout.gateway.http1.server import GatewayServer
 from turnout.gateway.limits import GatewayLimits
 from turnout.messages import FeedEvent, GatewayCounters
 from turnout.transport import feed
+from turnout.transport.connection import QUEUE_BYTES_MAX, ConnectionLimits
 from turnout.transport.sockets import SocketTransport
 
 Following: TypeAlias = Callable[..., Coroutine[Any, Any, None]]
@@ -33,6 +34,12 @@ async def tick(dispatcher: EdgeTaskDispatcher) -> None:
         dispatcher.tick(loop.time())
 
 
+def connection_limits(of_dispatcher: DispatcherLimits | None) -> ConnectionLimits:
+    """Of the connections to jobs: what is let in there passes here."""
+    held = 0 if of_dispatcher is None else of_dispatcher.results_bytes_max
+    return ConnectionLimits(queue_bytes_max=max(QUEUE_BYTES_MAX, held))
+
+
 class Gateway:
     """Its ``server`` takes devices once it is started; ``run`` keeps it up to date all the while."""
 
@@ -44,7 +51,7 @@ class Gateway:
         self._loop = asyncio.get_running_loop()
         self._told = asyncio.Event()
         self._table = JobTable()
-        self._transport = SocketTransport()
+        self._transport = SocketTransport(limits=connection_limits(of_dispatcher))
         self._dispatcher = EdgeTaskDispatcher(self._table, self._transport, self._loop.time, Random(), of_dispatcher)
         self.server = GatewayServer(
             self._dispatcher,
