@@ -135,11 +135,7 @@ class Http1:
             self.sender.remove(self._current.exchange)
         self._stop()
         self._unread = False
-        if self.sender.queue:
-            self.sender.close_after(self.sender.queue[-1])
-        else:
-            self.sender.last = True
-        self.moved = True
+        self._end_after_queue()
         return bool(self.sender.queue) or self.sender.rest is not None
 
     def data_to_send(self) -> bytes | memoryview | None:
@@ -151,6 +147,8 @@ class Http1:
                 if piece is not None:
                     if sender.rest is not None:
                         self.paused |= STREAMING
+                    elif not sender.queue:
+                        self._idle()
                     if sender.last and not self._over:
                         self._stop()
                     return piece
@@ -188,6 +186,11 @@ class Http1:
     def refuse(self, refusal: Refusal) -> None:
         """Answer the request that is being read with this, and read no more of this connection."""
         exchange = None if self._current is None else self._current.exchange
+        if exchange is None and self.receiver.request is not None:  # its answer did not wait for its body
+            self._site.counters.refuse(refusal.reason)
+            self._stop()
+            self._end_after_queue()
+            return
         if exchange is None:
             exchange = Exchange(self, self._site)
             self.sender.add(exchange)
@@ -395,9 +398,18 @@ class Http1:
     def _unpause(self, why: int) -> None:
         self.paused &= ~why
         self.moved = True
-        if not self.paused and self.receiver.state is BODY:
+        if self.paused:
+            return
+        if self.receiver.state is BODY:
             self.receiver.since = self._site.now
             self._paced_from = self.receiver.received
+        elif self.receiver.state is HEAD:
+            self._idle()
+
+    def _idle(self) -> None:
+        """From now on a request is waited for, unless one has begun."""
+        if not self.receiver.begun:
+            self.receiver.since = self._site.now
 
     def _continues(self) -> bool:
         """Whether it is time to ask for the body that the device holds back."""
@@ -438,6 +450,14 @@ class Http1:
         self.receiver.end()
         self._current = None
         self.backlog = NOTHING
+
+    def _end_after_queue(self) -> None:
+        """Answer what was asked, and nothing else."""
+        if self.sender.queue:
+            self.sender.close_after(self.sender.queue[-1])
+        else:
+            self.sender.last = True
+        self.moved = True
 
     def _close(self) -> None:
         self.end = End.CLOSE

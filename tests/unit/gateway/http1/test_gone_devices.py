@@ -13,6 +13,7 @@ from tests.unit.gateway.fakes import (
     TASK,
     FakeDispatcher,
     Gateway,
+    http,
     result,
     update_of,
 )
@@ -77,6 +78,20 @@ def test_a_result_that_is_still_coming_is_not_taken_over() -> None:
     assert gateway.connect().send(BIG).only_reply().json["status"] == "RETRY"
     first.send(BIG[-1:])
     assert first.only_reply().json["counted"] is True
+
+
+@pytest.mark.parametrize("asked_before", [b"", TASK])
+def test_a_stalled_body_of_a_request_that_has_its_reply_gets_no_second_one(asked_before: bytes) -> None:
+    gateway = Gateway(FakeDispatcher(hold=True), GatewayLimits(body_stall_s=20))
+    wire = gateway.connect().send(asked_before + http("/nowhere", bytes(1000))[:-990])
+    gateway.pass_time(22)
+    if asked_before:
+        assert wire.replies() == []
+        gateway.dispatcher.answer_next()
+    gateway.pass_time(3)
+    assert [reply.status for reply in wire.replies()] == [200, 404][not asked_before :]
+    assert gateway.counters.refused["slow_body"] == 1
+    assert wire.closed
 
 
 # --- devices that leave while something is under way ---

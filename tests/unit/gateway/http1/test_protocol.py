@@ -372,6 +372,31 @@ def test_an_idle_connection_is_closed() -> None:
     assert len(wire.replies()) == 1
 
 
+def test_the_time_that_an_upload_or_a_download_takes_is_not_idle() -> None:
+    gateway = Gateway(limits=GatewayLimits(body_bytes_per_s_min=1.0))
+    upload, data = gateway.connect().send(result(BIG, "big")[:-80]), result(BIG, "big")
+    config = {"text": "x" * 300_000}
+    gateway.dispatcher.answer_to = lambda request: JobResponse(Status.OK, job_data={"config": config})
+    download = gateway.connect()
+    download.takes_nothing = True
+    download.send(JOB)
+    for second in range(80):
+        gateway.pass_time(1)
+        upload.send(data[len(data) - 80 + second :][:1])
+        download.unsent += 1
+    while len(download.written) < 300_000:
+        download.take()
+    download.takes_nothing = False
+    download.take()
+    assert [len(wire.replies()) for wire in (upload, download)] == [1, 1]
+    gateway.pass_time(75)
+    assert not upload.closed
+    assert not download.closed
+    gateway.pass_time(1)
+    assert upload.closed
+    assert download.closed
+
+
 def test_slow_headers_are_408_however_they_trickle() -> None:
     gateway = Gateway()
     wire = gateway.connect()
