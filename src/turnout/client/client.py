@@ -140,7 +140,10 @@ class ControlClient:
 
     def cancel(self, job_id: str) -> JobView:
         """End a job before its stop rule does; it has ended when its state says so."""
-        return self._post(job_id, "cancel")
+        try:
+            return self._post(job_id, "cancel")
+        except NotFoundError:  # servers of 0.1 know it by its former name; they are understood for one release
+            return self._post(job_id, "abort")
 
     def pause(self, job_id: str) -> JobView:
         """Give out no more tasks of a job; results still count."""

@@ -24,12 +24,12 @@ JOB = b'{"job_id":"a-1","name":"a","state":"running","submitted_at":1.0}'
 
 
 class Played:
-    """Gives one answer, to one request, and keeps what it was sent."""
+    """Gives each answer to one request, and keeps what it was sent last."""
 
-    def __init__(self, answer: bytes) -> None:
+    def __init__(self, *answers: bytes) -> None:
         self._listening = socket.create_server(("127.0.0.1", 0))
         self._listening.settimeout(PATIENCE_S)
-        self._answer = answer
+        self._answers = answers
         self.got = b""
         self._thread = threading.Thread(target=self._serve)
         self._thread.start()
@@ -40,12 +40,14 @@ class Played:
         self._listening.close()
 
     def _serve(self) -> None:
-        connection, _ = self._listening.accept()
-        with connection:
-            connection.settimeout(PATIENCE_S)
-            while not self._whole():
-                self.got += connection.recv(1 << 16)
-            connection.sendall(self._answer)
+        for answer in self._answers:
+            connection, _ = self._listening.accept()
+            self.got = b""
+            with connection:
+                connection.settimeout(PATIENCE_S)
+                while not self._whole():
+                    self.got += connection.recv(1 << 16)
+                connection.sendall(answer)
 
     def _whole(self) -> bool:
         head, end, body = self.got.partition(b"\r\n\r\n")
@@ -67,8 +69,8 @@ def answered(status: str, body: bytes, length: int | None = None, **headers: str
     return "\r\n".join([*lines, "", ""]).encode() + body
 
 
-def played(servers: list[Played], answer: bytes, token: str = "") -> tuple[Played, ControlClient]:
-    servers.append(Played(answer))
+def played(servers: list[Played], *answers: bytes, token: str = "") -> tuple[Played, ControlClient]:
+    servers.append(Played(*answers))
     return servers[-1], ControlClient(servers[-1].url, token)
 
 
@@ -87,6 +89,18 @@ def test_a_refusal_is_the_error_that_it_was(servers: list[Played], status: str, 
     with pytest.raises(TurnoutError, match=r"^no, because$") as caught:
         client.job("a-1")
     assert type(caught.value) is kind
+
+
+def test_a_job_is_cancelled_on_a_server_that_knows_it_by_the_former_name(servers: list[Played]) -> None:
+    server, client = played(servers, answered("404 Not Found", b"Not Found"), answered("200 OK", JOB))
+    assert client.cancel("a-1").job_id == "a-1"
+    assert server.got.startswith(b"POST /api/jobs/a-1/abort HTTP/1.1\r\n")
+
+
+def test_a_job_that_is_not_there_is_not_found_by_either_name(servers: list[Played]) -> None:
+    _, client = played(servers, *[answered("404 Not Found", b'{"detail":"no job a-1"}')] * 2)
+    with pytest.raises(NotFoundError, match=r"^no job a-1$"):
+        client.cancel("a-1")
 
 
 def test_a_server_without_tls_is_said_to_have_none() -> None:
