@@ -132,6 +132,7 @@ def _given(section: S, **options: object) -> S:
 
 def _settings(file: "ServerFile", data: Path) -> "Settings":
     """For the supervisor. Raises UsageError for what no server can have."""
+    from turnout.cli.server_toml import GATEWAYS_MAX
     from turnout.supervisor.entrance import EntranceSettings
     from turnout.supervisor.process import Settings
 
@@ -139,6 +140,8 @@ def _settings(file: "ServerFile", data: Path) -> "Settings":
     _check_ports({"--port": devices.port, "--control-port": api.port, "--grpc-port": devices.grpc_port})
     if file.gateways is not None and file.gateways < 1:
         raise UsageError(f"--gateways {file.gateways} is too few; give 1 or more")
+    if file.gateways is not None and file.gateways > GATEWAYS_MAX:
+        raise UsageError(f"--gateways {file.gateways} is too many; give {GATEWAYS_MAX} or fewer")
     _check_limits(file.limits)
     cert, key = devices.tls_cert, devices.tls_key
     tls = _tls(Path(cert) if cert else None, Path(key) if key else None)

@@ -12,7 +12,9 @@ from turnout.job.folder.toml import decode_toml
 
 HEAD = 'All settings of a server, for: turnout up --config server.toml. A line like "#key = value" is a default.'
 SAMPLE = {"data": "/var/lib/turnout"}  #: What the sample sets.
+GATEWAYS_MAX = 1024
 Port = Annotated[int, Meta(ge=0, le=65535)]
+Place = Annotated[str, Meta(min_length=1, extra_json_schema={"description": "a path"})]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -27,9 +29,9 @@ class Devices(Section, frozen=True):
     #: The port; 0 takes a free one.
     port: Port = 8710
     #: The certificate and its chain: a PEM file.
-    tls_cert: str | None = None
+    tls_cert: Place | None = None
     #: The certificate's private key: a PEM file.
-    tls_key: str | None = None
+    tls_key: Place | None = None
     #: The port of FLARE's gRPC service; 0 takes a free one. Unset: there is none.
     grpc_port: Port | None = None
     #: Origins of web pages that may use the gateways; "*" is any.
@@ -49,9 +51,9 @@ class ServerFile(Section, frozen=True):
     """All of ``server.toml``."""
 
     #: The folder where jobs and models are kept. Unset: turnout-data in the current folder.
-    data: str | None = None
+    data: Place | None = None
     #: Gateway processes. Unset: one per usable core but one.
-    gateways: Annotated[int, Meta(ge=1, le=1024)] | None = None
+    gateways: Annotated[int, Meta(ge=1, le=GATEWAYS_MAX)] | None = None
     #: [devices]
     devices: Devices = Devices()
     #: [api]
@@ -70,11 +72,14 @@ def read(path: Path | None) -> ServerFile:
         raise UsageError(f"{path} cannot be read: {getattr(error, 'strerror', None) or error}") from None
     except JobFolderError as error:
         raise UsageError(str(error)) from None
-    devices = msgspec.structs.replace(
-        found.devices, tls_cert=_beside(path, found.devices.tls_cert), tls_key=_beside(path, found.devices.tls_key)
-    )
-    return msgspec.structs.replace(found, devices=devices, data=_beside(path, found.data))
+    try:
+        devices = msgspec.structs.replace(
+            found.devices, tls_cert=_beside(path, found.devices.tls_cert), tls_key=_beside(path, found.devices.tls_key)
+        )
+        return msgspec.structs.replace(found, devices=devices, data=_beside(path, found.data))
+    except RuntimeError:
+        raise UsageError(f'{path}: a path begins with "~", and there is no such account; write it out') from None
 
 
 def _beside(path: Path, named: str | None) -> str | None:
-    return None if named is None else str(path.parent / named)
+    return None if named is None else str(path.parent / Path(named).expanduser())

@@ -25,6 +25,12 @@ def test_paths_are_relative_to_the_folder_of_the_file(tmp_path: Path) -> None:
     assert found.devices.tls_key == "/etc/key.pem"
 
 
+def test_a_path_may_begin_with_the_home_folder(tmp_path: Path) -> None:
+    found = server_toml.read(written(tmp_path, 'data = "~/data"\n[devices]\ntls_cert = "~/cert.pem"\n'))
+    home = Path.home()
+    assert (found.data, found.devices.tls_cert) == (str(home / "data"), str(home / "cert.pem"))
+
+
 def test_what_is_set_reaches_the_supervisor(tmp_path: Path) -> None:
     text = "gateways = 3\n[devices]\nport = 0\ngrpc_port = 0\n[api]\nport = 0\n[limits]\nresult_bytes_max = 1000\n"
     settings = server._settings(server_toml.read(written(tmp_path, text)), tmp_path)
@@ -45,6 +51,10 @@ def test_an_option_takes_precedence_over_the_file(tmp_path: Path) -> None:
         ("[limits]\nhang_s = 1\n", "limits.hang_s = 1: expected is a number, at least 3"),
         ("[devices]\nport = 99999\n", "devices.port = 99999: expected is an integer, at least 0 and at most 65535"),
         ("gateways = ", "not valid TOML"),
+        ("gateways = 1025", "gateways = 1025: expected is an integer, at least 1 and at most 1024"),
+        ('data = ""\n', 'data = "": expected is a path'),
+        ('[devices]\ntls_key = ""\n', 'devices.tls_key = "": expected is a path'),
+        ('data = "~nobody-has-this-name/data"\n', "no such account"),
     ],
 )
 def test_what_is_wrong_is_named_with_the_file(tmp_path: Path, text: str, said: str) -> None:
@@ -64,3 +74,9 @@ def test_an_option_has_the_same_bounds_as_the_setting(option: str, tmp_path: Pat
     wrong = server._given(file, limits=server._given(file.limits, **{option: 0}))
     with pytest.raises(UsageError, match=f"--{option.replace('_', '-')} is not valid: expected"):
         server._settings(wrong, tmp_path)
+
+
+@pytest.mark.parametrize(("gateways", "said"), [(0, "too few; give 1 or more"), (1025, "too many; give 1024 or fewer")])
+def test_gateways_by_option_are_bounded_as_in_the_file(gateways: int, said: str, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=f"--gateways {gateways} is {said}"):
+        server._settings(server._given(server_toml.ServerFile(), gateways=gateways), tmp_path)
