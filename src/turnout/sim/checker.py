@@ -2,7 +2,9 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping
+from copy import deepcopy
 from dataclasses import dataclass
+from itertools import combinations
 
 import numpy as np
 
@@ -129,9 +131,7 @@ class Checker:
         self.durable = durable
         self._version_before = before.version if before is not None else 0
         newly = self._newly_counted(durable)
-        measured = self._measured(newly, durable)
-        self.books.measured += len(measured)
-        self.books.committed(durable, [self._part(number) for number in newly - measured])
+        self._book(newly, durable)
         self._check_counts(durable)
         self._check_kept(durable)
         if before is not None:
@@ -161,12 +161,33 @@ class Checker:
             raise Violation(f"commit {written.commit} is read back as something else")
         self.seen["commits read back"] += 1
 
-    def _measured(self, newly: set[int], durable: Snapshot) -> set[int]:
-        """Which of these measured only. A device that lost its task may get it again to measure, and report both."""
+    def _book(self, newly: set[int], durable: Snapshot) -> None:
+        """Tell the books of these results.
+
+        A device that lost its task may get it again to measure, and report both. Whichever came first counts, which
+        only the job knows: the books must be right in one of the ways in which it may have been.
+        """
+        wrong: Violation | None = None
+        ways = self._ways(newly, durable)
+        for measured in ways:
+            books = self.books if len(ways) == 1 else deepcopy(self.books)
+            books.measured += len(measured)
+            try:
+                books.committed(durable, [self._part(number) for number in newly - measured])
+            except Violation as violation:
+                wrong = wrong or violation
+            else:
+                self.books = books
+                return
+        assert wrong is not None
+        raise wrong
+
+    def _ways(self, newly: set[int], durable: Snapshot) -> list[set[int]]:
+        """Which of these may have measured only: as many as the job says."""
         measured = {number for number in newly if False not in self._sent[number]}
         either = sorted(number for number in newly if len(self._sent[number]) > 1)
-        said = durable.of(SavedMade).measured
-        return measured.union(either[: max(said - self.books.measured - len(measured), 0)])
+        more = durable.of(SavedMade).measured - self.books.measured - len(measured)
+        return [measured.union(some) for some in combinations(either, min(max(more, 0), len(either)))]
 
     def _part(self, number: int) -> Part:
         """What the result of this task should bring to the sum."""
