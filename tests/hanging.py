@@ -39,7 +39,7 @@ class Hangs:
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        self._end_in(self._grace_s)
+        self._end_in(self._test_s_max + self._grace_s)  # a worker of xdist stays until the last test of all others
 
     def _watch(self, item: pytest.Item) -> None:
         marker = item.get_closest_marker("timeout")

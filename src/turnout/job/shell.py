@@ -5,7 +5,7 @@ Everything around it is passed in. A job's process gives it an event loop, a thr
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from hashlib import sha256
 
@@ -206,25 +206,28 @@ class Shell:
             self._carry_out(self.core.handle(event, self.now()))
 
     def _carry_out(self, effects: Iterable[Effect]) -> None:
-        for effect in effects:
-            match effect:
-                case Answer():
-                    self._answer(effect)
-                case Commit():
-                    self._commit(effect.snapshot)
-                case Evaluate():
-                    assert self.around.evaluate is not None, "the core only asks where something measures"
-                    self.around.evaluate(effect, self._evaluated)
-                case Recall():
-                    self.around.thread(partial(self._recall, effect), lambda recalled, _: self.feed(recalled))
-                case Publish():
-                    self._publish(effect)
-                case Retract():
-                    self._drops.append(effect.blob)
-                    if self.around.exports is not None:
-                        self.around.exports.forget(effect.blob)
-                case Finish():
-                    self._finish(effect)
+        try:
+            for effect in effects:
+                match effect:
+                    case Answer():
+                        self._answer(effect)
+                    case Commit():
+                        self._commit(effect.snapshot)
+                    case Evaluate():
+                        assert self.around.evaluate is not None, "the core only asks where something measures"
+                        self.around.evaluate(effect, self._evaluated)
+                    case Recall():
+                        self.around.thread(partial(self._recall, effect), lambda recalled, _: self.feed(recalled))
+                    case Publish():
+                        self._publish(effect)
+                    case Retract():
+                        self._drops.append(effect.blob)
+                        if self.around.exports is not None:
+                            self.around.exports.forget(effect.blob)
+                    case Finish():
+                        self._finish(effect)
+        except Exception as error:  # the core believes that all of them are carried out: only the journal is right now
+            raise AssertionError("an effect could not be carried out") from error
         if not self._settling:  # once for all requests that came together
             self._settling = True
             self._loop.call_soon(self._settle)
@@ -360,21 +363,23 @@ class Shell:
         The first time, also what an earlier process left behind.
         """
         newest = self._blob[1].sha256 if self._blob is not None else ""
+        if not self._tidied:
+            self._tidied = True  # whether it succeeds or not: later, exports may have begun
+            snapshots = [snapshot for snapshot in kept if snapshot is not None]
+            needed = {newest, *(blob.sha256 for each in snapshots for _, blob in each.of(SavedModels).blobs)}
+            named = set(self.around.named_before)
+            self._try_removal(partial(self.around.blobs.keep_only, needed | named))
+            self._drops += [BlobRef(sha256, 0) for sha256 in named - needed]  # with the next note of a version
+        unneeded = [blob for blob in drops if blob.sha256 != newest]
+        self._drops += [blob for blob in unneeded if not self._try_removal(partial(self.around.blobs.drop, blob))]
+
+    def _try_removal(self, remove: Callable[[], None]) -> bool:
         try:
-            if not self._tidied:
-                needed = {
-                    newest,
-                    *(blob.sha256 for snapshot in kept if snapshot for _, blob in snapshot.of(SavedModels).blobs),
-                }
-                named = set(self.around.named_before)
-                self.around.blobs.keep_only(needed | named)
-                self._drops += [BlobRef(sha256, 0) for sha256 in named - needed]  # with the next note of a version
-                self._tidied = True
-            for blob in drops:
-                if blob.sha256 != newest:
-                    self.around.blobs.drop(blob)
+            remove()
         except OSError as error:
             logger.warning("cannot remove models that nobody needs any more: %s", error)
+            return False
+        return True
 
     def _written(
         self, snapshot: Snapshot, drops: Sequence[BlobRef], outcome: BlobRef | OSError | TurnoutError, took_s: float
@@ -401,6 +406,8 @@ class Shell:
 
     def _read_again(self, snapshot: Snapshot, drops: Sequence[BlobRef], why: OSError, doubtful: bool = False) -> None:
         """After a failed commit only the journal can tell whether it happened, as soon as it can be read."""
+        if self.deaf:
+            return
 
         def read(found: Snapshot | OSError | TurnoutError | None, took_s: float) -> None:
             if self.deaf:

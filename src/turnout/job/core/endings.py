@@ -12,6 +12,7 @@ from turnout.job.core.states import (
     Closing,
     Draining,
     End,
+    Failed,
     Happened,
     Kind,
     Open,
@@ -69,7 +70,8 @@ class Endings(Versions):
         """Once nothing is left to wait for: an evaluation, unless a person ends the job, or what it wants saved."""
         if self.parts.evaluation.running and settled.end.kind is not Kind.CANCELLED:
             return []
-        if self.staged.fresh or self.commits.save_at is not None:
+        unsaved = isinstance(self.commits.state, Failed)
+        if self.staged.fresh or self.commits.save_at is not None or unsaved:
             return [self._commit(now)]
         return [self._finish(settled.end, Happened.ANNOUNCED, now)]
 

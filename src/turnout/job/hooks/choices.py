@@ -126,6 +126,8 @@ class Judge:
             question = self._open.popleft()
             late |= question.decided is not None
             self._decide(question, None)
+        while self._waiting and self._waiting[0].decided is None:
+            self._waiting.popleft()
         if late:
             self._note(f"{self._name} of server.py takes longer than {self._patience_s:g} s, and is done without")
         if self._open:

@@ -1,27 +1,23 @@
-"""Where the functions of a job's ``server.py`` run: two processes, which ``host.py`` serves.
+"""Where the functions of a job's ``server.py`` run: each in a process of its own, which ``host.py`` serves.
 
-One is for what devices wait for within seconds (``select``, ``weigh``), one for what may take minutes (``evaluate``,
-``export``). A function that hangs holds up the other of its process until its call times out; four processes would
-each load the job's libraries again.
+A process starts when its function is first needed. None is shared: a slow ``select`` would keep ``weigh`` from judging
+results in time, and devices would wait for an ``export`` as long as an evaluation takes (decision 0013).
 """
 
 from pathlib import Path
 
-from turnout.job.folder.folder import SELECT, WEIGH
 from turnout.process.pool import WorkerPool
 
 TARGET = "turnout.job.hooks.host:call"
-QUICK = frozenset({SELECT, WEIGH})
-EACH_CALLS = 1  #: Calls of one function at a time, of which each process serves two.
+QUEUE_MAX = 1  #: Calls of one function that may wait for the one that is being worked on.
 
 
 class HookRunner:
     """Calls functions by name. Belongs to one event loop; its processes start when they are first needed."""
 
     def __init__(self, server: Path) -> None:
-        init = str(server).encode()
-        self._quick = WorkerPool(TARGET, size=1, queue_max=EACH_CALLS, init=init)
-        self._slow = WorkerPool(TARGET, size=1, queue_max=EACH_CALLS, init=init)
+        self._init = str(server).encode()
+        self._pools: dict[str, WorkerPool] = {}
 
     async def run(self, name: str, payload: bytes | memoryview, timeout_s: float) -> bytes:
         """Raises WorkerFailed as ``WorkerPool.run`` does; ``timeout_s`` begins when the process takes the call."""
@@ -32,9 +28,12 @@ class HookRunner:
         await self._pool(name).check()
 
     def _pool(self, name: str) -> WorkerPool:
-        return self._quick if name in QUICK else self._slow
+        pool = self._pools.get(name)
+        if pool is None:
+            pool = self._pools[name] = WorkerPool(TARGET, size=1, queue_max=QUEUE_MAX, init=self._init)
+        return pool
 
     async def close(self) -> None:
-        """Kill both processes; calls without a result fail."""
-        await self._quick.close()
-        await self._slow.close()
+        """Kill the processes; calls without a result fail."""
+        for pool in self._pools.values():
+            await pool.close()

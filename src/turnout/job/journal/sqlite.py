@@ -205,7 +205,7 @@ def _read(db: sqlite3.Connection, path: Path) -> tuple[Snapshot | None, Image]:
             {table.name: _read_rows(db, table) for table in form.TABLES if table.name in present},
         )
     if written_in <= earlier.FORM_MAX:
-        return earlier.restored(str(path), stored), Image()
+        return earlier.restored(str(path), stored), Image.over(stored)
     return form.restored(str(path), stored)
 
 
@@ -216,6 +216,8 @@ def _read_head(db: sqlite3.Connection) -> tuple[Head, int] | None:
     if row is None:
         return None
     commit, version, crc, sums, written_in = row
+    if not isinstance(sums, str | bytes):
+        raise JournalDamaged("the journal is damaged: its list of checksums is not text")
     return Head(commit, version, sums.encode() if isinstance(sums, str) else sums, crc), written_in
 
 

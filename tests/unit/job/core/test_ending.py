@@ -292,6 +292,23 @@ def test_the_metric_of_the_last_version_is_durable_before_the_end_is_announced()
     assert durable.of(SavedRanking).best == (1, 0.9)
 
 
+def test_a_metric_whose_commit_failed_is_saved_before_the_end_is_announced() -> None:
+    job = new_job(buffered, versions_max=1)
+    job.core.parts.ranking = Ranking(metric="accuracy")
+    job.core.parts.evaluation = Evaluation(every=1)
+    for device in "ab":
+        job.report(device, job.ask(device))
+    job.settle()
+    job.keeps_grants = False
+    job.happens(Evaluated(1, {"accuracy": 0.9}))
+    assert not any(isinstance(effect, Finish) for effect in job.fail_commit())
+    tick(job, RETRY_COMMIT_S)
+    the_end(job)
+    durable = job.journal.load()
+    assert durable is not None
+    assert durable.of(SavedRanking).best == (1, 0.9)
+
+
 # --- a disk that fails --------------------------------------------------------------------------------------------
 
 

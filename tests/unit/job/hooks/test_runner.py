@@ -29,7 +29,7 @@ def weigh(result):
 MODEL = {"w": np.zeros(1, np.float32)}
 
 
-async def test_what_devices_wait_for_and_what_takes_minutes_have_a_process_each(tmp_path: Path) -> None:
+async def test_each_function_has_a_process_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "server.py").write_text(SERVER_PY)
     runner = HookRunner(tmp_path / "server.py")
     model, facts = to_safetensors(MODEL["w"], schema_of(MODEL)), msgspec.msgpack.encode([{}])
@@ -42,6 +42,4 @@ async def test_what_devices_wait_for_and_what_takes_minutes_have_a_process_each(
         exporting = int(await runner.run("export", model, 60.0))
     finally:
         await runner.close()
-    assert selecting == weighing
-    assert evaluating == exporting
-    assert selecting != [evaluating]
+    assert len({*selecting, *weighing, evaluating, exporting}) == 4

@@ -301,6 +301,23 @@ def test_the_journal_of_every_earlier_schema_is_loaded(tmp_path: Path, written: 
     journal.close()
 
 
+@pytest.mark.parametrize("written", ["journal-1", "journal-2", "journal-3"])
+def test_a_vector_that_is_not_needed_any_more_leaves_the_journal_of_an_earlier_release(
+    tmp_path: Path, written: str
+) -> None:
+    """The settings of the optimizer may have changed before the job is started again."""
+    with closing(sqlite3.connect(tmp_path / JOURNAL, isolation_level=None)) as db:
+        db.executescript((Path(__file__).parent / "data" / f"{written}.sql").read_text())
+    journal = opened(tmp_path)
+    fewer = {name: vector for name, vector in snapshot(2).vectors.items() if not name.startswith("optimizer")}
+    assert len(fewer) < len(snapshot(2).vectors)
+    journal.commit(replace(snapshot(2), vectors=fewer))
+    found = journal.load()
+    assert found is not None
+    assert found.vectors.keys() == fewer.keys()
+    journal.close()
+
+
 def test_there_is_an_example_of_every_schema() -> None:
     found = {path.stem for path in (Path(__file__).parent / "data").glob("journal-*.sql")}
     assert found == {f"journal-{number}" for number in range(1, len(scripts("turnout.job.journal")) + 1)}
