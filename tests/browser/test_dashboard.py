@@ -9,6 +9,9 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.conftest import Watched
 from tests.browser.fake import NO_ZIP, FakeControl, FakeJob
 
+pytestmark = pytest.mark.slow
+
+
 DROP = """() => {
     const dataTransfer = new DataTransfer();
     dataTransfer.items.add(new File(["PK!!"], "dropped.zip"));

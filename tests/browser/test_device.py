@@ -13,6 +13,9 @@ from tests.browser.conftest import Watched
 from tests.end_to_end.device import job_folder
 from tests.end_to_end.server import server
 
+pytestmark = pytest.mark.slow
+
+
 #: One round. What it reports is the file of the model that it read: finite numbers of the right shapes.
 ROUND = """async (gateway) => {
     const who = {"X-Flare-Device-ID": "page-1", "X-Flare-Device-Info": "app_name=page&platform=browser"};

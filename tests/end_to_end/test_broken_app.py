@@ -17,7 +17,7 @@ from turnout.device.http import HttpClient, HttpLimits
 from turnout.wire.edge_replies import HttpReply
 from turnout.wire.edge_requests import HttpRequest
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 PLACES = 40
 RESULTS = 200

@@ -14,6 +14,9 @@ import pytest
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, eventually, server
 from turnout.client.view import JobState, JobView
 
+pytestmark = pytest.mark.slow
+
+
 DEVICES = "8"
 
 

@@ -20,6 +20,8 @@ from turnout.client.view import JobView
 from turnout.errors import NotAllowedError, TurnoutError
 from turnout.messages import JobEvent
 
+pytestmark = pytest.mark.slow
+
 
 def get(running: Server, path: str) -> str:
     headers = {"Authorization": f"Bearer {running.token}"}

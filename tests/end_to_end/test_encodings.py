@@ -9,6 +9,9 @@ import pytest
 from tests.end_to_end.device import job_folder
 from tests.end_to_end.server import TURNOUT, server
 
+pytestmark = pytest.mark.slow
+
+
 NAME = "snöw ☃ 𝄞"
 
 

@@ -18,6 +18,9 @@ from tests.end_to_end.device import SIZE, job_folder
 from tests.end_to_end.server import Server, eventually, server
 from tests.unit.wire.edge_messages import Reply, Request
 
+pytestmark = pytest.mark.slow
+
+
 UPDATE = {"kind": "WEIGHT_DIFF", "data": {"dict": {"w": [1.0] * SIZE}, "count": 1}, "meta": {}}
 METHODS = {"capabilities": {"methods": ["numpy"]}}
 

@@ -17,6 +17,8 @@ from turnout.job.folder import package
 from turnout.storage import private
 from turnout.transport import socket_folder
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(autouse=True)
 def umask() -> Iterator[None]:

@@ -19,6 +19,9 @@ DEVICE_PY = f"""
 import numpy as np
 from turnout.device.trainers.base import Update
 
+pytestmark = pytest.mark.slow
+
+
 class Ones:
     def train(self, model, config):
         return Update({{"w": np.ones({SIZE}, np.float32)}}, 1.0)

@@ -23,6 +23,8 @@ from tests.end_to_end.server import PATIENCE_S, TURNOUT, Server, descendants, ev
 from turnout.client.view import JobState
 from turnout.errors import TurnoutError
 
+pytestmark = pytest.mark.slow
+
 
 def job_processes(running: Server) -> dict[str, list[int]]:
     """The processes of each job."""
