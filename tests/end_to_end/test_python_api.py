@@ -159,9 +159,6 @@ def test_ctrl_c_ends_a_script_and_its_run_and_leaves_nothing(tmp_path: Path, wai
 def test_devices_that_fail_to_train_are_said_once(tmp_path: Path) -> None:
     text = """
 import logging, threading
-
-pytestmark = pytest.mark.slow
-
 failed = threading.Event()
 class Handler(logging.Handler):
     def emit(self, record):

@@ -15,11 +15,11 @@ from tests.end_to_end.device import SIZE, job_folder
 from tests.end_to_end.server import PATIENCE_S, TURNOUT, descendants, eventually, processes
 from turnout.wire.tensors import read_safetensors
 
+pytestmark = pytest.mark.slow
+
 DEVICE_PY = f"""
 import numpy as np
 from turnout.device.trainers.base import Update
-
-pytestmark = pytest.mark.slow
 
 
 class Ones:
