@@ -191,7 +191,7 @@ JOB_STATES = {
 }
 
 STATES_OF_CORE = {
-    "RECOVER": "it starts: there is no model yet",
+    "RECOVER": "it starts, or starts again: nothing is answered before its first commit",
     "OPEN": "tasks are given out, results are counted",
     "PAUSED": "no tasks are given out, results count; `turnout resume` continues it",
     "FULL": "it cannot write: nothing is acknowledged, no tasks are given out; it tries again each second",

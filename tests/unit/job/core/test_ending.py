@@ -276,7 +276,8 @@ def test_a_paused_job_can_be_stopped_and_takes_what_is_out() -> None:
     assert job.core.version == 1
 
 
-def test_the_metric_of_the_last_version_is_durable_before_the_end_is_announced() -> None:
+def measured_at_its_end() -> Job:
+    """A job whose last version was just measured; nothing of that is durable yet."""
     job = new_job(buffered, versions_max=1)
     job.core.parts.ranking = Ranking(metric="accuracy")
     job.core.parts.evaluation = Evaluation(every=1)
@@ -285,28 +286,28 @@ def test_the_metric_of_the_last_version_is_durable_before_the_end_is_announced()
     job.settle()
     job.keeps_grants = False
     job.happens(Evaluated(1, {"accuracy": 0.9}))
-    assert not job.core.ended
-    the_end(job)
+    return job
+
+
+def best_on_disk(job: Job) -> tuple[int, float] | None:
     durable = job.journal.load()
     assert durable is not None
-    assert durable.of(SavedRanking).best == (1, 0.9)
+    return durable.of(SavedRanking).best
+
+
+def test_the_metric_of_the_last_version_is_durable_before_the_end_is_announced() -> None:
+    job = measured_at_its_end()
+    assert not job.core.ended
+    the_end(job)
+    assert best_on_disk(job) == (1, 0.9)
 
 
 def test_a_metric_whose_commit_failed_is_saved_before_the_end_is_announced() -> None:
-    job = new_job(buffered, versions_max=1)
-    job.core.parts.ranking = Ranking(metric="accuracy")
-    job.core.parts.evaluation = Evaluation(every=1)
-    for device in "ab":
-        job.report(device, job.ask(device))
-    job.settle()
-    job.keeps_grants = False
-    job.happens(Evaluated(1, {"accuracy": 0.9}))
+    job = measured_at_its_end()
     assert not any(isinstance(effect, Finish) for effect in job.fail_commit())
     tick(job, RETRY_COMMIT_S)
     the_end(job)
-    durable = job.journal.load()
-    assert durable is not None
-    assert durable.of(SavedRanking).best == (1, 0.9)
+    assert best_on_disk(job) == (1, 0.9)
 
 
 # --- a disk that fails --------------------------------------------------------------------------------------------

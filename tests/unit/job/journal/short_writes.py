@@ -5,11 +5,8 @@ middle (EFBIG), in the log, in the file or in its index. A process of its own, b
 """
 
 import json
-import resource
 import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 
@@ -17,19 +14,10 @@ from tests.unit.job.journal.numbered import assert_is, numbered
 from turnout.job.folder.directory import JOURNAL
 from turnout.job.journal.journal import JournalDamaged
 from turnout.job.journal.sqlite import SqliteJournal, read_snapshot
+from turnout.sim.kept import files_up_to
 
 COMMITS = 60
 CLEAN_EVERY = 7  #: So many commits between two that have their log folded into the file before.
-
-
-@contextmanager
-def files_up_to(num_bytes: int) -> Iterator[None]:
-    _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (num_bytes, most))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 
 
 def size(path: Path) -> int:
