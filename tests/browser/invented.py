@@ -90,7 +90,7 @@ class Course:
             "bytes_in": counts["in"],
             "bytes_out": counts["out"],
             "waiting_for": f"{int(self._buffered)} of {GOAL} updates for version {self.version + 1}; "
-            f"186 devices training; oldest lease {20 + int(self.now) % 30} s",
+            f"186 tasks are out; oldest lease {20 + int(self.now) % 30} s",
         }
 
     def _between(self, low: float, high: float) -> float:

@@ -49,7 +49,7 @@ def _one(chunk: memoryview) -> Iterator[memoryview]:
 
 
 def blob_file(folder: str, sha256: str, suffix: str = SUFFIX) -> Path:
-    """The file of a blob. Raises FileNotFoundError when the name is no sha256 in lower-case hex or has no file."""
+    """The file of a blob. Raises FileNotFoundError unless the name is a sha256 in lower-case hex that has a file."""
     if _SHA256.fullmatch(sha256) is None:
         raise FileNotFoundError("a model blob is named by 64 lower-case hex digits")
     path = Path(folder, f"{sha256}{suffix}")

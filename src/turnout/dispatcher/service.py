@@ -253,7 +253,7 @@ class EdgeTaskDispatcher:
         return listed.get(request.device.platform.lower()) or listed[""]
 
     def _refuse_unconnected(self, asked: _InFlight) -> None:
-        """There is no job to send this to, or not now."""
+        """No job can take this, or not now."""
         job_id = asked[2]
         if not job_id:
             _refuse(asked, Status.INVALID_REQUEST, "job_id is missing: ask POST /job for one")

@@ -440,7 +440,7 @@ class Shell:
     # --- the end -----------------------------------------------------------------------------------------------
 
     def _give_up(self, error: TurnoutError) -> None:
-        """This process may not go on: whoever waits is left to ask the next one."""
+        """This process may not go on: devices that wait ask the next one."""
         self.deaf = True
         exit_code = exits.EXIT_NOT_OURS if isinstance(error, Fenced) else exits.EXIT_FAILED
         self.around.ended(Ended(exit_code, error))

@@ -157,7 +157,7 @@ async def report_two_more(process: JobProcess, task: TaskResponse) -> None:
 async def test_the_status_says_what_the_job_waits_for(process: JobProcess) -> None:
     await report(process, "a", await ask_task(process, "a"), 1.0)
     status = await ask(process, Topic.STATUS, b"", JobStatus)
-    assert status.waiting_for == "1 of 2 updates for version 1; 0 devices training"
+    assert status.waiting_for == "1 of 2 updates for version 1; 0 tasks are out"
     assert (status.counted, status.journal, status.state) == (1, "memory", "OPEN")
     assert min(status.ack_ms["p50"], status.commit_ms["p50"]) > 0
 

@@ -27,7 +27,7 @@ STATUS = JobStatus(
     staleness={0: 100, 1: 40, 9: 5},
     metrics={"loss": 0.5, "accuracy": 0.912},
     metrics_version=14,
-    waiting_for="5 of 10 updates for version 15; 60 devices training",
+    waiting_for="5 of 10 updates for version 15; 60 tasks are out",
     warnings=("an earlier process ended at version 3",),
 )
 
@@ -61,7 +61,7 @@ def test_the_panel_shows_what_a_person_watches() -> None:
         "145 counted · 2 sent again · 4 refused: too_stale 3, norm 1",
         "5 of 10",
         "6+",
-        "5 of 10 updates for version 15; 60 devices training",
+        "5 of 10 updates for version 15; 60 tasks are out",
         "an earlier process ended at version 3",
         "11.0 s  gateway 0 (pid 7) was killed by SIGKILL",
     ):
@@ -97,7 +97,7 @@ def test_before_the_job_answers_the_panel_says_that_it_starts() -> None:
 def test_without_a_terminal_a_moment_is_one_line() -> None:
     assert plain(picture()) == (
         " 12.0 s  version 14  accuracy 91.2 %  devices 60 training, 440 waiting, 0 lost  0 requests/s  "
-        "145 counted, 4 refused  5 of 10 updates for version 15; 60 devices training"
+        "145 counted, 4 refused  5 of 10 updates for version 15; 60 tasks are out"
     )
 
 

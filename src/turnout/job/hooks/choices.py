@@ -187,7 +187,7 @@ class Judge:
         return task
 
     async def close(self) -> None:
-        """Stop. Who waits is not called any more: devices send again."""
+        """Stop. Open questions are not answered any more: devices send again."""
         if self._timer is not None:
             self._timer.cancel()
         if self._working is not None:

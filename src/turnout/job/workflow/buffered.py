@@ -45,4 +45,4 @@ class Buffered:
         pass
 
     def words(self, buffered: int, live: int, version: int, now: float) -> str:
-        return f"{buffered} of {self.goal} updates for version {version + 1}; {live} devices training"
+        return f"{buffered} of {self.goal} updates for version {version + 1}; {live} tasks are out"

@@ -85,4 +85,4 @@ class Rounds:
         have = f"{buffered} of {self.goal} updates for version {version + 1}"
         if self.closes_at is None:
             return f"a person to resume or cancel it: {have} came in {self.extensions + 1} deadlines"
-        return f"{have}; {live} devices training; deadline in {max(self.closes_at - now, 0):.0f} s"
+        return f"{have}; {live} tasks are out; deadline in {max(self.closes_at - now, 0):.0f} s"

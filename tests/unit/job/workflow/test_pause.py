@@ -136,7 +136,7 @@ def test_the_status_says_who_paused_the_job_and_how_old_the_oldest_lease_is(job:
     status = status_of(job.core, job.now)
     assert status.waiting_for == (
         "a person, who paused it 4 min ago and may resume it; "
-        "0 of 2 updates for version 1; 1 devices training; oldest lease 4 min"
+        "0 of 2 updates for version 1; 1 tasks are out; oldest lease 4 min"
     )
     assert (status.state, status.oldest_lease_s) == ("PAUSED", 261.0)
     assert status.paused_by is PausedBy.PERSON
